@@ -1,0 +1,43 @@
+"""Translation: a crop at the image's own size after reflect padding."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from firstlight.arrays import Images, Offsets
+
+
+def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
+    """Move each image's window by its own whole number of pixels; what lies outside is reflected.
+
+    Equal to padding every side with its mirror image (the edge pixel not repeated) and cropping at the
+    original size, `down` rows below and `right` columns right of the centre. Any offset smaller
+    than the image works.
+
+    Args:
+        images: raw pixels, uint8 [n 3 h w].
+        down: rows by which the window moves down, int64 [n], may be negative.
+        right: columns by which the window moves right, int64 [n], may be negative.
+
+    Returns:
+        uint8 [n 3 h w], channels_last in memory.
+
+    >>> row = torch.tensor([[[[1, 2, 3, 4]]]], dtype=torch.uint8).expand(1, 3, 1, 4)
+    >>> shifted_crop(row, down=torch.tensor([0]), right=torch.tensor([2]))[0, 0].tolist()
+    [[3, 4, 3, 2]]
+    """
+    rows = _reflect(torch.arange(images.shape[2], device=images.device) + down[:, None], images.shape[2])
+    columns = _reflect(torch.arange(images.shape[3], device=images.device) + right[:, None], images.shape[3])
+    which = torch.arange(len(images), device=images.device)
+    pixels = images.permute(0, 2, 3, 1)  # [n h w 3]: one index moves a whole pixel
+    moved = pixels[which[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def _reflect(index: Int64[Tensor, "n s"], size: int) -> Int64[Tensor, "n s"]:
+    """Fold indices outside 0 .. size-1 back inside, mirrored at the edge pixel."""
+    inside = index.abs()
+    last = size - 1
+    return last - (last - inside).abs()

@@ -1,0 +1,162 @@
+"""Batches: the images live on the device as uint8, and are augmented there a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from firstlight.arrays import Ids, Images, Labels, UnitImages
+from firstlight.augment import alternate, cutout, flip, shifted_crop
+from firstlight.data.draws import generator
+from firstlight.data.images import ImageSet
+from firstlight.data.sampler import EpochSampler
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to the training images.
+
+    Args:
+        crop_px: each image is shifted by up to this many pixels each way; what comes into view is reflected.
+        flip: mirror left to right never, at random, or every other epoch.
+        cutout_px: side of the painted square; 0 paints none.
+    """
+
+    crop_px: int = 4
+    flip: Literal["none", "random", "alternating"] = "random"
+    cutout_px: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop_px < 0 or self.cutout_px < 0:
+            raise ValueError("crop_px and cutout_px must be 0 or more")
+
+
+class Batch(NamedTuple):
+    """One step's worth of samples: images in [0, 1] float [n 3 h w], labels int64 [n], ids int64 [n]."""
+
+    images: UnitImages
+    labels: Labels
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class EpochDraws:
+    """All that chance decides in one epoch, a number for every image of the set, on the CPU."""
+
+    down: Int64[Tensor, " n"]
+    right: Int64[Tensor, " n"]
+    mirrored: Tensor
+    cut_row: Int64[Tensor, " n"]
+    cut_column: Int64[Tensor, " n"]
+
+    @staticmethod
+    def of(num_images: int, size_px: tuple[int, int], how: Augmentation, seed: int, epoch: int) -> EpochDraws:
+        """Draw for every image: each number depends on (seed, epoch, purpose) and the image's place in the set."""
+
+        def whole(purpose: str, low: int, high: int) -> Tensor:
+            return torch.randint(low, high + 1, (num_images,), generator=generator(seed, epoch, purpose))
+
+        flip_epoch = epoch if how.flip == "random" else 0
+        coin = torch.rand(num_images, generator=generator(seed, flip_epoch, "flip")) < 0.5
+        half = how.cutout_px // 2
+        return EpochDraws(
+            down=whole("down", -how.crop_px, how.crop_px),
+            right=whole("right", -how.crop_px, how.crop_px),
+            mirrored=alternate(coin, epoch) if how.flip == "alternating" else coin,
+            cut_row=whole("cut row", 0, size_px[0] - 1) - half,
+            cut_column=whole("cut column", 0, size_px[1] - 1) - half,
+        )
+
+
+class Batches:
+    """An iterable of `Batch` for Lightning or a plain loop: device-resident, shuffled, sharded, augmented.
+
+    Iterating once is one epoch. `set_epoch` (through `sampler`, as Lightning does it) chooses which; batch `i` of
+    epoch `e` is the same whenever and wherever it is made.
+
+    Args:
+        images: the set; its pixels are copied to `device` once, and stay uint8.
+        sampler: which images make up each batch.
+        augmentation: what to do to them; None for validation and test.
+        device: where the batches are made.
+    """
+
+    batch_sampler = None  # Lightning looks for it beside `sampler`, as on PyTorch's DataLoader
+
+    def __init__(
+        self,
+        images: ImageSet,
+        sampler: EpochSampler,
+        augmentation: Augmentation | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.set = images
+        self.sampler = sampler
+        self.augmentation = augmentation
+        self.device = torch.device(device)
+
+    @cached_property
+    def _pixels(self) -> Images:
+        return self.set.images.to(self.device, memory_format=torch.channels_last)
+
+    @cached_property
+    def _labels(self) -> Labels:
+        return self.set.labels.to(self.device)
+
+    @cached_property
+    def _ids(self) -> Ids:
+        return self.set.ids.to(self.device)
+
+    @cached_property
+    def _fill(self) -> Tensor:
+        mean, _ = self.set.mean_and_std
+        return (torch.tensor(mean) * 255).round().to(self.device, torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        how, draws = self.augmentation, None
+        if how is not None:
+            draws = EpochDraws.of(len(self.set), self.set.size_px, how, self.sampler.seed, self.sampler.epoch)
+        for chosen in self.sampler:
+            on_device = chosen.to(self.device)
+            pixels = self._pixels[on_device]
+            if how is not None and draws is not None:
+                pixels = self._augment(pixels, chosen, how, draws)
+            yield Batch(to_unit(pixels), self._labels[on_device], self._ids[on_device])
+
+    def _augment(self, pixels: Images, chosen: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws) -> Images:
+        def pick(draw: Tensor) -> Tensor:
+            return draw[chosen].to(self.device)
+
+        if how.crop_px:
+            pixels = shifted_crop(pixels, pick(draws.down), pick(draws.right))
+        if how.flip != "none":
+            pixels = flip(pixels, pick(draws.mirrored))
+        if how.cutout_px:
+            pixels = cutout(pixels, pick(draws.cut_row), pick(draws.cut_column), how.cutout_px, self._fill)
+        return pixels
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epoch stands; Lightning keeps it in its checkpoints."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there, in the middle of an epoch, too."""
+        self.sampler.load_state_dict(state)
+
+
+def to_unit(images: Images) -> UnitImages:
+    """Raw pixels as float in [0, 1], channels_last: what every network here takes.
+
+    >>> to_unit(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).flatten().tolist()
+    [1.0, 1.0, 1.0]
+    """
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -1,0 +1,126 @@
+"""ImageSet: images in memory with their labels, the one form in which data travels here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from firstlight.arrays import Ids, Images, Labels, Masks
+from firstlight.data.draws import generator
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with labels, in memory.
+
+    Args:
+        images: raw pixels, uint8 [n 3 h w], RGB.
+        labels: class numbers, int64 [n].
+        class_names: the name of each class number.
+        ids: which sample each image is, int64 [n]: its position in the split as it was published.
+            Splitting and choosing keep it.
+        evidence: which pixels show the object, bool [n h w]; None where nobody knows.
+        name: what this set is called in figures and reports.
+
+    Raises:
+        ValueError: lengths differ, or a label has no class name.
+
+    >>> grey = torch.full((4, 3, 2, 2), 128, dtype=torch.uint8)
+    >>> pair = ImageSet(grey, torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
+    >>> len(pair), pair[torch.tensor([3])].ids.tolist()
+    (4, [3])
+    """
+
+    images: Images
+    labels: Labels
+    class_names: tuple[str, ...]
+    ids: Ids = field(default=None)  # type: ignore[assignment]  # filled in below
+    evidence: Masks | None = None
+    name: str = "images"
+
+    def __post_init__(self) -> None:
+        if self.ids is None:
+            object.__setattr__(self, "ids", torch.arange(len(self.images)))
+        if not len(self.images) == len(self.labels) == len(self.ids):
+            raise ValueError(f"{len(self.images)} images, {len(self.labels)} labels and {len(self.ids)} ids")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.class_names):
+            raise ValueError(f"labels must be 0 to {len(self.class_names) - 1}, one for each class name")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Int64[Tensor, " m"] | slice) -> ImageSet:
+        """Return the chosen images as an ImageSet; ids and evidence go with them."""
+        evidence = None if self.evidence is None else self.evidence[index]
+        return replace(
+            self, images=self.images[index], labels=self.labels[index], ids=self.ids[index], evidence=evidence
+        )
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        return self.images.shape[2], self.images.shape[3]
+
+    @cached_property
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each colour channel in [0, 1], from exact histograms."""
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        means, stds = [], []
+        for channel in range(3):
+            counts = torch.bincount(self.images[:, channel].flatten(), minlength=256).double()
+            share = counts / counts.sum()
+            mean = (share * levels).sum()
+            means.append(float(mean))
+            stds.append(float((share * (levels - mean) ** 2).sum().sqrt()))
+        return tuple(means), tuple(stds)
+
+    def digest(self) -> str:
+        """Return the sha256 over pixels, labels and class names: the same content, the same digest."""
+        sha = hashlib.sha256()
+        sha.update(repr((tuple(self.images.shape), self.class_names)).encode())
+        sha.update(self.images.contiguous().numpy().data)
+        sha.update(self.labels.contiguous().numpy().data)
+        return sha.hexdigest()
+
+
+def split_stratified(images: ImageSet, num_second: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Split an ImageSet in two at random, each class in proportion.
+
+    Class counts of the second part differ from exact proportion by less than one image; where they
+    cannot be whole, the largest remainders round up. Both parts keep the original order.
+
+    Args:
+        images: what to split.
+        num_second: how many images the second part gets.
+        seed: the same seed gives the same split.
+
+    Returns:
+        The first part (train) and the second (val).
+
+    Raises:
+        ValueError: `num_second` is negative or leaves nothing for the first part.
+
+    >>> grey = torch.zeros(10, 3, 1, 1, dtype=torch.uint8)
+    >>> whole = ImageSet(grey, torch.tensor([0, 1]).repeat(5), ("cat", "dog"))
+    >>> train, val = split_stratified(whole, 4, seed=0)
+    >>> val.labels.bincount().tolist(), len(train)
+    ([2, 2], 6)
+    """
+    if not 0 <= num_second < max(len(images), 1):
+        raise ValueError(f"cannot take {num_second} of {len(images)} images for validation and leave some to train on")
+    counts = torch.bincount(images.labels, minlength=len(images.class_names))
+    shares = counts.double() * num_second / max(len(images), 1)
+    quotas = shares.floor().long()
+    short = num_second - int(quotas.sum())
+    quotas[(shares - quotas).argsort(descending=True, stable=True)[:short]] += 1
+    is_second = torch.zeros(len(images), dtype=torch.bool)
+    draw = generator(seed, 0, "split")
+    for label, quota in enumerate(quotas.tolist()):
+        members = (images.labels == label).nonzero().flatten()
+        is_second[members[torch.randperm(len(members), generator=draw)[:quota]]] = True
+    return images[(~is_second).nonzero().flatten()], images[is_second.nonzero().flatten()]

@@ -1,0 +1,89 @@
+"""Which images make up each batch: shuffled per epoch, sharded over ranks, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from firstlight.data.draws import generator
+from firstlight.errors import UsageError
+
+
+class EpochSampler:
+    """Yields the image numbers of one batch after another, for one rank.
+
+    The epoch's order is cut into batches of `batch_size`, and each batch is then dealt out to the
+    ranks: how many devices train changes how a batch is sliced, and nothing else. Every image comes once
+    an epoch, on one rank. A last batch with fewer images than ranks joins the one before.
+
+    Lightning calls `set_epoch` before each epoch, and keeps `state_dict` in its checkpoints.
+
+    Args:
+        num_images: images in the set.
+        batch_size: images in a step, over all ranks.
+        shuffle: a new order each epoch, or the order of the set.
+        seed: of the order.
+        rank: which share is yielded.
+        num_ranks: how many shares there are.
+
+    Raises:
+        UsageError: fewer images than ranks, a batch smaller than the ranks.
+
+    >>> sampler = EpochSampler(5, batch_size=4, shuffle=False, seed=0, rank=1, num_ranks=2)
+    >>> [batch.tolist() for batch in sampler]
+    [[2, 3, 4]]
+    """
+
+    def __init__(
+        self, num_images: int, batch_size: int, *, shuffle: bool, seed: int, rank: int = 0, num_ranks: int = 1
+    ) -> None:
+        if batch_size < num_ranks:
+            raise UsageError(f"batch_size {batch_size} is less than one image for each of {num_ranks} devices")
+        if num_images < num_ranks:
+            raise UsageError(f"{num_images} images cannot be shared between {num_ranks} devices: use fewer devices")
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.epoch = 0
+        self.next_batch = 0
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch, the same on every rank."""
+        whole, rest = divmod(self.num_images, self.batch_size)
+        return max(1, whole + (rest >= self.num_ranks))
+
+    def __iter__(self) -> Iterator[Int64[Tensor, " m"]]:
+        order = self.order()
+        while self.next_batch < len(self):
+            start = self.next_batch * self.batch_size
+            is_last = self.next_batch == len(self) - 1
+            batch = order[start:] if is_last else order[start : start + self.batch_size]
+            self.next_batch += 1
+            yield batch.tensor_split(self.num_ranks)[self.rank]
+        self.next_batch = 0
+
+    def order(self) -> Int64[Tensor, " n"]:
+        """Image numbers in the order of the current epoch, the same on every rank."""
+        if not self.shuffle:
+            return torch.arange(self.num_images)
+        return torch.randperm(self.num_images, generator=generator(self.seed, self.epoch, "order"))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is yielded next."""
+        if epoch != self.epoch:
+            self.epoch, self.next_batch = epoch, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the sampler stands: the epoch and the next batch."""
+        return {"epoch": self.epoch, "next_batch": self.next_batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken; works for another number of ranks, too."""
+        self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])

@@ -1,0 +1,88 @@
+"""Predictions: what a network said about a set of images, kept for everything that looks at it later."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from firstlight.arrays import Features, Ids, Labels, Logits
+from firstlight.errors import RunError
+from firstlight.files import atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits and features of a set of images, with their labels and ids, ordered by id.
+
+    Args:
+        logits: float32 [n k].
+        features: what the head saw, float32 [n f].
+        labels: true classes, int64 [n].
+        ids: which sample each row is, int64 [n].
+
+    >>> p = Predictions(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), torch.zeros(2, 1), torch.tensor([0, 0]), torch.arange(2))
+    >>> p.accuracy, p.misclassified().tolist()
+    (0.5, [1])
+    """
+
+    logits: Logits
+    features: Features
+    labels: Labels
+    ids: Ids
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def probabilities(self, temperature: float = 1.0) -> Float[Tensor, "n k"]:
+        """Return the softmax of the logits divided by the temperature."""
+        return (self.logits / temperature).softmax(dim=1)
+
+    @property
+    def predicted(self) -> Int64[Tensor, " n"]:
+        """The class with the largest logit."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose largest logit is the true class's, in [0, 1]."""
+        return int((self.predicted == self.labels).sum()) / len(self)
+
+    def misclassified(self) -> Int64[Tensor, " m"]:
+        """Return the rows that are wrong, most confident first; equal confidence keeps the order."""
+        confidence = self.probabilities().amax(dim=1)
+        wrong = (self.predicted != self.labels).nonzero().flatten()
+        return wrong[confidence[wrong].argsort(descending=True, stable=True)]
+
+    def save(self, path: Path) -> None:
+        """Write `predictions.npz`."""
+        arrays = {name: getattr(self, name).numpy() for name in ("logits", "features", "labels", "ids")}
+        with atomic(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+
+    @staticmethod
+    def load(path: Path) -> Predictions:
+        """Read `predictions.npz`.
+
+        Raises:
+            RunError: it is missing, damaged, or not what `save` writes.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                arrays = {name: torch.from_numpy(found[name]) for name in ("logits", "features", "labels", "ids")}
+            return Predictions(**arrays)
+        except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path}: cannot be read as predictions; run `firstlight test` again") from error
+
+
+def ordered_by_id(logits: Tensor, features: Tensor, labels: Tensor, ids: Tensor) -> Predictions:
+    """Return Predictions in the order of the ids, whichever device or rank each row came from."""
+    order = ids.argsort(stable=True)
+    return Predictions(
+        logits[order].float().cpu(), features[order].float().cpu(), labels[order].cpu(), ids[order].cpu()
+    )

@@ -1,0 +1,7 @@
+"""The networks. Each names its stages, takes RGB in [0, 1] and returns logits."""
+
+from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.networks.residual import Residual
+from firstlight.networks.resnet9 import ResNet9, ResNet9Config
+
+__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "Normalize", "Residual", "ResNet9", "ResNet9Config"]

@@ -1,0 +1,40 @@
+"""Normalization as part of the network, so that every consumer feeds plain RGB in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+
+
+class Normalize(nn.Module):
+    """`(x - mean) / std` for each colour channel; both are buffers, saved with the weights.
+
+    Args:
+        mean: of the training images in [0, 1], one for each channel.
+        std: likewise.
+
+    >>> Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(torch.ones(1, 3, 1, 1)).flatten().tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1))
+
+    def adopt(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take over another data set's mean and standard deviation."""
+        self.mean.copy_(torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.std.copy_(torch.tensor(std).reshape(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the normalized images, float [n 3 h w]."""
+        return (images - self.mean) / self.std

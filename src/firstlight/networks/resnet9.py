@@ -1,0 +1,103 @@
+"""ResNet9: the exercise's network, after David Page's DAWNBench entry.
+
+| stage | layers | output at 32x32 input and width 64 |
+|---|---|---|
+| prep | conv 3->64, ReLU, BN | 64x32x32 |
+| layer1 | conv 64->128, pool 2, ReLU, BN | 128x16x16 |
+| residual1 | (conv 128->128, ReLU, BN) x 2, added to its input | 128x16x16 |
+| layer2 | conv 128->256, pool 2, ReLU, BN | 256x8x8 |
+| layer3 | conv 256->512, pool 2, ReLU, BN | 512x4x4 |
+| residual3 | (conv 512->512, ReLU, BN) x 2, added to its input | 512x4x4 |
+| pool, head | max-pool over the whole map, linear | 10 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.networks.residual import Residual
+
+
+@dataclass(frozen=True)
+class ResNet9Config:
+    """The shape of a ResNet9.
+
+    Args:
+        width: channels of the first stage; the later ones have 2, 4 and 8 times as many.
+    """
+
+    width: int = 64
+
+
+def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn.Sequential:
+    """Return convolution 3x3, then 2x2 max-pool if asked for, then ReLU, then batch norm, in this order."""
+    block = nn.Sequential()
+    block.add_module("conv", nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False))
+    if pool:
+        block.add_module("pool", nn.MaxPool2d(2))
+    block.add_module("relu", nn.ReLU())
+    block.add_module("norm", nn.BatchNorm2d(channels_out))
+    return block
+
+
+def residual_block(channels: int) -> Residual:
+    """Return two convolution blocks whose output is added to their input."""
+    return Residual(nn.Sequential(conv_block(channels, channels), conv_block(channels, channels)))
+
+
+class ResNet9(nn.Module):
+    """The exercise's network. Takes RGB in [0, 1], returns logits.
+
+    With the default configuration and ten classes: 6,573,120 parameters and 379,261,952
+    multiply-accumulates for one 32x32 image. Other input sizes work from 8x8 up: the last map,
+    whatever its size, is pooled to 1x1.
+
+    Args:
+        num_classes: number of logits.
+        config: the width.
+        mean: of the training images in [0, 1], one for each colour channel.
+        std: likewise.
+
+    >>> import torch
+    >>> network = ResNet9(num_classes=10)
+    >>> sum(p.numel() for p in network.parameters())
+    6573120
+    >>> network(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    stages = ("prep", "layer1", "residual1", "layer2", "layer3", "residual3")
+
+    def __init__(
+        self,
+        num_classes: int,
+        config: ResNet9Config = ResNet9Config(),
+        mean: Sequence[float] = CIFAR10_MEAN,
+        std: Sequence[float] = CIFAR10_STD,
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.normalize = Normalize(mean, std)
+        self.prep = conv_block(3, width)
+        self.layer1 = conv_block(width, 2 * width, pool=True)
+        self.residual1 = residual_block(2 * width)
+        self.layer2 = conv_block(2 * width, 4 * width, pool=True)
+        self.layer3 = conv_block(4 * width, 8 * width, pool=True)
+        self.residual3 = residual_block(8 * width)
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        self.head = nn.Linear(8 * width, num_classes, bias=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
+        x = self.normalize(images)
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return self.pool(x).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, float [n k], for images in [0, 1], float [n 3 h w]."""
+        return self.head(self.features(images))

@@ -1,0 +1,57 @@
+"""CustomResNet: the exercise's five-line use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from firstlight.data.batches import Batches
+from firstlight.data.sources import DEFAULT_DATA_DIR
+from firstlight.networks.resnet9 import ResNet9
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
+from firstlight.training.recipe import Recipe
+
+
+class CustomResNet(Classifier):
+    """The exercise's ResNet as a LightningModule that brings its data.
+
+    Args:
+        data_dir: where data sets on disk are kept.
+        num_classes: of the data set.
+        **changes: fields of `Recipe` that differ from the exercise's, for instance `batch_size=128`.
+
+    >>> model = CustomResNet(batch_size=128)
+    >>> sum(p.numel() for p in model.parameters())
+    6573120
+    """
+
+    def __init__(self, data_dir: Path | str = DEFAULT_DATA_DIR, num_classes: int = 10, **changes: Any) -> None:
+        recipe = Recipe(**changes)
+        super().__init__(ResNet9(num_classes, recipe.network), recipe)
+        self.data = ImageData(recipe, data_dir)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the log-softmax of the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
+        return self.network(images).log_softmax(dim=1)
+
+    def setup(self, stage: str) -> None:
+        """Load the data of the stage."""
+        self.data.trainer = self.trainer
+        self.data.setup(stage)
+        if stage == "fit":
+            self.network.normalize.adopt(*self.data.train.mean_and_std)  # type: ignore[operator, union-attr]
+
+    def train_dataloader(self) -> Batches:
+        """Shuffled, augmented batches of the training images."""
+        return self.data.train_dataloader()
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """Batches of the validation images, in order."""
+        return self.data.val_dataloader()
+
+    def test_dataloader(self) -> Batches:
+        """Batches of the test images, in order."""
+        return self.data.test_dataloader()

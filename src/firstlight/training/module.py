@@ -1,0 +1,118 @@
+"""The LightningModule: a network, a loss, the logged numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.aggregation import MeanMetric
+
+from firstlight.data.batches import Batch
+from firstlight.evaluation.predictions import Predictions, ordered_by_id
+from firstlight.optim import one_cycle
+from firstlight.training.recipe import OptimizerConfig, Recipe
+
+
+class Classifier(pl.LightningModule):
+    """Trains and tests a network that takes images in [0, 1] and returns logits.
+
+    Logs `train_loss` and `train_acc` (on step and on epoch), `val_loss`, `val_acc`, `test_loss` and `test_acc`. The
+    batches are firstlight's `Batch`, or any tuple that starts with images and labels.
+
+    Args:
+        network: has `features(images)` and `head`; its `head(features(images))` are the logits.
+        recipe: loss, optimizer and schedule.
+
+    Attributes:
+        test_predictions: logits, features, labels and ids of the last `trainer.test`.
+    """
+
+    test_predictions: Predictions | None = None
+
+    def __init__(self, network: nn.Module, recipe: Recipe = Recipe()) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.recipe = recipe
+        self.means = nn.ModuleDict({name: MeanMetric() for name in ("val_loss", "val_acc", "test_loss", "test_acc")})
+        self._test_rows: list[tuple[Tensor, ...]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
+        return self.network(images)
+
+    def training_step(self, batch: Batch | tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Return the loss of one batch; logs `train_loss` and `train_acc`."""
+        images, labels = batch[0], batch[1]
+        logits = self.network(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
+        self.log_dict(
+            {"train_loss": loss, "train_acc": accuracy},
+            on_step=True,
+            on_epoch=True,
+            prog_bar=True,
+            sync_dist=False,
+            batch_size=len(labels),
+        )
+        return loss
+
+    def validation_step(self, batch: Batch | tuple[Tensor, ...], batch_idx: int) -> None:
+        """Log `val_loss` and `val_acc`."""
+        self._measure("val", self.network(batch[0]).float(), batch[1])
+
+    def test_step(self, batch: Batch | tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Return the predicted classes, int64 [n]; logs `test_loss` and `test_acc`."""
+        images, labels = batch[0], batch[1]
+        features = self.network.features(images)  # type: ignore[operator]
+        logits = self.network.head(features).float()  # type: ignore[operator]
+        self._measure("test", logits, labels)
+        ids = batch[2] if len(batch) > 2 else batch_idx * len(labels) + torch.arange(len(labels))
+        self._test_rows.append((logits, features, labels, ids))
+        return logits.argmax(dim=1)
+
+    def _measure(self, split: str, logits: Tensor, labels: Tensor) -> None:
+        loss, accuracy = self.means[f"{split}_loss"], self.means[f"{split}_acc"]
+        loss.update(F.cross_entropy(logits, labels, reduction="none"))  # type: ignore[operator]
+        accuracy.update((logits.argmax(dim=1) == labels).float())  # type: ignore[operator]
+        metrics = {f"{split}_loss": loss, f"{split}_acc": accuracy}
+        self.log_dict(metrics, on_epoch=True, prog_bar=True, batch_size=len(labels))  # type: ignore[arg-type]
+
+    def on_test_epoch_start(self) -> None:
+        """Forget an earlier test."""
+        self._test_rows.clear()
+
+    def on_test_epoch_end(self) -> None:
+        """Gather every rank's rows into `test_predictions`."""
+        columns = [torch.cat(column).cpu() for column in zip(*self._test_rows, strict=True)]
+        self._test_rows.clear()
+        if self.trainer.world_size > 1:
+            shares: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, columns)
+            columns = [torch.cat(column) for column in zip(*shares, strict=True)]
+        self.test_predictions = ordered_by_id(*columns)
+
+    def configure_optimizers(self) -> Any:
+        """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""
+        how = self.recipe.optimizer
+        optimizer = build_optimizer(how, self.network)
+        if how.schedule == "constant":
+            return optimizer
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, num_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def build_optimizer(how: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer that the recipe names, over all the network's parameters."""
+    if how.name == "adam":
+        return torch.optim.Adam(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=how.learning_rate,
+        momentum=how.momentum,
+        weight_decay=how.weight_decay,
+        nesterov=how.momentum > 0,
+    )

@@ -1,0 +1,131 @@
+"""Recipe: the whole configuration of a run, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from firstlight.data.batches import Augmentation
+from firstlight.errors import RunError, UsageError
+from firstlight.files import write_atomic
+from firstlight.networks.resnet9 import ResNet9Config
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights are updated.
+
+    Args:
+        name: Adam (Kingma and Ba 2015, arXiv 1412.6980), or SGD with Nesterov momentum.
+        learning_rate: its peak.
+        schedule: the same rate throughout, or one cycle (up, then a cosine down to zero).
+        momentum: of SGD.
+        weight_decay: added to the gradient, times the weight.
+    """
+
+    name: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 0.001
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole configuration of a run: what is trained, on what, and how. The defaults are the exercise's.
+
+    Args:
+        name: of the recipe; its runs are kept under it.
+        data: name of the data set.
+        num_val: images split off train, stratified, to validate on.
+        network: the ResNet9's shape.
+        augmentation: what is done to the training images.
+        optimizer: how the weights are updated.
+        label_smoothing: share of the target spread over all classes.
+        max_epochs: times that every training image is seen.
+        batch_size: images in a step, over all devices.
+        seed: of the weights, the split, the order and the augmentation.
+
+    Raises:
+        UsageError: a value that cannot work.
+    """
+
+    name: str = "adam24"
+    data: str = "cifar10"
+    num_val: int = 5000
+    network: ResNet9Config = ResNet9Config()
+    augmentation: Augmentation = Augmentation()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    label_smoothing: float = 0.0
+    max_epochs: int = 24
+    batch_size: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.num_val < 0:
+            raise UsageError(f"num_val must be 0 or more, not {self.num_val}")
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
+        if self.optimizer.learning_rate <= 0:
+            raise UsageError(f"optimizer.learning_rate must be above 0, not {self.optimizer.learning_rate}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested dictionaries, as `recipe.yaml` holds them."""
+        return asdict(self)
+
+    def flat(self) -> dict[str, Any]:
+        """Return one level of dotted names, as loggers and tables show them."""
+        return _flatten(self.to_dict())
+
+    def save(self, path: Path) -> None:
+        """Write `recipe.yaml`."""
+        write_atomic(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+    @staticmethod
+    def load(path: Path) -> Recipe:
+        """Read `recipe.yaml`.
+
+        Raises:
+            RunError: it is missing, is not YAML, or names something that no recipe has.
+        """
+        try:
+            found = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RunError(f"{path}: cannot be read as a recipe ({_first_line(error)})") from error
+        try:
+            return from_dict(Recipe, found)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{path}: {_first_line(error)}") from error
+
+
+def from_dict(cls: type, values: Any) -> Any:
+    """Build a frozen configuration from plain nested dictionaries; unknown names are errors.
+
+    >>> from_dict(OptimizerConfig, {"learning_rate": 0.1}).learning_rate
+    0.1
+    """
+    if not isinstance(values, dict):
+        raise TypeError(f"{cls.__name__} needs named values, not {type(values).__name__}")
+    known = {each.name: each for each in fields(cls)}
+    unknown = set(values) - set(known)
+    if unknown:
+        raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
+    nested = {name: type(known[name].default) for name in values if is_dataclass(known[name].default)}
+    return cls(**{name: from_dict(nested[name], v) if name in nested else v for name, v in values.items()})
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

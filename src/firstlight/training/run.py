@@ -1,0 +1,136 @@
+"""Run: the folder that a training leaves behind."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from firstlight.data.images import ImageSet
+from firstlight.errors import RunError
+from firstlight.evaluation.predictions import Predictions
+from firstlight.files import atomic, write_atomic
+from firstlight.networks.resnet9 import ResNet9
+from firstlight.training.recipe import Recipe
+
+
+class Run:
+    """A run folder: `recipe.yaml`, `model.safetensors`, `environment.json`, `predictions.npz` and so on.
+
+    Nothing is read before it is asked for.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        RunError: there is no run in the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not (self.path / "recipe.yaml").is_file():
+            raise RunError(f"{path} is not a run: it has no recipe.yaml. Name a folder that `firstlight fit` made.")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def weights_path(self) -> Path:
+        """`model.safetensors`: weights, class names and temperature."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """`checkpoints/last.ckpt`: all that is needed to go on training."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The configuration that the run was made with."""
+        return Recipe.load(self.path / "recipe.yaml")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, hardware, commit, and the data set's name, place and digest."""
+        return self._read_json("environment.json")
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """The final numbers: accuracies, losses, seconds."""
+        return self._read_json("results.json")
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the network said about the test images."""
+        return Predictions.load(self.path / "predictions.npz")
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What `model.safetensors` says of itself."""
+        with self._weights() as weights:
+            return dict(weights.metadata() or {})
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class number."""
+        return tuple(self._from_metadata("class_names"))
+
+    @cached_property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of the images that the network was trained on."""
+        height, width = self._from_metadata("size_px")
+        return int(height), int(width)
+
+    @cached_property
+    def network(self) -> ResNet9:
+        """The trained network, in eval mode, on the CPU, in float32."""
+        network = ResNet9(len(self.class_names), self.recipe.network)
+        try:
+            with self._weights() as weights:
+                state = {name: weights.get_tensor(name).float() for name in weights.keys()}  # noqa: SIM118
+            state = {name: tensor.to(network.state_dict()[name].dtype) for name, tensor in state.items()}
+            network.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise RunError(f"{self.weights_path}: does not fit the network of {self.path / 'recipe.yaml'}") from error
+        return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def save_weights(self, network: nn.Module, images: ImageSet) -> None:
+        """Write `model.safetensors`, with what is needed to use it beside the weights."""
+        metadata = {
+            "format": "pt",
+            "class_names": json.dumps(images.class_names),
+            "size_px": json.dumps(images.size_px),
+            "temperature": json.dumps(1.0),
+            "recipe": json.dumps(self.recipe.to_dict()),
+        }
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        with atomic(self.weights_path) as temporary:
+            save_file(state, temporary, metadata)
+
+    def save_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write one of the folder's JSON files."""
+        write_atomic(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def _weights(self) -> Any:
+        try:
+            return safe_open(self.weights_path, framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{self.weights_path}: cannot be read as weights; train again or restore the file") from error
+
+    def _from_metadata(self, name: str) -> Any:
+        try:
+            return json.loads(self.metadata[name])
+        except (KeyError, json.JSONDecodeError) as error:
+            raise RunError(f"{self.weights_path}: says nothing of {name}; it was not written by firstlight") from error
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error

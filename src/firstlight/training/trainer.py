@@ -1,0 +1,66 @@
+"""firstlight.Trainer: Lightning's Trainer with defaults that suit small images."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from firstlight.training.callbacks.plain_progress import PlainProgress
+from firstlight.training.precision import default_precision, keep_freed_memory
+
+DEFAULT_LOGS_DIR = "logs"
+
+
+class Trainer(pl.Trainer):
+    """A `pytorch_lightning.Trainer` with our defaults; every argument of Lightning's works and wins.
+
+    The defaults: 24 epochs; the precision that suits the device (`default_precision`); TensorBoard under `logs/`; the
+    learning rate logged; a rich progress bar on a terminal and in a notebook, plain lines elsewhere.
+
+    Args:
+        max_epochs: times that every training image is seen.
+        **options: any argument of `pytorch_lightning.Trainer`.
+    """
+
+    def __init__(self, max_epochs: int | None = 24, **options: Any) -> None:
+        options.setdefault("log_every_n_steps", 10)
+        options.setdefault("logger", None)
+        if options["logger"] is None and not options.get("fast_dev_run"):
+            options["logger"] = TensorBoardLogger(DEFAULT_LOGS_DIR, name="exercise", default_hp_metric=False)
+        device_type = _device_type(options.get("accelerator", "auto"))
+        if device_type == "cpu":
+            keep_freed_memory()
+        if options.get("precision") is None and not options.get("plugins"):
+            options["precision"] = default_precision(device_type)
+        callbacks = options.get("callbacks") or []
+        callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+        if options["logger"] and not options.get("fast_dev_run"):
+            callbacks.append(LearningRateMonitor(logging_interval="step"))
+        if options.get("enable_progress_bar", True) and not _draws_progress(callbacks):
+            callbacks.append(RichProgressBar() if _can_redraw() else PlainProgress())
+        if not _can_redraw():
+            options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
+        super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
+
+
+def _draws_progress(callbacks: list[Any]) -> bool:
+    return any(isinstance(each, PlainProgress | pl.callbacks.ProgressBar) for each in callbacks)
+
+
+def _can_redraw() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def _device_type(accelerator: Any) -> str:
+    """The kind of device that Lightning will choose: "cpu", "cuda", "mps" ..."""
+    if accelerator in ("auto", None):
+        from pytorch_lightning.trainer.connectors.accelerator_connector import _AcceleratorConnector
+
+        accelerator = _AcceleratorConnector._choose_auto_accelerator()
+    if accelerator == "gpu":
+        return "mps" if pl.accelerators.MPSAccelerator.is_available() else "cuda"
+    return str(accelerator)
