@@ -38,7 +38,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise FirstlightError(f"cannot write {path}: {error.strerror or error}. Free space or choose another place.")
+        reason = error.strerror or error
+        raise FirstlightError(f"cannot write {path}: {reason}. Free space or choose another place.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from firstlight.arrays import Images, Offsets
 
 
-def cutout(images: Images, top: Offsets, left: Offsets, size_px: int, fill: UInt8[Tensor, "3"]) -> Images:
+def cutout(images: Images, top: Offsets, left: Offsets, size_px: int, fill: UInt8[Tensor, 3]) -> Images:
     """Paint a square over each image (DeVries and Taylor 2017, arXiv 1708.04552, section 3.2).
 
     Args:

@@ -69,7 +69,7 @@ class _InertUnpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]  #
 
 
 def read_pickled_dict(content: bytes, source: str) -> dict[bytes, Any]:
-    """Return the dictionary in a Python 2 pickle, its strings as bytes, its arrays as numpy uint8.
+    r"""Return the dictionary in a Python 2 pickle, its strings as bytes, its arrays as numpy uint8.
 
     Args:
         content: the whole file.
@@ -79,7 +79,7 @@ def read_pickled_dict(content: bytes, source: str) -> dict[bytes, Any]:
         DataError: the pickle is malformed, or asks for anything but a plain array of bytes;
             names the file and the offset.
 
-    >>> read_pickled_dict(pickle.dumps({b"labels": [3]}, protocol=2), "data_batch_1")
+    >>> read_pickled_dict(b"\x80\x02}U\x06labels]K\x03as.", "data_batch_1")
     {b'labels': [3]}
     """
     stream = io.BytesIO(content)

@@ -4,4 +4,4 @@ from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
 
-__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "Normalize", "Residual", "ResNet9", "ResNet9Config"]
+__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "Normalize", "ResNet9", "ResNet9Config", "Residual"]

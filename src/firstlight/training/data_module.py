@@ -62,9 +62,7 @@ class ImageData(pl.LightningDataModule):
         """Batches of the test images in order, untouched."""
         return self._batches(self.test)
 
-    def _batches(
-        self, images: ImageSet, *, shuffle: bool = False, augmentation: Augmentation | None = None
-    ) -> Batches:
+    def _batches(self, images: ImageSet, *, shuffle: bool = False, augmentation: Augmentation | None = None) -> Batches:
         trainer = self.trainer
         sampler = EpochSampler(
             len(images),

@@ -23,7 +23,6 @@ from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
 from firstlight.training.trainer import DEFAULT_LOGS_DIR, Trainer
 
-
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_loss")
 
 
@@ -58,9 +57,7 @@ def fit(
     recipe.save(folder / "recipe.yaml")
     run = Run(folder)
     run.save_json("environment.json", describe_environment() | {"data": _describe_data(data)})
-    logger = TensorBoardLogger(
-        logs_dir, name=recipe.name, version=folder.name, log_graph=True, default_hp_metric=False
-    )
+    logger = TensorBoardLogger(logs_dir, name=recipe.name, version=folder.name, log_graph=True, default_hp_metric=False)
     trainer = Trainer(
         max_epochs=recipe.max_epochs,
         logger=logger,
@@ -96,7 +93,8 @@ def new_version(folder: Path) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise FirstlightError(f"cannot make {path}: {error.strerror}. Choose another place with --logs_dir.")
+            reason = f"cannot make {path}: {error.strerror}"
+            raise FirstlightError(f"{reason}. Choose another place with --logs_dir.") from error
 
 
 def _describe_data(data: ImageData) -> dict[str, Any]:

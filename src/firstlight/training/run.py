@@ -121,7 +121,9 @@ class Run:
         try:
             return safe_open(self.weights_path, framework="pt")
         except (OSError, SafetensorError) as error:
-            raise RunError(f"{self.weights_path}: cannot be read as weights; train again or restore the file") from error
+            raise RunError(
+                f"{self.weights_path}: cannot be read as weights; train again or restore the file"
+            ) from error
 
     def _from_metadata(self, name: str) -> Any:
         try:
