@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("firstlight", "beartype.beartype")
-
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+with install_import_hook("firstlight", "beartype.beartype"):
+    import firstlight.training.fit  # noqa: F401  # with all that it stands on
+install_import_hook("firstlight", "beartype.beartype")  # and whatever is imported later
+
+from firstlight.data.sources import SOURCES  # noqa: E402
+from reference.tiny import tiny_split  # noqa: E402  # after the hook
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +25,10 @@ def cifar10_dir() -> Path:
     if not place:
         pytest.skip("FIRSTLIGHT_TEST_CIFAR10 does not name a folder with the official files")
     return Path(place)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a data set of a few hundred easy images, known for the length of one test."""
+    monkeypatch.setitem(SOURCES, "tiny", lambda data_dir, split: tiny_split(split))
+    return "tiny"

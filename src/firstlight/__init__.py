@@ -1,0 +1,66 @@
+"""Train a small-image classifier in seconds to minutes, and see what it gets wrong and why.
+
+    import firstlight
+    model = firstlight.CustomResNet(data_dir="data")
+    trainer = firstlight.Trainer(max_epochs=24)
+    trainer.fit(model)
+    trainer.test(model)
+    model.show_misclassified_images()
+
+Names are imported when they are first used, so that `import firstlight` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "CustomResNet": "firstlight.training.exercise",
+    "custom_ResNet": "firstlight.training.exercise",
+    "Trainer": "firstlight.training.trainer",
+    "Recipe": "firstlight.training.recipe",
+    "Run": "firstlight.training.run",
+    "load": "firstlight.training.run",
+    "fit": "firstlight.training.fit",
+    "ResNet9": "firstlight.networks",
+    "ImageSet": "firstlight.data.images",
+    "FirstlightError": "firstlight.errors",
+}
+
+__all__ = [  # noqa: RUF022  # the exercise's names first
+    "CustomResNet",
+    "custom_ResNet",
+    "Trainer",
+    "load",
+    "fit",
+    "Recipe",
+    "Run",
+    "ResNet9",
+    "ImageSet",
+    "FirstlightError",
+]
+
+if TYPE_CHECKING:
+    from firstlight.data.images import ImageSet
+    from firstlight.errors import FirstlightError
+    from firstlight.networks import ResNet9
+    from firstlight.training.exercise import CustomResNet, custom_ResNet
+    from firstlight.training.fit import fit
+    from firstlight.training.recipe import Recipe
+    from firstlight.training.run import Run, load
+    from firstlight.training.trainer import Trainer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'firstlight' has no attribute {name!r}")
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_PLACES))

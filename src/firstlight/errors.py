@@ -18,7 +18,7 @@ class RunError(FirstlightError):
     """A run folder is missing, incomplete or does not fit what is asked of it."""
 
 
-class UsageError(FirstlightError):
+class UsageError(FirstlightError, ValueError):
     """An option or argument has a value that cannot work."""
 
 

@@ -1,1 +1,19 @@
-"""What the model looked at."""
+"""What the model looked at, and whether to believe it."""
+
+from firstlight.attribution.explain import ALL_STAGES, DEFAULT_METHOD, Attribution, explain
+from firstlight.attribution.faithfulness import Faithfulness, evaluate
+from firstlight.attribution.maps import has_positive_evidence, positive_evidence, upsample
+from firstlight.attribution.methods import METHODS
+
+__all__ = [
+    "ALL_STAGES",
+    "DEFAULT_METHOD",
+    "METHODS",
+    "Attribution",
+    "Faithfulness",
+    "evaluate",
+    "explain",
+    "has_positive_evidence",
+    "positive_evidence",
+    "upsample",
+]

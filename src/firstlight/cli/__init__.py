@@ -1,0 +1,68 @@
+"""The command line: the verb is chosen here, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from firstlight.errors import FirstlightError
+
+# Each verb is a module beside this one with `run(arguments) -> None`.
+VERBS = {
+    "demo": "train, test and explain on the embedded data, in about a minute",
+    "fit": "train and test by a recipe; leaves a run folder",
+    "test": "measure a run on the test split again",
+    "predict": "say what is on your own images",
+    "recipes": "list the recipes: what each is for, and what it reaches",
+}
+
+EXIT_USER_CAN_MEND = 2
+
+HELP = """usage: firstlight VERB [OPTION ...]
+
+Trains a small-image classifier in seconds to minutes, and shows what it gets wrong and why.
+
+{verbs}
+
+Start with `firstlight demo`. `firstlight VERB --help` tells the options of a verb.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0, or 2 with one line for what the user can mend."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return 0
+    if arguments[0] == "--version":
+        print(_version())
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"firstlight: no verb {verb!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
+        return EXIT_USER_CAN_MEND
+    try:
+        import_module(f"firstlight.cli.{verb}").run(rest)
+        sys.stdout.flush()
+    except FirstlightError as error:
+        print(f"firstlight {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USER_CAN_MEND
+    except KeyboardInterrupt:
+        print(f"firstlight {verb}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, VERBS)) + 2
+    return HELP.format(verbs="\n".join(f"  {verb:<{width}}{line}" for verb, line in VERBS.items()))
+
+
+def _version() -> str:
+    from firstlight import __version__
+
+    return f"firstlight {__version__}"

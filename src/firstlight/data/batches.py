@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Int64
@@ -16,6 +16,9 @@ from firstlight.augment import alternate, cutout, flip, shifted_crop
 from firstlight.data.draws import generator
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
+from firstlight.errors import UsageError
+
+Flip = Literal["none", "random", "alternating"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Augmentation:
     """
 
     crop_px: int = 4
-    flip: Literal["none", "random", "alternating"] = "random"
+    flip: Flip = "random"
     cutout_px: int = 0
 
     def __post_init__(self) -> None:
         if self.crop_px < 0 or self.cutout_px < 0:
-            raise ValueError("crop_px and cutout_px must be 0 or more")
+            raise UsageError("crop_px and cutout_px must be 0 or more")
+        if self.flip not in get_args(Flip):
+            raise UsageError(f"flip must be one of {', '.join(get_args(Flip))}, not {self.flip!r}")
 
 
 class Batch(NamedTuple):
@@ -85,6 +90,9 @@ class Batches:
         sampler: which images make up each batch.
         augmentation: what to do to them; None for validation and test.
         device: where the batches are made.
+
+    Raises:
+        UsageError: the augmentation shifts by as much as an image measures, or more.
     """
 
     batch_sampler = None  # Lightning looks for it beside `sampler`, as on PyTorch's DataLoader
@@ -96,6 +104,11 @@ class Batches:
         augmentation: Augmentation | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if augmentation is not None and augmentation.crop_px >= min(images.size_px):
+            raise UsageError(
+                f"crop_px {augmentation.crop_px} must be smaller than the images, which measure {images.size_px[0]}x"
+                f"{images.size_px[1]} pixels"
+            )
         self.set = images
         self.sampler = sampler
         self.augmentation = augmentation

@@ -104,7 +104,7 @@ def _read_batch(version: _Version, path: Path) -> Batch:
     content = _read_bytes(path)
     pixels, labels = version.parse(content, str(path))
     if len(labels) == 0:
-        raise DataError(f"{path}: holds no image. Restore the official file.")
+        raise DataError(f"{path}: ends at byte {len(content)} without an image. Restore the official file.")
     _compare_digest(version, path, content)
     return pixels, labels
 
@@ -133,18 +133,12 @@ def _read_class_names(version: _Version, path: Path) -> tuple[str, ...]:
     content = _read_bytes(path)
     names = version.parse_meta(content, str(path))
     if len(names) != len(CIFAR10_CLASSES):
-        raise DataError(f"{path}: names {len(names)} classes, CIFAR-10 has 10. Restore the official file.")
+        raise DataError(
+            f"{path}: ends at byte {len(content)} with {len(names)} class names, CIFAR-10 has 10. "
+            "Restore the official file."
+        )
     _compare_digest(version, path, content)
     return tuple(names)
-
-
-def _check_labels(labels: np.ndarray, source: str, where: Callable[[int], str]) -> None:
-    wrong = np.flatnonzero(labels >= len(CIFAR10_CLASSES))
-    if len(wrong):
-        first = int(wrong[0])
-        raise DataError(
-            f"{source}: label {labels[first]} at {where(first)}; labels are 0 to 9. Restore the official file."
-        )
 
 
 def _parse_binary(content: bytes, source: str) -> Batch:
@@ -157,7 +151,12 @@ def _parse_binary(content: bytes, source: str) -> Batch:
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, RECORD_BYTES)
     labels = records[:, 0]
-    _check_labels(labels, source, lambda i: f"byte {i * RECORD_BYTES}")
+    wrong = np.flatnonzero(labels >= len(CIFAR10_CLASSES))
+    if len(wrong):
+        raise DataError(
+            f"{source}: label {labels[wrong[0]]} at byte {wrong[0] * RECORD_BYTES}; labels are 0 to 9. "
+            "Restore the official file."
+        )
     return records[:, 1:].reshape(-1, 3, SIDE_PX, SIDE_PX), labels
 
 
@@ -172,21 +171,38 @@ def _parse_python(content: bytes, source: str) -> Batch:
     found = read_pickled_dict(content, source)
     pixels, labels = found.get(b"data"), found.get(b"labels")
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != PIXEL_BYTES:
-        raise DataError(f"{source}: 'data' is not an array of {PIXEL_BYTES} bytes a row. Restore the official file.")
-    if not isinstance(labels, list) or not all(type(label) is int and 0 <= label < 256 for label in labels):
-        raise DataError(f"{source}: 'labels' is not a list of small whole numbers. Restore the official file.")
-    if len(labels) != len(pixels):
-        raise DataError(f"{source}: {len(pixels)} images but {len(labels)} labels. Restore the official file.")
-    label_array = np.array(labels, dtype=np.uint8)
-    _check_labels(label_array, source, lambda i: f"position {i} of its list")
-    return pixels.reshape(-1, 3, SIDE_PX, SIDE_PX), label_array
+        raise DataError(
+            f"{source}: ends at byte {len(content)} without 'data' as an array of {PIXEL_BYTES} bytes a row. "
+            "Restore the official file."
+        )
+    if not isinstance(labels, list) or len(labels) != len(pixels):
+        raise DataError(
+            f"{source}: ends at byte {len(content)} without 'labels' as a list of {len(pixels)}, one for each image. "
+            "Restore the official file."
+        )
+    for position, label in enumerate(labels):
+        if type(label) is not int or not 0 <= label < len(CIFAR10_CLASSES):
+            shown = label if type(label) is int else f"of type {type(label).__name__}"
+            raise DataError(
+                f"{source}: label {shown} at position {position} of 'labels'; labels are 0 to 9. "
+                "Restore the official file."
+            )
+    return pixels.reshape(-1, 3, SIDE_PX, SIDE_PX), np.array(labels, dtype=np.uint8)
 
 
 def _parse_python_meta(content: bytes, source: str) -> list[str]:
     names = read_pickled_dict(content, source).get(b"label_names")
     if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
-        raise DataError(f"{source}: 'label_names' is not a list of names. Restore the official file.")
-    return [name.decode("ascii", "replace") for name in names]
+        raise DataError(
+            f"{source}: ends at byte {len(content)} without 'label_names', a list of names. Restore the official file."
+        )
+    for position, name in enumerate(names):
+        if not name.isascii():
+            raise DataError(
+                f"{source}: the name at position {position} of 'label_names' is not ASCII text. "
+                "Restore the official file."
+            )
+    return [name.decode("ascii") for name in names]
 
 
 _BINARY = _Version(

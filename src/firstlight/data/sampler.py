@@ -35,7 +35,7 @@ class EpochSampler:
 
     >>> sampler = EpochSampler(5, batch_size=4, shuffle=False, seed=0, rank=1, num_ranks=2)
     >>> [batch.tolist() for batch in sampler]
-    [[2, 3, 4]]
+    [[3, 4]]
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class EpochSampler:
         self.num_ranks = num_ranks
         self.epoch = 0
         self.next_batch = 0
+        self._first_batch = 0  # of the next iteration: not 0 only after `load_state_dict`
 
     def __len__(self) -> int:
         """Batches in a whole epoch, the same on every rank."""
@@ -60,14 +61,16 @@ class EpochSampler:
         return max(1, whole + (rest >= self.num_ranks))
 
     def __iter__(self) -> Iterator[Int64[Tensor, " m"]]:
+        # Only a loaded state is gone on from: an iteration that was broken off, like Lightning's check of the first
+        # validation batches before training, must not shorten the next one.
+        first, self._first_batch = self._first_batch, 0
         order = self.order()
-        while self.next_batch < len(self):
-            start = self.next_batch * self.batch_size
-            is_last = self.next_batch == len(self) - 1
+        for number in range(first, len(self)):
+            start = number * self.batch_size
+            is_last = number == len(self) - 1
             batch = order[start:] if is_last else order[start : start + self.batch_size]
-            self.next_batch += 1
+            self.next_batch = number + 1
             yield batch.tensor_split(self.num_ranks)[self.rank]
-        self.next_batch = 0
 
     def order(self) -> Int64[Tensor, " n"]:
         """Image numbers in the order of the current epoch, the same on every rank."""
@@ -78,7 +81,7 @@ class EpochSampler:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order is yielded next."""
         if epoch != self.epoch:
-            self.epoch, self.next_batch = epoch, 0
+            self.epoch, self.next_batch, self._first_batch = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sampler stands: the epoch and the next batch."""
@@ -87,3 +90,4 @@ class EpochSampler:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken; works for another number of ranks, too."""
         self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
+        self._first_batch = self.next_batch

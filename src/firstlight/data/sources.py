@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from firstlight.data.cifar import Split, read_cifar10
+from firstlight.data.drawn import read_drawn
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
-
-DEFAULT_DATA_DIR = "data"
 
 
 def _cifar10(data_dir: Path, split: Split) -> ImageSet:
@@ -18,6 +17,8 @@ def _cifar10(data_dir: Path, split: Split) -> ImageSet:
 
 SOURCES: dict[str, Callable[[Path, Split], ImageSet]] = {
     "cifar10": _cifar10,
+    "drawn": lambda _, split: read_drawn(split),
+    "watermark": lambda _, split: read_drawn(split, watermark=True),
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,12 @@ from firstlight.arrays import Features, Ids, Labels, Logits
 from firstlight.errors import RunError
 from firstlight.files import atomic
 
+# What zipfile, zlib and numpy raise for a damaged file, depending on where the damage is.
+_DAMAGE = (
+    *(OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -26,7 +35,8 @@ class Predictions:
         labels: true classes, int64 [n].
         ids: which sample each row is, int64 [n].
 
-    >>> p = Predictions(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), torch.zeros(2, 1), torch.tensor([0, 0]), torch.arange(2))
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    >>> p = Predictions(logits, torch.zeros(2, 1), torch.tensor([0, 0]), torch.arange(2))
     >>> p.accuracy, p.misclassified().tolist()
     (0.5, [1])
     """
@@ -75,9 +85,17 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as found:
                 arrays = {name: torch.from_numpy(found[name]) for name in ("logits", "features", "labels", "ids")}
+            _check(arrays)
             return Predictions(**arrays)
-        except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise RunError(f"{path}: cannot be read as predictions; run `firstlight test` again") from error
+
+
+def _check(arrays: dict[str, Tensor]) -> None:
+    for name, array in arrays.items():
+        dtype, num_axes = (torch.float32, 2) if name in ("logits", "features") else (torch.int64, 1)
+        if array.dtype != dtype or array.ndim != num_axes or len(array) != len(arrays["labels"]):
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
 
 
 def ordered_by_id(logits: Tensor, features: Tensor, labels: Tensor, ids: Tensor) -> Predictions:

@@ -1,0 +1,1 @@
+"""Arrays in, Figure out: no reading, no writing, no model."""

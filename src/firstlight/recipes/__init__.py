@@ -1,0 +1,29 @@
+"""The recipes by name: each is one function that returns a complete frozen configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from firstlight.errors import UsageError
+from firstlight.recipes.adam24 import adam24
+from firstlight.recipes.demo import demo
+from firstlight.training.recipe import Recipe
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "adam24": adam24}
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises:
+        UsageError: there is none.
+
+    >>> get_recipe("adam24").max_epochs
+    24
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no recipe is called {name!r}: choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+__all__ = ["RECIPES", "get_recipe"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -10,8 +11,9 @@ import torch
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
-from firstlight.data.sources import DEFAULT_DATA_DIR, load_split
+from firstlight.data.sources import load_split
 from firstlight.errors import UsageError
+from firstlight.places import DEFAULT_DATA_DIR
 from firstlight.training.recipe import Recipe
 
 
@@ -61,6 +63,16 @@ class ImageData(pl.LightningDataModule):
     def test_dataloader(self) -> Batches:
         """Batches of the test images in order, untouched."""
         return self._batches(self.test)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, place, sizes and digests of what has been loaded, as `environment.json` keeps them."""
+        loaded = {name: getattr(self, name) for name in ("train", "val", "test") if hasattr(self, name)}
+        return {
+            "name": self.recipe.data,
+            "place": str(self.data_dir.absolute()),
+            "num_images": {name: len(images) for name, images in loaded.items()},
+            "digests": {name: images.digest() for name, images in loaded.items()},
+        }
 
     def _batches(self, images: ImageSet, *, shuffle: bool = False, augmentation: Augmentation | None = None) -> Batches:
         trainer = self.trainer

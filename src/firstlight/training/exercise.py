@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from firstlight.data.batches import Batches
-from firstlight.data.sources import DEFAULT_DATA_DIR
+from firstlight.errors import UsageError
 from firstlight.networks.resnet9 import ResNet9
+from firstlight.places import DEFAULT_DATA_DIR
+from firstlight.plots.figure import Figure
+from firstlight.plots.mistakes import mistake_sheet
 from firstlight.training.data_module import ImageData
+from firstlight.training.mistakes import collect_mistakes, title_of
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
 
@@ -32,26 +37,48 @@ class CustomResNet(Classifier):
         recipe = Recipe(**changes)
         super().__init__(ResNet9(num_classes, recipe.network), recipe)
         self.data = ImageData(recipe, data_dir)
+        self.example_input_array = torch.zeros(1, 3, 32, 32)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the log-softmax of the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
         return self.network(images).log_softmax(dim=1)
 
-    def setup(self, stage: str) -> None:
-        """Load the data of the stage."""
+    def train_dataloader(self) -> Batches:
+        """Shuffled, augmented batches of the training images."""
+        return self._loaded("fit").train_dataloader()
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """Batches of the validation images, in order."""
+        return self._loaded("fit").val_dataloader()
+
+    def test_dataloader(self) -> Batches:
+        """Batches of the test images, in order."""
+        return self._loaded("test").test_dataloader()
+
+    def _loaded(self, stage: str) -> ImageData:
+        """Load the data when they are first asked for: never, if the user brings other loaders."""
         self.data.trainer = self.trainer
         self.data.setup(stage)
         if stage == "fit":
             self.network.normalize.adopt(*self.data.train.mean_and_std)  # type: ignore[operator, union-attr]
+        return self.data
 
-    def train_dataloader(self) -> Batches:
-        """Shuffled, augmented batches of the training images."""
-        return self.data.train_dataloader()
+    def show_misclassified_images(self, count: int = 12) -> Figure:
+        """Draw the test images that the model gets wrong, the most confident first.
 
-    def val_dataloader(self) -> Batches | list[Batches]:
-        """Batches of the validation images, in order."""
-        return self.data.val_dataloader()
+        Args:
+            count: how many, at most.
 
-    def test_dataloader(self) -> Batches:
-        """Batches of the test images, in order."""
-        return self.data.test_dataloader()
+        Returns:
+            A figure; a notebook shows it, `.savefig(path)` keeps it.
+
+        Raises:
+            UsageError: the model has not been tested yet.
+        """
+        if self.test_predictions is None or not hasattr(self.data, "test"):
+            raise UsageError("nothing has been tested yet: call trainer.test(model) first")
+        mistakes = collect_mistakes(self.data.test, self.test_predictions, count)
+        return mistake_sheet(mistakes, title_of(self.data.test, self.test_predictions))
+
+
+custom_ResNet = CustomResNet  # noqa: N816  # the exercise's own spelling

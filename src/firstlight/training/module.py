@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -43,7 +44,7 @@ class Classifier(pl.LightningModule):
         """Return the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
         return self.network(images)
 
-    def training_step(self, batch: Batch | tuple[Tensor, ...], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
         images, labels = batch[0], batch[1]
         logits = self.network(images).float()
@@ -59,17 +60,18 @@ class Classifier(pl.LightningModule):
         )
         return loss
 
-    def validation_step(self, batch: Batch | tuple[Tensor, ...], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
         """Log `val_loss` and `val_acc`."""
         self._measure("val", self.network(batch[0]).float(), batch[1])
 
-    def test_step(self, batch: Batch | tuple[Tensor, ...], batch_idx: int) -> Tensor:
+    def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the predicted classes, int64 [n]; logs `test_loss` and `test_acc`."""
         images, labels = batch[0], batch[1]
         features = self.network.features(images)  # type: ignore[operator]
         logits = self.network.head(features).float()  # type: ignore[operator]
         self._measure("test", logits, labels)
-        ids = batch[2] if len(batch) > 2 else batch_idx * len(labels) + torch.arange(len(labels))
+        num_before = sum(len(row[2]) for row in self._test_rows)
+        ids = batch[2] if len(batch) > 2 else num_before + torch.arange(len(labels))
         self._test_rows.append((logits, features, labels, ids))
         return logits.argmax(dim=1)
 

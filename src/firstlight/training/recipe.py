@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -72,8 +74,15 @@ class Recipe:
             raise UsageError(f"num_val must be 0 or more, not {self.num_val}")
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
-        if self.optimizer.learning_rate <= 0:
+        if not 0 < self.optimizer.learning_rate < math.inf:
             raise UsageError(f"optimizer.learning_rate must be above 0, not {self.optimizer.learning_rate}")
+        for name in ("momentum", "weight_decay"):
+            if not 0 <= getattr(self.optimizer, name) < math.inf:
+                raise UsageError(f"optimizer.{name} must be 0 or more, not {getattr(self.optimizer, name)}")
+        for name in ("name", "schedule"):
+            _checked(OptimizerConfig, name, getattr(self.optimizer, name))
+        if self.network.width < 1:
+            raise UsageError(f"network.width must be 1 or more, not {self.network.width}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as `recipe.yaml` holds them."""
@@ -92,20 +101,20 @@ class Recipe:
         """Read `recipe.yaml`.
 
         Raises:
-            RunError: it is missing, is not YAML, or names something that no recipe has.
+            RunError: it is missing, is not YAML, names something that no recipe has, or a value that cannot work.
         """
         try:
-            found = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise RunError(f"{path}: cannot be read as a recipe ({_first_line(error)})") from error
         try:
             return from_dict(Recipe, found)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, UsageError) as error:
             raise RunError(f"{path}: {_first_line(error)}") from error
 
 
 def from_dict(cls: type, values: Any) -> Any:
-    """Build a frozen configuration from plain nested dictionaries; unknown names are errors.
+    """Build a frozen configuration from plain nested dictionaries; unknown names and wrong types are errors.
 
     >>> from_dict(OptimizerConfig, {"learning_rate": 0.1}).learning_rate
     0.1
@@ -116,8 +125,25 @@ def from_dict(cls: type, values: Any) -> Any:
     unknown = set(values) - set(known)
     if unknown:
         raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
+    values = {name: _checked(cls, name, value) for name, value in values.items()}
     nested = {name: type(known[name].default) for name in values if is_dataclass(known[name].default)}
     return cls(**{name: from_dict(nested[name], v) if name in nested else v for name, v in values.items()})
+
+
+def _checked(cls: type, name: str, value: Any) -> Any:
+    """Return the value in the field's declared type, or refuse it: what YAML makes of a text can be of any type."""
+    kind = get_type_hints(cls)[name]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UsageError(
+                f"{cls.__name__}.{name} must be one of {', '.join(map(str, get_args(kind)))}, not {reprlib.repr(value)}"
+            )
+    elif kind in (bool, int, float, str):
+        admitted = (int, float) if kind is float else (kind,)
+        if type(value) not in admitted:
+            raise UsageError(f"{cls.__name__}.{name} must be of type {kind.__name__}, not {reprlib.repr(value)}")
+        return kind(value)
+    return value
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
+from firstlight.data.prepare import Picture, to_pixels
 from firstlight.errors import RunError
+from firstlight.evaluation.prediction import Prediction
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import atomic, write_atomic
 from firstlight.networks.resnet9 import ResNet9
@@ -100,6 +104,33 @@ class Run:
             raise RunError(f"{self.weights_path}: does not fit the network of {self.path / 'recipe.yaml'}") from error
         return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
+    @cached_property
+    def temperature(self) -> float:
+        """By which the logits are divided before the softmax."""
+        return float(self._from_metadata("temperature"))
+
+    def predict(self, picture: Picture) -> Prediction:
+        """Say what is on a picture.
+
+        Args:
+            picture: a path, a PIL image, or an array (uint8 or float in [0, 1]; [h w], [h w 3] or [3 h w]).
+
+        Raises:
+            DataError: the picture cannot be read.
+        """
+        return self.predict_many([picture])[0]
+
+    def predict_many(self, pictures: Sequence[Picture], batch_size: int = 256) -> list[Prediction]:
+        """Say what is on each of several pictures; see `predict`."""
+        predictions: list[Prediction] = []
+        for start in range(0, len(pictures), batch_size):
+            pixels = [to_pixels(each, self.size_px) for each in pictures[start : start + batch_size]]
+            with torch.inference_mode():
+                logits = self.network(to_unit(torch.stack(pixels)))
+            probabilities = (logits / self.temperature).softmax(dim=1)
+            predictions += [Prediction.of(each, self.class_names) for each in probabilities]
+        return predictions
+
     def save_weights(self, network: nn.Module, images: ImageSet) -> None:
         """Write `model.safetensors`, with what is needed to use it beside the weights."""
         metadata = {
@@ -116,6 +147,7 @@ class Run:
     def save_json(self, name: str, content: dict[str, Any]) -> None:
         """Write one of the folder's JSON files."""
         write_atomic(self.path / name, json.dumps(content, indent=2) + "\n")
+        self.__dict__.pop(Path(name).stem, None)  # read it anew when it is next asked for
 
     def _weights(self) -> Any:
         try:
@@ -136,3 +168,24 @@ class Run:
             return json.loads((self.path / name).read_text())
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
+
+
+def load(path: Path | str) -> Run:
+    """Open a run folder: `firstlight.load("logs/demo/version_0").predict("photo.jpg")`.
+
+    Raises:
+        RunError: there is no run in the folder.
+    """
+    return Run(path)
+
+
+def latest_run(logs_dir: Path | str) -> Run:
+    """Return the run in `logs_dir` that was finished last.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = [path.parent for path in Path(logs_dir).glob("*/*/model.safetensors")]
+    if not found:
+        raise RunError(f"no run in {logs_dir}: make one with `firstlight demo`, or name one with --run")
+    return Run(max(found, key=lambda folder: (folder / "model.safetensors").stat().st_mtime))

@@ -9,10 +9,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from firstlight.places import DEFAULT_LOGS_DIR
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.precision import default_precision, keep_freed_memory
-
-DEFAULT_LOGS_DIR = "logs"
 
 
 class Trainer(pl.Trainer):

@@ -1,0 +1,48 @@
+# firstlight: `make demo` and `make test` do everything on a fresh machine.
+#
+# PYTHON       the interpreter to build the environment with (3.11 or newer)
+# TORCH_INDEX  a package index to take PyTorch from, for instance its CPU builds (see README)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH_INDEX ?=
+
+.PHONY: help demo test test-slow setup lint format figures clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.ready  ## train, test and explain on the embedded data, about a minute
+	$(BIN)/firstlight demo
+
+test: $(VENV)/.ready lint  ## linters, types, floors, doctests and the fast tests, under 5 minutes
+	$(BIN)/pytest -n 2 --dist worksteal
+
+test-slow: $(VENV)/.ready  ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+setup: $(VENV)/.ready  ## make the virtual environment with all that the tests need
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+lint: $(VENV)/.ready  ## ruff, mypy and the import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready  ## put the code in its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+figures: $(VENV)/.ready  ## draw the figures in docs/ again from a demo run
+	$(BIN)/python docs/figures.py
+
+clean:  ## remove the environment and everything that tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,150 @@
+"""How fast Grad-CAM of ResNet9's last stage is, ours against captum's, on the same images, alternately.
+
+    python benchmarks/explain_speed.py --data_dir data --run logs/adam24/version_0
+
+Captum is measured twice: given the classes to explain ("captum"), and as one has to use it to explain what the
+network predicts, with the forward pass that finds it out ("captum, predicted"). Ours finds the class in its only
+forward pass. Each contestant has its own batch size (--batch_size, --captum_batch_size). Beside the speed stand the
+differences of the maps: without --run the network is untrained, and only the speed means something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+
+from firstlight.attribution import explain
+from firstlight.data.cifar import read_cifar10
+from firstlight.files import write_atomic
+from firstlight.networks import ResNet9
+from firstlight.training.environment import describe_environment
+from firstlight.training.precision import keep_freed_memory
+from firstlight.training.run import Run
+
+METHOD, STAGE = "grad_cam", "residual3"
+RESULT = Path(__file__).parent / "results" / "explain_speed.json"
+
+
+def main() -> None:
+    options = parse_options()
+    kept = keep_freed_memory() if options.keep_freed_memory else False
+    images, network = load_images(options), load_network(options)
+    contestants = make_contestants(network, images, options)
+    maps = {name: run() for name, run in contestants.items()}  # the warm-up, which also gives the maps to compare
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(options.num_trials):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+            print(f"{name:20} {len(images) / seconds[name][-1]:8.1f} images/s", flush=True)
+    result = {
+        "what": f"{METHOD} at {STAGE}, ResNet9, default width, eval mode",
+        "environment": describe_environment() | {"freed_memory_kept": kept},
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "num_images": len(images),
+        "speed": {name: speed(times, len(images)) for name, times in seconds.items()},
+        "speedup_fp32_over_captum": ratio(seconds, "captum", "ours fp32"),
+        "speedup_fp32_over_captum_predicted": ratio(seconds, "captum, predicted", "ours fp32"),
+        "agreement_fp32_with_captum": agreement(maps["ours fp32"], maps["captum"]),
+        "agreement_bf16_with_captum": agreement(maps["ours bf16"], maps["captum"]),
+    }
+    write_atomic(options.output, json.dumps(result, indent=2) + "\n")
+    print(json.dumps({name: value for name, value in result.items() if name != "environment"}, indent=2))
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_images", type=int, default=10_000)
+    parser.add_argument("--num_trials", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--captum_batch_size", type=int, default=64)
+    parser.add_argument("--data_dir", type=Path, help="with the official CIFAR-10 files; else the images are noise")
+    parser.add_argument("--run", type=Path, help="a run folder with a trained ResNet9; else it is untrained")
+    parser.add_argument("--keep_freed_memory", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--output", type=Path, default=RESULT)
+    return parser.parse_args()
+
+
+def load_images(options: argparse.Namespace) -> Tensor:
+    if options.data_dir is None:
+        return torch.rand(options.num_images, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return read_cifar10(options.data_dir, "test").images[: options.num_images].float() / 255
+
+
+def load_network(options: argparse.Namespace) -> nn.Module:
+    if options.run is not None:
+        return Run(options.run).network
+    torch.manual_seed(0)
+    return ResNet9(num_classes=10).eval()
+
+
+def make_contestants(
+    network: nn.Module, images: Tensor, options: argparse.Namespace
+) -> dict[str, Callable[[], Tensor]]:
+    """By name, a function that returns the maps [n 4 4] of all images."""
+    classes = explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size).classes
+    captum = LayerGradCam(network, network.get_submodule(STAGE))
+
+    def ours(**precision: Any) -> Tensor:
+        return explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size, **precision).maps
+
+    def ours_bf16_of_the_same_classes() -> Tensor:
+        return ours(precision="bf16", target=classes)
+
+    def theirs(is_class_known: bool) -> Tensor:
+        maps = []
+        batches = (each.split(options.captum_batch_size) for each in (images, classes))
+        for some, known in zip(*batches, strict=True):
+            with torch.inference_mode():
+                target = known if is_class_known else network(some).argmax(dim=1)
+            maps.append(captum.attribute(some, target.clone())[:, 0].detach())
+        return torch.cat(maps)
+
+    return {
+        "ours fp32": ours,
+        "captum": lambda: theirs(True),
+        "ours bf16": ours_bf16_of_the_same_classes,
+        "captum, predicted": lambda: theirs(False),
+    }
+
+
+def speed(seconds: list[float], num_images: int) -> dict[str, Any]:
+    rates = [num_images / each for each in seconds]
+    return {
+        "n": len(rates),
+        "images_per_s_mean": statistics.mean(rates),
+        "images_per_s_deviation": statistics.stdev(rates) if len(rates) > 1 else None,
+        "seconds": seconds,
+    }
+
+
+def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> dict[str, float]:
+    """Of each trial's two times, so that a busy machine slows both."""
+    ratios = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
+    return {"mean": statistics.mean(ratios), "smallest": min(ratios)}
+
+
+def agreement(found: Tensor, expected: Tensor) -> dict[str, float]:
+    """Each image's largest difference, relative to its map's largest absolute value; and the peaks."""
+    error = (found - expected).abs().amax(dim=(1, 2)) / expected.abs().amax(dim=(1, 2))
+    same_peak = found.flatten(1).argmax(dim=1) == expected.flatten(1).argmax(dim=1)
+    return {
+        "relative_difference_max": float(error.max()),
+        "relative_difference_median": float(error.median()),
+        "share_within_2_percent": float((error <= 0.02).float().mean()),
+        "share_same_peak_cell": float(same_peak.float().mean()),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""`firstlight fit`: train and test by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from firstlight.cli.parser import Parser
+from firstlight.cli.trainer_options import TrainerOptions, split_trainer_extras
+from firstlight.places import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
+from firstlight.recipes import RECIPES, get_recipe
+from firstlight.training.recipe import Recipe
+
+DESCRIPTION = "Train and test by a recipe; every field of the recipe can be set. Leaves a run folder under logs/."
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Train and test, then say what came out and where it is."""
+    arguments, extras = split_trainer_extras(arguments)
+    recipe = get_recipe(_recipe_name(arguments))
+    parsed = build_parser(recipe).parse(arguments)
+    values = vars(parsed)
+    chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
+    options = asdict(values["trainer"]) | extras
+    from firstlight.cli.output import print_run
+    from firstlight.cli.quiet import quiet_lightning
+    from firstlight.training.fit import dry_run, fit
+
+    quiet_lightning()
+    if values["fast_dev_run"]:
+        dry_run(chosen, values["data_dir"], **options)
+        print("fast_dev_run: one batch went through training, validation and test; nothing was kept")
+        return
+    finished = fit(
+        chosen,
+        values["data_dir"],
+        values["logs_dir"],
+        logger=values["logger"],
+        histograms=values["histograms"],
+        **options,
+    )
+    print_run(finished)
+
+
+def build_parser(recipe: Recipe) -> Parser:
+    """Return the parser, with the recipe's values as defaults."""
+    parser = Parser("fit", DESCRIPTION, usage="firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]")
+    parser.add_argument("--config", action="config", help="a YAML file of options, as --print_config writes it")
+    parser.add_argument("--recipe", default=recipe.name, choices=list(RECIPES), help="where the defaults come from")
+    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept")
+    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where run folders are made")
+    parser.add_argument(
+        "--logger", type=str, default="tensorboard", help="tensorboard, csv, wandb, mlflow, comet or none"
+    )
+    parser.add_argument("--histograms", action="store_true", help="weight and gradient histograms in TensorBoard")
+    parser.add_argument("--fast_dev_run", action="store_true", help="one batch through everything; keeps nothing")
+    parser.add_class_arguments(Recipe, skip={"name"})
+    parser.add_class_arguments(TrainerOptions, "trainer")
+    parser.set_defaults({name: value for name, value in recipe.flat().items() if name != "name"})
+    return parser
+
+
+def _recipe_name(arguments: Sequence[str]) -> str:
+    """Find the recipe's name on the command line or in the configuration file, before the parser is built."""
+    early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    early.add_argument("--recipe")
+    early.add_argument("--config", type=Path)
+    try:
+        found, _ = early.parse_known_args(list(arguments))
+        if found.recipe is None and found.config is not None:
+            return str(yaml.safe_load(found.config.read_text()).get("recipe", "adam24"))
+    except (argparse.ArgumentError, OSError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        return "adam24"  # the real parser says what is wrong
+    return found.recipe or "adam24"

@@ -1,0 +1,68 @@
+"""`firstlight predict IMAGE-OR-FOLDER...`: say what is on your own images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firstlight.cli.parser import Parser
+from firstlight.errors import UsageError
+from firstlight.places import DEFAULT_LOGS_DIR
+
+if TYPE_CHECKING:
+    from firstlight.evaluation.prediction import Prediction
+
+DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Predict every image and print a table, CSV or JSON."""
+    parser = Parser("predict", DESCRIPTION)
+    parser.add_argument("images", type=str, nargs="+", help="image files, or folders of them")
+    parser.add_argument("--run", type=str, default=None, help="the run folder (by default the newest in --logs_dir)")
+    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where to look for the newest run")
+    parser.add_argument("--top", type=int, default=3, help="how many classes to list for each image")
+    parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="how to print them")
+    options = parser.parse(arguments)
+    if options.top < 1:
+        raise UsageError(f"--top must be 1 or more, not {options.top}")
+    from firstlight.data.prepare import find_images
+    from firstlight.training.run import latest_run, load
+
+    chosen = load(options.run) if options.run else latest_run(options.logs_dir)
+    paths = find_images([Path(each) for each in options.images])
+    predictions = chosen.predict_many(paths)
+    {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
+
+
+def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("image", overflow="fold")
+    for place in range(1, min(top, len(predictions[0].probabilities)) + 1):
+        table.add_column(f"top {place}")
+    for path, prediction in zip(paths, predictions, strict=True):
+        table.add_row(str(path), *(f"{name} {probability:.1%}" for name, probability in prediction.top(top)))
+    Console().print(table)
+
+
+def _print_csv(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["image", "rank", "label", "probability"])
+    for path, prediction in zip(paths, predictions, strict=True):
+        for rank, (name, probability) in enumerate(prediction.top(top), start=1):
+            writer.writerow([path, rank, name, f"{probability:.6f}"])
+
+
+def _print_json(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+    answer = [
+        {"image": str(path), "top": [{"label": name, "probability": round(p, 6)} for name, p in prediction.top(top)]}
+        for path, prediction in zip(paths, predictions, strict=True)
+    ]
+    print(json.dumps(answer, indent=2))

@@ -1,0 +1,31 @@
+"""Keeps other libraries' advice and notices off the user's screen; warnings about the user's own data stay."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+NOT_FOR_USERS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of PyTorch
+    r".*is not supported by the model summary.*",
+    r".*The number of training batches.*is smaller than the logging interval.*",
+    r".*does not have many workers.*",  # the batches are made on the device, there are no workers
+    r".*it is recommended to use `devices=1`.*",  # shards without repeats make the metrics exact
+    r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
+)
+
+
+def quiet_lightning() -> None:
+    """Silence notices that a user can do nothing about; show our own in one line each."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("firstlight").addHandler(handler)
+    logging.getLogger("firstlight").setLevel(logging.INFO)
+    for pattern in NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message=pattern)
+    warnings.showwarning = _one_line  # type: ignore[assignment]
+
+
+def _one_line(message: Warning | str, *_: object) -> None:
+    logging.getLogger("firstlight").warning("warning: %s", " ".join(str(message).split()))

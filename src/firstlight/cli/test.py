@@ -1,0 +1,22 @@
+"""`firstlight test RUN`: measure a run on the test split again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from firstlight.cli.parser import Parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Test the run's weights, write its predictions anew, print accuracy and loss."""
+    parser = Parser("test", "Measure a run on the test split again, single view.")
+    parser.add_argument("run", type=str, help="the run folder")
+    parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
+    options = parser.parse(arguments)
+    from firstlight.cli.quiet import quiet_lightning
+    from firstlight.training.measure import measure
+    from firstlight.training.run import load
+
+    quiet_lightning()
+    metrics = measure(load(options.run), options.data_dir)
+    print(f"test_acc {metrics['test_acc']:.4f}  test_loss {metrics['test_loss']:.4f}  (single view)")

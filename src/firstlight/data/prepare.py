@@ -1,0 +1,115 @@
+"""Any picture becomes the pixels that a network sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from firstlight.errors import DataError
+
+MAX_PIXELS = 50_000_000  # a larger picture is refused before it is decoded
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"))
+
+Picture = Image.Image | np.ndarray | Tensor | Path | str
+
+
+def to_pixels(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+    """Turn a picture into RGB pixels of the network's size.
+
+    EXIF rotation is applied, transparency is laid on white, the largest centred part with the network's
+    proportions is cut out and resized with an antialiasing filter.
+
+    Args:
+        picture: a path, a PIL image, or an array: uint8 or float in [0, 1]; [h w], [h w 3] or [3 h w].
+        size_px: height and width to return.
+
+    Returns:
+        uint8 [3 h w].
+
+    Raises:
+        DataError: the file is missing, too large, or no image; the array has another shape or type.
+
+    >>> to_pixels(Image.new("RGB", (64, 48), "red"), (2, 2))[:, 0, 0].tolist()
+    [255, 0, 0]
+    """
+    image = picture if isinstance(picture, Image.Image) else None
+    if isinstance(picture, Path | str):
+        image = open_image(picture)
+    if image is None:
+        image = _from_array(picture)
+    image = ImageOps.fit(_to_rgb(image), (size_px[1], size_px[0]), method=Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Open and decode an image file, its EXIF rotation applied.
+
+    Raises:
+        DataError: the file is missing, too large, damaged or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: {image.width}x{image.height} is more than {MAX_PIXELS:,} pixels; shrink it")
+            return ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: is not an image that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: is more than {MAX_PIXELS:,} pixels; shrink it") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises each for damaged files
+        reason = getattr(error, "strerror", None) or "the file is damaged or cut short"
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+
+
+def find_images(places: list[Path]) -> list[Path]:
+    """Return the named files, and all image files below the named folders in order.
+
+    Raises:
+        DataError: a place does not exist, or a folder holds no image.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            if not inside:
+                raise DataError(f"{place}: holds no image file")
+            found += inside
+        elif place.exists():
+            found.append(place)
+        else:
+            raise DataError(f"{place}: no such file or folder")
+    return found
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):  # 16 bits and more: scale down instead of clipping
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        image = Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _from_array(picture: Any) -> Image.Image:
+    array = picture.detach().cpu().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
+    if np.issubdtype(array.dtype, np.floating):
+        if array.size and not (array.min() >= 0 and array.max() <= 1):
+            raise DataError("an array of floats must hold values from 0 to 1; divide by 255 or pass uint8")
+        array = (array * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise DataError(f"an image array must be uint8, or float in [0, 1], not {array.dtype}")
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
+        array = array.transpose(1, 2, 0)
+    if array.ndim == 2:
+        array = np.stack([array] * 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise DataError(f"an image array must be [h w], [h w 3] or [3 h w], not {list(array.shape)}")
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -1,0 +1,38 @@
+"""Loss and accuracy over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure
+
+COLOURS = {"train": "#4575b4", "val": "#d73027"}
+
+
+def learning_curves(columns: Mapping[str, Sequence[float | None]], title: str) -> Figure:
+    """Draw loss and accuracy of train and val, an epoch a point.
+
+    Args:
+        columns: `train_loss`, `train_acc`, `val_loss`, `val_acc`, a number an epoch; None where there is none.
+        title: of the figure.
+
+    >>> len(learning_curves({"train_loss": [2.0, 1.0], "train_acc": [0.2, 0.5]}, "two epochs").axes)
+    2
+    """
+    figure = Figure(figsize=(9, 3.6))
+    figure.suptitle(title, fontsize=TITLE_SIZE)
+    for axes, (quantity, name) in zip(figure.subplots(1, 2), (("loss", "loss"), ("acc", "accuracy")), strict=True):
+        for split, colour in COLOURS.items():
+            values = [(i + 1, v) for i, v in enumerate(columns.get(f"{split}_{quantity}", [])) if v is not None]
+            if values:
+                axes.plot(*zip(*values, strict=True), color=colour, marker=".", label=split)
+        axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
+        axes.set_ylabel(name, fontsize=LABEL_SIZE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if quantity == "acc":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,43 @@
+"""The Figure that every plot here returns, and how an image is put on it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+INCHES_PER_TILE = 1.25
+TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
+RIGHT, WRONG = "#1b7837", "#b2182b"  # readable on white, and told apart by the colour-blind
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib Figure without pyplot's global state, which notebooks show all the same."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"layout": "constrained", "dpi": 150} | options))
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png")
+        return stream.getvalue()
+
+
+def show_pixels(axes: Axes, image: UInt8[np.ndarray, "3 h w"]) -> None:
+    """Put an image on axes: every pixel a crisp square, no ticks, no frame."""
+    axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+    hide_frame(axes)
+
+
+def hide_frame(axes: Axes) -> None:
+    """Take ticks and frame away."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

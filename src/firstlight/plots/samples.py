@@ -1,0 +1,38 @@
+"""A sheet of images with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
+
+
+def sample_sheet(
+    images: UInt8[np.ndarray, "n 3 h w"], labels: Sequence[str], title: str, num_columns: int = 8
+) -> Figure:
+    """Draw images in rows, each with its label below.
+
+    Args:
+        images: uint8 [n 3 h w].
+        labels: what to write below each.
+        title: of the sheet.
+        num_columns: images in a row.
+
+    >>> figure = sample_sheet(np.zeros((3, 3, 4, 4), np.uint8), ["a", "b", "c"], "three", num_columns=2)
+    >>> len(figure.axes)
+    4
+    """
+    num_columns = max(1, min(num_columns, len(images)))
+    num_rows = -(-len(images) // num_columns)
+    figure = Figure(figsize=(num_columns * INCHES_PER_TILE, num_rows * (INCHES_PER_TILE + 0.22) + 0.5))
+    figure.suptitle(title, fontsize=TITLE_SIZE)
+    for place, axes in enumerate(figure.subplots(num_rows, num_columns, squeeze=False).flat):
+        if place < len(images):
+            show_pixels(axes, images[place])
+            axes.set_xlabel(labels[place], fontsize=LABEL_SIZE)
+        else:
+            hide_frame(axes)
+    return figure

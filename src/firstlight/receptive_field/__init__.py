@@ -1,0 +1,7 @@
+"""Receptive fields: which input pixels each layer of a network can see, and which it does look at."""
+
+from firstlight.receptive_field.effective import effective_size_px, gradient_energy
+from firstlight.receptive_field.fields import Field, Window
+from firstlight.receptive_field.trace import Layer, output_of, trace
+
+__all__ = ["Field", "Layer", "Window", "effective_size_px", "gradient_energy", "output_of", "trace"]

@@ -1,0 +1,70 @@
+"""The effective receptive field: how strongly each pixel moves a unit, measured."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from firstlight.arrays import UnitImages
+from firstlight.errors import UsageError
+from firstlight.receptive_field.modes import in_evaluation
+
+
+def gradient_energy(network: nn.Module, images: UnitImages, stage: str, seed: int = 0) -> Float[Tensor, "h w"]:
+    """Measure how strongly each input pixel moves the central unit of a stage.
+
+        E(y, x) = mean over images of sum over c, k of (d unit_k / d image_c(y, x))^2
+
+    The sum over the channels k of the unit is estimated with a random sign for each channel and image, which is
+    exact in expectation (after Luo et al. 2016, "Understanding the Effective Receptive Field in Deep Convolutional
+    Neural Networks", arXiv 1701.04128, whose units have one channel).
+
+    Args:
+        network: evaluated with its running statistics; left as it was.
+        images: random or real, float [n 3 h w] in [0, 1].
+        stage: name of a module whose output is a map [n c h w]; the unit at (h // 2, w // 2) is measured.
+        seed: of the signs.
+
+    Returns:
+        Gradient energy, not normalized, float [h w].
+
+    Raises:
+        UsageError: there is no such stage, or its output is not a map.
+
+    >>> blur = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1))
+    >>> int((gradient_energy(blur, torch.rand(2, 3, 5, 5), stage="0") > 0).sum())
+    9
+    """
+    if stage not in dict(network.named_modules()):
+        known = ", ".join(name for name, _ in network.named_children())
+        raise UsageError(f"no stage is named {stage!r}; choose one of {known}")
+    maps: list[Tensor] = []
+    handle = network.get_submodule(stage).register_forward_hook(lambda _module, _args, output: maps.append(output))
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), in_evaluation(network):
+            pixels = images.detach().clone().requires_grad_()
+            network(pixels)
+            if not maps or maps[0].ndim != 4:
+                raise UsageError(f"the output of {stage!r} is not a map; choose a convolutional stage")
+            unit = maps[0][:, :, maps[0].shape[2] // 2, maps[0].shape[3] // 2]
+            coins = torch.randint(2, unit.shape, generator=torch.Generator().manual_seed(seed))
+            (gradient,) = torch.autograd.grad(unit, pixels, (2 * coins - 1).to(unit))
+    finally:
+        handle.remove()
+    return gradient.square().sum(dim=1).mean(dim=0)
+
+
+def effective_size_px(energy: Float[Tensor, "h w"]) -> float:
+    """Return the side of the square that is as large as the area of the pixels that matter.
+
+    A pixel matters when its gradient, the root of its energy, exceeds 1 - 0.9545 of the largest one: for a
+    Gaussian, within two and a half standard deviations (the criterion of Luo et al. 2016, section 3).
+
+    >>> effective_size_px(torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]))
+    2.0
+    """
+    gradient = energy.sqrt()
+    return math.sqrt(int((gradient > (1 - 0.9545) * gradient.max()).sum()))

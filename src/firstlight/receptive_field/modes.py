@@ -1,0 +1,28 @@
+"""Borrowing a network for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def in_evaluation(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode; afterwards every module has its own mode back, also after an error.
+
+    >>> network = nn.Sequential(nn.Dropout())
+    >>> with in_evaluation(network):
+    ...     network[0].training
+    False
+    >>> network[0].training
+    True
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,55 @@
+"""measure: test a finished run again."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from firstlight.errors import DataError
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
+from firstlight.training.run import Run
+from firstlight.training.trainer import Trainer
+
+
+def measure(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
+    """Test the run's weights on its data set's test split and write `predictions.npz` anew.
+
+    Args:
+        run: a finished run.
+        data_dir: where its data set is, if it moved.
+        **trainer_options: any argument of `pytorch_lightning.Trainer`.
+
+    Returns:
+        `test_acc` in [0, 1] and `test_loss`, single view.
+
+    Raises:
+        RunError: the run is incomplete or damaged.
+        DataError: the data set is missing or malformed, or has other classes.
+    """
+    data = load_test_images(run, data_dir)
+    module = Classifier(run.network, run.recipe)
+    trainer = Trainer(logger=False, enable_checkpointing=False, **trainer_options)
+    metrics = dict(trainer.test(module, datamodule=data, verbose=False)[0])
+    assert module.test_predictions is not None
+    if trainer.is_global_zero:
+        module.test_predictions.save(run.path / "predictions.npz")
+    return metrics
+
+
+def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
+    """Load the test split of the run's data set, and compare it with the one that the run was tested on.
+
+    Raises:
+        DataError: it is missing or malformed, or has other classes than the run.
+    """
+    known = run.environment["data"]
+    data = ImageData(run.recipe, data_dir or known["place"])
+    data.setup("test")
+    if data.test.class_names != run.class_names:
+        raise DataError(f"{data.data_dir}: its classes are not the run's; give the run's data set with --data_dir")
+    expected = known["digests"].get("test")
+    if expected is not None and expected != data.test.digest():
+        warnings.warn(f"{data.data_dir}: the test images are not the ones that {run.path} was tested on", stacklevel=2)
+    return data

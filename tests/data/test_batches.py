@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from firstlight.data.batches import Augmentation, Batches, EpochDraws
+from firstlight.data.images import ImageSet
+from firstlight.data.sampler import EpochSampler
+from firstlight.errors import UsageError
+from reference.epochs import Setting, replay
+from reference.unchecked import without_type_checks
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+]
+
+
+def noise_set(num_images: int, size_px: tuple[int, int] = (8, 6)) -> ImageSet:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (num_images, 3, *size_px), dtype=torch.uint8, generator=draw)
+    labels = torch.randint(0, 3, (num_images,), generator=draw)
+    return ImageSet(pixels, labels, ("cat", "dog", "ship"), ids=torch.arange(num_images) * 2 + 100)
+
+
+def make(
+    images: ImageSet, setting: Setting, rank: int = 0, num_ranks: int = 1, device: str = "cpu", epoch: int = 0
+) -> Batches:
+    how = Augmentation(setting.crop_px, setting.flip, setting.cutout_px)  # type: ignore[arg-type]
+    sampler = EpochSampler(
+        len(images), setting.batch_size, shuffle=True, seed=setting.seed, rank=rank, num_ranks=num_ranks
+    )
+    batches = Batches(images, sampler, how, device)
+    batches.sampler.set_epoch(epoch)
+    return batches
+
+
+SETTINGS = [
+    Setting(seed=0, batch_size=8, crop_px=4, flip="random", cutout_px=0),
+    Setting(seed=1, batch_size=8, crop_px=2, flip="alternating", cutout_px=5),
+    Setting(seed=2, batch_size=5, crop_px=0, flip="random", cutout_px=4),
+    Setting(seed=3, batch_size=25, crop_px=5, flip="none", cutout_px=0),
+    Setting(seed=3, batch_size=7, crop_px=0, flip="none", cutout_px=0),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("num_ranks", [1, 3])
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_any_batch_is_replayed_to_the_pixel_from_seed_and_epoch(setting: Setting, num_ranks: int, device: str) -> None:
+    images = noise_set(25)
+    for epoch in (0, 1, 4):
+        by_rank = [list(make(images, setting, rank, num_ranks, device, epoch)) for rank in range(num_ranks)]
+        for number, parts in enumerate(zip(*by_rank, strict=True)):
+            expected, chosen = replay(images.images.numpy(), setting, epoch, number)
+            if number == len(by_rank[0]) - 1 and len(chosen) < sum(len(part.ids) for part in parts):
+                rest, more = replay(images.images.numpy(), setting, epoch, number + 1)  # it joined the last batch
+                expected, chosen = np.concatenate([expected, rest]), chosen + more
+            assert np.array_equal(torch.cat([part.images for part in parts]).cpu().numpy(), expected)
+            assert torch.cat([part.ids for part in parts]).tolist() == images.ids[chosen].tolist()
+            assert torch.cat([part.labels for part in parts]).tolist() == images.labels[chosen].tolist()
+
+
+def test_alternating_flip_shows_each_image_both_ways_in_two_consecutive_epochs() -> None:
+    images = noise_set(40)
+    setting = Setting(seed=0, batch_size=16, crop_px=0, flip="alternating", cutout_px=0)
+    ways = []
+    for epoch in (6, 7, 8):
+        ways.append({})
+        for batch in make(images, setting, epoch=epoch):
+            for image, number in zip((batch.images * 255).round().byte(), batch.ids.tolist(), strict=True):
+                original = images.images[(number - 100) // 2]
+                assert torch.equal(image, original) or torch.equal(image, original.flip(2))
+                ways[-1][number] = torch.equal(image, original)
+    assert len(ways[0]) == 40
+    assert {True, False} == set(ways[0].values())
+    assert all(ways[0][number] != ways[1][number] for number in ways[0])
+    assert ways[0] == ways[2]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("setting", [None, SETTINGS[1]], ids=["untouched", "augmented"])
+def test_batches_are_channels_last_floats_in_the_unit_range_on_their_device(
+    setting: Setting | None, device: str
+) -> None:
+    images = noise_set(20, (8, 8))
+    before = images.digest()
+    sampler = EpochSampler(20, 8, shuffle=True, seed=0)
+    how = None if setting is None else Augmentation(setting.crop_px, setting.flip, setting.cutout_px)  # type: ignore[arg-type]
+    batches = Batches(images, sampler, how, device)
+    assert len(batches) == 3
+    for batch in batches:
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert batch.images.dtype == torch.float32
+        assert (batch.labels.dtype, batch.ids.dtype) == (torch.int64, torch.int64)
+        assert {part.device.type for part in batch} == {device}
+        assert 0 <= batch.images.min() < 0.1
+        assert 0.9 < batch.images.max() <= 1
+    assert images.digest() == before
+
+
+def test_without_augmentation_the_pixels_come_as_they_are_in_order() -> None:
+    images = noise_set(10)
+    batches = list(Batches(images, EpochSampler(10, 4, shuffle=False, seed=0)))
+    together = torch.cat([batch.images for batch in batches]).numpy()
+    assert np.array_equal(together, images.images.numpy().astype(np.float32) / np.float32(255))
+    assert [len(batch.labels) for batch in batches] == [4, 4, 2]
+    assert torch.cat([batch.ids for batch in batches]).tolist() == images.ids.tolist()
+
+
+def test_an_epoch_goes_on_in_the_middle_with_the_same_bits() -> None:
+    images = noise_set(30)
+    whole = list(make(images, SETTINGS[1], epoch=2))
+    broken_off = make(images, SETTINGS[1], epoch=2)
+    for _ in zip(range(2), broken_off, strict=False):
+        pass
+    later = make(images, SETTINGS[1])
+    later.load_state_dict(broken_off.state_dict())
+    rest = list(later)
+    assert len(rest) == len(whole) - 2
+    for one, other in zip(rest, whole[2:], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_first_batches_of_two_iterations_are_equal() -> None:
+    batches = make(noise_set(30), SETTINGS[0])
+    assert torch.equal(next(iter(batches)).ids, next(iter(batches)).ids)
+    assert len(list(batches)) == len(batches)
+
+
+def test_draws_cover_their_ranges_evenly_and_change_from_epoch_to_epoch() -> None:
+    num_images = 18_000
+    how = Augmentation(crop_px=4, flip="random", cutout_px=8)
+    epochs = [EpochDraws.of(num_images, (32, 30), how, seed=0, epoch=epoch) for epoch in (0, 1)]
+    for draws in epochs:
+        for shift in (draws.down, draws.right):
+            counts = torch.bincount(shift + 4)
+            assert len(counts) == 9
+            assert (counts - 2000).abs().max() < 5 * 2000**0.5
+        assert abs(draws.mirrored.float().mean() - 0.5) < 0.02
+        # the square's centre lies on any pixel, the edges included
+        assert (int(draws.cut_row.min()), int(draws.cut_row.max())) == (-4, 31 - 4)
+        assert (int(draws.cut_column.min()), int(draws.cut_column.max())) == (-4, 29 - 4)
+    assert abs((epochs[0].mirrored == epochs[1].mirrored).float().mean() - 0.5) < 0.02
+    independent = torch.stack([epochs[0].down, epochs[0].right, epochs[1].down, epochs[0].cut_row]).double()
+    assert (torch.corrcoef(independent) - torch.eye(4)).abs().max() < 0.04
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"crop_px": -1}, "crop_px and cutout_px must be 0 or more"),
+        ({"cutout_px": -2}, "crop_px and cutout_px must be 0 or more"),
+        ({"flip": "vertical"}, "flip must be one of none, random, alternating, not 'vertical'"),
+    ],
+)
+def test_an_augmentation_that_cannot_work_is_refused(fields: dict[str, object], message: str) -> None:
+    with without_type_checks(), pytest.raises(UsageError, match=message):
+        Augmentation(**fields)  # type: ignore[arg-type]
+
+
+def test_a_shift_as_large_as_the_images_is_refused_before_it_reads_wrong_pixels() -> None:
+    images = noise_set(4, (8, 6))
+    sampler = EpochSampler(4, 2, shuffle=True, seed=0)
+    assert len(list(Batches(images, sampler, Augmentation(crop_px=5)))) == 2
+    with pytest.raises(UsageError, match="crop_px 6 must be smaller than the images, which measure 8x6 pixels"):
+        Batches(images, sampler, Augmentation(crop_px=6))

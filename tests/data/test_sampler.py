@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+
+import pytest
+import torch
+
+from firstlight.data.sampler import EpochSampler
+from firstlight.errors import UsageError
+from reference.epochs import random_source
+
+SIZES = [
+    (1, 1),
+    (5, 4),
+    (7, 7),
+    (10, 3),
+    (11, 10),
+    (13, 20),
+    (50, 7),
+    (57, 8),
+    (64, 64),
+    (65, 64),
+    (71, 10),
+    (4501, 512),
+]
+RANKS = (1, 2, 3, 7)
+SHARED = [(n, size, ranks) for n, size in SIZES for ranks in RANKS if ranks <= min(n, size)]
+
+
+def make(num_images: int, batch_size: int, rank: int = 0, num_ranks: int = 1, shuffle: bool = True) -> EpochSampler:
+    return EpochSampler(num_images, batch_size, shuffle=shuffle, seed=4, rank=rank, num_ranks=num_ranks)
+
+
+def shares(num_images: int, batch_size: int, num_ranks: int, epoch: int = 0) -> list[list[list[int]]]:
+    """Image numbers by rank, then by batch."""
+    found = []
+    for rank in range(num_ranks):
+        sampler = make(num_images, batch_size, rank, num_ranks)
+        sampler.set_epoch(epoch)
+        batches = [batch.tolist() for batch in sampler]
+        assert len(batches) == len(sampler)
+        found.append(batches)
+    return found
+
+
+def together(parts: Iterable[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(parts))
+
+
+def cut(num_images: int, batch_size: int, num_ranks: int, epoch: int) -> list[list[int]]:
+    """The epoch's order, cut by hand; a rest that cannot give every rank an image joins the batch before."""
+    order = torch.randperm(num_images, generator=random_source(4, epoch, "order")).tolist()
+    batches = [order[i : i + batch_size] for i in range(0, num_images, batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < num_ranks:
+        last = batches.pop()
+        batches[-1] = batches[-1] + last
+    return batches
+
+
+@pytest.mark.parametrize(("num_images", "batch_size", "num_ranks"), SHARED)
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_ranks_share_each_batch_and_together_see_every_image_once(
+    num_images: int, batch_size: int, num_ranks: int, epoch: int
+) -> None:
+    by_rank = shares(num_images, batch_size, num_ranks, epoch)
+    assert len({len(batches) for batches in by_rank}) == 1  # or one rank would wait for the others for ever
+    by_batch = list(zip(*by_rank, strict=True))
+    assert [together(parts) for parts in by_batch] == cut(num_images, batch_size, num_ranks, epoch)
+    for parts in by_batch:
+        sizes = [len(part) for part in parts]
+        assert min(sizes) >= 1
+        assert max(sizes) - min(sizes) <= 1
+    assert sorted(together(together(by_rank))) == list(range(num_images))
+
+
+@pytest.mark.parametrize(("ranks_before", "ranks_after"), [(1, 1), (1, 3), (3, 1), (2, 7)])
+def test_a_saved_state_goes_on_with_the_same_batches_on_any_number_of_ranks(
+    ranks_before: int, ranks_after: int
+) -> None:
+    num_images, batch_size, epoch = 63, 8, 2  # the last batch, of 7, has an image for every rank
+    whole = cut(num_images, batch_size, 1, epoch)
+    for num_done in range(len(whole) + 1):
+        before = make(num_images, batch_size, 0, ranks_before)
+        before.set_epoch(epoch)
+        iterator = iter(before)
+        for _ in range(num_done):
+            next(iterator)
+        state = json.loads(json.dumps(before.state_dict()))
+
+        rest: list[list[list[int]]] = []
+        for rank in range(ranks_after):
+            after = make(num_images, batch_size, rank, ranks_after)
+            after.load_state_dict(state)
+            after.set_epoch(epoch)  # as Lightning does after loading: it must not lose the place
+            rest.append([batch.tolist() for batch in after])
+            after.set_epoch(epoch + 1)
+            assert len([*after]) == len(after)  # the next epoch is a whole one
+        assert [together(parts) for parts in zip(*rest, strict=True)] == whole[num_done:]
+
+
+def test_an_iteration_that_was_broken_off_does_not_shorten_the_next() -> None:
+    sampler = make(10, 3, shuffle=False)
+    for _ in zip(range(2), sampler, strict=False):
+        pass
+    assert [batch.tolist() for batch in sampler] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert len([*sampler]) == 4
+
+
+def test_a_loaded_place_counts_once() -> None:
+    sampler = make(10, 3, shuffle=False)
+    sampler.load_state_dict({"epoch": 0, "next_batch": 3})
+    assert [batch.tolist() for batch in sampler] == [[9]]
+    assert len([*sampler]) == 4
+
+
+def test_the_epoch_may_be_set_after_the_iterator_was_made() -> None:
+    sampler = make(20, 6)
+    iterator = iter(sampler)  # Lightning makes it before it calls set_epoch
+    sampler.set_epoch(5)
+    assert [batch.tolist() for batch in iterator] == cut(20, 6, 1, epoch=5)
+
+
+def test_each_epoch_has_its_own_order_and_always_the_same() -> None:
+    orders = [tuple(together(shares(50, 50, 1, epoch)[0])) for epoch in (0, 1, 2, 1)]
+    assert len(set(orders)) == 3
+    assert orders[1] == orders[3]
+    other_seed = EpochSampler(50, 50, shuffle=True, seed=5)
+    assert tuple(next(iter(other_seed)).tolist()) != orders[0]
+
+
+def test_without_shuffling_the_order_of_the_set_is_kept_in_every_epoch() -> None:
+    sampler = make(7, 3, shuffle=False)
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        assert [batch.tolist() for batch in sampler] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize(("num_images", "batch_size", "num_ranks"), [(10, 2, 3), (2, 8, 3), (0, 1, 1), (5, 0, 1)])
+def test_too_little_for_every_rank_is_refused(num_images: int, batch_size: int, num_ranks: int) -> None:
+    with pytest.raises(UsageError, match=r"device") as refusal:
+        make(num_images, batch_size, 0, num_ranks)
+    assert len(str(refusal.value).splitlines()) == 1

@@ -1,0 +1,47 @@
+"""Augmentation one pixel at a time: slow, and obvious enough to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def mirrored_place(place: int, size: int) -> int:
+    """Walk from the nearest edge back inside: the edge pixel itself is not repeated."""
+    if place < 0:
+        return 0 + (0 - place)
+    if place > size - 1:
+        return (size - 1) - (place - (size - 1))
+    return place
+
+
+def shifted_image(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    """One image [3 h w], seen through a window that moved."""
+    moved = np.zeros_like(image)
+    _, height, width = image.shape
+    for row in range(height):
+        for column in range(width):
+            moved[:, row, column] = image[:, mirrored_place(row + down, height), mirrored_place(column + right, width)]
+    return moved
+
+
+def mirrored_image(image: np.ndarray) -> np.ndarray:
+    """One image [3 h w], left and right exchanged."""
+    mirrored = np.zeros_like(image)
+    _, height, width = image.shape
+    for row in range(height):
+        for column in range(width):
+            mirrored[:, row, column] = image[:, row, width - 1 - column]
+    return mirrored
+
+
+def cut_image(image: np.ndarray, top: int, left: int, size_px: int, fill: Sequence[int]) -> np.ndarray:
+    """One image [3 h w] with a painted square, the part of it that lies inside."""
+    painted = image.copy()
+    _, height, width = image.shape
+    for row in range(top, top + size_px):
+        for column in range(left, left + size_px):
+            if 0 <= row < height and 0 <= column < width:
+                painted[:, row, column] = fill
+    return painted

@@ -1,0 +1,45 @@
+"""The Trainer's defaults, and that every argument of Lightning's wins over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from firstlight.training import trainer as module
+from firstlight.training.callbacks.plain_progress import PlainProgress
+from firstlight.training.precision import default_precision
+from firstlight.training.trainer import Trainer
+
+
+def test_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trainer = Trainer(accelerator="cpu")
+    assert trainer.max_epochs == 24
+    assert trainer.precision == default_precision("cpu")
+    assert isinstance(trainer.logger, TensorBoardLogger)
+    assert trainer.logger.root_dir.startswith("logs")
+
+
+def test_lightnings_arguments_win() -> None:
+    trainer = Trainer(max_epochs=3, precision="64-true", logger=False, accelerator="cpu", log_every_n_steps=7)
+    assert (trainer.max_epochs, trainer.precision, trainer.log_every_n_steps) == (3, "64-true", 7)
+    assert trainer.loggers == []
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def progress(**options: object) -> list[type]:
+        trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False, **options)
+        kinds = (PlainProgress, RichProgressBar, TQDMProgressBar)
+        return [type(each) for each in trainer.callbacks if isinstance(each, kinds)]
+
+    monkeypatch.setattr(module, "_can_redraw", lambda: True)
+    assert progress() == [RichProgressBar]
+    assert progress(enable_progress_bar=False) == []
+    assert progress(callbacks=[TQDMProgressBar()]) == [TQDMProgressBar]
+    monkeypatch.setattr(module, "_can_redraw", lambda: False)
+    assert progress() == [PlainProgress]
+    assert progress(enable_progress_bar=False) == []
+    assert progress(callbacks=TQDMProgressBar()) == [TQDMProgressBar]
