@@ -15,6 +15,7 @@ VERBS = {
     "fit": "train and test by a recipe; leaves a run folder",
     "test": "measure a run on the test split again",
     "predict": "say what is on your own images",
+    "summary": "print the layer table of a network, draw its diagram",
     "recipes": "list the recipes: what each is for, and what it reaches",
 }
 

@@ -3,5 +3,6 @@
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
+from firstlight.networks.staged import StagedNetwork
 
-__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "Normalize", "ResNet9", "ResNet9Config", "Residual"]
+__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "Normalize", "ResNet9", "ResNet9Config", "Residual", "StagedNetwork"]

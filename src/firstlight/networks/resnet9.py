@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
+from firstlight.networks.staged import StagedNetwork
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def residual_block(channels: int) -> Residual:
     return Residual(nn.Sequential(conv_block(channels, channels), conv_block(channels, channels)))
 
 
-class ResNet9(nn.Module):
+class ResNet9(StagedNetwork):
     """The exercise's network. Takes RGB in [0, 1], returns logits.
 
     With the default configuration and ten classes: 6,573,120 parameters and 379,261,952
@@ -97,7 +98,3 @@ class ResNet9(nn.Module):
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
         return self.pool(x).flatten(1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, float [n k], for images in [0, 1], float [n 3 h w]."""
-        return self.head(self.features(images))

@@ -20,7 +20,8 @@ class Figure(matplotlib.figure.Figure):
     """A matplotlib Figure without pyplot's global state, which notebooks show all the same."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**({"layout": "constrained", "dpi": 150} | options))
+        defaults: dict[str, Any] = {"layout": "constrained", "dpi": 150}
+        super().__init__(**(defaults | options))
         FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:

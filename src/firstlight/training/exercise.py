@@ -60,7 +60,7 @@ class CustomResNet(Classifier):
         self.data.trainer = self.trainer
         self.data.setup(stage)
         if stage == "fit":
-            self.network.normalize.adopt(*self.data.train.mean_and_std)  # type: ignore[operator, union-attr]
+            self.network.normalize.adopt(*self.data.train.mean_and_std)
         return self.data
 
     def show_misclassified_images(self, count: int = 12) -> Figure:

@@ -21,7 +21,7 @@ from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.data_module import ImageData
 from firstlight.training.environment import describe_environment
 from firstlight.training.figures import save_figures
-from firstlight.training.loggers import make_logger
+from firstlight.training.loggers import check_logger, make_logger
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
@@ -56,8 +56,9 @@ def fit(
         FirstlightError: the data are missing or malformed, or the folder cannot be written.
     """
     started_s = time.perf_counter()
+    check_logger(logger)
     module, data = prepare(recipe, data_dir)
-    folder = _new_run_folder(recipe, data, Path(logs_dir), logger)
+    folder = _new_run_folder(recipe, data, Path(logs_dir))
     callbacks = [
         MetricsTable(folder / "metrics.csv"),
         ModelCheckpoint(folder / "checkpoints", save_last=True, save_top_k=0),
@@ -102,11 +103,11 @@ def prepare(recipe: Recipe, data_dir: Path | str) -> tuple[Classifier, ImageData
     return module, data
 
 
-def _new_run_folder(recipe: Recipe, data: ImageData, logs_dir: Path, logger: str) -> Path:
+def _new_run_folder(recipe: Recipe, data: ImageData, logs_dir: Path) -> Path:
     """Make the run folder, on the first process only; the others learn its name when they have met."""
-    make_logger(logger, logs_dir, recipe.name, "check") if logger not in ("tensorboard", "csv") else None
-    if rank_zero_only.rank:
-        return logs_dir / recipe.name / f"rank_{rank_zero_only.rank}"
+    rank = getattr(rank_zero_only, "rank", 0)
+    if rank:
+        return logs_dir / recipe.name / f"rank_{rank}"
     folder = new_version(logs_dir / recipe.name)
     recipe.save(folder / "recipe.yaml")
     Run(folder).save_json("environment.json", describe_environment() | {"data": data.describe()})

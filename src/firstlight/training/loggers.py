@@ -11,6 +11,8 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from firstlight.errors import MissingPackageError, UsageError
 
+PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}  # of an extra of the same name
+
 
 def make_logger(name: str, logs_dir: Path, recipe: str, version: str) -> Logger | None:
     """Return Lightning's logger of that name, which writes to the run's folder where it writes locally.
@@ -25,13 +27,27 @@ def make_logger(name: str, logs_dir: Path, recipe: str, version: str) -> Logger 
         MissingPackageError: the logger's package is not installed.
         UsageError: there is no such logger.
     """
-    if name == "none":
-        return None
+    check_logger(name)
+    return None if name == "none" else LOGGERS[name](logs_dir, recipe, version)
+
+
+def check_logger(name: str) -> None:
+    """Make sure that a logger can be had, before anything is begun.
+
+    Raises:
+        MissingPackageError: its package is not installed.
+        UsageError: there is no such logger.
+    """
     if name == "neptune":
         raise UsageError(f"logger neptune: the service closed down; choose one of {', '.join(LOGGERS)}")
-    if name not in LOGGERS:
+    if name not in (*LOGGERS, "none"):
         raise UsageError(f"logger {name!r} is not known; choose one of {', '.join([*LOGGERS, 'none'])}")
-    return LOGGERS[name](logs_dir, recipe, version)
+    try:
+        import_module(PACKAGES.get(name, "firstlight"))
+    except ImportError as error:
+        raise MissingPackageError(
+            f"logger {name}: its package is not installed; run pip install 'firstlight[{name}]'"
+        ) from error
 
 
 def _tensorboard(logs_dir: Path, recipe: str, version: str) -> Logger:
@@ -44,34 +60,22 @@ def _csv(logs_dir: Path, recipe: str, version: str) -> Logger:
 
 
 def _wandb(logs_dir: Path, recipe: str, version: str) -> Logger:
-    _require("wandb", "wandb")
     from pytorch_lightning.loggers import WandbLogger
 
     return WandbLogger(name=f"{recipe}-{version}", save_dir=logs_dir / recipe / version, project="firstlight")
 
 
 def _mlflow(logs_dir: Path, recipe: str, version: str) -> Logger:
-    _require("mlflow", "mlflow")
     from pytorch_lightning.loggers import MLFlowLogger
 
     return MLFlowLogger("firstlight", run_name=f"{recipe}-{version}", save_dir=str(logs_dir / "mlruns"))
 
 
 def _comet(logs_dir: Path, recipe: str, version: str) -> Logger:
-    _require("comet_ml", "comet")
     from pytorch_lightning.loggers import CometLogger
 
     options: dict[str, Any] = {"project": "firstlight", "offline_directory": str(logs_dir / recipe / version)}
     return CometLogger(**options)
-
-
-def _require(module: str, extra: str) -> None:
-    try:
-        import_module(module)
-    except ImportError as error:
-        raise MissingPackageError(
-            f"logger {extra}: its package is not installed; run pip install 'firstlight[{extra}]'"
-        ) from error
 
 
 LOGGERS: dict[str, Callable[[Path, str, str], Logger]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +13,7 @@ from torchmetrics.aggregation import MeanMetric
 
 from firstlight.data.batches import Batch
 from firstlight.evaluation.predictions import Predictions, ordered_by_id
+from firstlight.networks import StagedNetwork
 from firstlight.optim import one_cycle
 from firstlight.training.recipe import OptimizerConfig, Recipe
 
@@ -24,7 +25,7 @@ class Classifier(pl.LightningModule):
     batches are firstlight's `Batch`, or any tuple that starts with images and labels.
 
     Args:
-        network: has `features(images)` and `head`; its `head(features(images))` are the logits.
+        network: what is trained.
         recipe: loss, optimizer and schedule.
 
     Attributes:
@@ -33,9 +34,9 @@ class Classifier(pl.LightningModule):
 
     test_predictions: Predictions | None = None
 
-    def __init__(self, network: nn.Module, recipe: Recipe = Recipe()) -> None:
+    def __init__(self, network: StagedNetwork, recipe: Recipe = Recipe()) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
         self.means = nn.ModuleDict({name: MeanMetric() for name in ("val_loss", "val_acc", "test_loss", "test_acc")})
         self._test_rows: list[tuple[Tensor, ...]] = []
@@ -67,8 +68,8 @@ class Classifier(pl.LightningModule):
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the predicted classes, int64 [n]; logs `test_loss` and `test_acc`."""
         images, labels = batch[0], batch[1]
-        features = self.network.features(images)  # type: ignore[operator]
-        logits = self.network.head(features).float()  # type: ignore[operator]
+        features = self.network.features(images)
+        logits = self.network.head(features).float()
         self._measure("test", logits, labels)
         num_before = sum(len(row[2]) for row in self._test_rows)
         ids = batch[2] if len(batch) > 2 else num_before + torch.arange(len(labels))
@@ -76,11 +77,11 @@ class Classifier(pl.LightningModule):
         return logits.argmax(dim=1)
 
     def _measure(self, split: str, logits: Tensor, labels: Tensor) -> None:
-        loss, accuracy = self.means[f"{split}_loss"], self.means[f"{split}_acc"]
-        loss.update(F.cross_entropy(logits, labels, reduction="none"))  # type: ignore[operator]
-        accuracy.update((logits.argmax(dim=1) == labels).float())  # type: ignore[operator]
+        loss, accuracy = (cast(MeanMetric, self.means[f"{split}_{name}"]) for name in ("loss", "acc"))
+        loss.update(F.cross_entropy(logits, labels, reduction="none"))
+        accuracy.update((logits.argmax(dim=1) == labels).float())
         metrics = {f"{split}_loss": loss, f"{split}_acc": accuracy}
-        self.log_dict(metrics, on_epoch=True, prog_bar=True, batch_size=len(labels))  # type: ignore[arg-type]
+        self.log_dict(metrics, on_epoch=True, prog_bar=True, batch_size=len(labels))
 
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""

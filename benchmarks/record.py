@@ -1,0 +1,33 @@
+"""Where benchmark numbers go: one JSON a claim, with all that is needed to judge it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from firstlight.files import write_atomic
+from firstlight.training.environment import describe_environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(name: str, command: str, results: dict[str, Any]) -> Path:
+    """Write `results/<name>.json` with date, commit, hardware and versions beside the results."""
+    path = RESULTS / f"{name}.json"
+    content = {"name": name, "command": command} | describe_environment() | {"results": results}
+    write_atomic(path, json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return n, median, mean and standard deviation of repeated measurements, and the measurements."""
+    return {
+        "n": len(values),
+        "median": statistics.median(values),
+        "mean": statistics.fmean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "values": list(values),
+    }

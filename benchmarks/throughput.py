@@ -1,0 +1,160 @@
+"""Training throughput of ResNet9: firstlight through Lightning against the plain way, alternately.
+
+The plain way is what most tutorials do: float32, NCHW, each image transformed on its own (crop after padding, flip, to
+tensor, normalize) in a DataLoader with worker processes, a bare training loop. firstlight: `firstlight.Trainer` with
+its defaults on whole batches. Same network, loss, optimizer and batch size; the images are random, since their
+content does not change the speed. The first steps of every turn are not counted.
+
+    python benchmarks/throughput.py --num_turns 3 --num_steps 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from firstlight.cli.quiet import quiet_lightning
+from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.images import ImageSet
+from firstlight.data.sampler import EpochSampler
+from firstlight.networks import CIFAR10_MEAN, CIFAR10_STD, ResNet9
+from firstlight.training.module import Classifier
+from firstlight.training.precision import default_precision
+from firstlight.training.trainer import Trainer
+from record import record, spread
+
+WARMUP_STEPS = 2
+
+
+class PlainImages(Dataset):
+    """Images transformed one by one, as a tutorial does it."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.images, self.labels = images, labels
+        self.mean = torch.tensor(CIFAR10_MEAN).reshape(3, 1, 1)
+        self.std = torch.tensor(CIFAR10_STD).reshape(3, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        padded = np.pad(self.images[index], ((4, 4), (4, 4), (0, 0)))
+        top, left = np.random.randint(0, 9, 2)  # noqa: NPY002  # as the tutorials do
+        image = padded[top : top + 32, left : left + 32]
+        if np.random.rand() < 0.5:  # noqa: NPY002
+            image = image[:, ::-1]
+        tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float().div(255)
+        return (tensor - self.mean) / self.std, int(self.labels[index])
+
+
+def random_set(count: int) -> ImageSet:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    return ImageSet(images, torch.arange(count) % 10, tuple("abcdefghij"))
+
+
+def plain_rate(images: ImageSet, batch_size: int, num_steps: int, num_workers: int) -> float:
+    """Images per second of the plain way."""
+    pairs = PlainImages(images.images.permute(0, 2, 3, 1).numpy(), images.labels.numpy())
+    loader = DataLoader(pairs, batch_size, shuffle=True, num_workers=num_workers)
+    network = ResNet9(10)
+    network.normalize = torch.nn.Identity()  # type: ignore[assignment]  # the transform has done it
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
+    started_s = 0.0
+    for step, (pixels, labels) in enumerate(loader):
+        if step == WARMUP_STEPS:
+            started_s = time.perf_counter()
+        loss = F.cross_entropy(network(pixels), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        if step + 1 == WARMUP_STEPS + num_steps:
+            break
+    return num_steps * batch_size / (time.perf_counter() - started_s)
+
+
+class Clock(pl.Callback):
+    """Measures the seconds from the end of the warm-up to the end of the last step."""
+
+    started_s = 0.0
+    seconds = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 == WARMUP_STEPS:
+            self.started_s = time.perf_counter()
+        self.seconds = time.perf_counter() - self.started_s
+
+
+def firstlight_rate(images: ImageSet, batch_size: int, num_steps: int) -> float:
+    """Images per second through firstlight.Trainer."""
+    clock = Clock()
+    batches = Batches(images, EpochSampler(len(images), batch_size, shuffle=True, seed=0), Augmentation())
+    trainer = Trainer(
+        max_epochs=1,
+        limit_train_batches=WARMUP_STEPS + num_steps,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[clock],
+    )
+    trainer.fit(Classifier(ResNet9(10)), batches)
+    return num_steps * batch_size / clock.seconds
+
+
+def turn(way: str, options: argparse.Namespace) -> float:
+    """Measure one way in a process of its own, so that neither profits from the other's settings."""
+    command = [sys.executable, __file__, "--only", way, "--num_steps", str(options.num_steps)]
+    command += ["--batch_size", str(options.batch_size), "--num_workers", str(options.num_workers)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_turns", type=int, default=3)
+    parser.add_argument("--num_steps", type=int, default=4)
+    parser.add_argument("--batch_size", type=int, default=512)
+    parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", choices=["plain", "firstlight"], help="measure one way once, print the rate")
+    options = parser.parse_args()
+    if options.only:
+        quiet_lightning()
+        images = random_set(options.batch_size * (WARMUP_STEPS + options.num_steps))
+        if options.only == "plain":
+            print(plain_rate(images, options.batch_size, options.num_steps, options.num_workers))
+        else:
+            print(firstlight_rate(images, options.batch_size, options.num_steps))
+        return
+    rates: dict[str, list[float]] = {"plain": [], "firstlight": []}
+    for _ in range(options.num_turns):
+        for way, found in rates.items():
+            found.append(turn(way, options))
+            print(f"{way} {found[-1]:.1f} images/s", flush=True)
+    ratios = [a / b for a, b in zip(rates["firstlight"], rates["plain"], strict=True)]
+    results = {
+        "what": "training images per second, ResNet9, Adam",
+        "batch_size": options.batch_size,
+        "precision": {"firstlight": default_precision("cpu"), "plain": "32-true"},
+        "num_workers": {"firstlight": 0, "plain": options.num_workers},
+        "ratio": spread(ratios),
+    }
+    command = f"python benchmarks/throughput.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
+    print(record("throughput", command, results | {way: spread(found) for way, found in rates.items()}))
+
+
+if __name__ == "__main__":
+    main()
