@@ -58,7 +58,7 @@ def test_all_stages_and_their_fusion_without_masks(network, images):
         (stage, method) for stage in stages for method in ("layer_cam", RANDOM)
     ]
     assert all(row.energy_inside is None and row.pointing is None for row in rows)
-    assert all((row.randomization is None) == (row.method == RANDOM) for row in rows)
+    assert all(0 <= row.randomization <= 1 for row in rows)
     assert all(0 <= row.deletion <= 1 and 0 <= row.insertion <= 1 for row in rows)
 
 

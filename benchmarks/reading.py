@@ -1,0 +1,35 @@
+"""How long it takes to read and verify the 60,000 images of CIFAR-10, from each of its two versions.
+
+python benchmarks/reading.py DATA_DIR --num_turns 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from firstlight.data.cifar import read_cifar10
+from record import record, spread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--num_turns", type=int, default=7)
+    options = parser.parse_args()
+    seconds: dict[str, list[float]] = {"cifar-10-batches-bin": [], "cifar-10-batches-py": []}
+    for turn in range(options.num_turns + 1):  # in turn; the first, which fills the system's cache, is not counted
+        for version, found in seconds.items():
+            started_s = time.perf_counter()
+            count = sum(len(read_cifar10(options.data_dir / version, split)) for split in ("train", "test"))
+            assert count == 60_000
+            if turn:
+                found.append(time.perf_counter() - started_s)
+    results = {"what": "seconds to read and verify 60,000 images, files in the system's cache"}
+    command = f"python benchmarks/reading.py DATA_DIR --num_turns {options.num_turns}"
+    print(record("reading", command, results | {version: spread(found) for version, found in seconds.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""How long the command line takes to answer, and how long the import takes: whole processes, wall-clock.
+
+python benchmarks/startup.py --num_turns 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+from record import record, spread
+
+TIMED_IMPORT = "import time; t = time.perf_counter(); import firstlight; print(time.perf_counter() - t)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_turns", type=int, default=10)
+    options = parser.parse_args()
+    help_s, import_s = [], []
+    for _ in range(options.num_turns + 1):
+        started_s = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "firstlight", "--help"], check=True, capture_output=True)
+        help_s.append(time.perf_counter() - started_s)
+        timed = subprocess.run([sys.executable, "-c", TIMED_IMPORT], check=True, capture_output=True, text=True)
+        import_s.append(float(timed.stdout))
+    results = {
+        "what": "seconds of `firstlight --help` (whole process) and of `import firstlight` (inside a fresh process)",
+        "help_s": spread(help_s[1:]),
+        "import_s": spread(import_s[1:]),
+    }
+    print(record("startup", f"python benchmarks/startup.py --num_turns {options.num_turns}", results))
+
+
+if __name__ == "__main__":
+    main()
