@@ -14,6 +14,7 @@ VERBS = {
     "demo": "train, test and explain on the embedded data, in about a minute",
     "fit": "train and test by a recipe; leaves a run folder",
     "test": "measure a run on the test split again",
+    "explain": "show what a run gets wrong, and what it looked at",
     "predict": "say what is on your own images",
     "summary": "print the layer table of a network, draw its diagram",
     "recipes": "list the recipes: what each is for, and what it reaches",

@@ -1,62 +1,92 @@
-"""Misclassified images with what was true and what was predicted."""
+"""Misclassified images: what was true, what was predicted, and what spoke for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
 
 from firstlight.plots.figure import RIGHT, SMALL_SIZE, TITLE_SIZE, WRONG, Figure, hide_frame, show_pixels
+from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
 
-INCHES_PER_MISTAKE = 1.7
-MAX_NAME_LENGTH = 14
+INCHES_PER_TILE = 1.55
+TILES = 3  # of a mistake: the image, the evidence for the predicted class, the evidence for the true class
+GAP = 0.22  # between two mistakes in a row, in tiles
+MAX_NAME_LENGTH = 12
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One misclassified image.
+    """One misclassified image and the maps of its two classes.
 
     Args:
         image: uint8 [3 h w].
         index: its id in the test split.
         predicted: name of the predicted class.
         predicted_probability: in [0, 1].
+        predicted_map: evidence for the predicted class, raw and signed, at the image's size, float [h w].
         true: name of the true class.
         true_probability: in [0, 1].
+        true_map: evidence for the true class, likewise.
     """
 
     image: UInt8[np.ndarray, "3 h w"]
     index: int
     predicted: str
     predicted_probability: float
+    predicted_map: Float[np.ndarray, "h w"]
     true: str
     true_probability: float
+    true_map: Float[np.ndarray, "h w"]
 
 
-def mistake_sheet(mistakes: Sequence[Mistake], title: str, num_columns: int = 6) -> Figure:
-    """Draw misclassified images, each with its index, its predicted and its true label and their probabilities."""
+def mistake_sheet(mistakes: Sequence[Mistake], title: str, subtitle: str, num_columns: int = 3) -> Figure:
+    """Draw misclassified images, each beside the maps for its predicted and for its true class.
+
+    Args:
+        mistakes: in the order in which they are drawn, row by row.
+        title: of the sheet.
+        subtitle: how the maps were made.
+        num_columns: mistakes in a row.
+    """
     num_columns = max(1, min(num_columns, len(mistakes)))
     num_rows = max(1, -(-len(mistakes) // num_columns))
-    width, height = num_columns * INCHES_PER_MISTAKE, num_rows * (INCHES_PER_MISTAKE + 0.35) + 0.5
-    figure = Figure(figsize=(max(width, 5.0), height))
+    width = num_columns * TILES * INCHES_PER_TILE + (num_columns - 1) * GAP * INCHES_PER_TILE
+    figure = Figure(figsize=(max(width, 6.0), num_rows * (INCHES_PER_TILE + 0.34) + 1.2))
     figure.suptitle(title, fontsize=TITLE_SIZE)
-    for place, axes in enumerate(figure.subplots(num_rows, num_columns, squeeze=False).flat):
-        if place >= len(mistakes):
-            hide_frame(axes)
-            continue
-        each = mistakes[place]
-        show_pixels(axes, each.image)
-        axes.set_title(f"test {each.index}", fontsize=SMALL_SIZE, pad=2)
-        says = f"{_short(each.predicted)} {each.predicted_probability:.0%}"
-        axes.text(0.5, -0.04, says, color=WRONG, **_below(axes))
-        axes.text(0.5, -0.15, f"is {_short(each.true)} {each.true_probability:.0%}", color=RIGHT, **_below(axes))
+    ratios = ([1.0] * TILES + [GAP]) * num_columns
+    grid = figure.add_gridspec(num_rows, len(ratios) - 1, width_ratios=ratios[:-1], wspace=0.02, hspace=0.02)
+    drawn: list[Axes] = []
+    for place in range(num_rows * num_columns):
+        row, column = divmod(place, num_columns)
+        start = column * (TILES + 1)
+        tiles = [figure.add_subplot(grid[row, start + i]) for i in range(TILES)]
+        drawn += tiles
+        if place < len(mistakes):
+            _draw(tiles, mistakes[place])
+        else:
+            for tile in tiles:
+                hide_frame(tile)
+    if mistakes:
+        add_scale(figure, drawn, f"{SCALE_LABEL}; {subtitle}")
     return figure
 
 
-def _below(axes: object) -> dict[str, object]:
-    return {"transform": axes.transAxes, "ha": "center", "va": "top", "fontsize": SMALL_SIZE}  # type: ignore[attr-defined]
+def _draw(tiles: Sequence[Axes], each: Mistake) -> None:
+    show_pixels(tiles[0], each.image)
+    show_overlay(tiles[1], each.image, each.predicted_map)
+    show_overlay(tiles[2], each.image, each.true_map)
+    tiles[0].set_title(f"test {each.index}", fontsize=SMALL_SIZE, pad=3)
+    tiles[1].set_title(f"says {_short(each.predicted)} {each.predicted_probability:.0%}", **_style(WRONG))
+    tiles[2].set_title(f"is {_short(each.true)} {each.true_probability:.0%}", **_style(RIGHT))
+
+
+def _style(colour: str) -> dict[str, Any]:
+    return {"fontsize": SMALL_SIZE, "color": colour, "pad": 3}
 
 
 def _short(name: str) -> str:

@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 
 from firstlight.data.batches import Batches
-from firstlight.errors import UsageError
 from firstlight.networks.resnet9 import ResNet9
 from firstlight.places import DEFAULT_DATA_DIR
-from firstlight.plots.figure import Figure
-from firstlight.plots.mistakes import mistake_sheet
 from firstlight.training.data_module import ImageData
-from firstlight.training.mistakes import collect_mistakes, title_of
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
 
@@ -62,23 +58,6 @@ class CustomResNet(Classifier):
         if stage == "fit":
             self.network.normalize.adopt(*self.data.train.mean_and_std)
         return self.data
-
-    def show_misclassified_images(self, count: int = 12) -> Figure:
-        """Draw the test images that the model gets wrong, the most confident first.
-
-        Args:
-            count: how many, at most.
-
-        Returns:
-            A figure; a notebook shows it, `.savefig(path)` keeps it.
-
-        Raises:
-            UsageError: the model has not been tested yet.
-        """
-        if self.test_predictions is None or not hasattr(self.data, "test"):
-            raise UsageError("nothing has been tested yet: call trainer.test(model) first")
-        mistakes = collect_mistakes(self.data.test, self.test_predictions, count)
-        return mistake_sheet(mistakes, title_of(self.data.test, self.test_predictions))
 
 
 custom_ResNet = CustomResNet  # noqa: N816  # the exercise's own spelling

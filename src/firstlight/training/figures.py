@@ -13,33 +13,25 @@ from firstlight.data.images import ImageSet
 from firstlight.files import atomic
 from firstlight.plots.curves import learning_curves
 from firstlight.plots.figure import Figure
-from firstlight.plots.mistakes import mistake_sheet
 from firstlight.plots.samples import sample_sheet
 from firstlight.training.data_module import ImageData
-from firstlight.training.mistakes import collect_mistakes, title_of
+from firstlight.training.module import Classifier
 from firstlight.training.run import Run
 
 NUM_SAMPLES = 32
-NUM_MISTAKES = 18
 
 
-def save_figures(run: Run, data: ImageData, tensorboard: TensorBoardLogger | None) -> dict[str, Path]:
-    """Write samples, learning curves and misclassified images as PNG, and to TensorBoard if it is used.
-
-    Returns:
-        The name of each figure and its file.
-    """
-    mistakes = collect_mistakes(data.test, run.predictions, NUM_MISTAKES)
+def save_figures(run: Run, module: Classifier, data: ImageData, tensorboard: TensorBoardLogger | None) -> None:
+    """Write samples, learning curves and misclassified images as PNG; the first two to TensorBoard, too."""
     figures = {
         "samples": random_samples(data.train, run.recipe.seed),
         "curves": learning_curves(read_metrics(run.path / "metrics.csv"), f"{run.recipe.name}: loss and accuracy"),
-        "misclassified": mistake_sheet(mistakes, title_of(data.test, run.predictions)),
     }
     for name, figure in figures.items():
         save_figure(figure, run.path / f"{name}.png")
         if tensorboard is not None:
             tensorboard.experiment.add_figure(name, figure, close=False)
-    return {name: run.path / f"{name}.png" for name in figures}
+    save_figure(module.show_misclassified_images(), run.path / "misclassified.png")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -133,7 +133,7 @@ def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, re
     run.save_json("results.json", results)
     run.save_json("environment.json", run.environment | {"data": data.describe()})
     tensorboard = next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
-    save_figures(run, data, tensorboard)
+    save_figures(run, module, data, tensorboard)
     final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
     for each in trainer.loggers:
         if isinstance(each, TensorBoardLogger):

@@ -11,10 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 
-from firstlight.data.batches import Batch
+from firstlight.attribution import DEFAULT_METHOD
+from firstlight.data.batches import Batch, Batches
+from firstlight.data.images import ImageSet
+from firstlight.errors import UsageError
 from firstlight.evaluation.predictions import Predictions, ordered_by_id
 from firstlight.networks import StagedNetwork
 from firstlight.optim import one_cycle
+from firstlight.plots.figure import Figure
+from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.recipe import OptimizerConfig, Recipe
 
 
@@ -30,9 +35,11 @@ class Classifier(pl.LightningModule):
 
     Attributes:
         test_predictions: logits, features, labels and ids of the last `trainer.test`.
+        test_images: what it tested; None if the batches were not firstlight's.
     """
 
     test_predictions: Predictions | None = None
+    test_images: ImageSet | None = None
 
     def __init__(self, network: StagedNetwork, recipe: Recipe = Recipe()) -> None:
         super().__init__()
@@ -84,8 +91,10 @@ class Classifier(pl.LightningModule):
         self.log_dict(metrics, on_epoch=True, prog_bar=True, batch_size=len(labels))
 
     def on_test_epoch_start(self) -> None:
-        """Forget an earlier test."""
+        """Forget an earlier test; remember what is tested now."""
         self._test_rows.clear()
+        batches = self.trainer.test_dataloaders
+        self.test_images = batches.set if isinstance(batches, Batches) else None
 
     def on_test_epoch_end(self) -> None:
         """Gather every rank's rows into `test_predictions`."""
@@ -96,6 +105,39 @@ class Classifier(pl.LightningModule):
             torch.distributed.all_gather_object(shares, columns)
             columns = [torch.cat(column) for column in zip(*shares, strict=True)]
         self.test_predictions = ordered_by_id(*columns)
+
+    def show_misclassified_images(
+        self,
+        count: int = DEFAULT_COUNT,
+        *,
+        true: str | None = None,
+        predicted: str | None = None,
+        indices: Sequence[int] = (),
+        method: str = DEFAULT_METHOD,
+        stage: str | None = None,
+    ) -> Figure:
+        """Draw test images that the model gets wrong: image, evidence for the predicted class, for the true class.
+
+        Args:
+            count: how many, at most; the most confident first.
+            true: only images of this class.
+            predicted: only images taken for this class.
+            indices: exactly these test images, in this order.
+            method: of the maps; see `firstlight.attribution.explain`.
+            stage: of the maps; by default the last.
+
+        Returns:
+            A figure: a notebook shows it, `.savefig(path)` keeps it.
+
+        Raises:
+            UsageError: the model has not been tested yet, or a class, an index, a method or a stage does not exist.
+        """
+        if self.test_predictions is None or self.test_images is None:
+            raise UsageError("nothing has been tested yet: call trainer.test(model) first")
+        tested = torch.isin(self.test_images.ids, self.test_predictions.ids)  # perhaps only some batches were
+        images = self.test_images[tested.nonzero().flatten()]
+        which = MistakeFilter(count, true, predicted, tuple(indices))
+        return misclassified_images(self.network, images, self.test_predictions, which, method, stage)
 
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from firstlight.places import DEFAULT_LOGS_DIR
+from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.precision import default_precision, keep_freed_memory
 
@@ -17,8 +18,9 @@ from firstlight.training.precision import default_precision, keep_freed_memory
 class Trainer(pl.Trainer):
     """A `pytorch_lightning.Trainer` with our defaults; every argument of Lightning's works and wins.
 
-    The defaults: 24 epochs; the precision that suits the device (`default_precision`); TensorBoard under `logs/`; the
-    learning rate logged; a rich progress bar on a terminal and in a notebook, plain lines elsewhere.
+    The defaults: 24 epochs; the precision that suits the device (`default_precision`); TensorBoard under `logs/`, with
+    the learning rate, and misclassified images after a test; a rich progress bar on a terminal and in a
+    notebook, plain lines elsewhere.
 
     Args:
         max_epochs: times that every training image is seen.
@@ -38,7 +40,7 @@ class Trainer(pl.Trainer):
         callbacks = options.get("callbacks") or []
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
         if options["logger"] and not options.get("fast_dev_run"):
-            callbacks.append(LearningRateMonitor(logging_interval="step"))
+            callbacks += [LearningRateMonitor(logging_interval="step"), MisclassifiedImages()]
         if options.get("enable_progress_bar", True) and not _draws_progress(callbacks):
             callbacks.append(RichProgressBar() if _can_redraw() else PlainProgress())
         if not _can_redraw():

@@ -1,0 +1,76 @@
+"""`firstlight explain RUN`: what the model gets wrong, and what it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firstlight.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from firstlight.data.images import ImageSet
+    from firstlight.training.run import Run
+
+DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Draw the sheet into the run folder, or print how far each kind of map can be trusted."""
+    options = build_parser().parse(arguments)
+    from firstlight.training.measure import load_test_images
+    from firstlight.training.run import load
+
+    chosen = load(options.run)
+    images = load_test_images(chosen, options.data_dir).test
+    if options.evaluate:
+        _print_evaluation(chosen, images, options.num_images, options.seed)
+    else:
+        _draw(chosen, images, options)
+
+
+def build_parser() -> Parser:
+    """Return the verb's parser."""
+    parser = Parser("explain", DESCRIPTION)
+    parser.add_argument("run", type=str, help="the run folder")
+    parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
+    parser.add_argument("--count", type=int, default=12, help="how many images, the most confident mistakes first")
+    parser.add_argument("--true", type=str, default=None, help="only images of this class")
+    parser.add_argument("--predicted", type=str, default=None, help="only images taken for this class")
+    parser.add_argument("--index", type=int, nargs="+", default=[], help="exactly these test images")
+    parser.add_argument("--method", type=str, default=None, help="grad_cam, grad_cam_pp, hires_cam or layer_cam")
+    parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
+    parser.add_argument("--out", type=str, default=None, help="the file to draw, if not misclassified.png of the run")
+    parser.add_argument("--evaluate", action="store_true", help="print how far the maps of each method can be trusted")
+    parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: how many test images to use")
+    parser.add_argument("--seed", type=int, default=0, help="with --evaluate: of the choice of images")
+    return parser
+
+
+def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
+    from firstlight.attribution import DEFAULT_METHOD
+    from firstlight.errors import RunError, UsageError
+    from firstlight.training.figures import save_figure
+    from firstlight.training.mistakes import MistakeFilter, misclassified_images
+
+    target = Path(options.out) if options.out else run.path / "misclassified.png"
+    if target.suffix not in SUFFIXES:
+        raise UsageError(f"--out {target}: the name must end in {', '.join(SUFFIXES)}")
+    if len(run.predictions) != len(images):
+        raise RunError(f"{run.path}: its predictions are not of these test images; run `firstlight test {run.path}`")
+    which = MistakeFilter(options.count, options.true, options.predicted, tuple(options.index))
+    method = options.method or DEFAULT_METHOD
+    figure = misclassified_images(run.network, images, run.predictions, which, method, options.stage)
+    save_figure(figure, target)
+    print(target)
+
+
+def _print_evaluation(run: Run, images: ImageSet, num_images: int, seed: int) -> None:
+    from rich.console import Console
+
+    from firstlight.training.trust import evaluation_table, measure_trust
+
+    Console().print(evaluation_table(measure_trust(run, images, num_images, seed)))

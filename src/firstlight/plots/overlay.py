@@ -1,0 +1,78 @@
+"""A map laid over its image: normalized for the eye only, and said so."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+
+from firstlight.plots.figure import SMALL_SIZE, Figure, hide_frame
+
+COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of evidence look equal
+DEFAULT_OPACITY = 0.6
+NO_EVIDENCE = "no positive\nevidence"
+NOISE = 1e-6  # of a map's largest absolute value: below this a positive pixel is rounding
+SCALE_LABEL = "positive evidence, as a share of the map's largest absolute value"
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+
+
+def overlay(
+    image: UInt8[np.ndarray, "3 h w"], evidence: Float[np.ndarray, "h w"], opacity: float = DEFAULT_OPACITY
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Lay the positive part of a map over the image in grey.
+
+    The map is divided by its largest absolute value: colours compare places within one image, not images, and weak
+    evidence for a class beside strong evidence against it stays dark. The image is shown in grey, so that every
+    colour in the result is evidence. A map without positive evidence leaves the grey image as it is.
+
+    Args:
+        image: uint8 [3 h w].
+        evidence: signed map at the size of the image, float [h w].
+        opacity: of the colours, 0 to 1.
+
+    Returns:
+        RGB, uint8 [h w 3].
+
+    >>> dark = np.zeros((3, 1, 2), np.uint8)
+    >>> overlay(dark, np.array([[-1.0, -2.0]]))[0, 0].tolist()
+    [0, 0, 0]
+    >>> overlay(dark, np.array([[0.0, 2.0]]), opacity=1.0)[0, 1].tolist()  # the brightest colour
+    [252, 254, 164]
+    """
+    grey = np.repeat(np.tensordot(GREY_WEIGHTS, image.astype(float), 1)[:, :, None], 3, axis=2)
+    if not has_evidence(evidence):
+        return grey.round().astype(np.uint8)
+    share = evidence.clip(min=0) / np.abs(evidence).max()
+    colours = matplotlib.colormaps[COLOUR_MAP](share)[:, :, :3] * 255
+    return ((1 - opacity) * grey + opacity * colours).round().astype(np.uint8)
+
+
+def has_evidence(evidence: Float[np.ndarray, "h w"]) -> bool:
+    """Whether anything in the map speaks for the class, rounding apart."""
+    return bool(evidence.max() > NOISE * np.abs(evidence).max())
+
+
+def show_overlay(
+    axes: Axes,
+    image: UInt8[np.ndarray, "3 h w"],
+    evidence: Float[np.ndarray, "h w"],
+    opacity: float = DEFAULT_OPACITY,
+) -> None:
+    """Put an overlay on axes; a map without positive evidence says so instead of stretching noise."""
+    axes.imshow(overlay(image, evidence, opacity), interpolation="nearest")
+    hide_frame(axes)
+    if not has_evidence(evidence):
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
+        axes.text(
+            0.5, 0.5, NO_EVIDENCE, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL_SIZE, bbox=box
+        )
+
+
+def add_scale(figure: Figure, axes: object, label: str = SCALE_LABEL) -> None:
+    """Add the colour scale of all overlays in the figure."""
+    bar = figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), ax=axes, location="bottom", shrink=0.5, aspect=45, pad=0.01)  # type: ignore[arg-type]
+    bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "1"])
+    bar.set_label(label, fontsize=SMALL_SIZE)
+    bar.ax.tick_params(labelsize=SMALL_SIZE)
