@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import shlex
+import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,12 @@ from torch import Tensor, nn
 
 from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
-from firstlight.files import write_atomic
 from firstlight.networks import ResNet9
-from firstlight.training.environment import describe_environment
 from firstlight.training.precision import keep_freed_memory
 from firstlight.training.run import Run
+from record import record, spread
 
 METHOD, STAGE = "grad_cam", "residual3"
-RESULT = Path(__file__).parent / "results" / "explain_speed.json"
 
 
 def main() -> None:
@@ -47,19 +47,21 @@ def main() -> None:
             run()
             seconds[name].append(time.perf_counter() - started)
             print(f"{name:20} {len(images) / seconds[name][-1]:8.1f} images/s", flush=True)
-    result = {
+    results = {
         "what": f"{METHOD} at {STAGE}, ResNet9, default width, eval mode",
-        "environment": describe_environment() | {"freed_memory_kept": kept},
         "options": {name: str(value) for name, value in vars(options).items()},
+        "freed_memory_kept": kept,
+        "captum": metadata.version("captum"),
         "num_images": len(images),
-        "speed": {name: speed(times, len(images)) for name, times in seconds.items()},
+        "images_per_s": {name: spread([len(images) / each for each in times]) for name, times in seconds.items()},
         "speedup_fp32_over_captum": ratio(seconds, "captum", "ours fp32"),
         "speedup_fp32_over_captum_predicted": ratio(seconds, "captum, predicted", "ours fp32"),
         "agreement_fp32_with_captum": agreement(maps["ours fp32"], maps["captum"]),
         "agreement_bf16_with_captum": agreement(maps["ours bf16"], maps["captum"]),
     }
-    write_atomic(options.output, json.dumps(result, indent=2) + "\n")
-    print(json.dumps({name: value for name, value in result.items() if name != "environment"}, indent=2))
+    print(json.dumps(results, indent=2))
+    if not options.dry_run:
+        record("explain_speed", shlex.join(["python", *sys.argv]), results)
 
 
 def parse_options() -> argparse.Namespace:
@@ -71,7 +73,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--data_dir", type=Path, help="with the official CIFAR-10 files; else the images are noise")
     parser.add_argument("--run", type=Path, help="a run folder with a trained ResNet9; else it is untrained")
     parser.add_argument("--keep_freed_memory", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--dry_run", action="store_true", help="print only, write no result")
     return parser.parse_args()
 
 
@@ -118,20 +120,9 @@ def make_contestants(
     }
 
 
-def speed(seconds: list[float], num_images: int) -> dict[str, Any]:
-    rates = [num_images / each for each in seconds]
-    return {
-        "n": len(rates),
-        "images_per_s_mean": statistics.mean(rates),
-        "images_per_s_deviation": statistics.stdev(rates) if len(rates) > 1 else None,
-        "seconds": seconds,
-    }
-
-
-def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> dict[str, float]:
+def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> dict[str, Any]:
     """Of each trial's two times, so that a busy machine slows both."""
-    ratios = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
-    return {"mean": statistics.mean(ratios), "smallest": min(ratios)}
+    return spread([a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)])
 
 
 def agreement(found: Tensor, expected: Tensor) -> dict[str, float]:

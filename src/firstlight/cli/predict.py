@@ -14,8 +14,13 @@ from firstlight.errors import UsageError
 from firstlight.places import DEFAULT_LOGS_DIR
 
 if TYPE_CHECKING:
-    from firstlight.evaluation.prediction import Prediction
+    from jsonargparse import Namespace
 
+    from firstlight.evaluation.prediction import Prediction
+    from firstlight.training.run import Run
+
+CAM_SUFFIXES = (".png", ".svg", ".pdf")
+MAX_DRAWN = 64
 DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
 
 
@@ -27,16 +32,39 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where to look for the newest run")
     parser.add_argument("--top", type=int, default=3, help="how many classes to list for each image")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="how to print them")
+    parser.add_argument("--cam", type=str, default=None, help="draw what the model looked at into this file (.png)")
+    parser.add_argument(
+        "--method", type=str, default=None, help="of the map: grad_cam, grad_cam_pp, hires_cam, layer_cam"
+    )
+    parser.add_argument(
+        "--stage", type=str, default=None, help="of the map: for instance layer3, or all for a fused map"
+    )
     options = parser.parse(arguments)
     if options.top < 1:
         raise UsageError(f"--top must be 1 or more, not {options.top}")
+    if options.cam and Path(options.cam).suffix not in CAM_SUFFIXES:
+        raise UsageError(f"--cam {options.cam}: the name must end in {', '.join(CAM_SUFFIXES)}")
     from firstlight.data.prepare import find_images
     from firstlight.training.run import latest_run, load
 
     chosen = load(options.run) if options.run else latest_run(options.logs_dir)
     paths = find_images([Path(each) for each in options.images])
     predictions = chosen.predict_many(paths)
+    if options.cam:
+        _draw(chosen, paths, predictions, options)
     {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
+
+
+def _draw(run: Run, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
+    """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
+    from firstlight.attribution import DEFAULT_METHOD
+    from firstlight.training.answers import draw_answers
+    from firstlight.training.figures import save_figure
+
+    if len(paths) > MAX_DRAWN:
+        raise UsageError(f"--cam draws up to {MAX_DRAWN} images on a sheet, not {len(paths)}: name fewer")
+    figure = draw_answers(run, paths, predictions, options.top, options.method or DEFAULT_METHOD, options.stage)
+    save_figure(figure, Path(options.cam))
 
 
 def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:

@@ -43,7 +43,7 @@ def to_pixels(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h 
         image = open_image(picture)
     if image is None:
         image = _from_array(picture)
-    image = ImageOps.fit(_to_rgb(image), (size_px[1], size_px[0]), method=Image.Resampling.LANCZOS)
+    image = ImageOps.fit(to_rgb(image), (size_px[1], size_px[0]), method=Image.Resampling.LANCZOS)
     return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
 
 
@@ -87,7 +87,8 @@ def find_images(places: list[Path]) -> list[Path]:
     return found
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image in RGB: 16 bits scaled down, transparency laid on white, palettes resolved."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):  # 16 bits and more: scale down instead of clipping
         values = np.asarray(image, dtype=np.float64)
         top = 65535.0 if values.max(initial=0) > 255 else 255.0

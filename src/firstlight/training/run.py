@@ -94,15 +94,17 @@ class Run:
     @cached_property
     def network(self) -> ResNet9:
         """The trained network, in eval mode, on the CPU, in float32."""
-        network = ResNet9(len(self.class_names), self.recipe.network)
-        try:
-            with self._weights() as weights:
-                state = {name: weights.get_tensor(name).float() for name in weights.keys()}  # noqa: SIM118
-            state = {name: tensor.to(network.state_dict()[name].dtype) for name, tensor in state.items()}
-            network.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:
-            raise RunError(f"{self.weights_path}: does not fit the network of {self.path / 'recipe.yaml'}") from error
-        return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        # Asked for within inference_mode, the weights must be ordinary tensors all the same: they are kept.
+        with torch.inference_mode(mode=False):
+            network = ResNet9(len(self.class_names), self.recipe.network)
+            expected = network.state_dict()
+            try:
+                with self._weights() as weights:
+                    state = {name: weights.get_tensor(name).to(like.dtype) for name, like in expected.items()}
+                network.load_state_dict(state)
+            except (SafetensorError, RuntimeError) as error:
+                raise RunError(f"{self.weights_path}: does not fit the network of {self.path}/recipe.yaml") from error
+            return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @cached_property
     def temperature(self) -> float:
