@@ -137,7 +137,7 @@ def test_tensorboard_gets_exactly_the_logged_names_the_graph_hyperparameters_and
         "final/test_loss",
     }
     assert tags["graph"]
-    assert set(tags["images"]) == {"samples", "curves", "misclassified"}
+    assert set(tags["images"]) == {"samples", "misclassified"}
     parameters = set(dict(run.network.named_parameters()))
     assert set(tags["histograms"]) == {
         f"{kind}/network.{name}" for kind in ("weights", "gradients") for name in parameters

@@ -22,16 +22,14 @@ NUM_SAMPLES = 32
 
 
 def save_figures(run: Run, module: Classifier, data: ImageData, tensorboard: TensorBoardLogger | None) -> None:
-    """Write samples, learning curves and misclassified images as PNG; the first two to TensorBoard, too."""
-    figures = {
-        "samples": random_samples(data.train, run.recipe.seed),
-        "curves": learning_curves(read_metrics(run.path / "metrics.csv"), f"{run.recipe.name}: loss and accuracy"),
-    }
+    """Write samples, learning curves and misclassified images as PNG; the samples to TensorBoard, too."""
+    samples = random_samples(data.train, run.recipe.seed)
+    if tensorboard is not None:
+        tensorboard.experiment.add_figure("samples", samples, close=False)
+    curves = learning_curves(read_metrics(run.path / "metrics.csv"), f"{run.recipe.name}: loss and accuracy")
+    figures = {"samples": samples, "curves": curves, "misclassified": module.show_misclassified_images()}
     for name, figure in figures.items():
         save_figure(figure, run.path / f"{name}.png")
-        if tensorboard is not None:
-            tensorboard.experiment.add_figure(name, figure, close=False)
-    save_figure(module.show_misclassified_images(), run.path / "misclassified.png")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -1,0 +1,122 @@
+"""Renders the tables in README and docs from the JSON in `results/`; `--check` only compares.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and NAME is a function below.
+
+    python benchmarks/tables.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from firstlight.files import write_atomic
+from record import RESULTS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def hardware(entry: dict[str, Any]) -> str:
+    """For instance "2 cores, AMD EPYC (avx512_bf16)"."""
+    found = entry["hardware"]
+    unit = f" ({found['cpu_bfloat16']})" if found["cpu_bfloat16"] else ""
+    return found["gpu"] or f"{found['cpu_cores']} cores, {found['cpu']}{unit}"
+
+
+def accuracy() -> str:
+    """Mean test accuracy of every recipe, from `accuracy.jsonl`."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for text in (RESULTS / "accuracy.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        groups[line["recipe"]["name"], line["recipe"]["data"], line["views"], hardware(line)].append(line)
+    rows = [
+        "| recipe | data | views | n | test accuracy | training time | hardware |",
+        "|---|---|---|---:|---:|---:|---|",
+    ]
+    for (recipe, data, views, where), lines in groups.items():
+        values = [line["test_acc"] for line in lines]
+        deviation = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        minutes = statistics.fmean(line["train_s"] for line in lines) / 60
+        rows.append(
+            f"| {recipe} | {data} | {views} | {len(values)} | {statistics.fmean(values):.2%}{deviation} "
+            f"| {minutes:.1f} min | {where} |"
+        )
+    return "\n".join(rows)
+
+
+def speed() -> str:
+    """What was measured about speed, each with its n."""
+    throughput, batches, startup, reading = map(load, ("throughput", "batches", "startup", "reading"))
+    measured = [
+        (throughput, "training ResNet9 through Lightning", "firstlight", "{:.0f} images/s"),
+        (throughput, "the plain way: float32, NCHW, per-image transforms", "plain", "{:.0f} images/s"),
+        (throughput, "the first over the second", "ratio", "{:.2f}"),
+        (batches, "making a batch, as a share of a step", "share", "{:.1%}"),
+        (startup, "`firstlight --help`", "help_s", "{:.2f} s"),
+        (startup, "`import firstlight`", "import_s", "{:.3f} s"),
+        (reading, "reading and verifying 60,000 images, binary version", "cifar-10-batches-bin", "{:.2f} s"),
+        (reading, "likewise, Python version", "cifar-10-batches-py", "{:.2f} s"),
+    ]
+    rows = ["| what | median | n | hardware |", "|---|---:|---:|---|"]
+    for entry, what, name, form in measured:
+        found = entry["results"][name]
+        rows.append(f"| {what} | {form.format(found['median'])} | {found['n']} | {hardware(entry)} |")
+    return "\n".join(rows)
+
+
+def trust(name: str) -> str:
+    """The table of how far maps can be trusted."""
+    found = load(name)["results"]
+    fields = ("deletion", "insertion", "energy_inside", "pointing", "randomization")
+    shown = [field for field in fields if found["rows"][0][field] is not None]
+    heads = [field.replace("_", " ") + (" ↓" if field in ("deletion", "randomization") else " ↑") for field in shown]
+    rows = ["| stage | method | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(shown)]
+    for row in found["rows"]:
+        rows.append(
+            f"| {row['stage']} | {row['method']} | " + " | ".join(f"{row[field]:.3f}" for field in shown) + " |"
+        )
+    return "\n".join(rows)
+
+
+def trust_drawn() -> str:
+    return trust("trust_drawn")
+
+
+def trust_cifar() -> str:
+    return trust("trust_cifar10")
+
+
+TABLES = {"accuracy": accuracy, "speed": speed, "trust_drawn": trust_drawn, "trust_cifar": trust_cifar}
+
+
+def render(page: str) -> str:
+    """Return the page with every table made anew."""
+    return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match['name']]()}\n{match[3]}", page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a page is out of date")
+    options = parser.parse_args()
+    stale = [page for page in PAGES if render(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(f"{page.relative_to(ROOT)}: {'out of date' if options.check else 'rendered'}")
+        if not options.check:
+            write_atomic(page, render(page.read_text()))
+    sys.exit(1 if options.check and stale else 0)
+
+
+if __name__ == "__main__":
+    main()
