@@ -1,18 +1,15 @@
 """What a recipe reaches: trains with n seeds, or takes runs that are finished, and appends a JSON line for each.
 
-Lines add up over days and machines; `--table` prints mean and deviation of every recipe.
+Lines add up over days and machines; `benchmarks/tables.py` renders mean and deviation of every recipe.
 
     python benchmarks/accuracy.py --recipe adam24 --seeds 0 1 2 --data_dir DATA_DIR
     python benchmarks/accuracy.py --runs logs/adam24/version_0
-    python benchmarks/accuracy.py --table
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,19 +36,6 @@ def append(lines: list[dict[str, Any]]) -> None:
     write_atomic(LINES, "".join(text + "\n" for text in known + new))
 
 
-def table() -> str:
-    """One row a recipe: n, mean and deviation of the test accuracy."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for text in LINES.read_text().splitlines():
-        line = json.loads(text)
-        found[f"{line['recipe']['name']} | {line['recipe']['data']} | {line['views']}"].append(line["test_acc"])
-    rows = ["| recipe | data | views | n | mean test accuracy | deviation |", "|---|---|---|---:|---:|---:|"]
-    for name, values in found.items():
-        deviation = f"{100 * statistics.stdev(values):.2f} points" if len(values) > 1 else "-"
-        rows.append(f"| {name} | {len(values)} | {statistics.fmean(values):.2%} | {deviation} |")
-    return "\n".join(rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe")
@@ -59,7 +43,6 @@ def main() -> None:
     parser.add_argument("--data_dir", default="data")
     parser.add_argument("--logs_dir", default="logs")
     parser.add_argument("--runs", nargs="+", type=Path, default=[])
-    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     append([line_of(load(path)) for path in options.runs])
     if options.recipe:
@@ -70,7 +53,6 @@ def main() -> None:
         for seed in options.seeds:
             recipe = replace(get_recipe(options.recipe), seed=seed)
             append([line_of(fit(recipe, options.data_dir, options.logs_dir))])
-    print(table())
 
 
 if __name__ == "__main__":

@@ -84,9 +84,8 @@ def trust(name: str) -> str:
     heads = [field.replace("_", " ") + (" ↓" if field in ("deletion", "randomization") else " ↑") for field in shown]
     rows = ["| stage | method | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(shown)]
     for row in found["rows"]:
-        rows.append(
-            f"| {row['stage']} | {row['method']} | " + " | ".join(f"{row[field]:.3f}" for field in shown) + " |"
-        )
+        cells = [row["stage"], row["method"], *(f"{row[field]:.3f}" for field in shown)]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

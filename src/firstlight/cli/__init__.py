@@ -16,6 +16,7 @@ VERBS = {
     "test": "measure a run on the test split again",
     "explain": "show what a run gets wrong, and what it looked at",
     "predict": "say what is on your own images",
+    "show": "draw the data: samples, classes, channels, augmentation",
     "summary": "print the layer table of a network, draw its diagram",
     "recipes": "list the recipes: what each is for, and what it reaches",
 }

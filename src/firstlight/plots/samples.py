@@ -9,6 +9,9 @@ from jaxtyping import UInt8
 
 from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
 
+MAX_LABEL_LENGTH = 18
+INCHES_PER_LETTER = 0.13  # of a title, at most
+
 
 def sample_sheet(
     images: UInt8[np.ndarray, "n 3 h w"], labels: Sequence[str], title: str, num_columns: int = 8
@@ -27,12 +30,22 @@ def sample_sheet(
     """
     num_columns = max(1, min(num_columns, len(images)))
     num_rows = -(-len(images) // num_columns)
-    figure = Figure(figsize=(num_columns * INCHES_PER_TILE, num_rows * (INCHES_PER_TILE + 0.22) + 0.5))
+    width = max(num_columns * INCHES_PER_TILE, len(title) * INCHES_PER_LETTER)
+    figure = Figure(figsize=(width, num_rows * (INCHES_PER_TILE + 0.22) + 0.5))
     figure.suptitle(title, fontsize=TITLE_SIZE)
     for place, axes in enumerate(figure.subplots(num_rows, num_columns, squeeze=False).flat):
         if place < len(images):
             show_pixels(axes, images[place])
-            axes.set_xlabel(labels[place], fontsize=LABEL_SIZE)
+            axes.set_xlabel(shorten(labels[place]), fontsize=LABEL_SIZE)
         else:
             hide_frame(axes)
     return figure
+
+
+def shorten(label: str) -> str:
+    """Cut a label that would run into its neighbour.
+
+    >>> shorten("five-pointed star"), shorten("an uncommonly long label")
+    ('five-pointed star', 'an uncommonly lon…')
+    """
+    return label if len(label) <= MAX_LABEL_LENGTH else label[: MAX_LABEL_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,38 @@
+"""How far each method's maps can be trusted on a trained run: the tables in docs/explaining.md.
+
+python benchmarks/trust.py drawn   --run logs/demo/version_0 --num_images 500
+python benchmarks/trust.py cifar10 --run logs/adam24/version_0 --data_dir DATA_DIR --num_images 500
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from firstlight.training.measure import load_test_images
+from firstlight.training.run import load
+from firstlight.training.trust import loses_to_random, measure_trust
+from record import record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=["drawn", "cifar10"])
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--data_dir", default=None)
+    parser.add_argument("--num_images", type=int, default=500)
+    options = parser.parse_args()
+    run = load(options.run)
+    rows = measure_trust(run, load_test_images(run, options.data_dir).test, options.num_images)
+    results = {
+        "what": "means over test images chosen at random, single run",
+        "recipe": run.recipe.to_dict(),
+        "test_acc": run.results["test_acc"],
+        "num_images": options.num_images,
+        "rows": [asdict(row) | {"no_better_than_noise": loses_to_random(row, rows)} for row in rows],
+    }
+    print(record(f"trust_{options.data}", f"python benchmarks/trust.py {options.data}", results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`firstlight show KIND`: draw the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firstlight.cli.parser import Parser
+from firstlight.errors import UsageError
+from firstlight.places import DEFAULT_DATA_DIR
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from firstlight.plots.figure import Figure
+
+DESCRIPTION = "Draw the data: random samples, a row per class, one image's colour channels, what augmentation does."
+SUFFIXES = (".png", ".svg", ".pdf")
+OWN_OPTIONS = {  # of each kind, beside those that all have
+    "samples": {"count"},
+    "classes": {"count"},
+    "channels": {"index"},
+    "augmentation": {"count", "index", "crop_px", "flip", "cutout_px"},
+}
+MAX_COUNT = {"samples": 256, "classes": 32, "augmentation": 120}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Draw one figure of a data set into a file, and print its path."""
+    parser = build_parser()
+    options = parser.parse(arguments)
+    target = Path(options.out or f"{options.kind}.png")
+    if target.suffix not in SUFFIXES:
+        raise UsageError(f"--out {target}: the name must end in {', '.join(SUFFIXES)}")
+    _refuse_idle_options(options, parser.get_defaults())
+    _refuse_count(options)
+    from firstlight.files import atomic
+
+    figure = _draw(options)
+    with atomic(target) as temporary:
+        figure.savefig(temporary, format=target.suffix.removeprefix("."))
+    print(target)
+
+
+def build_parser() -> Parser:
+    """Return the verb's parser."""
+    from firstlight.data.batches import Augmentation
+
+    parser = Parser("show", DESCRIPTION)
+    parser.add_argument("kind", choices=list(OWN_OPTIONS), help="what to draw")
+    parser.add_argument("--data", type=str, default="drawn", help="the data set: cifar10, drawn or watermark")
+    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept")
+    parser.add_argument("--split", default="train", choices=["train", "test"], help="of the data set")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of images, and of the augmentation")
+    parser.add_argument(
+        "--count", type=int, default=None, help="how many samples, images of each class, or epochs (by default a page)"
+    )
+    parser.add_argument(
+        "--index", type=int, default=None, help="for channels and augmentation: which image, if not one at random"
+    )
+    parser.add_argument("--out", type=str, default=None, help="the file to draw (.png, .svg or .pdf), if not KIND.png")
+    parser.add_class_arguments(Augmentation)
+    return parser
+
+
+def _refuse_idle_options(options: Namespace, defaults: Namespace) -> None:
+    """An option that changes nothing is a misunderstanding: say so."""
+    for name in set().union(*OWN_OPTIONS.values()) - OWN_OPTIONS[options.kind]:
+        if options[name] != defaults[name]:
+            kinds = ", ".join(kind for kind, own in OWN_OPTIONS.items() if name in own)
+            raise UsageError(f"--{name} does nothing for {options.kind}: it is for {kinds}")
+
+
+def _refuse_count(options: Namespace) -> None:
+    if options.count is not None and not 1 <= options.count <= MAX_COUNT[options.kind]:
+        raise UsageError(f"--count must be 1 to {MAX_COUNT[options.kind]} for {options.kind}, not {options.count}")
+
+
+def _draw(options: Namespace) -> Figure:
+    from firstlight.data.batches import Augmentation
+    from firstlight.data.sources import load_split
+    from firstlight.training.data_figures import augmentation_views, channel_sheet, class_rows
+
+    how = Augmentation(options.crop_px, options.flip, options.cutout_px)
+    images = load_split(options.data, options.data_dir, options.split)
+    count = {} if options.count is None else {"count": options.count}
+    if options.kind == "samples":
+        from firstlight.training.figures import random_samples
+
+        return random_samples(images, options.seed, **count)
+    if options.kind == "classes":
+        return class_rows(images, options.seed, **count)
+    if options.kind == "channels":
+        return channel_sheet(images, options.index, options.seed)
+    return augmentation_views(images, how, options.index, options.seed, **count)

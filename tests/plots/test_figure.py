@@ -1,0 +1,29 @@
+"""The Figure of every plot, and how an image is put on it."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from firstlight.plots.figure import Figure, show_pixels
+
+
+def test_a_notebook_shows_it_as_a_png_of_its_size_and_pyplot_knows_nothing_of_it() -> None:
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.subplots().plot([0, 1])
+    assert plt.get_fignums() == []
+    with Image.open(io.BytesIO(figure._repr_png_())) as image:
+        assert (image.format, image.size) == ("PNG", (100, 50))
+
+
+def test_every_pixel_is_a_crisp_square_without_ticks_or_frame() -> None:
+    """Rendered with 10 dots to a pixel, the canvas holds the image and nothing else."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 6), dtype=np.uint8)
+    figure = Figure(figsize=(6, 4), dpi=10, layout="none")
+    show_pixels(figure.add_axes((0, 0, 1, 1)), pixels)
+    figure.canvas.draw()
+    canvas = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
+    np.testing.assert_array_equal(canvas, pixels.transpose(1, 2, 0).repeat(10, axis=0).repeat(10, axis=1))
