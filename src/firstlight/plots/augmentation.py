@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
 
 INCHES_PER_TILE = 1.5
-EDGE = "#00c2c7"  # of the original, where it was moved
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def augmentation_sheet(
     num_columns = max(1, min(num_columns, len(views) + 1))
     num_rows = -(-(len(views) + 1) // num_columns)
     num_lines = max((len(view.steps()) for view in views), default=0)
-    tile = INCHES_PER_TILE * original.shape[1] / original.shape[2] + 0.3 + 0.16 * num_lines
+    tile = INCHES_PER_TILE * original.shape[1] / original.shape[2] + 0.24 + 0.14 * num_lines
     width = max(num_columns * INCHES_PER_TILE, 0.13 * len(title), 0.075 * len(subtitle))
-    figure = Figure(figsize=(width, num_rows * tile + 0.8))
+    figure = Figure(figsize=(width, num_rows * tile + 0.7))
     figure.suptitle(title, fontsize=TITLE_SIZE)
     figure.supxlabel(subtitle, fontsize=SMALL_SIZE)
     first, *others = figure.subplots(num_rows, num_columns, squeeze=False).flat
@@ -92,9 +92,22 @@ def augmentation_sheet(
 
 
 def _outline(axes: Axes, view: View) -> None:
-    """Mark the edge of the original, where it is in view."""
+    """Mark the edges of the original that are in view; sides that are not are put far outside."""
     height, width = view.image.shape[1:]
-    left = view.right_px if view.mirrored else -view.right_px
+    rows = _span(-view.down_px, height)
+    columns = _span(view.right_px if view.mirrored else -view.right_px, width)
     if view.down_px or view.right_px:
-        box = Rectangle((left - 0.5, -view.down_px - 0.5), width, height, fill=False, edgecolor=EDGE, linewidth=1)
+        box = Rectangle(
+            (columns[0], rows[0]), columns[1] - columns[0], rows[1] - rows[0], fill=False, edgecolor="white"
+        )
+        box.set_path_effects([withStroke(linewidth=2.4, foreground="black")])  # seen on any ground
         axes.add_patch(box)
+
+
+def _span(moved_px: int, size_px: int) -> tuple[float, float]:
+    """Where the original begins and ends along one axis; pixels are squares around whole numbers.
+
+    >>> _span(2, 8), _span(-3, 8)
+    ((1.5, 16), (-8, 4.5))
+    """
+    return (moved_px - 0.5 if moved_px > 0 else -size_px, moved_px + size_px - 0.5 if moved_px < 0 else 2 * size_px)

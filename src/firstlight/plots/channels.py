@@ -11,14 +11,15 @@ from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, 
 CHANNELS = ("red", "green", "blue")
 INKS = ("#c8242b", "#2a8a3a", "#2b5fc4")  # of the histograms: dark enough to read on white
 NUM_BINS, LEVELS_PER_BIN = 32, 8
-INCHES_PER_TILE = 2.2
+INCHES_PER_TILE, INCHES_PER_HISTOGRAM = 1.9, 1.2
+WHOLE = 1.6  # width of the whole image, in tiles
 
 
 def colour_channels(image: UInt8[np.ndarray, "3 h w"], title: str) -> Figure:
     """Draw an image, its channels as intensities and in their own colour, and a histogram of each.
 
-    The upper row shows each channel in grey, white where it is strongest; below it the same numbers as light of the
-    channel's colour. The three lights add up to the image.
+    The upper row shows each channel in grey, white where it is strongest; below it the same numbers tinted of the
+    channel's colour. The three shades add up to the image.
 
     Args:
         image: uint8 [3 h w].
@@ -28,10 +29,10 @@ def colour_channels(image: UInt8[np.ndarray, "3 h w"], title: str) -> Figure:
     ['the image', 'red, as intensity']
     """
     height, width = image.shape[1:]
-    figure = Figure(figsize=(4 * INCHES_PER_TILE, 2 * (INCHES_PER_TILE * height / width + 0.2) + 2.3))
+    tile = INCHES_PER_TILE * height / width
+    figure = Figure(figsize=((3 + WHOLE) * INCHES_PER_TILE + 0.6, 2 * (tile + 0.3) + INCHES_PER_HISTOGRAM + 1.0))
     figure.suptitle(title, fontsize=TITLE_SIZE)
-    ratios = [height / width, height / width, 0.62]
-    grid = figure.add_gridspec(3, 4, height_ratios=ratios)
+    grid = figure.add_gridspec(3, 4, width_ratios=[WHOLE, 1, 1, 1], height_ratios=[tile, tile, INCHES_PER_HISTOGRAM])
     whole = figure.add_subplot(grid[:2, 0])
     show_pixels(whole, image)
     whole.set_title("the image", fontsize=LABEL_SIZE)
@@ -41,9 +42,9 @@ def colour_channels(image: UInt8[np.ndarray, "3 h w"], title: str) -> Figure:
         grey.imshow(image[channel], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         hide_frame(grey)
         grey.set_title(f"{name}, as intensity", fontsize=LABEL_SIZE)
-        light = figure.add_subplot(grid[1, channel + 1])
-        show_pixels(light, tinted(image, channel))
-        light.set_title(f"{name}, as light", fontsize=LABEL_SIZE)
+        colours = figure.add_subplot(grid[1, channel + 1])
+        show_pixels(colours, tinted(image, channel))
+        colours.set_title(f"{name}, tinted", fontsize=LABEL_SIZE)
         histogram = figure.add_subplot(grid[2, channel + 1], sharex=together, sharey=together)
         _draw_histogram(histogram, image, channel)
     _draw_outlines(together, image)

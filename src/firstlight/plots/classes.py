@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, hide_frame
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, hide_frame
 from firstlight.plots.samples import shorten
 
-SCALE = 0.72  # of a tile on other sheets: ten by ten fit on a page
-GAP = 0.03  # round each image, in tiles
-INCHES_PER_LETTER = 0.075  # at LABEL_SIZE, about
+# Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
+# so that all are squares of one size.
+IMAGE_DOTS = 128  # about; ten by ten fit on a page
+GAP_DOTS, MARGIN_DOTS, TITLE_DOTS = 8, 18, 56
 
 
 def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Sequence[str], title: str) -> Figure:
@@ -27,21 +28,34 @@ def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Seque
     >>> len(figure.axes[0].images)
     6
     """
-    names = [shorten(name) for name in class_names]
-    num_columns = max(1, *map(len, rows))
     height, width = rows[0].shape[2:]
-    inches = INCHES_PER_TILE * SCALE
-    across = num_columns * inches + max(map(len, names)) * INCHES_PER_LETTER + 0.2
-    figure = Figure(figsize=(max(across, 0.13 * len(title)), len(rows) * inches * height / width + 0.6))
-    figure.suptitle(title, fontsize=TITLE_SIZE)
-    # One axes for all: a hundred would take constrained layout seconds to arrange.
-    axes = figure.subplots()
+    scale = max(1, round(IMAGE_DOTS / max(height, width)))
+    down, right = height * scale + GAP_DOTS, width * scale + GAP_DOTS
+    figure = Figure(layout="none")
+    axes = figure.add_axes((0, 0, 1, 1))
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
-            place = (column + GAP, column + 1 - GAP, row + 1 - GAP, row + GAP)
+            top, left = row * down, column * right
+            place = (left, left + width * scale, top + height * scale, top)
             axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", extent=place)
     hide_frame(axes)
-    axes.set(xlim=(0, num_columns), ylim=(len(rows), 0), aspect=height / width)
-    axes.set_yticks([row + 0.5 for row in range(len(rows))], names, fontsize=LABEL_SIZE)
+    size = max(1, *map(len, rows)) * right - GAP_DOTS, len(rows) * down - GAP_DOTS
+    axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")
+    names = [shorten(name) for name in class_names]
+    axes.set_yticks([row * down + height * scale / 2 for row in range(len(rows))], names, fontsize=LABEL_SIZE)
     axes.tick_params(length=0)
+    _fit(figure, size, title)
     return figure
+
+
+def _fit(figure: Figure, size: tuple[int, int], title: str) -> None:
+    """Make the figure just large enough for the images, in dots, with the names and the title."""
+    (axes,) = figure.axes
+    heading = figure.suptitle(title, fontsize=TITLE_SIZE, va="center")
+    longest = max((name.get_window_extent().width for name in axes.get_yticklabels()), default=0)
+    left = int(longest) + 2 * MARGIN_DOTS
+    across = max(left + size[0] + MARGIN_DOTS, int(heading.get_window_extent().width) + 2 * MARGIN_DOTS)
+    up = MARGIN_DOTS + size[1] + TITLE_DOTS
+    figure.set_size_inches(across / figure.dpi, up / figure.dpi)
+    axes.set_position((left / across, MARGIN_DOTS / up, size[0] / across, size[1] / up))
+    heading.set_position((0.5, 1 - TITLE_DOTS / 2 / up))

@@ -18,7 +18,7 @@ def demo() -> Recipe:
         num_val=1000,
         network=ResNet9Config(width=16),
         augmentation=Augmentation(crop_px=2, flip="random"),
-        optimizer=OptimizerConfig(name="adam", learning_rate=0.005, schedule="one_cycle"),
-        max_epochs=8,
+        optimizer=OptimizerConfig(name="adam", learning_rate=0.01, schedule="one_cycle"),
+        max_epochs=9,
         batch_size=128,
     )

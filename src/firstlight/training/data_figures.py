@@ -108,11 +108,11 @@ def views_of(images: ImageSet, place: int, how: Augmentation, seed: int, count: 
 
 def _describe(how: Augmentation) -> str:
     steps = [
-        f"moved by up to {how.crop_px} px, reflected beyond the line" if how.crop_px else "",
+        f"moved by up to {how.crop_px} px (beyond the line: reflected)" if how.crop_px else "",
         FLIPS[how.flip],
-        f"then a square of {how.cutout_px} px at (row, column) in the mean colour" if how.cutout_px else "",
+        f"a square of {how.cutout_px} px painted round (row, column)" if how.cutout_px else "",
     ]
-    return ", ".join(filter(None, steps)) or "no augmentation"
+    return ", then ".join(filter(None, steps)) or "no augmentation"
 
 
 def _place_of(images: ImageSet, index: int | None, seed: int) -> int:
