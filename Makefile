@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
-.PHONY: help demo test test-slow setup lint format figures clean
+.PHONY: help demo test test-slow setup lint format figures docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,11 @@ format: $(VENV)/.ready  ## put the code in its standard form
 
 figures: $(VENV)/.ready  ## draw the figures in docs/ again from a demo run
 	$(BIN)/python docs/figures.py
+
+docs: $(VENV)/.ready  ## build the documentation site in site/, without warnings
+	rm -rf build/docs
+	$(BIN)/python docs/generate.py build/docs
+	$(BIN)/zensical build --clean --strict
 
 clean:  ## remove the environment and everything that tools left behind
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -9,6 +9,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("FIRSTLIGHT_OFFLINE", "1")  # no test asks a server out there
 
 with install_import_hook("firstlight", "beartype.beartype"):
     import firstlight.training.fit  # noqa: F401  # with all that it stands on

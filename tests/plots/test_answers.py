@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from firstlight.plots.answers import Answer, answer_sheet
+from firstlight.plots.answers import INCHES_PER_TILE, Answer, answer_sheet
 from firstlight.plots.overlay import SCALE_LABEL, overlay
 from reference.layout import unreadable
 
@@ -48,9 +48,11 @@ def test_a_row_shows_the_picture_what_is_seen_the_evidence_and_the_probabilities
     assert SUBTITLE in label
 
 
-@pytest.mark.parametrize(("count", "num_classes"), [(1, 1), (1, 10), (5, 4), (5, 10)])
+@pytest.mark.parametrize(("count", "num_classes"), [(1, 1), (1, 10), (5, 4)])
 def test_all_of_it_can_be_read(count: int, num_classes: int) -> None:
-    assert unreadable(answer_sheet([answer(number, num_classes) for number in range(count)], SUBTITLE)) == []
+    figure = answer_sheet([answer(number, num_classes) for number in range(count)], SUBTITLE)
+    assert unreadable(figure) == []
+    assert figure.axes[1].get_window_extent().width > 0.8 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
 
 
 def test_long_names_are_shortened_files_at_their_beginning_and_classes_at_their_end() -> None:

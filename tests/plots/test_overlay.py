@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 
 from firstlight.plots.figure import Figure
 from firstlight.plots.overlay import NOISE, SCALE_LABEL, add_scale, has_evidence, overlay, show_overlay
@@ -87,6 +88,5 @@ def test_the_scale_runs_from_none_to_all_of_the_largest_and_states_the_normaliza
     assert [text.get_text() for text in bar.get_xticklabels()] == ["0", "0.5", "1"]
     assert bar.get_xlabel() == SCALE_LABEL
     assert "share of the map's largest absolute value" in SCALE_LABEL
-    # The bar shows the colours that the overlays use.
-    strip = bar.collections[0]
+    (strip,) = (each for each in bar.collections if isinstance(each, QuadMesh))
     assert (np.array(strip.cmap(1.0)[:3]) * 255).tolist() == pytest.approx(INFERNO[1.0], abs=1)

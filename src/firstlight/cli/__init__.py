@@ -18,6 +18,7 @@ VERBS = {
     "predict": "say what is on your own images",
     "show": "draw the data: samples, classes, channels, augmentation",
     "summary": "print the layer table of a network, draw its diagram",
+    "download": "fetch and verify a data set",
     "recipes": "list the recipes: what each is for, and what it reaches",
 }
 

@@ -21,9 +21,11 @@ SUFFIXES = (".png", ".svg", ".pdf")
 def run(arguments: Sequence[str]) -> None:
     """Draw the sheet into the run folder, or print how far each kind of map can be trusted."""
     options = build_parser().parse(arguments)
+    from firstlight.cli.quiet import quiet_lightning
     from firstlight.training.measure import load_test_images
     from firstlight.training.run import load
 
+    quiet_lightning()
     chosen = load(options.run)
     images = load_test_images(chosen, options.data_dir).test
     if options.evaluate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 NOT_FOR_USERS = (
@@ -18,13 +19,22 @@ NOT_FOR_USERS = (
 def quiet_lightning() -> None:
     """Silence notices that a user can do nothing about; show our own in one line each."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("firstlight").addHandler(handler)
-    logging.getLogger("firstlight").setLevel(logging.INFO)
+    ours = logging.getLogger("firstlight")
+    ours.setLevel(logging.INFO)
+    if not any(
+        isinstance(each, _Lines) for each in ours.handlers
+    ):  # a second verb in one process must not say it twice
+        ours.addHandler(_Lines())
     for pattern in NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message=pattern)
     warnings.showwarning = _one_line  # type: ignore[assignment]
+
+
+class _Lines(logging.Handler):
+    """Writes each message as it is to whatever standard error is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _one_line(message: Warning | str, *_: object) -> None:

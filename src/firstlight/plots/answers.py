@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
 from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
+from firstlight.plots.samples import shorten
 
 INCHES_PER_TILE = 2.1
 BAR = "#4575b4"
@@ -54,7 +55,7 @@ def answer_sheet(answers: Sequence[Answer], subtitle: str) -> Figure:
         show_pixels(seen, each.seen)
         seen.set_title(f"as the model sees it, {width}x{height}", fontsize=SMALL_SIZE)
         show_overlay(evidence, each.seen, each.evidence)
-        evidence.set_title(f"evidence for {each.top[0][0]}", fontsize=SMALL_SIZE)
+        evidence.set_title(f"evidence for {shorten(each.top[0][0])}", fontsize=SMALL_SIZE)
         _draw_bars(bars, each.top)
     add_scale(figure, grid, f"{SCALE_LABEL}; {subtitle}")
     return figure
@@ -66,7 +67,7 @@ def _draw_bars(axes: Axes, top: Sequence[tuple[str, float]]) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(len(top) - 0.2, -1)
     for bar, (name, probability) in zip(bars, top, strict=True):
-        axes.text(0, bar.get_y() - 0.05, f"{name}  {probability:.1%}", fontsize=LABEL_SIZE, va="bottom")
+        axes.text(0, bar.get_y() - 0.05, f"{shorten(name)}  {probability:.1%}", fontsize=LABEL_SIZE, va="bottom")
 
 
 def _short(name: str) -> str:

@@ -75,7 +75,7 @@ def augmentation_sheet(
     num_lines = max((len(view.steps()) for view in views), default=0)
     tile = INCHES_PER_TILE * original.shape[1] / original.shape[2] + 0.24 + 0.14 * num_lines
     width = max(num_columns * INCHES_PER_TILE, 0.13 * len(title), 0.075 * len(subtitle))
-    figure = Figure(figsize=(width, num_rows * tile + 0.7))
+    figure = Figure(figsize=(width, num_rows * tile + 0.8))
     figure.suptitle(title, fontsize=TITLE_SIZE)
     figure.supxlabel(subtitle, fontsize=SMALL_SIZE)
     first, *others = figure.subplots(num_rows, num_columns, squeeze=False).flat
@@ -100,7 +100,7 @@ def _outline(axes: Axes, view: View) -> None:
         box = Rectangle(
             (columns[0], rows[0]), columns[1] - columns[0], rows[1] - rows[0], fill=False, edgecolor="white"
         )
-        box.set_path_effects([withStroke(linewidth=2.4, foreground="black")])  # seen on any ground
+        box.set_path_effects([withStroke(linewidth=2, foreground="black")])  # seen on any ground
         axes.add_patch(box)
 
 
@@ -108,6 +108,8 @@ def _span(moved_px: int, size_px: int) -> tuple[float, float]:
     """Where the original begins and ends along one axis; pixels are squares around whole numbers.
 
     >>> _span(2, 8), _span(-3, 8)
-    ((1.5, 16), (-8, 4.5))
+    ((1.5, 16.0), (-8.0, 4.5))
     """
-    return (moved_px - 0.5 if moved_px > 0 else -size_px, moved_px + size_px - 0.5 if moved_px < 0 else 2 * size_px)
+    first = moved_px - 0.5 if moved_px > 0 else -float(size_px)
+    last = moved_px + size_px - 0.5 if moved_px < 0 else 2.0 * size_px
+    return first, last

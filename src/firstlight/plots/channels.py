@@ -18,7 +18,7 @@ WHOLE = 1.6  # width of the whole image, in tiles
 def colour_channels(image: UInt8[np.ndarray, "3 h w"], title: str) -> Figure:
     """Draw an image, its channels as intensities and in their own colour, and a histogram of each.
 
-    The upper row shows each channel in grey, white where it is strongest; below it the same numbers tinted of the
+    The upper row shows each channel in grey, white where it is strongest; below it the same numbers as shades of the
     channel's colour. The three shades add up to the image.
 
     Args:

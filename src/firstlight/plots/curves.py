@@ -30,9 +30,10 @@ def learning_curves(columns: Mapping[str, Sequence[float | None]], title: str) -
                 axes.plot(*zip(*values, strict=True), color=colour, marker=".", label=split)
         axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
         axes.set_ylabel(name, fontsize=LABEL_SIZE)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if quantity == "acc":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     return figure

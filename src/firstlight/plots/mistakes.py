@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
 INCHES_PER_TILE = 1.55
 TILES = 3  # of a mistake: the image, the evidence for the predicted class, the evidence for the true class
 GAP = 0.22  # between two mistakes in a row, in tiles
+MIN_WIDTH = 6.0  # inches, for the label of the scale
+INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # of the title
 MAX_NAME_LENGTH = 12
 
 
@@ -55,9 +58,11 @@ def mistake_sheet(mistakes: Sequence[Mistake], title: str, subtitle: str, num_co
     """
     num_columns = max(1, min(num_columns, len(mistakes)))
     num_rows = max(1, -(-len(mistakes) // num_columns))
-    width = num_columns * TILES * INCHES_PER_TILE + (num_columns - 1) * GAP * INCHES_PER_TILE
-    figure = Figure(figsize=(max(width, 6.0), num_rows * (INCHES_PER_TILE + 0.34) + 1.2))
-    figure.suptitle(title, fontsize=TITLE_SIZE)
+    width = max(num_columns * TILES * INCHES_PER_TILE + (num_columns - 1) * GAP * INCHES_PER_TILE, MIN_WIDTH)
+    lines = textwrap.wrap(title, int(width / INCHES_PER_LETTER))
+    height = num_rows * (INCHES_PER_TILE + 0.34) + 0.94 + len(lines) * INCHES_PER_LINE
+    figure = Figure(figsize=(width, height))
+    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
     ratios = ([1.0] * TILES + [GAP]) * num_columns
     grid = figure.add_gridspec(num_rows, len(ratios) - 1, width_ratios=ratios[:-1], wspace=0.02, hspace=0.02)
     drawn: list[Axes] = []

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
 
-MAX_LABEL_LENGTH = 18
+MAX_LABEL_LENGTH = 17  # of letters as wide as most; fits below a tile
 INCHES_PER_LETTER = 0.13  # of a title, at most
 
 
@@ -42,10 +42,10 @@ def sample_sheet(
     return figure
 
 
-def shorten(label: str) -> str:
+def shorten(label: str, max_length: int = MAX_LABEL_LENGTH) -> str:
     """Cut a label that would run into its neighbour.
 
     >>> shorten("five-pointed star"), shorten("an uncommonly long label")
-    ('five-pointed star', 'an uncommonly lon…')
+    ('five-pointed star', 'an uncommonly lo…')
     """
-    return label if len(label) <= MAX_LABEL_LENGTH else label[: MAX_LABEL_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return label if len(label) <= max_length else label[: max_length - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -26,7 +26,11 @@ def class_rows(images: ImageSet, seed: int = 0, count: int = NUM_PER_CLASS) -> F
         images: of which set.
         seed: of the choice.
         count: images in a row, at most.
+
+    Raises:
+        UsageError: the set is empty.
     """
+    _refuse_empty(images)
     draw = generator(seed, 0, "classes")
     rows = []
     for label in range(len(images.class_names)):
@@ -116,8 +120,7 @@ def _describe(how: Augmentation) -> str:
 
 
 def _place_of(images: ImageSet, index: int | None, seed: int) -> int:
-    if not len(images):
-        raise UsageError(f"{images.name} holds no image to show")
+    _refuse_empty(images)
     if index is None:
         return int(torch.randint(len(images), (1,), generator=generator(seed, 0, "one image")))
     found = (images.ids == index).nonzero().flatten()
@@ -130,3 +133,8 @@ def _place_of(images: ImageSet, index: int | None, seed: int) -> int:
 
 def _name(images: ImageSet, place: int) -> str:
     return f"{images.name} {int(images.ids[place])} ({images.class_names[int(images.labels[place])]})"
+
+
+def _refuse_empty(images: ImageSet) -> None:
+    if not len(images):
+        raise UsageError(f"{images.name} holds no image to show")

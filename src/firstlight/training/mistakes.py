@@ -121,5 +121,6 @@ def _number_of(name: str, class_names: Sequence[str]) -> int:
 def _row_of(index: int, predictions: Predictions) -> int:
     found = (predictions.ids == index).nonzero().flatten()
     if not len(found):
-        raise UsageError(f"there is no test image {index}: they go from 0 to {int(predictions.ids.max())}")
+        first, last = int(predictions.ids.min()), int(predictions.ids.max())
+        raise UsageError(f"there is no test image {index}: they go from {first} to {last}")
     return int(found[0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,8 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.files import atomic, write_atomic
 from firstlight.networks.resnet9 import ResNet9
 from firstlight.training.recipe import Recipe
+
+_Value = TypeVar("_Value")
 
 
 class Run:
@@ -83,13 +85,12 @@ class Run:
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """The name of each class number."""
-        return tuple(self._from_metadata("class_names"))
+        return self._from_metadata("class_names", _names)
 
     @cached_property
     def size_px(self) -> tuple[int, int]:
         """Height and width of the images that the network was trained on."""
-        height, width = self._from_metadata("size_px")
-        return int(height), int(width)
+        return self._from_metadata("size_px", _height_and_width)
 
     @cached_property
     def network(self) -> ResNet9:
@@ -109,7 +110,7 @@ class Run:
     @cached_property
     def temperature(self) -> float:
         """By which the logits are divided before the softmax."""
-        return float(self._from_metadata("temperature"))
+        return self._from_metadata("temperature", float)
 
     def predict(self, picture: Picture) -> Prediction:
         """Say what is on a picture.
@@ -159,10 +160,10 @@ class Run:
                 f"{self.weights_path}: cannot be read as weights; train again or restore the file"
             ) from error
 
-    def _from_metadata(self, name: str) -> Any:
+    def _from_metadata(self, name: str, convert: Callable[[Any], _Value]) -> _Value:
         try:
-            return json.loads(self.metadata[name])
-        except (KeyError, json.JSONDecodeError) as error:
+            return convert(json.loads(self.metadata[name]))
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.weights_path}: says nothing of {name}; it was not written by firstlight") from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
@@ -170,6 +171,17 @@ class Run:
             return json.loads((self.path / name).read_text())
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("class names are a list")
+    return tuple(map(str, value))
+
+
+def _height_and_width(value: Any) -> tuple[int, int]:
+    height, width = value
+    return int(height), int(width)
 
 
 def load(path: Path | str) -> Run:

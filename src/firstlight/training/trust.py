@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
+from rich import box
 from rich.table import Table
 
 from firstlight.attribution import Faithfulness, evaluate
@@ -16,12 +17,12 @@ from firstlight.errors import UsageError
 from firstlight.training.run import Run
 
 RANDOM = "random"
-COLUMNS = {  # field: heading; an arrow says which way is good
-    "deletion": "deletion \N{DOWNWARDS ARROW}",
-    "insertion": "insertion \N{UPWARDS ARROW}",
-    "energy_inside": "energy inside \N{UPWARDS ARROW}",
-    "pointing": "pointing \N{UPWARDS ARROW}",
-    "randomization": "randomization \N{DOWNWARDS ARROW}",
+COLUMNS = {  # field: heading; an arrow says which way is good. Broken so that the table fits 80 columns.
+    "deletion": "deletion\n\N{DOWNWARDS ARROW}",
+    "insertion": "insertion\n\N{UPWARDS ARROW}",
+    "energy_inside": "energy\ninside \N{UPWARDS ARROW}",
+    "pointing": "pointing\n\N{UPWARDS ARROW}",
+    "randomization": "random-\nization \N{DOWNWARDS ARROW}",
 }
 SMALLER_IS_BETTER = frozenset(("deletion", "randomization"))
 MUST_BEAT_RANDOM = ("deletion", "energy_inside")
@@ -62,12 +63,13 @@ def loses_to_random(row: Faithfulness, rows: Sequence[Faithfulness]) -> list[str
 def evaluation_table(rows: Sequence[Faithfulness]) -> Table:
     """Return the table for the terminal: the best of each column bold, what does not beat noise marked."""
     shown = {name: heading for name, heading in COLUMNS.items() if getattr(rows[0], name) is not None}
-    table = Table(title="Can the maps be trusted? Means over the images; arrows say which way is good.")
+    title = "Can the maps be trusted? Means over the images; arrows say which way is good."
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("stage")
     table.add_column("method")
     for heading in shown.values():
         table.add_column(heading, justify="right")
-    table.add_column("no better than noise in")
+    table.add_column("no better\nthan noise\nin")
     methods = [row for row in rows if row.method != RANDOM]
     best = {name: (min if name in SMALLER_IS_BETTER else max)(getattr(row, name) for row in methods) for name in shown}
     for row in rows:
@@ -77,5 +79,6 @@ def evaluation_table(rows: Sequence[Faithfulness]) -> Table:
         ]
         lost = loses_to_random(row, rows) if row.method != RANDOM else []
         style = "dim" if row.method == RANDOM else None
-        table.add_row(row.stage, row.method, *cells, ", ".join(lost), style=style, end_section=row.method == RANDOM)
+        names = ",\n".join(name.split("_")[0] for name in lost)
+        table.add_row(row.stage, row.method, *cells, names, style=style, end_section=row.method == RANDOM)
     return table

@@ -26,10 +26,16 @@ class MetricsTable(pl.Callback):
         self.path = path
         self.rows: list[dict[str, Any]] = []
         self._started_s = 0.0
+        self._validated = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
         self._started_s = time.perf_counter()
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember that this epoch has been validated: Lightning keeps an earlier epoch's numbers, too."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row; validation, if any, has been done by now."""
@@ -38,8 +44,8 @@ class MetricsTable(pl.Callback):
             "epoch": trainer.current_epoch,
             "train_loss": logged.get("train_loss_epoch"),
             "train_acc": logged.get("train_acc_epoch"),
-            "val_loss": logged.get("val_loss"),
-            "val_acc": logged.get("val_acc"),
+            "val_loss": logged.get("val_loss") if self._validated else None,
+            "val_acc": logged.get("val_acc") if self._validated else None,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(time.perf_counter() - self._started_s, 3),
         }

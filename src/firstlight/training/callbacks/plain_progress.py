@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -18,11 +19,20 @@ class PlainProgress(pl.Callback):
         self._fit_started_s = 0.0
         self._steps_at_start = 0
         self._last_line_s = 0.0
+        self._validated = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._fit_started_s = self._last_line_s = time.perf_counter()
         self._steps_at_start = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget that an earlier epoch was validated."""
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember that this epoch has been validated: Lightning keeps an earlier epoch's numbers, too."""
+        self._validated = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -33,20 +43,21 @@ class PlainProgress(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the epoch's line."""
-        self._print(trainer, "done", ("train_loss_epoch", "train_acc_epoch", "val_loss", "val_acc"))
+        validation = ("val_loss", "val_acc") if self._validated else ()
+        self._print(trainer, "done", ("train_loss_epoch", "train_acc_epoch", *validation))
 
     def _print(self, trainer: pl.Trainer, where: str, names: tuple[str, ...]) -> None:
         if not trainer.is_global_zero:
             return
         self._last_line_s = time.perf_counter()
         logged = trainer.callback_metrics
-        numbers = "  ".join(f"{name} {float(logged[name]):.4f}" for name in names if name in logged)
-        left = f"{duration(self._seconds_left(trainer))} left"
-        print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {where}  {numbers}  {left}",
-            file=sys.stderr,
-            flush=True,
-        )
+        epoch = f"epoch {trainer.current_epoch + 1}"
+        if trainer.max_epochs and trainer.max_epochs > 0:  # -1: until something else stops the training
+            epoch += f"/{trainer.max_epochs}"
+        numbers = [f"{name} {float(logged[name]):.4f}" for name in names if name in logged]
+        left_s = self._seconds_left(trainer)
+        left = [f"{duration(left_s)} left"] if math.isfinite(left_s) else []
+        print("  ".join([epoch, where, *numbers, *left]), file=sys.stderr, flush=True)
 
     def _seconds_left(self, trainer: pl.Trainer) -> float:
         done = trainer.global_step - self._steps_at_start

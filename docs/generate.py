@@ -1,0 +1,64 @@
+"""Assembles the pages of the documentation site: those in docs/, and what is generated from the code.
+
+    python docs/generate.py [DIR]      (build/docs by default)
+
+Generated are the command line reference, from every verb's own --help, and the list of decisions, from their titles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+from unittest import mock
+
+from firstlight.cli import VERBS, main
+
+DOCS = Path(__file__).parent
+HELP_MARK = "<!-- generated: help -->"
+# Whatever the terminal, the same text.
+TERMINAL = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def help_of(*arguments: str) -> str:
+    """Return what `firstlight ... --help` prints."""
+    printed = io.StringIO()
+    with mock.patch.dict(os.environ, TERMINAL), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main([*arguments, "--help"])
+    if not printed.getvalue().startswith("usage: firstlight"):
+        raise RuntimeError(f"firstlight {' '.join(arguments)} --help printed no help")
+    return printed.getvalue().rstrip()
+
+
+def command_line_reference() -> str:
+    """Return a section for each verb: what it is for, and its help."""
+    sections = [f"```text\n{help_of()}\n```"]
+    for verb, purpose in VERBS.items():
+        sections.append(f"## firstlight {verb}\n\n{purpose[0].upper()}{purpose[1:]}.\n\n```text\n{help_of(verb)}\n```")
+    return "\n\n".join(sections)
+
+
+def list_of_decisions() -> str:
+    """Return a page with a link to every decision."""
+    lines = ["# Decisions", "", "Choices that a reader would question, each with its reasons.", ""]
+    for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        title = path.read_text().splitlines()[0].removeprefix("# ")
+        number, _, name = title.partition(". ")
+        lines.append(f"- {number}: [{name}]({path.name})")
+    return "\n".join(lines) + "\n"
+
+
+def assemble(target: Path) -> None:
+    """Put every page and every figure of the site into a folder."""
+    shutil.copytree(DOCS, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    page = (DOCS / "cli.md").read_text()
+    assert HELP_MARK in page, "cli.md has lost the place where the help goes"
+    (target / "cli.md").write_text(page.replace(HELP_MARK, command_line_reference()))
+    (target / "decisions" / "index.md").write_text(list_of_decisions())
+
+
+if __name__ == "__main__":
+    assemble(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS.parent / "build" / "docs")

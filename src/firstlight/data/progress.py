@@ -1,0 +1,98 @@
+"""How far a download is: a bar on a terminal, plain lines where a bar that redraws itself is noise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Lines:
+    """Prints a line now and then.
+
+    Args:
+        name: what is downloaded.
+        stream: where to print.
+        every_s: seconds between two lines.
+        clock: tells the time in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stream: TextIO,
+        every_s: float = SECONDS_BETWEEN_LINES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._stream, self._every_s, self._clock = name, stream, every_s, clock
+        self._begun_at: tuple[float, int] | None = None
+        self._last_line_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        """Print something that happened."""
+        print(f"{self._name}: {text}", file=self._stream, flush=True)
+
+    def update(self, done: int, total: int | None) -> None:
+        """Say how many bytes are there, if the last line is long ago or all are."""
+        now = self._clock()
+        if self._begun_at is None or done < self._begun_at[1]:
+            self._begun_at, self._last_line_s = (now, done), now
+        if now - self._last_line_s < self._every_s and done != total:
+            return
+        self._last_line_s = now
+        begun_s, begun_bytes = self._begun_at
+        rate = (done - begun_bytes) / max(now - begun_s, 1e-3)
+        share = f"{done / 1e6:.1f} MB" if total is None else f"{done / total:.0%} of {total / 1e6:.1f} MB"
+        left = f", {(total - done) / rate / 60:.0f} min left" if total is not None and total > done and rate else ""
+        self.note(f"{share}, {rate / 1e6:.2f} MB/s{left}")
+
+
+class Bar:
+    """Draws a rich progress bar; for its methods see `Lines`."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TransferSpeedColumn as Speed
+
+        columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed()]
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._task = self._progress.add_task(name, total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def note(self, text: str) -> None:
+        """Print something that happened, above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, done: int, total: int | None) -> None:
+        """Move the bar to where `done` of `total` bytes are there."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+Progress = Lines | Bar
+
+
+def show_progress(name: str) -> Progress:
+    """Return what suits the place where standard error goes."""
+    can_redraw = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return Bar(name) if can_redraw else Lines(name, sys.stderr)

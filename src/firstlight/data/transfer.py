@@ -1,0 +1,243 @@
+"""One file from one address: goes on where it stopped, waits and tries again, never waits for ever."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import IO, Any
+from urllib import request
+from urllib.error import HTTPError, URLError
+
+CHUNK_BYTES = 1 << 18
+MAX_UNKNOWN_BYTES = 1 << 30  # of a file of which nobody says how large it is
+SLOWEST_BYTES_PER_S = 512  # slower is a stall
+TRY_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
+
+
+class TransferError(Exception):
+    """An address is given up; the text says why in a few words."""
+
+
+class _InterruptedError(Exception):
+    """Something that another try may mend."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an address is tried.
+
+    Args:
+        num_retries: tries in a row, after the first, that bring less than `progress_bytes`.
+        progress_bytes: a try that brings as much counts as none.
+        backoff_s: pause before the second try; it doubles from try to try.
+        stall_s: a connection that brings next to nothing for so long is given up.
+        sleep: how to pause.
+    """
+
+    num_retries: int = 4
+    progress_bytes: int = 1_000_000
+    backoff_s: float = 1.0
+    stall_s: float = 30.0
+    sleep: Callable[[float], None] = time.sleep
+
+
+def transfer(
+    url: str,
+    part: Path,
+    size: int | None,
+    patience: Patience = Patience(),
+    update: Callable[[int, int | None], None] = lambda done, total: None,
+) -> None:
+    """Bring the file at `url` into `part`, going on where `part` ends.
+
+    What `part` holds is taken to be the beginning of the file; the caller compares the digest of the whole.
+
+    Args:
+        url: http or https.
+        part: the file to fill; it keeps what has arrived, whatever happens.
+        size: how many bytes the file has; None if that is not known.
+        patience: how long to try.
+        update: is told how many bytes are there, and of how many if that is known.
+
+    Raises:
+        TransferError: it could not be had; says why.
+        OSError: `part` cannot be written.
+    """
+    visit = _Visit(url, part, size, patience.stall_s, update)
+    num_failures = 0
+    while True:
+        before = bytes_in(part)
+        try:
+            visit.fetch_rest()
+            return
+        except _InterruptedError as error:
+            gained = bytes_in(part) - before
+            num_failures = 1 if gained >= patience.progress_bytes else num_failures + 1
+            if num_failures > patience.num_retries:
+                raise TransferError(f"{error} ({num_failures} times)") from error
+        patience.sleep(patience.backoff_s * 2 ** (num_failures - 1))
+
+
+def bytes_in(path: Path) -> int:
+    """Return the size of a file; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+class _Visit:
+    """What is known about one address from one try to the next."""
+
+    def __init__(
+        self, url: str, part: Path, size: int | None, stall_s: float, update: Callable[[int, int | None], None]
+    ) -> None:
+        self.url, self.part, self.size, self.stall_s, self.update = url, part, size, stall_s, update
+        self.validator: str | None = None  # names the content that this server sends
+        self.has_answered = False
+
+    def fetch_rest(self) -> None:
+        """Make one request and append what comes.
+
+        Raises:
+            _InterruptedError: not all has come; another try may bring the rest.
+            TransferError: another try is of no use.
+        """
+        start = bytes_in(self.part)
+        if self.size is not None and start >= self.size:
+            if start == self.size:
+                return
+            self.part.unlink()
+            start = 0
+        with self._open(start) as response:
+            start, total = self._read_head(response, start)
+            self.validator = _validator_of(response)
+            with self.part.open("r+b" if start else "wb") as file:
+                file.seek(start)
+                self._copy(response, file, start, total)
+
+    def _open(self, start: int) -> HTTPResponse:
+        asked = request.Request(self.url, headers={"User-Agent": "firstlight", "Accept-Encoding": "identity"})
+        if start:
+            asked.add_header("Range", f"bytes={start}-")
+            if self.validator:  # send the whole if it is another by now
+                asked.add_header("If-Range", self.validator)
+        try:
+            response = _OPENER.open(asked, timeout=self.stall_s)
+        except HTTPError as error:
+            self.has_answered = True
+            raise self._judge(error) from error
+        except URLError as error:  # not even a connection: of use to try again only if there was one before
+            reason = _reason(error.reason)
+            raise (_InterruptedError(reason) if self.has_answered else TransferError(reason)) from error
+        except (OSError, HTTPException) as error:
+            raise _InterruptedError(_reason(error)) from error
+        except ValueError as error:
+            raise TransferError("is not an address") from error
+        self.has_answered = True
+        return response
+
+    def _judge(self, error: HTTPError) -> Exception:
+        error.close()
+        text = _one_line(f"{error.code} {error.reason}")
+        if error.code == 416:  # what is there goes beyond the end of the file
+            self.part.unlink(missing_ok=True)
+            return _InterruptedError(text)
+        return _InterruptedError(text) if error.code in TRY_AGAIN else TransferError(text)
+
+    def _read_head(self, response: HTTPResponse, start: int) -> tuple[int, int | None]:
+        """Return at which byte the answer begins, and how many bytes the whole file has."""
+        if response.status == 206:
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            if not found or int(found[1]) != start:
+                self.part.unlink(missing_ok=True)
+                raise _InterruptedError("answered with another range than asked for")
+            total = None if found[2] == "*" else int(found[2])
+        elif response.status == 200:
+            start, total = 0, response.length
+        else:
+            raise TransferError(_one_line(f"{response.status} {response.reason}"))
+        if total is not None and self.size is not None and total != self.size:
+            raise TransferError(f"offers {total:,} bytes instead of {self.size:,}")
+        if total is not None and self.size is None and total > MAX_UNKNOWN_BYTES:
+            raise TransferError(f"offers {total:,} bytes, more than any data set here")
+        return start, self.size if total is None else total
+
+    def _copy(self, response: HTTPResponse, file: IO[bytes], start: int, total: int | None) -> None:
+        done, limit = start, MAX_UNKNOWN_BYTES if total is None else total
+        window_from_s, window_from = time.monotonic(), done
+        self.update(done, total)
+        while done < limit:
+            chunk = _read_some(response, min(CHUNK_BYTES, limit - done))
+            if not chunk:
+                break
+            file.write(chunk)
+            done += len(chunk)
+            self.update(done, total)
+            passed_s = time.monotonic() - window_from_s
+            if passed_s >= self.stall_s:
+                if done - window_from < passed_s * SLOWEST_BYTES_PER_S:
+                    raise _InterruptedError(f"next to nothing came for {passed_s:.0f} s")
+                window_from_s, window_from = time.monotonic(), done
+        if total is not None and done < total:
+            raise _InterruptedError(f"the connection was cut at byte {done:,} of {total:,}")
+        if total is None and done >= MAX_UNKNOWN_BYTES:
+            raise TransferError(f"sends more than {MAX_UNKNOWN_BYTES:,} bytes")
+
+
+def _read_some(response: HTTPResponse, num_bytes: int) -> bytes:
+    try:
+        return response.read1(num_bytes)
+    except (OSError, HTTPException, ValueError) as error:
+        raise _InterruptedError(_reason(error)) from error
+
+
+def _validator_of(response: HTTPResponse) -> str | None:
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _reason(error: object) -> str:
+    """Return in a few words, in one line, what went wrong on the way."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return _one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
+def _one_line(text: str) -> str:
+    """What a server says may hold line breaks, terminal codes or pages."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:200]
+
+
+class _Redirects(request.HTTPRedirectHandler):
+    """Goes where a server sends us, as long as it is the web."""
+
+    def redirect_request(
+        self, req: request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> request.Request | None:
+        if not newurl.lower().startswith(("http://", "https://")):
+            raise HTTPError(req.full_url, code, "redirects away from the web", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _make_opener() -> request.OpenerDirector:
+    """An opener that knows http and https, and no files, FTP or data addresses."""
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler(),
+        request.UnknownHandler(),
+        request.HTTPHandler(),
+        request.HTTPSHandler(),
+        request.HTTPDefaultErrorHandler(),
+        _Redirects(),
+        request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+_OPENER = _make_opener()

@@ -1,0 +1,277 @@
+"""`firstlight explain` and `predict --cam`: what is drawn where, what the options choose, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from firstlight.attribution import METHODS
+from firstlight.cli import main
+from firstlight.data.sources import SOURCES
+from firstlight.networks import ResNet9
+from firstlight.training.run import Run
+from reference.made_run import make_run
+from reference.tiny import CLASS_NAMES, tiny_split
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def run(made: Run, tmp_path: Path, tiny: str) -> Run:
+    """A copy of its own, whose data set is known."""
+    return Run(shutil.copytree(made.path, tmp_path / "run"))
+
+
+def written_in(svg: Path) -> list[str]:
+    """The texts of a drawing: matplotlib draws the letters as paths, and names each text in a comment."""
+    return re.findall(r"<!-- (.*?) -->", svg.read_text(), flags=re.DOTALL)
+
+
+def is_drawing(path: Path, *, wider_than: int = 400) -> bool:
+    """Whether a PNG file is whole, large and not blank."""
+    with Image.open(path) as image:
+        image.load()
+        return image.format == "PNG" and image.width > wider_than and np.asarray(image.convert("L")).std() > 5
+
+
+def tiles(run: Run, rows: list[int]) -> list[list[str]]:
+    """What stands over the three tiles of each of these test images, from the predictions alone."""
+    said = run.predictions
+    shares = said.logits.softmax(dim=1)
+    texts = []
+    for row in rows:
+        label, top = int(said.labels[row]), int(said.logits[row].argmax())
+        says = f"says {CLASS_NAMES[top]} {float(shares[row, top]):.0%}"
+        texts.append([f"test {row}", says, f"is {CLASS_NAMES[label]} {float(shares[row, label]):.0%}"])
+    return texts
+
+
+def mistakes(run: Run) -> list[int]:
+    """The rows that are wrong, the most confident first."""
+    said = run.predictions
+    order = said.logits.softmax(dim=1).amax(dim=1).sort(descending=True, stable=True).indices
+    return [int(row) for row in order if said.logits[row].argmax() != said.labels[row]]
+
+
+def drawn_tiles(svg: Path) -> list[list[str]]:
+    texts = [text for text in written_in(svg) if re.match(r"(test \d|says .*%|is .*%)", text)]
+    return [texts[start : start + 3] for start in range(0, len(texts), 3)]
+
+
+def test_the_sheet_is_drawn_into_the_run_folder_and_its_place_is_printed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(run.path), "--count", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{run.path / 'misclassified.png'}\n"
+    assert printed.err == ""
+    assert is_drawing(run.path / "misclassified.png")
+
+
+def test_out_names_another_file_and_the_most_confident_mistakes_come_first(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "sheet.svg"
+    assert main(["explain", str(run.path), "--count", "2", "--out", str(out)]) == 0
+    assert drawn_tiles(out) == tiles(run, mistakes(run)[:2])
+    assert any("grad_cam, stage residual3" in text for text in written_in(out))
+    assert not (run.path / "misclassified.png").exists()
+
+
+def test_true_and_predicted_choose_a_pair_of_classes(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "pair.svg"
+    said = run.predictions
+    first = mistakes(run)[-1]  # of some pair that exists
+    pair = int(said.labels[first]), int(said.logits[first].argmax())
+    chosen = [row for row in mistakes(run) if (int(said.labels[row]), int(said.logits[row].argmax())) == pair]
+    true, predicted = (CLASS_NAMES[number] for number in pair)
+    asked = ["--true", true, "--predicted", predicted, "--count", "2", "--out", str(out)]
+    assert main(["explain", str(run.path), *asked]) == 0
+    assert drawn_tiles(out) == tiles(run, chosen[:2])
+
+
+def test_index_method_and_stage_are_heard(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "chosen.svg"
+    asked = ["--index", "82", "0", "--method", "layer_cam", "--stage", "layer1", "--out", str(out)]
+    assert main(["explain", str(run.path), *asked]) == 0
+    assert drawn_tiles(out) == tiles(run, [82, 0])
+    assert any("layer_cam, stage layer1" in text for text in written_in(out))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("--out sheet.txt", "--out sheet.txt: the name must end in .png, .svg, .pdf"),
+        ("--true pink", "no class is called 'pink': choose one of red, green, blue, grey"),
+        ("--predicted pink", "no class is called 'pink'"),
+        ("--index 83", "no test image 83: they go from 0 to 82"),
+        ("--index one", "Got value: one"),
+        ("--count 0", "count must be 1 or more, not 0"),
+        ("--method magic", "choose one of grad_cam, grad_cam_pp, hires_cam, layer_cam"),
+        ("--stage attic", "attic"),
+        ("--evaluate --num_images 0", "num_images must be 1 or more, not 0"),
+        ("--nonsense", "--nonsense"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_status_2(
+    run: Run,
+    asked: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(run.path.iterdir())
+    assert main(["explain", str(run.path), *asked.split()]) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert sorted(run.path.iterdir()) == before
+
+
+@pytest.mark.parametrize("damage", ["no run", "no predictions", "other predictions", "no data"])
+def test_what_cannot_be_explained_is_one_line_and_status_2(
+    run: Run, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, says = run.predictions, "firstlight test"
+    if damage == "no run":
+        (run.path / "recipe.yaml").unlink()
+        says = "is not a run"
+    elif damage == "no predictions":
+        (run.path / "predictions.npz").unlink()
+    elif damage == "other predictions":
+        replace(said, **{name: getattr(said, name)[:50] for name in ("logits", "features", "labels", "ids")}).save(
+            run.path / "predictions.npz"
+        )
+    else:
+        monkeypatch.delitem(SOURCES, "tiny")
+        says = "no data set is called 'tiny'"
+    assert main(["explain", str(run.path)]) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_other_test_images_than_the_run_was_tested_on_are_a_warning_of_one_line(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    moved = replace(tiny_split("test"), images=255 - tiny_split("test").images)
+    asked: list[Path] = []
+    monkeypatch.setitem(SOURCES, "tiny", lambda place, split: asked.append(place) or moved)
+    assert main(["explain", str(run.path), "--count", "1", "--data_dir", str(tmp_path / "moved")]) == 0
+    assert asked == [tmp_path / "moved"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: ")
+    assert "not the ones" in lines[0]
+
+
+def test_evaluate_prints_a_row_for_each_method_and_stage_and_keeps_them(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(run.path), "--evaluate", "--num_images", "4", "--seed", "2"]) == 0
+    printed = capsys.readouterr().out
+    words = [re.findall(r"[\w.]+", line) for line in printed.splitlines()]
+    expected = [(stage, method) for stage in (*ResNet9.stages, "all") for method in (*METHODS, "random")]
+    rows = [line for line in words if tuple(line[:2]) in expected]
+    assert [tuple(line[:2]) for line in rows] == expected
+    content = json.loads((run.path / "trust.json").read_text())
+    assert (content["num_images"], content["seed"]) == (4, 2)
+    for line, row in zip(rows, content["rows"], strict=True):
+        assert line[2:5] == [f"{row[name]:.3f}" for name in ("deletion", "insertion", "randomization")]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for name, mode, shape in (
+        ("a.jpg", "RGB", (90, 120, 3)),
+        ("b.png", "RGBA", (40, 25, 4)),
+        ("c.bmp", "L", (16, 16)),
+        ("d.gif", "P", (7, 200)),
+    ):
+        pixels = Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8))
+        pixels.convert(mode).save(folder / name)
+    return folder
+
+
+def test_predict_cam_draws_photos_of_any_size_and_prints_the_answers_all_the_same(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cam.png"
+    asked = ["predict", str(photos), "--run", str(run.path), "--format", "json", "--top", "2"]
+    assert main(asked) == 0
+    without = capsys.readouterr().out
+    assert main([*asked, "--cam", str(out)]) == 0
+    assert capsys.readouterr().out == without
+    assert is_drawing(out, wider_than=1000)
+    with Image.open(out) as image:
+        assert image.height > image.width, "four rows"
+
+
+def test_predict_cam_names_pictures_classes_method_and_stage(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cam.svg"
+    asked = ["--cam", str(out), "--top", "4", "--method", "hires_cam", "--stage", "all"]
+    assert main(["predict", str(photos / "b.png"), "--run", str(run.path), *asked]) == 0
+    texts = written_in(out)
+    said = run.predict(photos / "b.png")
+    assert {"b.png", "as the model sees it, 16x16", f"evidence for {said.label}"} <= set(texts)
+    assert {f"{name}  {100 * share:.1f}%" for name, share in said.probabilities.items()} <= set(texts)
+    assert any("hires_cam, stage all" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("--cam cam.txt", "--cam cam.txt: the name must end in .png, .svg, .pdf"),
+        ("--cam cam.png --stage attic", "attic"),
+        ("--cam cam.png --method magic", "choose one of grad_cam"),
+    ],
+)
+def test_predict_cam_refuses_in_one_line_before_it_answers(
+    run: Run,
+    photos: Path,
+    asked: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(photos), "--run", str(run.path), *asked.split()]) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert not list(tmp_path.glob("*cam*"))
+
+
+def test_more_pictures_than_a_sheet_holds_are_refused(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(64):
+        shutil.copy(photos / "c.bmp", photos / f"copy_{number}.bmp")
+    assert main(["predict", str(photos), "--run", str(run.path), "--cam", str(tmp_path / "cam.png")]) == 2
+    assert "up to 64 images on a sheet, not 68" in capsys.readouterr().err
+
+
+def test_the_network_that_explains_is_left_as_it_was(run: Run) -> None:
+    """The run's own weights file is what the next verb reads."""
+    before = run.weights_path.read_bytes()
+    assert main(["explain", str(run.path), "--index", "1", "--out", str(run.path / "one.png")]) == 0
+    assert run.weights_path.read_bytes() == before
+    assert torch.is_grad_enabled()

@@ -1,0 +1,44 @@
+"""Whether every text that a figure draws can be read: inside the figure, over no picture and no other text."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from unittest.mock import patch
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    """The texts that are drawn; tick labels outside of the axes, for instance, exist and are not."""
+    drawn: dict[int, Text] = {}
+    draw = Text.draw
+
+    def record(text: Text, *arguments: object, **options: object) -> None:
+        if text.get_visible() and text.get_text().strip():
+            drawn[id(text)] = text
+        draw(text, *arguments, **options)  # type: ignore[arg-type]
+
+    with patch.object(Text, "draw", record):
+        FigureCanvasAgg(figure).draw()
+    return list(drawn.values())
+
+
+def assert_legible(figure: Figure) -> None:
+    """Fail if a text is cut off by the figure's edge, runs into another, or lies on an image."""
+    texts = [(text.get_text(), text.get_window_extent()) for text in drawn_texts(figure)]
+    pictures = [image.get_window_extent() for image in figure.findobj(AxesImage)]
+    page = figure.bbox
+    for text, box in texts:
+        assert page.x0 <= box.x0 <= box.x1 <= page.x1, f"{text!r} is cut off at a side"
+        assert page.y0 <= box.y0 <= box.y1 <= page.y1, f"{text!r} is cut off above or below"
+        assert not any(_overlap(box, picture) for picture in pictures), f"{text!r} lies on an image"
+    for (one, box), (other, other_box) in combinations(texts, 2):
+        assert not _overlap(box, other_box), f"{one!r} runs into {other!r}"
+
+
+def _overlap(one: Bbox, other: Bbox) -> bool:
+    return bool(min(one.x1, other.x1) - max(one.x0, other.x0) > 0.5 < min(one.y1, other.y1) - max(one.y0, other.y0))
