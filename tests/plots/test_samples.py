@@ -23,5 +23,13 @@ def test_every_image_is_drawn_as_it_is_with_its_label() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 10])
 def test_all_texts_can_be_read(count: int) -> None:
-    labels = ["five-pointed star", "an uncommonly long label"] * 5
+    labels = ["five-pointed star", "an uncommonly long label", "WWWWWWWWWWWWWWWW", "six-pointed star", "cat"] * 2
     assert_legible(sample_sheet(noise(count), labels, "CIFAR-10 train: random samples"))
+
+
+def test_only_a_label_wider_than_its_image_is_cut() -> None:
+    figure = sample_sheet(noise(2), ["five-pointed star", "an uncommonly long label"], "two")
+    whole, cut = (axes.get_xlabel() for axes in figure.axes)
+    assert whole == "five-pointed star"
+    assert cut.endswith("…")
+    assert "an uncommonly long label".startswith(cut.rstrip("…"))

@@ -46,10 +46,11 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     from firstlight.data.batches import Augmentation
+    from firstlight.data.sources import SOURCES
 
     parser = Parser("show", DESCRIPTION)
     parser.add_argument("kind", choices=list(OWN_OPTIONS), help="what to draw")
-    parser.add_argument("--data", type=str, default="drawn", help="the data set: cifar10, drawn or watermark")
+    parser.add_argument("--data", type=str, default="drawn", help=f"the data set: {', '.join(SOURCES)}")
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept")
     parser.add_argument("--split", default="train", choices=["train", "test"], help="of the data set")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of images, and of the augmentation")

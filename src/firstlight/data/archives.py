@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from firstlight.data.manifest import Archive
 from firstlight.errors import DataError
@@ -56,16 +55,15 @@ def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
 
 
 def find_difference(archive: Archive, folder: Path) -> str | None:
-    """Say how an unpacked folder differs from the official one, as far as that is known; None if it does not.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    """Say how an unpacked folder differs from the official one, as far as that is known; None if it does not."""
     for name, member in archive.members.items():
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        if member.sha256 is not None and sha256_of(folder / name) != member.sha256:
-            return f"{name} is not the official file"
+        try:
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if member.sha256 is not None and sha256_of(folder / name) != member.sha256:
+                return f"{name} is not the official file"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
     return None
 
 
@@ -82,7 +80,7 @@ class _RefusedError(Exception):
 class _Bounded:
     """The unpacked stream, up to a bound: an archive of a megabyte can hold a petabyte."""
 
-    def __init__(self, content: IO[bytes] | gzip.GzipFile, max_bytes: int) -> None:
+    def __init__(self, content: gzip.GzipFile, max_bytes: int) -> None:
         self._content, self._left = content, max_bytes
 
     def read(self, num_bytes: int) -> bytes:

@@ -58,7 +58,11 @@ class Downloader:
             UsageError: no data set has that name, or not in that version.
             DataError: it cannot be had; says in one line what was tried and how to go on.
         """
-        archives, data_dir = self._archives(name, version), Path(data_dir)
+        archives = self._archives(name, version)
+        with _disk_errors(name, Path(data_dir)):
+            return self._find_or_fetch(name, archives, Path(data_dir))
+
+    def _find_or_fetch(self, name: str, archives: tuple[Archive, ...], data_dir: Path) -> Path:
         found = find_unpacked(archives, data_dir)
         if found is not None:
             return found[1]
@@ -68,10 +72,11 @@ class Downloader:
             why = f"expected {expected}, and {OFFLINE} forbids to download it"
             raise DataError(f"no {name} in {data_dir}: {why}. {_how_to_go_on(archives, data_dir)}")
         tried: list[str] = []
-        for archive in placed or archives:
-            with _disk_errors(archive, data_dir):
-                folder = self._fetch(archive, archives, data_dir, tried)
+        for number, archive in enumerate(placed or archives):
+            folder = self._fetch(archive, archives, data_dir, tried)
             if folder is not None:
+                for failed in archives[:number]:  # its beginning is of no use any more
+                    _part_of(failed, data_dir).unlink(missing_ok=True)
                 return folder
         why = f"{'; '.join(tried)}. Try again later (it goes on where it stopped)"
         raise DataError(f"cannot get {name}: {why}. {_how_to_go_on(archives, data_dir)}")
@@ -87,8 +92,7 @@ class Downloader:
         if found is None:
             raise DataError(f"no {name} in {data_dir}. {_how_to_go_on(archives, Path(data_dir))}")
         archive, folder = found
-        with _disk_errors(archive, Path(data_dir)):
-            difference = find_difference(archive, folder)
+        difference = find_difference(archive, folder)
         if difference is not None:
             raise DataError(f"{folder}: {difference}. Move this folder away, to download the official files.")
 
@@ -136,7 +140,7 @@ class Downloader:
 
     def _bring(self, archive: Archive, path: Path, progress: Progress, tried: list[str]) -> bool:
         """Bring the archive to `path` from the first address that has it."""
-        part = path.with_name(path.name + ".part")
+        part = _part_of(archive, path.parent)
         if archive.sha256 is None:  # nothing would tell whether an old beginning fits
             part.unlink(missing_ok=True)
         self._refuse_full_disk(archive, part)
@@ -196,6 +200,11 @@ def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archiv
     return None
 
 
+def _part_of(archive: Archive, data_dir: Path) -> Path:
+    """Where the beginning of an archive is kept until the rest has come."""
+    return data_dir / f"{archive.name}.part"
+
+
 def _refuse_unofficial(archive: Archive, path: Path) -> None:
     if archive.sha256 is not None and sha256_of(path) != archive.sha256:
         raise DataError(f"{path}: not the official archive (sha256 differs). Remove it, to download it anew.")
@@ -210,13 +219,13 @@ def _how_to_go_on(archives: tuple[Archive, ...], data_dir: Path) -> str:
 
 
 @contextmanager
-def _disk_errors(archive: Archive, data_dir: Path) -> Iterator[None]:
+def _disk_errors(name: str, data_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise DataError(
-            f"cannot write {archive.name} and its files to {data_dir}: {error.strerror or error}. Free space or choose "
-            "another --data_dir (what has arrived is kept), or use the embedded data (--data drawn)."
+            f"cannot keep {name} in {data_dir}: {error.strerror or error}. Free space or choose another --data_dir "
+            "(what has arrived is kept), or use the embedded data (--data drawn)."
         ) from error
 
 

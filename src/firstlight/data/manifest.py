@@ -1,4 +1,4 @@
-"""What can be downloaded: for each data set its archives, where they are, and how to know that they are the right ones."""
+"""What can be downloaded: for each data set its archives, where they are, and what tells that they are whole."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -16,7 +16,7 @@ class Lines:
 
     Args:
         name: what is downloaded.
-        stream: where to print.
+        say: prints a line.
         every_s: seconds between two lines.
         clock: tells the time in seconds.
     """
@@ -24,15 +24,15 @@ class Lines:
     def __init__(
         self,
         name: str,
-        stream: TextIO,
+        say: Callable[[str], None],
         every_s: float = SECONDS_BETWEEN_LINES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name, self._stream, self._every_s, self._clock = name, stream, every_s, clock
+        self._name, self._say, self._every_s, self._clock = name, say, every_s, clock
         self._begun_at: tuple[float, int] | None = None
-        self._last_line_s = 0.0
+        self._done, self._last_line_s = 0, 0.0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Lines:
         return self
 
     def __exit__(
@@ -42,13 +42,14 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print something that happened."""
-        print(f"{self._name}: {text}", file=self._stream, flush=True)
+        self._say(f"{self._name}: {text}")
 
     def update(self, done: int, total: int | None) -> None:
         """Say how many bytes are there, if the last line is long ago or all are."""
         now = self._clock()
-        if self._begun_at is None or done < self._begun_at[1]:
+        if self._begun_at is None or done < self._done:
             self._begun_at, self._last_line_s = (now, done), now
+        self._done = done
         if now - self._last_line_s < self._every_s and done != total:
             return
         self._last_line_s = now
@@ -71,7 +72,7 @@ class Bar:
         self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         self._task = self._progress.add_task(name, total=None)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 
@@ -95,4 +96,8 @@ Progress = Lines | Bar
 def show_progress(name: str) -> Progress:
     """Return what suits the place where standard error goes."""
     can_redraw = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return Bar(name) if can_redraw else Lines(name, sys.stderr)
+    return Bar(name) if can_redraw else Lines(name, _to_stderr)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib import request
 from urllib.error import HTTPError, URLError
 
@@ -50,7 +51,7 @@ def transfer(
     part: Path,
     size: int | None,
     patience: Patience = Patience(),
-    update: Callable[[int, int | None], None] = lambda done, total: None,
+    update: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> None:
     """Bring the file at `url` into `part`, going on where `part` ends.
 
@@ -116,18 +117,18 @@ class _Visit:
         with self._open(start) as response:
             start, total = self._read_head(response, start)
             self.validator = _validator_of(response)
-            with self.part.open("r+b" if start else "wb") as file:
+            with self.part.open("r+b") if start else self.part.open("wb") as file:
                 file.seek(start)
                 self._copy(response, file, start, total)
 
     def _open(self, start: int) -> HTTPResponse:
-        asked = request.Request(self.url, headers={"User-Agent": "firstlight", "Accept-Encoding": "identity"})
+        headers = {"User-Agent": "firstlight", "Accept-Encoding": "identity"}
         if start:
-            asked.add_header("Range", f"bytes={start}-")
+            headers["Range"] = f"bytes={start}-"
             if self.validator:  # send the whole if it is another by now
-                asked.add_header("If-Range", self.validator)
+                headers["If-Range"] = self.validator
         try:
-            response = _OPENER.open(asked, timeout=self.stall_s)
+            response = _OPENER.open(request.Request(self.url, headers=headers), timeout=self.stall_s)
         except HTTPError as error:
             self.has_answered = True
             raise self._judge(error) from error
@@ -167,7 +168,7 @@ class _Visit:
             raise TransferError(f"offers {total:,} bytes, more than any data set here")
         return start, self.size if total is None else total
 
-    def _copy(self, response: HTTPResponse, file: IO[bytes], start: int, total: int | None) -> None:
+    def _copy(self, response: HTTPResponse, file: BufferedIOBase, start: int, total: int | None) -> None:
         done, limit = start, MAX_UNKNOWN_BYTES if total is None else total
         window_from_s, window_from = time.monotonic(), done
         self.update(done, total)
@@ -217,7 +218,7 @@ class _Redirects(request.HTTPRedirectHandler):
     """Goes where a server sends us, as long as it is the web."""
 
     def redirect_request(
-        self, req: request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+        self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> request.Request | None:
         if not newurl.lower().startswith(("http://", "https://")):
             raise HTTPError(req.full_url, code, "redirects away from the web", headers, fp)

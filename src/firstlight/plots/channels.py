@@ -25,8 +25,8 @@ def colour_channels(image: UInt8[np.ndarray, "3 h w"], title: str) -> Figure:
         image: uint8 [3 h w].
         title: of the figure.
 
-    >>> [axes.get_title() for axes in colour_channels(np.zeros((3, 4, 4), np.uint8), "black").axes[:2]]
-    ['the image', 'red, as intensity']
+    >>> [axes.get_title() for axes in colour_channels(np.zeros((3, 4, 4), np.uint8), "black").axes[:4]]
+    ['the image', 'all three', 'red, as intensity', 'red, tinted']
     """
     height, width = image.shape[1:]
     tile = INCHES_PER_TILE * height / width

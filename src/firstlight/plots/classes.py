@@ -13,7 +13,6 @@ from firstlight.plots.samples import shorten
 # Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
 # so that all are squares of one size.
 IMAGE_DOTS = 128  # about; ten by ten fit on a page
-MAX_NAME_LENGTH = 30
 GAP_DOTS, MARGIN_DOTS, TITLE_DOTS = 8, 18, 56
 
 
@@ -42,7 +41,7 @@ def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Seque
     hide_frame(axes)
     size = max(1, *map(len, rows)) * right - GAP_DOTS, len(rows) * down - GAP_DOTS
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")
-    names = [shorten(name, MAX_NAME_LENGTH) for name in class_names]
+    names = [shorten(name) for name in class_names]
     axes.set_yticks([row * down + height * scale / 2 for row in range(len(rows))], names, fontsize=LABEL_SIZE)
     axes.tick_params(length=0)
     _fit(figure, size, title)

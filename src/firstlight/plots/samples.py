@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.text import Text
 
 from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
 
-MAX_LABEL_LENGTH = 17  # of letters as wide as most; fits below a tile
+MAX_LABEL_LENGTH = 30
 INCHES_PER_LETTER = 0.13  # of a title, at most
 
 
@@ -36,16 +37,22 @@ def sample_sheet(
     for place, axes in enumerate(figure.subplots(num_rows, num_columns, squeeze=False).flat):
         if place < len(images):
             show_pixels(axes, images[place])
-            axes.set_xlabel(shorten(labels[place]), fontsize=LABEL_SIZE)
+            _fit(axes.set_xlabel(shorten(labels[place]), fontsize=LABEL_SIZE), INCHES_PER_TILE * figure.dpi - 8)
         else:
             hide_frame(axes)
     return figure
 
 
 def shorten(label: str, max_length: int = MAX_LABEL_LENGTH) -> str:
-    """Cut a label that would run into its neighbour.
+    """Cut a label that is too long to be read at a glance.
 
-    >>> shorten("five-pointed star"), shorten("an uncommonly long label")
-    ('five-pointed star', 'an uncommonly lo…')
+    >>> shorten("five-pointed star"), shorten("five-pointed star", 6)
+    ('five-pointed star', 'five-…')
     """
     return label if len(label) <= max_length else label[: max_length - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _fit(text: Text, width_dots: float) -> None:
+    """Cut a text until it is no wider than this, so that it does not run into its neighbour."""
+    while len(text.get_text()) > 1 and text.get_window_extent().width > width_dots:
+        text.set_text(shorten(text.get_text(), len(text.get_text()) - 1))

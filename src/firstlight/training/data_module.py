@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.download import fetch_missing
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
 from firstlight.data.sources import load_split
@@ -33,6 +34,14 @@ class ImageData(pl.LightningDataModule):
         super().__init__()
         self.recipe = recipe
         self.data_dir = Path(data_dir)
+
+    def prepare_data(self) -> None:
+        """Download the data set if it is not there; of several processes one does, and the others wait.
+
+        Raises:
+            DataError: it cannot be had; says what was tried and how to go on.
+        """
+        fetch_missing(self.recipe.data, self.data_dir)
 
     def setup(self, stage: str = "fit") -> None:
         """Load what the stage needs, once: "fit" and "validate" the train split, "test" the test split.

@@ -54,6 +54,7 @@ class CustomResNet(Classifier):
     def _loaded(self, stage: str) -> ImageData:
         """Load the data when they are first asked for: never, if the user brings other loaders."""
         self.data.trainer = self.trainer
+        self.data.prepare_data()
         self.data.setup(stage)
         if stage == "fit":
             self.network.normalize.adopt(*self.data.train.mean_and_std)

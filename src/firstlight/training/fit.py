@@ -96,6 +96,7 @@ def prepare(recipe: Recipe, data_dir: Path | str) -> tuple[Classifier, ImageData
     """Return the module and the data of a recipe, all random numbers seeded."""
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
     data = ImageData(recipe, data_dir)
+    data.prepare_data()
     data.setup("fit")
     network = ResNet9(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
     module = Classifier(network, recipe)

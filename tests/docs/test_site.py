@@ -1,0 +1,217 @@
+"""The documentation: it builds without warnings, its links lead somewhere, its code runs, its commands exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+import firstlight
+from firstlight.attribution import METHODS
+from firstlight.cli import VERBS
+from firstlight.data.sources import SOURCES
+from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.recipes import RECIPES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE_COMMAND = re.compile(r"`(firstlight [^`]+)`")
+COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>.*?)(   .*)?$")  # behind three spaces: what it does
+URL = re.compile(r"https?:[^\s)>`\"']*")
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+SOURCE_URL = "https://github.com/firstlight-vision/firstlight/blob/main/"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import a file that is in no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(project: Path) -> tuple[int, str]:
+    """Build the site of a folder with a mkdocs.yml; return the exit status and what was printed."""
+    command = [Path(sys.executable).with_name("zensical"), "build", "--clean", "--strict"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=project)
+    return done.returncode, ANSI.sub("", done.stdout + done.stderr)
+
+
+def code_blocks(page: Path, language: str) -> list[str]:
+    """The code in a page's fences of one language."""
+    return [found["code"] for found in FENCE.finditer(page.read_text()) if found["language"] == language]
+
+
+def commands(page: Path) -> list[re.Match[str]]:
+    """The firstlight commands on a page, in its fences and in its text."""
+    lines = [line for code in code_blocks(page, "") for line in code.splitlines()]
+    lines += INLINE_COMMAND.findall(FENCE.sub("", page.read_text()))
+    return [found for line in lines if (found := COMMAND.match(line))]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the site is built from, its pages assembled; the checkout stays as it is."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    (folder / "src").symlink_to(ROOT / "src")
+    (folder / "docs").mkdir()
+    shutil.copy(DOCS / "doctests.py", folder / "docs")
+    load_script(DOCS / "generate.py").assemble(folder / "build" / "docs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(project: Path) -> Path:
+    """The built site; that it builds without a warning is the first test."""
+    status, printed = build(project)
+    assert status == 0, printed
+    assert "No issues found" in printed
+    return project / "site"
+
+
+def test_the_site_builds_without_warnings_and_has_every_page(site: Path) -> None:
+    for page in PAGES:
+        place = page.relative_to(DOCS).with_suffix("")
+        assert (site / ("index.html" if place.name == "index" else f"{place}/index.html")).is_file(), page
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[x](nowhere.md)", "page does not exist"),
+        ("[x](index.md#nowhere)", "anchor does not exist"),
+        ("::: firstlight.nowhere", "firstlight.nowhere could not be found"),
+    ],
+)
+def test_a_link_that_leads_nowhere_fails_the_build(text: str, complaint: str, tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    del config["nav"], config["plugins"][-1]["mkdocstrings"]["handlers"]["python"]["options"]["extensions"]
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(config))
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    pages = tmp_path / config["docs_dir"]
+    pages.mkdir(parents=True)
+    (pages / "index.md").write_text(f"# A page\n\n{text}\n")
+    status, printed = build(tmp_path)
+    assert status != 0
+    assert complaint in printed
+
+
+def test_every_page_can_be_reached(project: Path) -> None:
+    listed = str(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    decisions = (project / "build/docs/decisions/index.md").read_text()
+    for page in PAGES:
+        assert page.name in (decisions if page.parent.name == "decisions" else listed), page
+
+
+def test_the_command_line_page_is_made_of_every_verbs_help(project: Path) -> None:
+    page = (project / "build/docs/cli.md").read_text()
+    for verb, purpose in VERBS.items():
+        assert f"\n## firstlight {verb}\n" in page
+        assert f"usage: firstlight {verb}" in page
+        assert page.count(purpose[1:]) >= 2  # in the overview, and at the head of its section
+    assert "--optimizer.learning_rate" in page
+    assert str(Path.home()) not in page
+
+
+def test_the_python_page_has_every_public_name_with_its_doctests_as_code(site: Path) -> None:
+    page = (site / "api/index.html").read_text()
+    for name in set(firstlight.__all__) - {"custom_ResNet"}:
+        assert f'id="firstlight.{name}"' in page
+    assert 'class="gp">&gt;&gt;&gt;' in page
+    assert "<blockquote>" not in page
+
+
+def test_a_doctest_is_fenced_up_to_the_next_empty_line() -> None:
+    fenced = load_script(DOCS / "doctests.py").fenced
+    text = "One line.\n\n>>> 1 + 1\n2\n>>> 3\n3\n\nMore; >>> is no doctest here."
+    expected = "One line.\n\n```pycon\n>>> 1 + 1\n2\n>>> 3\n3\n```\n\nMore; >>> is no doctest here."
+    assert fenced(text) == expected
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
+def test_links_to_elsewhere_are_well_formed_and_pictures_are_there(page: Path) -> None:
+    for url in URL.findall(page.read_text()):
+        parts = urlsplit(url)
+        assert parts.scheme == "https", url
+        assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), url
+        if url.startswith(SOURCE_URL):
+            assert (ROOT / url.removeprefix(SOURCE_URL)).exists(), url
+    for picture in IMAGE.findall(page.read_text()):
+        assert (page.parent / picture).is_file(), f"{picture} is missing: `make figures` draws it"
+
+
+def test_the_commands_on_the_pages_are_found() -> None:
+    found = [each["verb"] for page in PAGES for each in commands(page)]
+    assert {"demo", "fit", "explain", "predict", "show", "summary"} <= set(found)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
+def test_the_commands_on_a_page_exist(page: Path, project: Path) -> None:
+    sections = (project / "build/docs/cli.md").read_text().split("\n## firstlight ")
+    help_of = {section.split("\n")[0]: section for section in sections[1:]}
+    for command in commands(page):
+        assert command["verb"] in help_of, command[0]
+        for option in re.findall(r"--[a-z_]+(?:\.[a-z_]+)*", command["rest"]):
+            assert f"{option} " in help_of[command["verb"]] or option.startswith("--trainer."), command[0]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
+def test_the_imports_in_a_pages_python_exist(page: Path) -> None:
+    for code in code_blocks(page, "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firstlight"):
+                for each in node.names:
+                    assert hasattr(importlib.import_module(node.module or ""), each.name), ast.unparse(node)
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "firstlight":
+                assert node.attr in firstlight.__all__, ast.unparse(node)
+
+
+def test_the_worked_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for table, name in ((SOURCES, "light"), (METHODS, "xgrad_cam")):
+        monkeypatch.setitem(table, name, None)  # whatever the page puts there goes when the test ends
+    blocks = code_blocks(DOCS / "extending.md", "python")
+    assert len(blocks) >= 10
+    names: dict[str, object] = {"__name__": "extending"}
+    for block in blocks:
+        exec(compile(block, "docs/extending.md", "exec"), names)
+    assert (tmp_path / "logs/quick8/version_0/model.safetensors").is_file()
+    assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "shown.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "plain.svg").read_text()
+
+
+def test_the_example_of_explaining_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ResNet9(10, ResNet9Config(width=2))
+    monkeypatch.setattr(firstlight, "load", lambda path: SimpleNamespace(network=network))
+    (block,) = code_blocks(DOCS / "explaining.md", "python")
+    names: dict[str, object] = {"__name__": "explaining"}
+    exec(compile(block, "docs/explaining.md", "exec"), names)
+    assert tuple(names["found"].maps.shape) == (8, 4, 4)  # type: ignore[attr-defined]
+    assert tuple(names["found"].upsampled().shape) == (8, 32, 32)  # type: ignore[attr-defined]
+
+
+def test_every_recipe_is_described() -> None:
+    page = (DOCS / "training.md").read_text()
+    for name in RECIPES:
+        assert f"| `{name}` |" in page, f"docs/training.md says nothing of {name}"

@@ -1,0 +1,110 @@
+"""The notebook: committed with its outputs, and it runs from top to bottom."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "notebooks" / "first_light.ipynb"
+FIGURES = {"samples", "classes", "channels", "augmentation", "diagram", "curves", "mistakes", "layers", "own"}
+TABLES = {"summary": "receptive", "trust": "deletion"}  # cell: a word in its heading
+STORY = ["settings", "recipe", *("samples", "classes", "channels", "augmentation"), "summary", "diagram", "fit"]
+STORY += ["curves", "tensorboard", "test", "mistakes", "trust", "own"]
+HERE = ("/home/", "/root/", "/tmp/", "/work/", "/Users/")
+
+
+def read() -> nbformat.NotebookNode:
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
+    """The code cells by their ids, in order."""
+    return {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+
+
+def shown(cell: nbformat.NotebookNode, kind: str) -> list[str]:
+    """What a cell displays of a MIME type."""
+    return [each.data[kind] for each in cell.outputs if "data" in each and kind in each.data]
+
+
+def printed(cell: nbformat.NotebookNode) -> str:
+    return "".join(each.text for each in cell.outputs if each.output_type == "stream")
+
+
+def check_outputs(notebook: nbformat.NotebookNode) -> None:
+    """Every cell has run in order and without an error, and shows what it promises."""
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells.values()] == list(range(1, len(cells) + 1))
+    for name, cell in cells.items():
+        assert not [each for each in cell.outputs if each.output_type == "error"], name
+        assert "Warning" not in printed(cell), name
+    for name in FIGURES:
+        (figure,) = shown(cells[name], "image/png")
+        assert base64.b64decode(figure).startswith(b"\x89PNG"), name
+    for name, word in TABLES.items():
+        assert word in "".join(shown(cells[name], "text/html")), name
+    assert "run folder logs" in printed(cells["fit"])
+    assert "test " in printed(cells["test"])
+    for line in printed(cells["sum"]).strip().splitlines():
+        words = line.split()
+        assert float(words[4]) == pytest.approx(float(words[6]), abs=2e-3), line
+
+
+def load_build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("notebooks_build", NOTEBOOK.with_name("build.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_is_committed_with_its_outputs() -> None:
+    check_outputs(read())
+
+
+def test_its_outputs_name_no_machine_and_are_no_burden() -> None:
+    for name, cell in code_cells(read()).items():
+        text = printed(cell) + "".join(shown(cell, "text/plain")) + "".join(shown(cell, "text/html"))
+        assert not [place for place in HERE if place in text], name
+    assert NOTEBOOK.stat().st_size < 8e6
+
+
+def test_it_tells_the_story_in_order_with_words_between() -> None:
+    notebook = read()
+    order = list(code_cells(notebook))
+    assert [name for name in order if name in STORY] == STORY
+    assert order[0] == "settings"
+    assert "CIFAR10 = False" in code_cells(notebook)["settings"].source
+    explained = [
+        before.cell_type
+        for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False)
+        if cell.cell_type == "code" and cell.id != "imports"
+    ]
+    assert set(explained) == {"markdown"}
+
+
+def test_its_code_compiles_and_is_clean() -> None:
+    for name, cell in code_cells(read()).items():
+        compile(TransformerManager().transform_cell(cell.source), name, "exec")
+    ruff = Path(sys.executable).with_name("ruff")
+    for arguments in (("check", "--no-cache"), ("format", "--check", "--no-cache")):
+        command = [ruff, *arguments, NOTEBOOK, NOTEBOOK.with_name("build.py")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # `execute` sets it; given back when the test ends
+    check_outputs(load_build().execute(read(), tmp_path))
+    assert (tmp_path / "logs/demo/version_0/model.safetensors").is_file()
