@@ -20,7 +20,7 @@ from firstlight.cli import VERBS, main
 DOCS = Path(__file__).parent
 HELP_MARK = "<!-- generated: help -->"
 # Whatever the terminal, the same text.
-TERMINAL = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+TERMINAL = {"COLUMNS": "86", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def help_of(*arguments: str) -> str:
@@ -30,7 +30,7 @@ def help_of(*arguments: str) -> str:
         main([*arguments, "--help"])
     if not printed.getvalue().startswith("usage: firstlight"):
         raise RuntimeError(f"firstlight {' '.join(arguments)} --help printed no help")
-    return printed.getvalue().rstrip()
+    return printed.getvalue().replace(" \b", "").rstrip()  # a terminal would go back over the space
 
 
 def command_line_reference() -> str:

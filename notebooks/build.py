@@ -35,13 +35,18 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, quick: bool = False) 
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     os.environ["TMPDIR"] = str(temporary)  # TensorBoard notes there which servers run: only ours, then
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     switch = notebook.cells[1]
     code = switch.source
     assert SWITCH in code, "the first code cell has lost its switch"
     if quick:
         switch.source = code.replace(SWITCH, "QUICK = True")
     client = NotebookClient(
-        notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(folder)}}, record_timing=False
+        notebook,
+        timeout=TIMEOUT_S,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        coalesce_streams=True,
     )
     try:
         client.execute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ def check_outputs(notebook: nbformat.NotebookNode) -> None:
         assert base64.b64decode(figure).startswith(b"\x89PNG"), name
     for name, word in TABLES.items():
         assert word in "".join(shown(cells[name], "text/html")), name
+    assert "iframe" in "".join(shown(cells["tensorboard"], "text/html"))
     assert "run folder logs" in printed(cells["fit"])
     assert "test " in printed(cells["test"])
     for line in printed(cells["sum"]).strip().splitlines():
@@ -105,6 +107,7 @@ def test_its_code_compiles_and_is_clean() -> None:
 
 @pytest.mark.slow
 def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # `execute` sets it; given back when the test ends
+    for name in ("TMPDIR", "PATH"):  # `execute` sets them; given back when the test ends
+        monkeypatch.setenv(name, os.environ.get(name, str(tmp_path)))
     check_outputs(load_build().execute(read(), tmp_path))
     assert (tmp_path / "logs/demo/version_0/model.safetensors").is_file()

@@ -48,10 +48,10 @@ def test_each_mistake_is_shown_as_it_is_beside_the_evidence_for_both_classes() -
             assert axes.get_aspect() == 1.0
     said = [[axes.get_title() for axes in tiles] for tiles in tiles_of(figure)]
     assert said == [
-        ["test 9990", "says cat 100%", "is dog 0%"],
-        ["test 9991", "says cat 99%", "is dog 1%"],
-        ["test 9992", "says cat 98%", "is dog 2%"],
-        ["test 9993", "says cat 97%", "is dog 3%"],
+        ["test 9990", "says cat\n>99%", "is dog\n<1%"],
+        ["test 9991", "says cat\n99%", "is dog\n1%"],
+        ["test 9992", "says cat\n98%", "is dog\n2%"],
+        ["test 9993", "says cat\n97%", "is dog\n3%"],
     ]
     colours = {axes.title.get_color() for tiles in tiles_of(figure) for axes in tiles[1:]}
     assert colours == {RIGHT, WRONG}
@@ -80,8 +80,8 @@ def test_long_class_names_are_shortened_and_short_ones_are_not() -> None:
     name = "a class with a very long name, as folders have them"
     figure = mistake_sheet([mistake(1, predicted=name, true="truck")], "one", SUBTITLE)
     says, is_ = (axes.get_title() for axes in figure.axes[1:3])
-    assert says == "says a class wit\N{HORIZONTAL ELLIPSIS} 99%"
-    assert is_ == "is truck 1%"
+    assert says == "says a class with a v\N{HORIZONTAL ELLIPSIS}\n99%"
+    assert is_ == "is truck\n1%"
     assert unreadable(figure) == []
 
 

@@ -19,7 +19,7 @@ TILES = 3  # of a mistake: the image, the evidence for the predicted class, the 
 GAP = 0.22  # between two mistakes in a row, in tiles
 MIN_WIDTH = 6.0  # inches, for the label of the scale
 INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # of the title
-MAX_NAME_LENGTH = 12
+MAX_NAME_LENGTH = 17
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def mistake_sheet(mistakes: Sequence[Mistake], title: str, subtitle: str, num_co
     num_rows = max(1, -(-len(mistakes) // num_columns))
     width = max(num_columns * TILES * INCHES_PER_TILE + (num_columns - 1) * GAP * INCHES_PER_TILE, MIN_WIDTH)
     lines = textwrap.wrap(title, int(width / INCHES_PER_LETTER))
-    height = num_rows * (INCHES_PER_TILE + 0.34) + 0.94 + len(lines) * INCHES_PER_LINE
+    height = num_rows * (INCHES_PER_TILE + 0.47) + 1.1 + len(lines) * INCHES_PER_LINE
     figure = Figure(figsize=(width, height))
     figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
     ratios = ([1.0] * TILES + [GAP]) * num_columns
@@ -86,12 +86,23 @@ def _draw(tiles: Sequence[Axes], each: Mistake) -> None:
     show_overlay(tiles[1], each.image, each.predicted_map)
     show_overlay(tiles[2], each.image, each.true_map)
     tiles[0].set_title(f"test {each.index}", fontsize=SMALL_SIZE, pad=3)
-    tiles[1].set_title(f"says {_short(each.predicted)} {each.predicted_probability:.0%}", **_style(WRONG))
-    tiles[2].set_title(f"is {_short(each.true)} {each.true_probability:.0%}", **_style(RIGHT))
+    tiles[1].set_title(f"says {_short(each.predicted)}\n{percent(each.predicted_probability)}", **_style(WRONG))
+    tiles[2].set_title(f"is {_short(each.true)}\n{percent(each.true_probability)}", **_style(RIGHT))
 
 
 def _style(colour: str) -> dict[str, Any]:
     return {"fontsize": SMALL_SIZE, "color": colour, "pad": 3}
+
+
+def percent(probability: float) -> str:
+    """Write a probability as a person would, without claiming certainty.
+
+    >>> percent(0.123), percent(0.999), percent(0.001)
+    ('12%', '>99%', '<1%')
+    """
+    if probability > 0.995:
+        return ">99%"
+    return "<1%" if probability < 0.005 else f"{probability:.0%}"
 
 
 def _short(name: str) -> str:
