@@ -12,6 +12,7 @@ from firstlight.attribution import explain
 from firstlight.errors import UsageError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9
+from firstlight.plots.mistakes import percent
 from firstlight.plots.overlay import overlay
 from firstlight.training.mistakes import MistakeFilter, misclassified_images
 from reference.made_run import say, unlearned
@@ -112,7 +113,7 @@ def test_the_maps_of_each_mistake_are_those_that_explain_gives_for_its_two_class
         np.testing.assert_array_equal(tiles[start].images[0].get_array(), image.permute(1, 2, 0))
         shares = network(image[None] / 255).softmax(dim=1)[0].tolist()
         for axes, word, number in ((tiles[start + 1], "says", said), (tiles[start + 2], "is", label)):
-            assert axes.get_title() == f"{word} {CLASS_NAMES[number]}\n{shares[number]:.0%}"
+            assert axes.get_title() == f"{word} {CLASS_NAMES[number]}\n{percent(shares[number])}"
             found = explain(network, image[None] / 255, method=method, stage=stage, target=torch.tensor([number]))
             drawn = np.asarray(axes.images[0].get_array(), dtype=int)
             np.testing.assert_allclose(drawn, overlay(image.numpy(), found.upsampled()[0].numpy()), atol=4)
