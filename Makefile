@@ -49,5 +49,5 @@ docs: $(VENV)/.ready  ## build the documentation site in site/, without warnings
 	$(BIN)/zensical build --clean --strict
 
 clean:  ## remove the environment and everything that tools left behind
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

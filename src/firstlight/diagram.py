@@ -12,11 +12,11 @@ from itertools import groupby, pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Polygon, Rectangle
 from matplotlib.path import Path
 from torch import nn
 
+from firstlight.plots.figure import Figure
 from firstlight.receptive_field import Layer, trace
 
 COLOURS = {"image": "#bdbdbd", "convolution": "#6f9fd8", "pool": "#ee9a5f", "linear": "#80b980"}
@@ -132,7 +132,7 @@ def draw(network: nn.Module, size_px: int) -> Figure:
     bottom = floor - sum(_row_heights(blocks))
     ceiling = max([block.top for block in blocks] + [arc.height for arc in arcs]) + 0.35
     width = max(right, left + _text_width([title], TITLE_SIZE)) + 0.2
-    figure = Figure(figsize=(width, ceiling - bottom + 0.6), dpi=150)
+    figure = Figure(figsize=(width, ceiling - bottom + 0.6), layout=None)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, width), ylim=(bottom - 0.12, ceiling + 0.48))
     axes.axis("off")
     axes.text(left, ceiling + 0.14, title, fontsize=TITLE_SIZE, color=INK, va="bottom")

@@ -123,7 +123,9 @@ def test_a_checksum_that_does_not_fit_is_refused(place: Path) -> None:
     assert "damaged" in refusal(WHOLE[:-8] + bytes(4) + WHOLE[-4:], place)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>log in first</html>" * 100, gzip.compress(b"no tar" * 1000)])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>log in first</html>" * 100, gzip.compress(b"no tar" * 1000)], ids=["empty", "page", "gzip"]
+)
 def test_what_is_no_archive_is_refused(content: bytes, place: Path) -> None:
     refusal(content, place)
 

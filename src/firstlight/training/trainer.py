@@ -19,8 +19,8 @@ class Trainer(pl.Trainer):
     """A `pytorch_lightning.Trainer` with our defaults; every argument of Lightning's works and wins.
 
     The defaults: 24 epochs; the precision that suits the device (`default_precision`); TensorBoard under `logs/`, with
-    the learning rate, and misclassified images after a test; a rich progress bar on a terminal and in a
-    notebook, plain lines elsewhere.
+    the learning rate, and misclassified images after a test; a rich progress bar on a terminal,
+    plain lines in a notebook and elsewhere.
 
     Args:
         max_epochs: times that every training image is seen.
@@ -53,7 +53,8 @@ def _draws_progress(callbacks: list[Any]) -> bool:
 
 
 def _can_redraw() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    """A bar that redraws itself needs a terminal; in a notebook it would need widgets, and lines read well there."""
+    return sys.stderr.isatty()
 
 
 def _device_type(accelerator: Any) -> str:
