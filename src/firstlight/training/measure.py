@@ -49,7 +49,7 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
     data.setup("test")
     if data.test.class_names != run.class_names:
         raise DataError(f"{data.data_dir}: its classes are not the run's; give the run's data set with --data_dir")
-    expected = known["digests"].get("test")
+    expected = known.get("digests", {}).get("test")
     if expected is not None and expected != data.test.digest():
         warnings.warn(f"{data.data_dir}: the test images are not the ones that {run.path} was tested on", stacklevel=2)
     return data
