@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from firstlight.attribution import METHODS
 from firstlight.cli import main
 from firstlight.data.sources import SOURCES
 from firstlight.networks import ResNet9
+from firstlight.plots.mistakes import percent
 from firstlight.training.run import Run
 from reference.made_run import make_run
 from reference.tiny import CLASS_NAMES, tiny_split
@@ -52,8 +54,8 @@ def tiles(run: Run, rows: list[int]) -> list[list[str]]:
     texts = []
     for row in rows:
         label, top = int(said.labels[row]), int(said.logits[row].argmax())
-        says = f"says {CLASS_NAMES[top]} {float(shares[row, top]):.0%}"
-        texts.append([f"test {row}", says, f"is {CLASS_NAMES[label]} {float(shares[row, label]):.0%}"])
+        says = [f"says {CLASS_NAMES[top]}", percent(float(shares[row, top]))]
+        texts.append([f"test {row}", *says, f"is {CLASS_NAMES[label]}", percent(float(shares[row, label]))])
     return texts
 
 
@@ -65,8 +67,8 @@ def mistakes(run: Run) -> list[int]:
 
 
 def drawn_tiles(svg: Path) -> list[list[str]]:
-    texts = [text for text in written_in(svg) if re.match(r"(test \d|says .*%|is .*%)", text)]
-    return [texts[start : start + 3] for start in range(0, len(texts), 3)]
+    texts = [text for text in map(unescape, written_in(svg)) if re.fullmatch(r"test \d+|says .*|is .*|[<>]?\d+%", text)]
+    return [texts[start : start + 5] for start in range(0, len(texts), 5)]
 
 
 def test_the_sheet_is_drawn_into_the_run_folder_and_its_place_is_printed(

@@ -44,7 +44,7 @@ def answer_sheet(answers: Sequence[Answer], subtitle: str) -> Figure:
         answers: one a row.
         subtitle: how the maps were made.
     """
-    figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(answers) * (INCHES_PER_TILE + 0.35) + 1.0))
+    figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(answers) * (INCHES_PER_TILE + 0.35) + 1.3))
     figure.suptitle("What the model sees, and what it looked at", fontsize=TITLE_SIZE)
     grid = figure.subplots(len(answers), 4, squeeze=False, width_ratios=[1, 1, 1, 1.3])
     for (picture, seen, evidence, bars), each in zip(grid, answers, strict=True):

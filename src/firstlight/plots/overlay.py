@@ -39,7 +39,7 @@ def overlay(
     >>> overlay(dark, np.array([[-1.0, -2.0]]))[0, 0].tolist()
     [0, 0, 0]
     >>> overlay(dark, np.array([[0.0, 2.0]]), opacity=1.0)[0, 1].tolist()  # the brightest colour
-    [252, 254, 164]
+    [252, 255, 164]
     """
     grey = np.repeat(np.tensordot(GREY_WEIGHTS, image.astype(float), 1)[:, :, None], 3, axis=2)
     if not has_evidence(evidence):

@@ -68,7 +68,7 @@ class PlainProgress(pl.Callback):
 def duration(seconds: float) -> str:
     """Return a length of time as a person would say it.
 
-    >>> duration(7.4), duration(75), duration(7380)
+    >>> duration(7.4), duration(75.0), duration(7380.0)
     ('7 s', '1 min 15 s', '2 h 3 min')
     """
     whole = round(seconds)
