@@ -85,7 +85,7 @@ def test_size_and_number_of_classes_are_heard(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("--diagram network.txt", "--diagram network.txt: the name must end in .svg, .png, .pdf"),
+        ("--diagram network.txt", "--diagram network.txt: the name must end in .png, .svg, .pdf"),
         ("--recipe nix", "no recipe is called 'nix': choose one of demo, adam24"),
         ("--run /nowhere", "is not a run"),
         ("--image_size 7", "--image_size must be 8 or more"),

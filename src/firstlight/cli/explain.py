@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import Parser, figure_path
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from firstlight.training.run import Run
 
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
-SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -54,13 +52,11 @@ def build_parser() -> Parser:
 
 def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     from firstlight.attribution import DEFAULT_METHOD
-    from firstlight.errors import RunError, UsageError
+    from firstlight.errors import RunError
     from firstlight.training.figures import save_figure
     from firstlight.training.mistakes import MistakeFilter, misclassified_images
 
-    target = Path(options.out) if options.out else run.path / "misclassified.png"
-    if target.suffix not in SUFFIXES:
-        raise UsageError(f"--out {target}: the name must end in {', '.join(SUFFIXES)}")
+    target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
     if len(run.predictions) != len(images):
         raise RunError(f"{run.path}: its predictions are not of these test images; run `firstlight test {run.path}`")
     which = MistakeFilter(options.count, options.true, options.predicted, tuple(options.index))

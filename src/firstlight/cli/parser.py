@@ -1,13 +1,16 @@
-"""The argument parser of every verb: jsonargparse, with errors of one line."""
+"""The argument parser of every verb: jsonargparse, with errors of one line; the names of files to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
 from firstlight.errors import UsageError
+
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 class Parser(ArgumentParser):
@@ -24,3 +27,18 @@ class Parser(ArgumentParser):
     def parse(self, arguments: Sequence[str]) -> Namespace:
         """Return the parsed and typed arguments, nested configurations as objects."""
         return self.instantiate(self.parse_args(list(arguments)))
+
+
+def figure_path(option: str, name: str) -> Path:
+    """Return the path of a file to draw.
+
+    Raises:
+        UsageError: it ends in no format that is drawn here.
+
+    >>> figure_path("--out", "sheet.svg").suffix
+    '.svg'
+    """
+    path = Path(name)
+    if path.suffix not in FIGURE_SUFFIXES:
+        raise UsageError(f"{option} {path}: the name must end in {', '.join(FIGURE_SUFFIXES)}")
+    return path

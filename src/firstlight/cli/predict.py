@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
 from firstlight.places import DEFAULT_LOGS_DIR
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from firstlight.evaluation.prediction import Prediction
     from firstlight.training.run import Run
 
-CAM_SUFFIXES = (".png", ".svg", ".pdf")
 MAX_DRAWN = 64
 DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
 
@@ -42,8 +41,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments)
     if options.top < 1:
         raise UsageError(f"--top must be 1 or more, not {options.top}")
-    if options.cam and Path(options.cam).suffix not in CAM_SUFFIXES:
-        raise UsageError(f"--cam {options.cam}: the name must end in {', '.join(CAM_SUFFIXES)}")
+    if options.cam:
+        figure_path("--cam", options.cam)  # refused before the work
     from firstlight.data.prepare import find_images
     from firstlight.training.run import latest_run, load
 

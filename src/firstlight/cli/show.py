@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
 from firstlight.places import DEFAULT_DATA_DIR
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from firstlight.plots.figure import Figure
 
 DESCRIPTION = "Draw the data: random samples, a row per class, one image's colour channels, what augmentation does."
-SUFFIXES = (".png", ".svg", ".pdf")
 OWN_OPTIONS = {  # of each kind, beside those that all have
     "samples": {"count"},
     "classes": {"count"},
@@ -30,9 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     """Draw one figure of a data set into a file, and print its path."""
     parser = build_parser()
     options = parser.parse(arguments)
-    target = Path(options.out or f"{options.kind}.png")
-    if target.suffix not in SUFFIXES:
-        raise UsageError(f"--out {target}: the name must end in {', '.join(SUFFIXES)}")
+    target = figure_path("--out", options.out or f"{options.kind}.png")
     _refuse_idle_options(options, parser.get_defaults())
     _refuse_count(options)
     from firstlight.files import atomic

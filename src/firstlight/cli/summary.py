@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
-
-DIAGRAM_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -25,9 +22,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="how to print it")
     parser.add_argument("--diagram", type=str, default=None, help="draw the model into this file (.svg, .png or .pdf)")
     options = parser.parse(arguments)
-    target = Path(options.diagram) if options.diagram else None
-    if target and target.suffix not in DIAGRAM_SUFFIXES:
-        raise UsageError(f"--diagram {target}: the name must end in {', '.join(DIAGRAM_SUFFIXES)}")
+    target = figure_path("--diagram", options.diagram) if options.diagram else None
     from firstlight.summary import summarize
 
     network, size_px = _network(options.run, options.recipe, options.num_classes, options.image_size)
