@@ -14,18 +14,18 @@ from firstlight.data.prepare import open_image, to_pixels, to_rgb
 from firstlight.evaluation.prediction import Prediction
 from firstlight.plots.answers import Answer, answer_sheet
 from firstlight.plots.figure import Figure
-from firstlight.training.run import Run
+from firstlight.training.predictor import Predictor
 
 SHOWN_PX = 480  # longer side of the picture on the sheet
 
 
 def draw_answers(
-    run: Run, paths: Sequence[Path], predictions: Sequence[Prediction], top: int, method: str, stage: str | None
+    run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], top: int, method: str, stage: str | None
 ) -> Figure:
     """Draw each picture, what the model sees of it, and the evidence for its predicted class.
 
     Args:
-        run: that made the predictions.
+        run: or another predictor, that made the predictions.
         paths: the picture files.
         predictions: one for each.
         top: how many classes to list.

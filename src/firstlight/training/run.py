@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,20 +13,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
-from firstlight.data.prepare import Picture, to_pixels
 from firstlight.errors import RunError
-from firstlight.evaluation.prediction import Prediction
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import atomic, write_atomic
 from firstlight.networks.resnet9 import ResNet9
+from firstlight.training.predictor import Predictor
 from firstlight.training.recipe import Recipe
 
 _Value = TypeVar("_Value")
 
 
-class Run:
+class Run(Predictor):
     """A run folder: `recipe.yaml`, `model.safetensors`, `environment.json`, `predictions.npz` and so on.
 
     Nothing is read before it is asked for.
@@ -111,28 +109,6 @@ class Run:
     def temperature(self) -> float:
         """By which the logits are divided before the softmax."""
         return self._from_metadata("temperature", float)
-
-    def predict(self, picture: Picture) -> Prediction:
-        """Say what is on a picture.
-
-        Args:
-            picture: a path, a PIL image, or an array (uint8 or float in [0, 1]; [h w], [h w 3] or [3 h w]).
-
-        Raises:
-            DataError: the picture cannot be read.
-        """
-        return self.predict_many([picture])[0]
-
-    def predict_many(self, pictures: Sequence[Picture], batch_size: int = 256) -> list[Prediction]:
-        """Say what is on each of several pictures; see `predict`."""
-        predictions: list[Prediction] = []
-        for start in range(0, len(pictures), batch_size):
-            pixels = [to_pixels(each, self.size_px) for each in pictures[start : start + batch_size]]
-            with torch.inference_mode():
-                logits = self.network(to_unit(torch.stack(pixels)))
-            probabilities = (logits / self.temperature).softmax(dim=1)
-            predictions += [Prediction.of(each, self.class_names) for each in probabilities]
-        return predictions
 
     def save_weights(self, network: nn.Module, images: ImageSet) -> None:
         """Write `model.safetensors`, with what is needed to use it beside the weights."""
