@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.data.cifar import BINARY_SHA256, PYTHON_MD5, read_cifar10
+from firstlight.data.cifar import read_cifar10
+from firstlight.data.cifar_forms import BINARY_SHA256, PYTHON_MD5
 from firstlight.data.images import ImageSet
 from firstlight.data.pickles import read_pickled_dict
 from firstlight.errors import DataError

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from firstlight.data.cifar import BINARY_SHA256, PYTHON_MD5
+from firstlight.data.cifar_forms import BINARY_SHA256, CIFAR100_BINARY_SHA256, CIFAR100_PYTHON_MD5, PYTHON_MD5
 from firstlight.data.manifest import MANIFEST, Archive
 
 ARCHIVES = {each.name: each for archives in MANIFEST.values() for each in archives}
@@ -19,7 +19,8 @@ def test_the_archives_are_the_published_ones() -> None:
     assert {name: (each.size, each.sha256) for name, each in ARCHIVES.items()} == {
         "cifar-10-binary.tar.gz": (170052171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
         "cifar-10-python.tar.gz": (170498071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
-        "cifar-100-binary.tar.gz": (None, "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
+        "cifar-100-binary.tar.gz": (168513733, "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
+        "cifar-100-python.tar.gz": (169001437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"),
     }
 
 
@@ -32,12 +33,20 @@ def test_every_address_is_safe_and_the_official_server_is_asked_first(archive: A
         assert url.endswith("/" + archive.name)
 
 
-def test_the_binary_version_comes_first() -> None:
-    assert [each.version for each in MANIFEST["cifar10"]] == ["binary", "python"]
+@pytest.mark.parametrize("name", MANIFEST)
+def test_the_binary_version_comes_first(name: str) -> None:
+    assert [each.version for each in MANIFEST[name]] == ["binary", "python"]
 
 
-def test_digests_of_the_binary_files_are_the_readers() -> None:
+def test_both_labellings_of_cifar100_are_the_same_download() -> None:
+    assert MANIFEST["cifar100"] is MANIFEST["cifar100-coarse"]
+
+
+def test_digests_of_the_files_are_the_readers() -> None:
     assert {name: member.sha256 for name, member in BINARY.members.items() if member.sha256} == BINARY_SHA256
+    binary, python = MANIFEST["cifar100"]
+    assert {name: member.sha256 for name, member in binary.members.items() if member.sha256} == CIFAR100_BINARY_SHA256
+    assert {name: member.md5 for name, member in python.members.items()} == CIFAR100_PYTHON_MD5
 
 
 def test_the_python_files_are_the_readers() -> None:

@@ -60,3 +60,28 @@ def test_a_class_without_images_keeps_its_row() -> None:
     (axes,) = class_sheet([noise(2), noise(0), noise(1)], NAMES, "one is missing").axes
     assert len(axes.images) == 3
     assert len(axes.get_yticks()) == 3
+
+
+def test_a_hundred_classes_stand_in_columns_on_a_page_that_can_be_looked_at() -> None:
+    rows = [noise(1 + number % 3) for number in range(100)]
+    names = [f"class number {number}" for number in range(100)]
+    figure = class_sheet(rows, names, "CIFAR-100 train: random samples of each class")
+    assert [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()] == names
+    drawn = [np.asarray(image.get_array()).transpose(2, 0, 1) for axes in figure.axes for image in axes.images]
+    assert np.array_equal(np.stack(drawn), np.concatenate(rows))
+    assert len(figure.axes) == 4
+    assert max(figure.get_size_inches() * figure.dpi) < 4000
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("count", [25, 26, 51])
+def test_no_class_is_lost_between_the_columns(count: int) -> None:
+    figure = class_sheet([noise(1, 4, 4)] * count, [str(number) for number in range(count)], "many")
+    assert [int(text.get_text()) for axes in figure.axes for text in axes.get_yticklabels()] == list(range(count))
+    page = rendered(figure)
+    image = noise(1, 4, 4)[0].transpose(1, 2, 0)
+    for each in (image for axes in figure.axes for image in axes.images):
+        box = each.get_window_extent()
+        left, top, scale = round(box.x0), round(page.shape[0] - box.y1), round(box.width) // 4
+        found = page[top : top + 4 * scale, left : left + 4 * scale]
+        assert np.array_equal(found, image.repeat(scale, 0).repeat(scale, 1))

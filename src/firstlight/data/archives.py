@@ -62,6 +62,8 @@ def find_difference(archive: Archive, folder: Path) -> str | None:
                 return f"{name} is missing"
             if member.sha256 is not None and sha256_of(folder / name) != member.sha256:
                 return f"{name} is not the official file"
+            if member.md5 is not None and _digest(folder / name, "md5") != member.md5:
+                return f"{name} is not the official file"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
     return None
@@ -69,8 +71,12 @@ def find_difference(archive: Archive, folder: Path) -> str | None:
 
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file."""
+    return _digest(path, "sha256")
+
+
+def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 class _RefusedError(Exception):

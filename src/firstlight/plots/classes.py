@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.axes import Axes
 
 from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, hide_frame
 from firstlight.plots.samples import shorten
@@ -14,6 +15,7 @@ from firstlight.plots.samples import shorten
 # so that all are squares of one size.
 IMAGE_DOTS = 128  # about; ten by ten fit on a page
 GAP_DOTS, MARGIN_DOTS, TITLE_DOTS = 8, 18, 56
+MAX_ROWS = 25  # of more classes, smaller rows stand in several columns
 
 
 def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Sequence[str], title: str) -> Figure:
@@ -28,11 +30,25 @@ def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Seque
     >>> len(figure.axes[0].images)
     6
     """
-    height, width = rows[0].shape[2:]
-    scale = max(1, round(IMAGE_DOTS / max(height, width)))
-    down, right = height * scale + GAP_DOTS, width * scale + GAP_DOTS
+    num_columns = max(1, -(-len(rows) // MAX_ROWS))
+    num_rows = -(-len(rows) // num_columns)
+    scale = max(1, round(IMAGE_DOTS / (1 if num_columns == 1 else 2) / max(rows[0].shape[2:])))
     figure = Figure(layout="none")
-    axes = figure.add_axes((0, 0, 1, 1))
+    sizes = []
+    for first in range(0, len(rows), max(1, num_rows)):
+        axes = figure.add_axes((0, 0, 1, 1), label=str(first))
+        chosen = slice(first, first + num_rows)
+        sizes.append(_draw_column(axes, rows[chosen], class_names[chosen], scale))
+    _fit(figure, sizes, title)
+    return figure
+
+
+def _draw_column(
+    axes: Axes, rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Sequence[str], scale: int
+) -> tuple[int, int]:
+    """Draw some of the rows below each other, and return their width and height in dots."""
+    height, width = rows[0].shape[2:]
+    down, right = height * scale + GAP_DOTS, width * scale + GAP_DOTS
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
             top, left = row * down, column * right
@@ -44,18 +60,21 @@ def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Seque
     names = [shorten(name) for name in class_names]
     axes.set_yticks([row * down + height * scale / 2 for row in range(len(rows))], names, fontsize=LABEL_SIZE)
     axes.tick_params(length=0)
-    _fit(figure, size, title)
-    return figure
+    return size
 
 
-def _fit(figure: Figure, size: tuple[int, int], title: str) -> None:
-    """Make the figure just large enough for the images, in dots, with the names and the title."""
-    (axes,) = figure.axes
+def _fit(figure: Figure, sizes: Sequence[tuple[int, int]], title: str) -> None:
+    """Make the figure just large enough for the columns of images, in dots, with the names and the title."""
     heading = figure.suptitle(title, fontsize=TITLE_SIZE, va="center")
-    longest = max((name.get_window_extent().width for name in axes.get_yticklabels()), default=0)
-    left = int(longest) + 2 * MARGIN_DOTS
-    across = max(left + size[0] + MARGIN_DOTS, int(heading.get_window_extent().width) + 2 * MARGIN_DOTS)
-    up = MARGIN_DOTS + size[1] + TITLE_DOTS
+    lefts, right = [], MARGIN_DOTS
+    for axes, (width, _) in zip(figure.axes, sizes, strict=True):
+        longest = max((name.get_window_extent().width for name in axes.get_yticklabels()), default=0)
+        lefts.append(right - MARGIN_DOTS + int(longest) + 2 * MARGIN_DOTS)
+        right = lefts[-1] + width + MARGIN_DOTS
+    tallest = max(height for _, height in sizes)
+    across = max(right, int(heading.get_window_extent().width) + 2 * MARGIN_DOTS)
+    up = MARGIN_DOTS + tallest + TITLE_DOTS
     figure.set_size_inches(across / figure.dpi, up / figure.dpi)
-    axes.set_position((left / across, MARGIN_DOTS / up, size[0] / across, size[1] / up))
+    for axes, left, (width, height) in zip(figure.axes, lefts, sizes, strict=True):
+        axes.set_position((left / across, (MARGIN_DOTS + tallest - height) / up, width / across, height / up))
     heading.set_position((0.5, 1 - TITLE_DOTS / 2 / up))
