@@ -200,6 +200,13 @@ def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archiv
     return None
 
 
+def is_missing(name: str, data_dir: Path | str) -> bool:
+    """Whether a data set would have to be downloaded, and not even a part of it is in `data_dir`."""
+    archives, data_dir = MANIFEST.get(name, ()), Path(data_dir)
+    packed = [path for each in archives for path in (data_dir / each.name, _part_of(each, data_dir))]
+    return bool(archives) and find_unpacked(archives, data_dir) is None and not any(path.exists() for path in packed)
+
+
 def _part_of(archive: Archive, data_dir: Path) -> Path:
     """Where the beginning of an archive is kept until the rest has come."""
     return data_dir / f"{archive.name}.part"
