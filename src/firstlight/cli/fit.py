@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 
 from firstlight.cli.parser import Parser
 from firstlight.cli.trainer_options import TrainerOptions, split_trainer_extras
+from firstlight.data.sources import recognize
 from firstlight.places import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.training.recipe import Recipe
 
+DATA_DIR_HELP = "where data sets on disk are kept, or a folder of your own images, in a folder for each class"
 DESCRIPTION = "Train and test by a recipe; every field of the recipe can be set. Leaves a run folder under logs/."
 
 
@@ -25,6 +27,8 @@ def run(arguments: Sequence[str]) -> None:
     parsed = build_parser(recipe).parse(arguments)
     values = vars(parsed)
     chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
+    is_named = any(each.partition("=")[0] == "--data" for each in arguments)
+    chosen = replace(chosen, data=recognize(chosen.data, values["data_dir"], is_named=is_named))
     options = asdict(values["trainer"]) | extras
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning
@@ -51,7 +55,7 @@ def build_parser(recipe: Recipe) -> Parser:
     parser = Parser("fit", DESCRIPTION, usage="firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]")
     parser.add_argument("--config", action="config", help="a YAML file of options, as --print_config writes it")
     parser.add_argument("--recipe", default=recipe.name, choices=list(RECIPES), help="where the defaults come from")
-    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept")
+    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where run folders are made")
     parser.add_argument(
         "--logger", type=str, default="tensorboard", help="tensorboard, csv, wandb, mlflow, comet or none"

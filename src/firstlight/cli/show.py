@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from firstlight.plots.figure import Figure
 
+DEFAULT_DATA = "drawn"
 DESCRIPTION = "Draw the data: random samples, a row per class, one image's colour channels, what augmentation does."
 OWN_OPTIONS = {  # of each kind, beside those that all have
     "samples": {"count"},
@@ -31,8 +32,10 @@ def run(arguments: Sequence[str]) -> None:
     target = figure_path("--out", options.out or f"{options.kind}.png")
     _refuse_idle_options(options, parser.get_defaults())
     _refuse_count(options)
+    from firstlight.cli.quiet import quiet_lightning
     from firstlight.files import atomic
 
+    quiet_lightning()
     figure = _draw(options)
     with atomic(target) as temporary:
         figure.savefig(temporary, format=target.suffix.removeprefix("."))
@@ -46,8 +49,15 @@ def build_parser() -> Parser:
 
     parser = Parser("show", DESCRIPTION)
     parser.add_argument("kind", choices=list(OWN_OPTIONS), help="what to draw")
-    parser.add_argument("--data", type=str, default="drawn", help=f"the data set: {', '.join(SOURCES)}")
-    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept")
+    parser.add_argument(
+        "--data", type=str, default=None, help=f"the data set: {', '.join(SOURCES)} (by default drawn, or --data_dir's)"
+    )
+    parser.add_argument(
+        "--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept, or a folder of images"
+    )
+    parser.add_argument(
+        "--image_size", type=int, default=0, help="side to which a folder's images are resized (0: 64, or 32 for small)"
+    )
     parser.add_argument("--split", default="train", choices=["train", "test"], help="of the data set")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of images, and of the augmentation")
     parser.add_argument(
@@ -76,11 +86,12 @@ def _refuse_count(options: Namespace) -> None:
 
 def _draw(options: Namespace) -> Figure:
     from firstlight.data.batches import Augmentation
-    from firstlight.data.sources import load_split
+    from firstlight.data.sources import load_split, recognize
     from firstlight.training.data_figures import augmentation_views, channel_sheet, class_rows
 
     how = Augmentation(options.crop_px, options.flip, options.cutout_px)
-    images = load_split(options.data, options.data_dir, options.split)
+    data = recognize(options.data or DEFAULT_DATA, options.data_dir, is_named=options.data is not None)
+    images = load_split(data, options.data_dir, options.split, options.image_size)
     count = {} if options.count is None else {"count": options.count}
     if options.kind == "samples":
         from firstlight.training.figures import random_samples

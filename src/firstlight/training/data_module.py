@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.download import fetch_missing
+from firstlight.data.folder_layout import find_layout
+from firstlight.data.folders import read_folder, remarks
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
-from firstlight.data.sources import load_split
-from firstlight.errors import UsageError
+from firstlight.data.sources import FOLDER, load_split, recognize
+from firstlight.errors import DataError, UsageError
 from firstlight.places import DEFAULT_DATA_DIR
 from firstlight.training.recipe import Recipe
+
+FOLDER_VAL_SHARE = 0.1  # of a folder's train images, where the recipe's number is more than a third of them
 
 
 class ImageData(pl.LightningDataModule):
@@ -23,7 +30,14 @@ class ImageData(pl.LightningDataModule):
 
     Args:
         recipe: names the data set, the validation share, the augmentation and the batch size.
-        data_dir: where data sets on disk are kept.
+        data_dir: where data sets on disk are kept, or a folder of images in a folder per class.
+
+    Attributes:
+        recipe: as it holds for these data: where `data_dir` is a folder of images it names that as the data set and,
+            once they are loaded, their size and the number of validation images.
+
+    Raises:
+        DataError: the folder holds images, but not in a folder per class.
     """
 
     train: ImageSet
@@ -32,7 +46,7 @@ class ImageData(pl.LightningDataModule):
 
     def __init__(self, recipe: Recipe = Recipe(), data_dir: Path | str = DEFAULT_DATA_DIR) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe = replace(recipe, data=recognize(recipe.data, data_dir))
         self.data_dir = Path(data_dir)
 
     def prepare_data(self) -> None:
@@ -51,15 +65,33 @@ class ImageData(pl.LightningDataModule):
             DataError: the data set is not there, or malformed.
         """
         if stage in ("fit", "validate") and not hasattr(self, "train"):
-            whole = load_split(self.recipe.data, self.data_dir, "train")
+            whole = load_split(self.recipe.data, self.data_dir, "train", self.recipe.image_size)
+            own_val = self._adapt_to_folder(whole) if self.recipe.data == FOLDER else None
             if self.recipe.num_val >= len(whole):
                 raise UsageError(
                     f"num_val {self.recipe.num_val} leaves none of the {len(whole)} images of {whole.name} "
                     "to train on: use a smaller num_val"
                 )
-            self.train, self.val = split_stratified(whole, self.recipe.num_val, self.recipe.seed)
+            train, val = split_stratified(whole, self.recipe.num_val, self.recipe.seed)
+            if self.recipe.data == FOLDER:
+                _refuse_lost_classes(whole, train)
+            self.train, self.val = train, own_val or val
         if stage == "test" and not hasattr(self, "test"):
-            self.test = load_split(self.recipe.data, self.data_dir, "test")
+            self.test = load_split(self.recipe.data, self.data_dir, "test", self.recipe.image_size)
+
+    def _adapt_to_folder(self, whole: ImageSet) -> ImageSet | None:
+        """Settle what the recipe leaves to the folder, and return its own validation images if it has any."""
+        size_px, num_val = whole.size_px[0], self.recipe.num_val
+        val = read_folder(self.data_dir, "val", size_px)
+        lines = remarks(find_layout(self.data_dir), whole)
+        if len(val):
+            num_val = 0
+        elif num_val > len(whole) / 3:
+            num_val = max(1, round(FOLDER_VAL_SHARE * len(whole)))
+            lines.append(f"num_val {self.recipe.num_val} is too much for {len(whole):,} images: {num_val} (10 %) it is")
+        self.recipe = replace(self.recipe, image_size=size_px, num_val=num_val)
+        _say(lines)
+        return val if len(val) else None
 
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training images."""
@@ -77,7 +109,7 @@ class ImageData(pl.LightningDataModule):
         """Return name, place, sizes and digests of what has been loaded, as `environment.json` keeps them."""
         loaded = {name: getattr(self, name) for name in ("train", "val", "test") if hasattr(self, name)}
         return {
-            "name": self.recipe.data,
+            "name": self.data_dir.resolve().name if self.recipe.data == FOLDER else self.recipe.data,
             "place": str(self.data_dir.absolute()),
             "num_images": {name: len(images) for name, images in loaded.items()},
             "digests": {name: images.digest() for name, images in loaded.items()},
@@ -95,3 +127,19 @@ class ImageData(pl.LightningDataModule):
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         return Batches(images, sampler, augmentation, device)
+
+
+def _refuse_lost_classes(whole: ImageSet, train: ImageSet) -> None:
+    counts = (each.labels.bincount(minlength=len(whole.class_names)) for each in (whole, train))
+    lost = [name for name, before, after in zip(whole.class_names, *counts, strict=True) if before and not after]
+    if lost:
+        raise DataError(
+            f"{whole.name}: the validation images take the only ones of {lost[0]!r}. Add images, make a val folder, or "
+            "choose another num_val."
+        )
+
+
+@rank_zero_only
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        logging.getLogger("firstlight").info(line)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from firstlight.data.batches import Batches
+from firstlight.errors import UsageError
 from firstlight.networks.resnet9 import ResNet9
 from firstlight.places import DEFAULT_DATA_DIR
 from firstlight.training.data_module import ImageData
@@ -33,6 +34,7 @@ class CustomResNet(Classifier):
         recipe = Recipe(**changes)
         super().__init__(ResNet9(num_classes, recipe.network), recipe)
         self.data = ImageData(recipe, data_dir)
+        self.num_classes = num_classes
         self.example_input_array = torch.zeros(1, 3, 32, 32)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,10 +54,18 @@ class CustomResNet(Classifier):
         return self._loaded("test").test_dataloader()
 
     def _loaded(self, stage: str) -> ImageData:
-        """Load the data when they are first asked for: never, if the user brings other loaders."""
+        """Load the data when they are first asked for: never, if the user brings other loaders.
+
+        Raises:
+            UsageError: they have another number of classes than the network.
+        """
         self.data.trainer = self.trainer
         self.data.prepare_data()
         self.data.setup(stage)
+        images = self.data.train if stage == "fit" else self.data.test
+        if len(images.class_names) != self.num_classes:
+            num_classes = len(images.class_names)
+            raise UsageError(f"{images.name} has {num_classes} classes: CustomResNet(num_classes={num_classes}, ...)")
         if stage == "fit":
             self.network.normalize.adopt(*self.data.train.mean_and_std)
         return self.data

@@ -58,6 +58,7 @@ def fit(
     started_s = time.perf_counter()
     check_logger(logger)
     module, data = prepare(recipe, data_dir)
+    recipe = data.recipe  # a folder of images settles some of it
     folder = _new_run_folder(recipe, data, Path(logs_dir))
     callbacks = [
         MetricsTable(folder / "metrics.csv"),
@@ -99,7 +100,7 @@ def prepare(recipe: Recipe, data_dir: Path | str) -> tuple[Classifier, ImageData
     data.prepare_data()
     data.setup("fit")
     network = ResNet9(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    module = Classifier(network, recipe)
+    module = Classifier(network, data.recipe)
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)
     return module, data
 

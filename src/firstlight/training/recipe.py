@@ -43,6 +43,7 @@ class Recipe:
         name: of the recipe; its runs are kept under it.
         data: name of the data set.
         num_val: images split off train, stratified, to validate on.
+        image_size: side in pixels, 16 to 512, to which a folder's images are resized; 0 takes 64, or 32 for small ones.
         network: the ResNet9's shape.
         augmentation: what is done to the training images.
         optimizer: how the weights are updated.
@@ -58,6 +59,7 @@ class Recipe:
     name: str = "adam24"
     data: str = "cifar10"
     num_val: int = 5000
+    image_size: int = 0
     network: ResNet9Config = ResNet9Config()
     augmentation: Augmentation = Augmentation()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -72,6 +74,8 @@ class Recipe:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.num_val < 0:
             raise UsageError(f"num_val must be 0 or more, not {self.num_val}")
+        if self.image_size != 0 and not 16 <= self.image_size <= 512:  # three poolings leave 2x2 of 16x16
+            raise UsageError(f"image_size must be 16 to 512 pixels, or 0, not {self.image_size}")
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         if not 0 < self.optimizer.learning_rate < math.inf:
