@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from firstlight.errors import UsageError
+from firstlight.modes import in_evaluation
 
 Stage = str | nn.Module  # one of network.stages, the path of any module inside, or the module itself
 
@@ -103,17 +104,13 @@ def capture(network: nn.Module, stages: Sequence[Stage], *, with_gradients: bool
 @contextmanager
 def borrowed(network: nn.Module) -> Iterator[None]:
     """Run the network in eval mode and without parameter gradients; afterwards both are as they were."""
-    modes = [(module, module.training) for module in network.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
-        network.eval()
         for parameter, _ in flags:
             parameter.requires_grad_(False)
-        yield
+        with in_evaluation(network):
+            yield
     finally:
-        # Set one by one: a part that was in eval mode on purpose stays so.
-        for module, mode in modes:
-            module.training = mode
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from firstlight.arrays import UnitImages
 from firstlight.errors import UsageError
-from firstlight.receptive_field.modes import in_evaluation
+from firstlight.modes import in_evaluation
 
 
 def gradient_energy(network: nn.Module, images: UnitImages, stage: str, seed: int = 0) -> Float[Tensor, "h w"]:

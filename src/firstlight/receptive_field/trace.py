@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from firstlight.errors import FirstlightError, UsageError
+from firstlight.modes import in_evaluation
 from firstlight.receptive_field.fields import Field, Window
-from firstlight.receptive_field.modes import in_evaluation
 from firstlight.receptive_field.operations import PASSIVE, Role, Step, move
 
 

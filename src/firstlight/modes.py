@@ -1,4 +1,4 @@
-"""Borrowing a network for evaluation."""
+"""Training and evaluation mode of a network that is borrowed for a while."""
 
 from __future__ import annotations
 
