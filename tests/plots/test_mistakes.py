@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from firstlight.plots.figure import RIGHT, WRONG, Figure
 from firstlight.plots.mistakes import INCHES_PER_TILE, Mistake, mistake_sheet
 from firstlight.plots.overlay import SCALE_LABEL, overlay
-from reference.layout import unreadable
+from reference.legible import assert_legible
 
 TITLE = "CIFAR-10 test: 1,643 of 10,000 misclassified, most confident first (is automobile, says five-pointed star)"
 SUBTITLE = "grad_cam_pp, stage residual3"
@@ -68,7 +68,7 @@ def test_the_scale_states_the_normalization_and_how_the_maps_were_made() -> None
 @pytest.mark.parametrize("count", [1, 3, 7, 12])
 def test_all_of_it_can_be_read_and_mistakes_run_row_by_row(count: int) -> None:
     figure = mistake_sheet([mistake(number) for number in range(count)], TITLE, SUBTITLE)
-    assert unreadable(figure) == []
+    assert_legible(figure)
     assert figure.axes[0].get_window_extent().width > 0.9 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
     shown = [tiles for tiles in tiles_of(figure) if tiles[0].images]
     places = [(-round(tiles[0].get_position().y0, 2), tiles[0].get_position().x0) for tiles in shown]
@@ -82,10 +82,10 @@ def test_long_class_names_are_shortened_and_short_ones_are_not() -> None:
     says, is_ = (axes.get_title() for axes in figure.axes[1:3])
     assert says == "says a class with a v\N{HORIZONTAL ELLIPSIS}\n99%"
     assert is_ == "is truck\n1%"
-    assert unreadable(figure) == []
+    assert_legible(figure)
 
 
 def test_without_mistakes_there_is_a_title_and_no_scale() -> None:
     figure = mistake_sheet([], "test: 0 of 83 misclassified, most confident first", SUBTITLE)
-    assert unreadable(figure) == []
+    assert_legible(figure)
     assert not [axes for axes in figure.axes if axes.images or axes.get_xlabel()]

@@ -16,6 +16,7 @@ from firstlight.plots.samples import shorten
 INCHES_PER_TILE = 2.1
 BAR = "#4575b4"
 MAX_NAME_LENGTH = 28
+MAX_BARS = 10  # as many as can be read beside a picture
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Answer:
         picture: as it is, uint8 [3 height width], any size.
         seen: at the size that the model sees, uint8 [3 h w].
         evidence: for the predicted class, raw and signed, at that size, float [h w].
-        top: classes with probabilities, the most probable first.
+        top: classes with probabilities, the most probable first; the sheet counts those for which it has no room.
     """
 
     name: str
@@ -62,12 +63,15 @@ def answer_sheet(answers: Sequence[Answer], subtitle: str) -> Figure:
 
 
 def _draw_bars(axes: Axes, top: Sequence[tuple[str, float]]) -> None:
-    bars = axes.barh(range(len(top)), [probability for _, probability in top], color=BAR, height=0.35)
+    shown, num_more = top[:MAX_BARS], max(0, len(top) - MAX_BARS)
+    bars = axes.barh(range(len(shown)), [probability for _, probability in shown], color=BAR, height=0.35)
     hide_frame(axes)
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(top) - 0.2, -1)
-    for bar, (name, probability) in zip(bars, top, strict=True):
+    axes.set_ylim(len(shown) + (0.4 if num_more else -0.2), -1)
+    for bar, (name, probability) in zip(bars, shown, strict=True):
         axes.text(0, bar.get_y() - 0.05, f"{shorten(name)}  {probability:.1%}", fontsize=LABEL_SIZE, va="bottom")
+    if num_more:
+        axes.text(0, len(shown), f"and {num_more} less probable", fontsize=SMALL_SIZE, va="center")
 
 
 def _short(name: str) -> str:
