@@ -8,11 +8,20 @@ Without a run: the newest one in logs/, or a new demo.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from torch import Tensor, nn
+
+from firstlight.data.batches import to_unit
 from firstlight.diagram import draw
 from firstlight.errors import RunError
 from firstlight.files import atomic
+from firstlight.networks import ResNet9
+from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
+from firstlight.plots.figure import Figure
+from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
 from firstlight.recipes import get_recipe
 from firstlight.training.figures import save_figure
 from firstlight.training.fit import fit
@@ -21,6 +30,8 @@ from firstlight.training.mistakes import MistakeFilter, misclassified_images
 from firstlight.training.run import Run, latest_run, load
 
 FIGURES = Path(__file__).parent / "figures"
+MEASURED_STAGES = ("residual1", "layer2", "residual3")
+NUM_MEASURED = 128  # images
 
 
 def find_run(named: str | None) -> Run:
@@ -33,6 +44,25 @@ def find_run(named: str | None) -> Run:
         return fit(get_recipe("demo"))
 
 
+def draw_receptive_fields(run: Run, pixels: Tensor) -> Figure:
+    """Draw where the stages look, with the weights as they are drawn at random and as the run left them."""
+    torch.manual_seed(run.recipe.seed)
+    untrained = ResNet9(len(run.class_names), run.recipe.network)
+    untrained.normalize.load_state_dict(run.network.normalize.state_dict())
+    rows = [list(measure(untrained, pixels, "untrained")), list(measure(run.network, pixels, "trained"))]
+    return effective_receptive_fields(rows, "Where the central unit of a stage looks")
+
+
+def measure(network: nn.Module, pixels: Tensor, word: str) -> Iterator[MeasuredField]:
+    """Yield the effective receptive field of every stage of `MEASURED_STAGES`."""
+    layers = trace(network, pixels.shape[-1])
+    for stage in MEASURED_STAGES:
+        energy = gradient_energy(network, pixels, stage)
+        layer = output_of(layers, stage)
+        sizes = f"effective {effective_size_px(energy):.0f} px of {layer.rows.receptive_field_px} px"
+        yield MeasuredField(energy.numpy(), layer.box_px, f"{stage}, {word}\n{sizes}")
+
+
 def main() -> None:
     """Draw every figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,6 +73,9 @@ def main() -> None:
     images = load_test_images(run, options.data_dir).test
     sheet = misclassified_images(run.network, images, run.predictions, MistakeFilter(count=9))
     save_figure(sheet, FIGURES / "misclassified.png")
+    save_figure(
+        draw_receptive_fields(run, to_unit(images.images[:NUM_MEASURED])), FIGURES / "effective_receptive_fields.png"
+    )
     with atomic(FIGURES / "resnet9.png") as temporary:
         draw(run.network, run.size_px[0]).savefig(temporary, format="png", dpi=150)
 

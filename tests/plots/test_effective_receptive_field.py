@@ -1,11 +1,15 @@
-"""The figure of the effective receptive field."""
+"""The figure of effective receptive fields."""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from firstlight.plots.effective_receptive_field import FLOOR, effective_receptive_field
+from firstlight.plots.effective_receptive_field import FLOOR, MeasuredField, effective_receptive_fields
+from reference.legible import assert_legible
+
+Box = tuple[int, int, int, int]
 
 
 def energy() -> np.ndarray:
@@ -13,8 +17,12 @@ def energy() -> np.ndarray:
     return np.exp(-(squared[:, None] + squared[None, :]) / 20)
 
 
+def panel(energy: np.ndarray, box_px: Box) -> Axes:
+    return effective_receptive_fields([[MeasuredField(energy, box_px, "a Gaussian")]], "one").axes[0]
+
+
 def test_pixels_are_square_and_crisp() -> None:
-    axes = effective_receptive_field(energy(), (4, 4, 27, 27), "a Gaussian").axes[0]
+    axes = panel(energy(), (4, 4, 27, 27))
     (image,) = axes.images
     assert image.get_interpolation() == "nearest"
     assert axes.get_aspect() == 1.0
@@ -22,26 +30,41 @@ def test_pixels_are_square_and_crisp() -> None:
 
 
 def test_shows_the_gradient_relative_to_its_largest() -> None:
-    (image,) = effective_receptive_field(9 * energy(), (4, 4, 27, 27), "").axes[0].images
+    (image,) = panel(9 * energy(), (4, 4, 27, 27)).images
     shown = np.asarray(image.get_array())
     np.testing.assert_allclose(shown, np.maximum(np.sqrt(energy() / energy().max()), FLOOR))
     assert (image.norm.vmin, image.norm.vmax) == (FLOOR, 1.0)
 
 
 def test_the_box_runs_along_the_edges_of_its_pixels() -> None:
-    axes = effective_receptive_field(energy(), (4, 6, 27, 20), "").axes[0]
+    axes = panel(energy(), (4, 6, 27, 20))
     box = next(patch for patch in axes.patches if isinstance(patch, Rectangle))
     assert box.get_bbox().bounds == (5.5, 3.5, 15.0, 24.0)
-    assert axes.get_legend().get_texts()[0].get_text() == "theoretical: 24 x 15 px"
 
 
 def test_a_box_larger_than_the_image_is_seen_whole() -> None:
-    axes = effective_receptive_field(energy(), (-28, -28, 59, 59), "").axes[0]
+    axes = panel(energy(), (-28, -28, 59, 59))
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert left < -28.5 < 59.5 < right
     assert top < -28.5 < 59.5 < bottom  # row 0 is at the top
 
 
 def test_a_unit_that_nothing_moves_is_drawn_black() -> None:
-    (image,) = effective_receptive_field(np.zeros((4, 4)), (0, 0, 3, 3), "dead").axes[0].images
+    (image,) = panel(np.zeros((4, 4)), (0, 0, 3, 3)).images
     assert (np.asarray(image.get_array()) == FLOOR).all()
+
+
+def test_panels_stand_row_by_row_and_all_texts_can_be_read() -> None:
+    rows = [
+        [
+            MeasuredField(energy(), box, f"residual{column}, {word}\neffective 12 px of 64 px")
+            for column, box in enumerate(boxes)
+        ]
+        for word in ("untrained", "trained")
+        for boxes in [[(9, 9, 22, 22), (-16, -16, 47, 47), (0, 0, 31, 31)]]
+    ]
+    figure = effective_receptive_fields(rows, "Where the central unit of each stage looks")
+    assert_legible(figure)
+    places = [(-round(axes.get_position().y0, 2), axes.get_position().x0) for axes in figure.axes[:6]]
+    assert places == sorted(places)
+    assert [axes.get_title() for axes in figure.axes[:6]] == [field.title for row in rows for field in row]
