@@ -118,6 +118,7 @@ def test_index_method_and_stage_are_heard(run: Run, tmp_path: Path) -> None:
         ("--index 83", "no test image 83: they go from 0 to 82"),
         ("--index one", "Got value: one"),
         ("--count 0", "count must be 1 or more, not 0"),
+        ("--true red --predicted red", "no misclassified test image is red and is taken for red"),
         ("--method magic", "choose one of grad_cam, grad_cam_pp, hires_cam, layer_cam"),
         ("--stage attic", "attic"),
         ("--evaluate --num_images 0", "num_images must be 1 or more, not 0"),
@@ -140,6 +141,14 @@ def test_a_wrong_option_is_one_line_and_status_2(
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert sorted(run.path.iterdir()) == before
+
+
+def test_a_run_without_a_mistake_is_told_so_and_nothing_is_drawn(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run.predictions
+    replace(said, labels=said.predicted).save(run.path / "predictions.npz")
+    assert main(["explain", str(run.path)]) == 0
+    assert capsys.readouterr().out == "nothing to show: all 83 test images are classified right\n"
+    assert not (run.path / "misclassified.png").exists()
 
 
 @pytest.mark.parametrize("damage", ["no run", "no predictions", "other predictions", "no data"])

@@ -144,3 +144,21 @@ def test_a_network_without_a_mistake_has_an_empty_sheet_that_says_so(network: Re
     figure = misclassified_images(network, images, perfect)
     assert "0 of 5 misclassified" in figure.get_suptitle()
     assert not any(axes.images for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        (MistakeFilter(true="red"), "no misclassified test image is red"),
+        (MistakeFilter(predicted="grey"), "no misclassified test image is taken for grey"),
+        (MistakeFilter(true="red", predicted="red"), "no misclassified test image is red and is taken for red"),
+    ],
+)
+def test_classes_without_a_mistake_between_them_are_refused_in_one_line(
+    network: ResNet9, which: MistakeFilter, says: str
+) -> None:
+    images = tiny_split("test")[torch.arange(5)]
+    said = say(network, images)
+    perfect = Predictions(said.logits, said.features, said.predicted, said.ids)
+    with pytest.raises(UsageError, match=f"{says}$"):
+        misclassified_images(network, images, perfect, which)

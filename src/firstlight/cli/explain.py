@@ -59,6 +59,9 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
     if len(run.predictions) != len(images):
         raise RunError(f"{run.path}: its predictions are not of these test images; run `firstlight test {run.path}`")
+    if not len(run.predictions.misclassified()) and not (options.true or options.predicted or options.index):
+        print(f"nothing to show: all {len(images):,} test images are classified right")
+        return
     which = MistakeFilter(options.count, options.true, options.predicted, tuple(options.index))
     method = options.method or DEFAULT_METHOD
     figure = misclassified_images(run.network, images, run.predictions, which, method, options.stage)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 
-from firstlight.plots.figure import RIGHT, SMALL_SIZE, TITLE_SIZE, WRONG, Figure, hide_frame, show_pixels
+from firstlight.plots.figure import LABEL_SIZE, RIGHT, SMALL_SIZE, TITLE_SIZE, WRONG, Figure, hide_frame, show_pixels
 from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
 
 INCHES_PER_TILE = 1.55
@@ -76,7 +76,9 @@ def mistake_sheet(mistakes: Sequence[Mistake], title: str, subtitle: str, num_co
         else:
             for tile in tiles:
                 hide_frame(tile)
-    if mistakes:
+    if not mistakes:
+        drawn[1].text(0.5, 0.5, "no image to show", ha="center", va="center", fontsize=LABEL_SIZE)
+    else:
         add_scale(figure, drawn, f"{SCALE_LABEL}; {subtitle}")
     return figure
 

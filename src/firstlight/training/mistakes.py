@@ -71,8 +71,14 @@ def misclassified_images(
         which: how many, of which classes.
         method: of the maps; see `firstlight.attribution.explain`.
         stage: of the maps; by default the last.
+
+    Raises:
+        UsageError: there is no mistake between the classes asked for, or something asked for does not exist.
     """
     rows = which.rows(predictions, images.class_names)
+    if not len(rows) and (which.true or which.predicted):
+        asked = [f"is {which.true}"] * bool(which.true) + [f"is taken for {which.predicted}"] * bool(which.predicted)
+        raise UsageError(f"nothing to show: no misclassified test image {' and '.join(asked)}")
     chosen = images[rows]
     pixels = to_unit(chosen.images)
     said, meant = (
