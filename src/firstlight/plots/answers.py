@@ -64,7 +64,7 @@ def answer_sheet(answers: Sequence[Answer], subtitle: str) -> Figure:
 
 def _draw_bars(axes: Axes, top: Sequence[tuple[str, float]]) -> None:
     shown, num_more = top[:MAX_BARS], max(0, len(top) - MAX_BARS)
-    bars = axes.barh(range(len(shown)), [probability for _, probability in shown], color=BAR, height=0.35)
+    bars = axes.barh(range(len(shown)), [probability for _, probability in shown], color=BAR, height=0.26)
     hide_frame(axes)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(shown) + (0.4 if num_more else -0.2), -1)
