@@ -16,6 +16,8 @@ VERBS = {
     "test": "measure a run on the test split again",
     "explain": "show what a run gets wrong, and what it looked at",
     "predict": "say what is on your own images",
+    "app": "serve the live demo: classify pictures, see why",
+    "export": "write a folder to share: for a model hub, or a Hugging Face Space",
     "show": "draw the data: samples, classes, channels, augmentation",
     "summary": "print the layer table of a network, draw its diagram",
     "download": "fetch and verify a data set",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from firstlight.evaluation.prediction import Prediction
-    from firstlight.training.run import Run
+    from firstlight.training.predictor import Predictor
 
 MAX_DRAWN = 64
 DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
@@ -27,7 +27,12 @@ def run(arguments: Sequence[str]) -> None:
     """Predict every image and print a table, CSV or JSON."""
     parser = Parser("predict", DESCRIPTION)
     parser.add_argument("images", type=str, nargs="+", help="image files, or folders of them")
-    parser.add_argument("--run", type=str, default=None, help="the run folder (by default the newest in --logs_dir)")
+    parser.add_argument(
+        "--run",
+        type=str,
+        default=None,
+        help="a run folder, or one that export made (by default the newest run in --logs_dir, else the package's own)",
+    )
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where to look for the newest run")
     parser.add_argument("--top", type=int, default=3, help="how many classes to list for each image")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="how to print them")
@@ -44,9 +49,8 @@ def run(arguments: Sequence[str]) -> None:
     if options.cam:
         figure_path("--cam", options.cam)  # refused before the work
     from firstlight.data.prepare import find_images
-    from firstlight.training.run import latest_run, load
 
-    chosen = load(options.run) if options.run else latest_run(options.logs_dir)
+    chosen = _choose(options.run, options.logs_dir)
     paths = find_images([Path(each) for each in options.images])
     predictions = chosen.predict_many(paths)
     if options.cam:
@@ -54,7 +58,26 @@ def run(arguments: Sequence[str]) -> None:
     {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
 
 
-def _draw(run: Run, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
+def _choose(place: str | None, logs_dir: str) -> Predictor:
+    """Open what the user names; or else the newest run; or else the model that the package brings."""
+    from firstlight.errors import RunError
+    from firstlight.export.bundle import bundled
+    from firstlight.export.config import NAME as CONFIG_NAME
+    from firstlight.export.pretrained import Pretrained
+    from firstlight.training.run import latest_run, load
+
+    if place is not None:
+        return Pretrained(place) if (Path(place) / CONFIG_NAME).is_file() else load(place)
+    try:
+        return latest_run(logs_dir)
+    except RunError as no_run:
+        try:
+            return bundled()
+        except RunError:
+            raise RunError(f"{no_run}. This copy of firstlight brings no trained model.") from no_run
+
+
+def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
     """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.training.answers import draw_answers

@@ -1,0 +1,143 @@
+"""The Classify tab: a picture comes in, bars and a map come out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import gradio as gr
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from firstlight.app.panels import NOTHING_YET, answer_panel, examples_panel, notes_panel
+from firstlight.app.picture_input import RawPicture, picture_input
+from firstlight.app.service import PREDICTED, Service
+from firstlight.app.uploads import ACCEPTED, MAX_BYTES
+from firstlight.app.widgets import QUIETLY, MapControls, told, view_of
+from firstlight.errors import UsageError
+
+MAX_TOP, DEFAULT_TOP = 10, 5
+EXAMPLE_PX = 320  # to which an example is enlarged, its pixels kept as squares
+PICK_EXAMPLE = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button.fl-example');
+  if (button) trigger('click', {index: Number(button.dataset.index)});
+});
+"""
+
+Outputs = tuple[Image.Image | None, str, str, str]  # preview, what the model sees (packed), notes, panel
+
+
+class ClassifyTab:
+    """Widgets and events of the tab.
+
+    What the model sees of the picture is kept in the page, not on the server: every later question brings it along.
+
+    Args:
+        service: that answers.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def build(self) -> None:
+        """Lay out the widgets and tie them to what happens."""
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300):
+                picture = picture_input(
+                    sources=["upload", "clipboard", "webcam"],
+                    label="Picture",
+                    height=300,
+                    buttons=[],
+                    placeholder=f"Drop a picture here, or click\n{ACCEPTED}, {MAX_BYTES // 1_000_000} MB at most",
+                    elem_id="picture",
+                )
+                notes = gr.HTML("", elem_id="notes")
+                panel_of_examples = examples_panel(self.service.bundle.examples)
+                examples = gr.HTML(panel_of_examples, js_on_load=PICK_EXAMPLE, elem_id="examples")
+                clear = gr.Button("Clear", size="sm", elem_id="clear")
+            with gr.Column(scale=7, min_width=320):
+                panel = gr.HTML(NOTHING_YET, elem_id="answer")
+                with gr.Group(elem_classes="fl-controls"):
+                    with gr.Row():
+                        explained, top = self._choices()
+                        shown = MapControls.toggle("classify")
+                    controls = MapControls.build(self.service, "classify", shown)
+        seen = gr.Textbox(visible=False)
+        how = [top, explained, *controls.widgets]
+        everything = [picture, seen, notes, panel]
+        picture.input(self.look, [picture, *how], everything, **QUIETLY)
+        gr.on([picture.clear, clear.click], _nothing, None, everything, **QUIETLY)
+        examples.click(self.pick, how, everything, **QUIETLY)
+        changes = [each.input for each in (explained, *controls.widgets)] + [top.release]
+        gr.on(changes, self.again, [seen, *how], panel, trigger_mode="always_last", **QUIETLY)
+
+    def _choices(self) -> tuple[gr.Dropdown, gr.Slider]:
+        names = self.service.class_names
+        classes = [("predicted class", PREDICTED), *((name, name) for name in names)]
+        explained = gr.Dropdown(classes, value=PREDICTED, label="Class to explain", elem_id="explained")
+        most = min(MAX_TOP, len(names))
+        top = gr.Slider(1, most, min(DEFAULT_TOP, most), step=1, label="Classes listed", elem_id="top", buttons=[])
+        return explained, top
+
+    @told
+    def look(self, raw: RawPicture | None, top: float, explained: str, shown: bool, method: str, stage: str) -> Outputs:
+        """Answer for a new picture."""
+        if raw is None:
+            return _nothing()
+        upload = self.service.read(raw.content, raw.name)
+        panel = self._panel(upload.pixels, top, explained, shown, method, stage)
+        return upload.preview, pack(upload.pixels), notes_panel(upload.notes), panel
+
+    @told
+    def pick(self, top: float, explained: str, shown: bool, method: str, stage: str, event: gr.EventData) -> Outputs:
+        """Answer for an example."""
+        images = self.service.bundle.examples.images
+        pixels = images[min(max(int(event.index), 0), len(images) - 1)]
+        preview = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+        factor = max(1, EXAMPLE_PX // max(preview.size))
+        preview = preview.resize((preview.width * factor, preview.height * factor), Image.Resampling.NEAREST)
+        return preview, pack(pixels), "", self._panel(pixels, top, explained, shown, method, stage)
+
+    @told
+    def again(self, seen: str, top: float, explained: str, shown: bool, method: str, stage: str) -> str:
+        """Answer for the picture that is there, when a widget changed."""
+        if not seen:
+            return NOTHING_YET
+        return self._panel(unpack(seen, self.service.size_px), top, explained, shown, method, stage)
+
+    def _panel(
+        self, pixels: UInt8[Tensor, "3 h w"], top: float, explained: str, shown: bool, method: str, stage: str
+    ) -> str:
+        answer = self.service.answer(pixels, view_of(shown, method, stage), explained)
+        return answer_panel(answer, max(1, int(top)))
+
+
+def pack(pixels: UInt8[Tensor, "3 h w"]) -> str:
+    """Return pixels as text that the page can keep.
+
+    >>> pack(torch.zeros(3, 1, 1, dtype=torch.uint8))
+    'AAAA'
+    """
+    return base64.b64encode(pixels.contiguous().numpy().tobytes()).decode()
+
+
+def unpack(text: str, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+    """Return the pixels that `pack` packed.
+
+    Raises:
+        UsageError: the text is something else; it comes back from a stranger's browser.
+    """
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        content = b""
+    if len(content) != 3 * size_px[0] * size_px[1]:
+        raise UsageError("the picture got lost on the way: choose it again")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(3, *size_px)
+
+
+def _nothing() -> Outputs:
+    return None, "", "", NOTHING_YET

@@ -1,0 +1,114 @@
+"""What the Model tab shows, as HTML: numbers, confusion matrix, layers, drawing."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+from firstlight.app.markup import table
+from firstlight.diagram import draw
+from firstlight.export.bundle import Bundle
+from firstlight.summary import LayerRow, StageRows, Summary, summarize
+
+NOVELTY = (
+    "A picture is called unlike the training data when its energy score (Liu et al. 2020) is above a threshold that "
+    "lets 95% of the validation images pass. It finds what excites no class, not what is of no class: a photograph of "
+    "something else may well pass. Measured on images that did not set the threshold:"
+)
+CALIBRATION = (
+    "The percentages are calibrated: logits are divided by one temperature, fitted on validation images (Guo et al. "
+    "2017), so that of the answers given with 80%, about 80% are right. The calibration error is what is left on the "
+    "test split."
+)
+NUM_VIEWS = {"flip": "with the mirror image", "flip_shift": "six views averaged"}
+
+
+def model_panel(bundle: Bundle) -> str:
+    """Return all of the tab."""
+    return (
+        f'<section class="fl-model"><h2>{escape(bundle.title)}</h2>{_tiles(bundle)}'
+        f"<p>{CALIBRATION}</p>"
+        f"<h3>Which class is taken for which</h3>{confusion_table(bundle)}"
+        f"<h3>Pictures that it knows nothing of</h3><p>{NOVELTY}</p>{_novelty(bundle)}"
+        f"<h3>Layer by layer</h3>{layer_table(summarize(bundle.network, bundle.size_px[0]))}"
+        f"<h3>The network drawn</h3>{_diagram(bundle)}</section>"
+    )
+
+
+def _tiles(bundle: Bundle) -> str:
+    test, calibration = bundle.measured["test"], bundle.measured["calibration"]
+    parameters = sum(each.numel() for each in bundle.network.parameters())
+    num = f"{test['num_images']:,} test images"
+    tiles = [
+        (f"{test['single_view']:.2%}", "test accuracy", f"one view, {num}"),
+        (f"{test['averaged']:.2%}", "test accuracy", f"{NUM_VIEWS[test['views']]}, {num}"),
+        (f"{calibration['error_after']:.1%}", "calibration error", f"{calibration['error_before']:.1%} before"),
+        (f"{parameters:,}", "parameters", f"recipe {bundle.config.recipe.get('name', 'unknown')}"),
+    ]
+    cells = "".join(
+        f"<div><b>{escape(value)}</b><span>{escape(what)}</span><small>{escape(how)}</small></div>"
+        for value, what, how in tiles
+    )
+    return f'<div class="fl-tiles">{cells}</div>'
+
+
+def confusion_table(bundle: Bundle) -> str:
+    """Return the confusion matrix: a row for each true class, cells shaded by their share of the row."""
+    names = [escape(name) for name in bundle.class_names]
+    head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
+    rows = []
+    for label, (name, counts) in enumerate(zip(names, bundle.measured["confusion"], strict=True)):
+        total = max(sum(counts), 1)
+        cells = "".join(
+            f'<td class="{"fl-hit" if place == label else "fl-miss"}" style="--share:{count / total:.4f}" '
+            f'title="{name} taken for {names[place]}: {count} of {total}">{count or ""}</td>'
+            for place, count in enumerate(counts)
+        )
+        rows.append(f'<tr><th scope="row">{name}</th>{cells}<td class="fl-sum">{counts[label] / total:.1%}</td></tr>')
+    return (
+        '<div class="fl-scroll"><table class="fl-confusion"><caption>Rows: what it is. Columns: what the model says.'
+        f'</caption><thead><tr><td></td>{head}<th scope="col"><span>right</span></th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _novelty(bundle: Bundle) -> str:
+    novelty = bundle.measured["novelty"]
+    rows = [[f"test split, {bundle.measured['test']['num_images']:,} (false alarms)", f"{novelty['false_alarms']:.1%}"]]
+    rows += [
+        [f"{kind}, {novelty['num_images'][kind]:,}", f"{share:.1%}"] for kind, share in novelty["detected"].items()
+    ]
+    return table(["images", "called unlike"], rows, "fl-narrow")
+
+
+def layer_table(summary: Summary) -> str:
+    """Return the layer table; stages are headings."""
+    head = ["layer", "kind", "output", "receptive field, px", "jump, px", "parameters", "MACs"]
+    rows = [_cells(stage, row) for stage in summary.stages for row in stage.layers]
+    total = ["total", "", "", "", "", f"{summary.parameters:,}", f"{summary.macs:,}"]
+    return f'<div class="fl-scroll">{table(head, [*rows, total], "fl-layers", num_text_columns=2)}</div>'
+
+
+def _cells(stage: StageRows, row: LayerRow) -> list[str]:
+    by = "\N{MULTIPLICATION SIGN}".join
+    field, jump = ((str(a) if a == b else by((str(a), str(b)))) for a, b in (row.receptive_field_px, row.jump_px))
+    return [
+        f"{stage.name}.{row.name}" if row.name else stage.name,
+        row.kind,
+        by(map(str, row.output)),
+        field,
+        jump,
+        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.macs:,}" if row.macs else "",
+    ]
+
+
+def _diagram(bundle: Bundle) -> str:
+    stream = io.StringIO()
+    draw(bundle.network, bundle.size_px[0]).savefig(stream, format="svg")
+    address = base64.b64encode(stream.getvalue().encode()).decode()
+    alt = f"drawing of {type(bundle.network).__name__}: its stages from left to right"
+    return (
+        f'<div class="fl-scroll fl-diagram"><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{address}"></div>'
+    )

@@ -1,0 +1,151 @@
+"""Gate: what may reach the web framework. Routes that the page does not use stay shut; nothing names a URL to fetch.
+
+Gradio can do much that this app does not need: relay other servers' files, convert videos, keep a history of runs,
+fetch a picture from an address inside a request. Each is a door; here only the doors in use are open.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api"
+UPLOAD = f"{API}/upload"
+OPEN_EXACTLY = {
+    "GET": frozenset(("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"))
+    | {f"{API}/{name}" for name in ("info", "app_id", "startup-events", "queue/data", "upload_progress")}
+    | {f"{API}/{name}" for name in ("theme.css", "openapi.json")},
+    "POST": frozenset((UPLOAD, f"{API}/queue/join", f"{API}/cancel", f"{API}/reset")),
+}
+OPEN_BELOW = {
+    "GET": ("/assets/", "/static/", "/svelte/", f"{API}/heartbeat/", f"{API}/call/", f"{API}/file="),
+    "POST": (f"{API}/call/",),
+}
+MAX_BODY_BYTES = 512_000  # of anything but an upload
+MAX_DEPTH = 20
+_ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+
+
+class Gate:
+    """An ASGI middleware that answers 404, 411, 413 or 400 itself and lets the rest through.
+
+    Args:
+        app: what is behind it.
+        max_upload_bytes: of one upload request.
+    """
+
+    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
+        self.app = app
+        self.max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        if not is_open(scope["method"], scope["path"]):
+            await _refuse(send, 404, "there is nothing here")
+            return
+        if scope["method"] == "POST":
+            limit = self.max_upload_bytes if _bare(scope["path"]) == UPLOAD else MAX_BODY_BYTES
+            length = _content_length(scope)
+            if length is None:
+                await _refuse(send, 411, "say how long the request is (Content-Length)")
+                return
+            if length > limit:
+                await _refuse(send, 413, f"this is larger than {limit / 1e6:.3g} MB: send a smaller picture")
+                return
+            if _bare(scope["path"]) != UPLOAD:
+                body = await _whole_body(receive)
+                if names_a_url(body):
+                    await _refuse(send, 400, "pictures are not fetched from addresses: upload the file")
+                    return
+                receive = _replay(body, receive)
+        await self.app(scope, receive, send)
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether a route is in use.
+
+    >>> is_open("GET", "/config"), is_open("GET", "/gradio_api/file=http://192.168.0.1/"), is_open("POST", "/config")
+    (True, False, False)
+    """
+    method = "GET" if method == "HEAD" else method
+    path = _bare(unquote(path))
+    if ".." in path.split("/") or (path.startswith(f"{API}/file=") and "://" in path):
+        return False
+    return path in OPEN_EXACTLY.get(method, ()) or path.startswith(OPEN_BELOW.get(method, ()))
+
+
+def names_a_url(body: bytes) -> bool:
+    """Whether a file in a JSON body is an address instead of an upload; what is no JSON holds no file.
+
+    >>> names_a_url(b'{"data": [{"path": "http://localhost/x.png", "meta": {"_type": "gradio.FileData"}}]}')
+    True
+    >>> names_a_url(b'{"data": [{"path": "/tmp/gradio/x.png", "url": "http://127.0.0.1:7860/x.png"}]}')
+    False
+    """
+    try:
+        return _holds_url(json.loads(body), MAX_DEPTH)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _holds_url(value: Any, depth: int) -> bool:
+    if depth == 0:
+        return True  # nothing that the page sends is nested this deep
+    if isinstance(value, dict):
+        path = value.get("path")
+        is_address = path is not None and (not isinstance(path, str) or _ADDRESS.match(path) is not None)
+        return is_address or any(_holds_url(each, depth - 1) for each in value.values())
+    return isinstance(value, list) and any(_holds_url(each, depth - 1) for each in value)
+
+
+def _bare(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _content_length(scope: Scope) -> int | None:
+    found = [value for name, value in scope["headers"] if name == b"content-length"]
+    return int(found[0]) if len(found) == 1 and found[0].isdigit() else None
+
+
+async def _whole_body(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    body = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,74 @@
+"""The Mistakes tab: what the model got wrong in the test split, filtered and explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from firstlight.app.panels import mistakes_panel
+from firstlight.app.service import ANY_CLASS, Service
+from firstlight.app.widgets import QUIETLY, MapControls, told, view_of
+
+
+class MistakesTab:
+    """Widgets and events of the tab.
+
+    Args:
+        service: that answers.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.num_tested = int(service.bundle.measured["test"]["num_images"])
+
+    def build(self) -> None:
+        """Lay out the widgets and tie them to what happens."""
+        classes = [("any class", ANY_CLASS), *((name, name) for name in self.service.class_names)]
+        first = self.service.wrong()
+        with gr.Group(elem_classes="fl-controls"):
+            with gr.Row():
+                true = gr.Dropdown(classes, value=ANY_CLASS, label="What it is", elem_id="true")
+                predicted = gr.Dropdown(classes, value=ANY_CLASS, label="What the model says", elem_id="said")
+                shown = MapControls.toggle("mistakes")
+            controls = MapControls.build(self.service, "mistakes", shown)
+        panel = gr.HTML(mistakes_panel(first, self.num_tested), elem_id="wrong")
+        number = gr.Number(1, visible=False, precision=0)
+        with gr.Row(elem_classes="fl-pager"):
+            back = gr.Button("Previous", size="sm", interactive=False, elem_id="back", min_width=100)
+            on = gr.Button("Next", size="sm", interactive=first.num_pages > 1, elem_id="next", min_width=100)
+        inputs: list[Any] = [number, true, predicted, *controls.widgets]
+        outputs: list[Any] = [panel, number, back, on]
+        gr.on([true.input, predicted.input], self.first_page, inputs, outputs, trigger_mode="always_last", **QUIETLY)
+        changes = [each.input for each in controls.widgets]
+        gr.on(changes, self.this_page, inputs, outputs, trigger_mode="always_last", **QUIETLY)
+        back.click(self.page_before, inputs, outputs, **QUIETLY)
+        on.click(self.page_after, inputs, outputs, **QUIETLY)
+
+    @told
+    def first_page(self, _: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+        """Begin anew: another filter."""
+        return self._page(1, true, predicted, *how)
+
+    @told
+    def this_page(self, number: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+        """Explain the same images in another way."""
+        return self._page(int(number), true, predicted, *how)
+
+    @told
+    def page_before(self, number: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+        """Go back."""
+        return self._page(int(number) - 1, true, predicted, *how)
+
+    @told
+    def page_after(self, number: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+        """Go on."""
+        return self._page(int(number) + 1, true, predicted, *how)
+
+    def _page(
+        self, number: int, true: str, predicted: str, shown: bool, method: str, stage: str
+    ) -> tuple[str, int, Any, Any]:
+        page = self.service.wrong(true, predicted, number, view_of(shown, method, stage))
+        back = gr.update(interactive=page.number > 1)
+        on = gr.update(interactive=page.number < page.num_pages)
+        return mistakes_panel(page, self.num_tested), page.number, back, on

@@ -1,0 +1,132 @@
+"""What the Classify and Mistakes tabs show, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from firstlight.app.markup import mapped, pixels, plain, scale
+from firstlight.app.service import Answer, Wrong, WrongPage
+from firstlight.data.images import ImageSet
+from firstlight.export.bundle import Bundle
+from firstlight.plots.mistakes import percent
+
+NOVEL = (
+    "<b>Unlike the training data.</b> No class is excited as much as in the images that this model learned from: "
+    "do not believe the answer. The Model tab says how this is judged and how often it errs."
+)
+NOTHING_YET = (
+    '<div class="fl-empty"><p>Nothing to explain yet.</p>'
+    "<p>Choose a picture, paste one, or try one of the examples.</p></div>"
+)
+
+
+def header(bundle: Bundle) -> str:
+    """Return what stands above the tabs."""
+    test = bundle.measured["test"]
+    right = f"{test['single_view']:.2%} of {test['num_images']:,} test images right, one view each"
+    return (
+        '<header class="fl-header"><h1>firstlight</h1>'
+        f"<p>What a {escape(type(bundle.network).__name__)} trained on {escape(bundle.data_name)} sees in a picture, "
+        f"and what it looked at. <span>{right}.</span></p></header>"
+    )
+
+
+def notes_panel(notes: Sequence[str]) -> str:
+    """Return what the user should know about how a picture was read."""
+    return "".join(f'<p class="fl-note">{escape(note)}</p>' for note in notes)
+
+
+def answer_panel(answer: Answer, num_classes: int) -> str:
+    """Return the verdict, the bars, what the model saw and what spoke for the explained class.
+
+    Args:
+        answer: of the service.
+        num_classes: how many of the most probable classes to list.
+    """
+    height, width = answer.pixels.shape[1:]
+    figures = _figure(
+        plain(answer.pixels, f"the picture at {width}x{height} pixels"),
+        f"As the model sees it<small>{width} \N{MULTIPLICATION SIGN} {height} pixels</small>",
+    )
+    legend = ""
+    if answer.evidence is not None:
+        figures += _figure(
+            mapped(answer.pixels, answer.evidence, f"evidence for {answer.explained}"),
+            f"What speaks for <b>{escape(answer.explained)}</b><small>stage {escape(answer.stage)}</small>",
+        )
+        legend = scale()
+    warning = f'<p class="fl-warning" role="status">{NOVEL}</p>' if answer.is_novel else ""
+    return (
+        f'<section class="fl-answer" aria-live="polite">{warning}'
+        f'<div class="fl-columns"><div><h2>{_verdict(answer)}</h2>{_bars(answer.prediction.top(num_classes))}</div>'
+        f'<div><div class="fl-figures">{figures}</div>{legend}</div></div></section>'
+    )
+
+
+def examples_panel(examples: ImageSet) -> str:
+    """Return a button for each example image."""
+    buttons = [
+        f'<button type="button" class="fl-example" data-index="{place}" title="{name}">'
+        f"{pixels(image.permute(1, 2, 0).contiguous().numpy(), '')}<span>{name}</span></button>"
+        for place, (image, label) in enumerate(zip(examples.images, examples.labels.tolist(), strict=True))
+        for name in [escape(examples.class_names[label])]
+    ]
+    return (
+        '<h3 class="fl-label" id="fl-examples">Or try an example</h3>'
+        f'<div class="fl-examples" role="group" aria-labelledby="fl-examples">{"".join(buttons)}</div>'
+    )
+
+
+def mistakes_panel(page: WrongPage, num_tested: int) -> str:
+    """Return a page of mistakes, each image beside the evidence for the class it was taken for and for its own."""
+    count = f"<b>{page.num_found:,}</b> of {page.num_wrong:,} mistakes"
+    if page.num_found == page.num_wrong:
+        count = f"<b>{page.num_wrong:,}</b> of {num_tested:,} test images are wrong"
+    head = f'<p class="fl-count">{count}, the most confident first. Page {page.number} of {page.num_pages}.</p>'
+    if not page.items:
+        return f'{head}<div class="fl-empty"><p>No test image is mistaken in this way.</p></div>'
+    legend = scale() if page.items[0].maps is not None else ""
+    return f'{head}<div class="fl-mistakes">{"".join(map(_mistake, page.items))}</div>{legend}'
+
+
+def _mistake(wrong: Wrong) -> str:
+    says = f"says <b>{escape(wrong.predicted)}</b><br>{percent_text(wrong.predicted_probability)}"
+    truth = f"is <b>{escape(wrong.true)}</b><br>{percent_text(wrong.true_probability)}"
+    image = plain(wrong.pixels, f"test image {wrong.index}")
+    if wrong.maps is None:
+        captions = f'<span class="fl-wrong">{says}</span><span class="fl-right">{truth}</span>'
+        caption = f"{captions}<small>test {wrong.index}</small>"
+        return f'<figure class="fl-mistake">{image}<figcaption>{caption}</figcaption></figure>'
+    predicted, true = wrong.maps
+    return (
+        '<div class="fl-mistake fl-three">'
+        + _figure(image, f"<small>test {wrong.index}</small>")
+        + _figure(mapped(wrong.pixels, predicted, f"evidence for {wrong.predicted}"), says, "fl-wrong")
+        + _figure(mapped(wrong.pixels, true, f"evidence for {wrong.true}"), truth, "fl-right")
+        + "</div>"
+    )
+
+
+def _figure(image: str, caption: str, name: str = "") -> str:
+    return f'<figure>{image}<figcaption class="{name}">{caption}</figcaption></figure>'
+
+
+def _verdict(answer: Answer) -> str:
+    label, share = answer.prediction.label, answer.prediction.probability
+    return f"{escape(label)} <span>{percent_text(share)}</span>"
+
+
+def _bars(top: Sequence[tuple[str, float]]) -> str:
+    rows = "".join(
+        f'<li><span class="fl-name">{escape(name)}</span>'
+        f'<span class="fl-track"><span style="width:{share:.2%}"></span></span>'
+        f'<span class="fl-share">{percent_text(share)}</span></li>'
+        for name, share in top
+    )
+    return f'<ol class="fl-bars" aria-label="Most probable classes">{rows}</ol>'
+
+
+def percent_text(share: float) -> str:
+    """Write a probability, fit for HTML."""
+    return escape(percent(share))

@@ -1,0 +1,108 @@
+"""Serving the page: where it listens, what it keeps shut, what it cleans up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL import Image
+from starlette.middleware import Middleware
+
+from firstlight.app.gate import Gate
+from firstlight.app.service import Service
+from firstlight.app.uploads import MAX_BYTES, MAX_PIXELS
+from firstlight.errors import UsageError
+from firstlight.export.bundle import Bundle
+
+STYLE = Path(__file__).parent / "style.css"
+MULTIPART_BYTES = 4_096  # what an upload request holds beside the file
+MAX_SESSIONS = 200
+MAX_THREADS = 8
+# Gradio reads these when it is imported, or when it is launched.
+SHUT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ALLOWED_PATHS": "",
+    "GRADIO_SHARE": "False",
+    "GRADIO_MCP_SERVER": "False",
+}
+
+
+@contextmanager
+def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> Iterator[str]:
+    """Serve a bundle's page for the length of the block; yield its address.
+
+    Uploads go to a folder of their own, which is emptied every few seconds and removed at the end.
+
+    Args:
+        bundle: what to show.
+        host: to listen on; by default `GRADIO_SERVER_NAME`, or this machine alone.
+        port: to listen on; by default `GRADIO_SERVER_PORT`, or the first free one from 7860.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+    folder = tempfile.mkdtemp(prefix="firstlight-app-")
+    os.environ.update(SHUT | {"GRADIO_TEMP_DIR": folder})
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, behind ours
+    from firstlight.app.web import build_page
+
+    page = build_page(Service(bundle))
+    try:
+        yield _launch(page, host, port)
+    finally:
+        page.close(verbose=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _launch(page: Any, host: str | None, port: int | None) -> str:
+    from firstlight.app.theme import make_theme
+
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            inline=False,
+            show_error=False,
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            footer_links=["api"],
+            max_file_size=MAX_BYTES,
+            max_threads=MAX_THREADS,
+            state_session_capacity=MAX_SESSIONS,
+            app_kwargs={"middleware": [Middleware(Gate, max_upload_bytes=MAX_BYTES + MULTIPART_BYTES)]},
+            theme=make_theme(),
+            css=STYLE.read_text(),
+        )
+        return str(address)
+    except OSError as error:
+        if "port" not in str(error):
+            raise
+        raise UsageError(f"port {port or 7860} is taken: choose another with --port") from error
+
+
+def serve(bundle: Bundle, host: str | None = None, port: int | None = None, *, open_browser: bool = False) -> None:
+    """Serve a bundle's page until the process is told to stop (Ctrl-C, SIGTERM)."""
+    signal.signal(signal.SIGTERM, _stop)
+    with served(bundle, host, port) as address:
+        print(f"firstlight app: {address} (Ctrl-C stops it)", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        threading.Event().wait()
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

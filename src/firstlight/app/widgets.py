@@ -1,0 +1,91 @@
+"""Widgets that both tabs have, and how errors reach the page."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from firstlight.app.service import Service, View
+from firstlight.errors import FirstlightError
+from firstlight.plots.overlay import DEFAULT_OPACITY
+
+METHOD_NAMES = {"grad_cam": "Grad-CAM", "grad_cam_pp": "Grad-CAM++", "hires_cam": "HiResCAM", "layer_cam": "LayerCAM"}
+QUIETLY: dict[str, Any] = {  # of every event that asks the service: they share two places at the model
+    "api_visibility": "private",
+    "show_progress": "minimal",
+    "concurrency_limit": 2,
+    "concurrency_id": "model",
+}
+ERROR_SHOWN_S = 12
+SET_OPACITY = "(opacity) => {{ document.documentElement.style.setProperty('--fl-opacity-{tab}', opacity); }}"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def told(function: _Function) -> _Function:
+    """Show what the user can mend as our own line on the page; anything else stays in the server's log."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except FirstlightError as error:
+            line = " ".join(str(error).split())
+            raise gr.Error(line, duration=ERROR_SHOWN_S, print_exception=False) from error
+
+    return wrapped  # type: ignore[return-value]
+
+
+@dataclass
+class MapControls:
+    """The widgets that say how to explain.
+
+    Args:
+        shown: whether to draw a map at all.
+        method: of the map.
+        stage: of the map.
+    """
+
+    shown: gr.Checkbox
+    method: gr.Dropdown
+    stage: gr.Dropdown
+
+    @staticmethod
+    def build(service: Service, tab: str, shown: gr.Checkbox) -> MapControls:
+        """Lay them out in a row; the toggle stands elsewhere.
+
+        The opacity never leaves the browser: it blends two layers there.
+        """
+        stages = [(_stage_label(name, service), name) for name in service.stages]
+        methods = [(METHOD_NAMES.get(name, name), name) for name in service.methods]
+        with gr.Row():
+            method = gr.Dropdown(methods, value=service.methods[0], label="Method", elem_id=f"{tab}-method")
+            stage = gr.Dropdown(stages, value=service.stages[-2], label="Stage", elem_id=f"{tab}-stage")
+            opacity = gr.Slider(0, 1, DEFAULT_OPACITY, step=0.05, label="Opacity", elem_id=f"{tab}-opacity", buttons=[])
+        opacity.input(None, opacity, None, js=SET_OPACITY.format(tab=tab), api_visibility="private")
+        return MapControls(shown, method, stage)
+
+    @staticmethod
+    def toggle(tab: str) -> gr.Checkbox:
+        """Make the widget that turns the map on and off."""
+        return gr.Checkbox(True, label="Show the map", elem_id=f"{tab}-map")
+
+    @property
+    def widgets(self) -> list[Any]:
+        """In the order in which `view_of` takes their values."""
+        return [self.shown, self.method, self.stage]
+
+
+def view_of(shown: bool, method: str, stage: str) -> View:
+    """Read the widgets of `MapControls`."""
+    return View(method if shown else None, stage)
+
+
+def _stage_label(name: str, service: Service) -> str:
+    if name == service.stages[-2]:
+        return f"{name} (last)"
+    return "all, fused" if name == service.stages[-1] else name

@@ -1,0 +1,96 @@
+"""What `config.json` says of shared weights: how to build the network, and how to read its answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from firstlight.errors import RunError
+from firstlight.files import write_atomic
+from firstlight.networks import ResNet9, ResNet9Config, StagedNetwork
+
+NAME = "config.json"
+MAX_BYTES = 1_000_000
+MAX_WIDTH = 4096
+MAX_SIDE_PX = 4096
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that the weights themselves do not say.
+
+    Args:
+        width: of the ResNet9.
+        class_names: the name of each class number.
+        size_px: height and width of the images that it was trained on.
+        temperature: by which the logits are divided before the softmax.
+        novelty_threshold: energy above which an image is unlike the training data; None if nobody measured it.
+        recipe: the whole configuration that the weights were trained with, for the record.
+    """
+
+    width: int
+    class_names: tuple[str, ...]
+    size_px: tuple[int, int]
+    temperature: float = 1.0
+    novelty_threshold: float | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= MAX_WIDTH:
+            raise ValueError(f"width {self.width}")
+        if not self.class_names or not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError("class_names")
+        if not all(1 <= side <= MAX_SIDE_PX for side in self.size_px):
+            raise ValueError(f"size_px {self.size_px}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature {self.temperature}")
+
+    def empty_network(self) -> StagedNetwork:
+        """Return the network without memory for its weights, which are to be assigned."""
+        with torch.device("meta"):
+            return ResNet9(len(self.class_names), ResNet9Config(self.width))
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json`."""
+        content = {"library": "firstlight", "architecture": "ResNet9"} | asdict(self)
+        write_atomic(folder / NAME, json.dumps(content, indent=2) + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> ModelConfig:
+        """Read `config.json`.
+
+        Raises:
+            RunError: it is missing, is not ours, or holds a value that cannot work.
+        """
+        path = folder / NAME
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or found.get("architecture") != "ResNet9":
+                raise ValueError("it is not of a ResNet9 of firstlight")
+            return _parse(found)
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise RunError(f"{path}: cannot be used ({reason}). Export the model again.") from error
+
+
+def _parse(found: dict[str, Any]) -> ModelConfig:
+    height, width = found["size_px"]
+    threshold = found.get("novelty_threshold")
+    names = found["class_names"]
+    if not isinstance(names, list):
+        raise TypeError("class_names is not a list")
+    return ModelConfig(
+        width=int(found["width"]),
+        class_names=tuple(names),
+        size_px=(int(height), int(width)),
+        temperature=float(found["temperature"]),
+        novelty_threshold=None if threshold is None else float(threshold),
+        recipe=dict(found.get("recipe", {})),
+    )

@@ -1,0 +1,57 @@
+"""A folder that is written whole: built beside its place, then moved there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from firstlight.errors import FirstlightError, UsageError
+
+
+@contextmanager
+def whole_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder; when the block ends well, all that is in it moves to `target`.
+
+    Other entries of `target`, a `.git` for instance, stay. If the block raises, `target` is as it was.
+
+    Args:
+        target: new or empty, unless `overwrite` is set.
+        overwrite: replace entries of the same name.
+
+    Raises:
+        UsageError: the folder holds something, and `overwrite` is not set; or it is a file.
+        FirstlightError: it cannot be written.
+
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with whole_folder(Path(place) / "new") as folder:
+    ...         _ = (folder / "a.txt").write_text("whole")
+    ...     [path.name for path in (Path(place) / "new").iterdir()]
+    ['a.txt']
+    """
+    if target.is_file():
+        raise UsageError(f"{target} is a file: name a folder")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise UsageError(f"{target} is not empty: name a new folder, or replace what is in it with --overwrite")
+    built: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        built = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        yield built
+        target.mkdir(exist_ok=True)
+        for entry in sorted(built.iterdir()):
+            _replace(entry, target / entry.name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FirstlightError(f"cannot write {target}: {reason}. Free space or choose another place.") from error
+    finally:
+        if built is not None:
+            shutil.rmtree(built, ignore_errors=True)
+
+
+def _replace(entry: Path, place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    entry.replace(place)

@@ -1,0 +1,139 @@
+"""Pretrained: a folder with half-precision weights and `config.json`, as hubs keep them; written, read, used."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from firstlight.data.download import OFFLINE
+from firstlight.errors import DataError, MissingPackageError, RunError
+from firstlight.export.config import NAME as CONFIG_NAME
+from firstlight.export.config import ModelConfig
+from firstlight.files import atomic
+from firstlight.networks import StagedNetwork
+from firstlight.training.predictor import Predictor
+
+WEIGHTS_NAME = "model.safetensors"
+_ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Pretrained(Predictor):
+    """A trained network in a folder of its own: `model.safetensors` and `config.json`.
+
+    Nothing is read before it is asked for.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        RunError: there is no model in the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        for name in (CONFIG_NAME, WEIGHTS_NAME):
+            if not (self.path / name).is_file():
+                raise RunError(f"{path} holds no {name}: name a folder that `firstlight export` made")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    @classmethod
+    def from_pretrained(cls, place: Path | str) -> Pretrained:
+        """Open a local folder, or a model on the Hugging Face hub by its name ("user/model").
+
+        Raises:
+            RunError: there is no model in the folder.
+            MissingPackageError: a hub's model needs huggingface_hub, which is not installed.
+            DataError: the hub cannot be reached, or has no such model.
+        """
+        if not Path(place).exists() and isinstance(place, str) and _ON_A_HUB.fullmatch(place):
+            return cls(_from_hub(place))
+        return cls(place)
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """What `config.json` says."""
+        return ModelConfig.load(self.path)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class number."""
+        return self.config.class_names
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of the images that the network was trained on."""
+        return self.config.size_px
+
+    @property
+    def temperature(self) -> float:
+        """By which the logits are divided before the softmax."""
+        return self.config.temperature
+
+    @cached_property
+    def network(self) -> StagedNetwork:
+        """The trained network, in eval mode, on the CPU, in float32."""
+        with torch.inference_mode(mode=False):
+            network = self.config.empty_network()
+            network.load_state_dict(self._state(network.state_dict()), assign=True)
+            return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def _state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        try:
+            with safe_open(self.path / WEIGHTS_NAME, framework="pt") as weights:
+                state = {name: weights.get_tensor(name).to(like.dtype) for name, like in expected.items()}
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{self.path / WEIGHTS_NAME}: cannot be read as the network's weights") from error
+        for name, like in expected.items():
+            if state[name].shape != like.shape:
+                raise RunError(f"{self.path / WEIGHTS_NAME}: {name} does not fit {self.path / CONFIG_NAME}")
+        return state
+
+
+def save_pretrained(folder: Path, config: ModelConfig, state: Mapping[str, Tensor]) -> Pretrained:
+    """Write `config.json` and `model.safetensors`, the weights in half precision.
+
+    Args:
+        folder: made if need be.
+        config: of the model.
+        state: its network's `state_dict`.
+    """
+    config.save(folder)
+    half = {name: _half(tensor) for name, tensor in state.items()}
+    with atomic(folder / WEIGHTS_NAME) as temporary:
+        save_file(half, temporary, {"format": "pt"})
+    return Pretrained(folder)
+
+
+def _half(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    half = tensor.half()
+    if not torch.isfinite(half).all():
+        raise RunError("the weights hold numbers that half precision cannot: this model cannot be exported")
+    return half.contiguous()
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"{name} is no folder here; a model on the hub needs a package: pip install huggingface_hub"
+        ) from error
+    try:
+        offline = os.environ.get(OFFLINE, "") not in ("", "0", "no")
+        return Path(snapshot_download(name, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME], local_files_only=offline))
+    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        raise DataError(f"{name}: is no folder here, and the hub does not give it ({type(error).__name__})") from error

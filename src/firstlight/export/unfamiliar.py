@@ -1,0 +1,67 @@
+"""Images that no classifier was trained on, to measure whether it notices."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from firstlight.arrays import Images
+from firstlight.data.drawn import read_drawn
+
+NUM_IMAGES = 500  # of each kind
+_SEED = 0
+
+
+def unfamiliar_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
+    """Return kinds of images by name, the same on every machine up to rounding.
+
+    Args:
+        trained_on: name of the data set that is familiar; it is left out.
+        size_px: height and width to return.
+
+    Returns:
+        By kind, uint8 [n 3 h w]: the embedded drawn shapes, independent noise, smooth blobs, striped gratings.
+
+    >>> sorted(unfamiliar_images("drawn", (8, 8)))
+    ['blobs', 'gratings', 'noise']
+    """
+    draw = torch.Generator().manual_seed(_SEED)
+    kinds = {
+        "noise": _uint8(torch.rand(NUM_IMAGES, 3, *size_px, generator=draw)),
+        "blobs": _blobs(draw, size_px),
+        "gratings": _gratings(draw, size_px),
+    }
+    if trained_on not in ("drawn", "watermark"):
+        shapes = read_drawn("test").images[:NUM_IMAGES]
+        kinds["drawn shapes"] = _uint8(_resized(shapes / 255, size_px))
+    return kinds
+
+
+def _blobs(draw: torch.Generator, size_px: tuple[int, int]) -> Images:
+    """Colours at random on a lattice of 4x4, smooth in between."""
+    return _uint8(_resized(torch.rand(NUM_IMAGES, 3, 4, 4, generator=draw), size_px))
+
+
+def _gratings(draw: torch.Generator, size_px: tuple[int, int]) -> Images:
+    """Two colours in stripes of any direction, 2 to 8 periods across."""
+    height, width = size_px
+    angle, periods, phase = (torch.rand(NUM_IMAGES, 1, 1, generator=draw) for _ in range(3))
+    down = torch.linspace(0, 1, height)[None, :, None]
+    right = torch.linspace(0, 1, width)[None, None, :]
+    along = right * (angle * math.pi).cos() + down * (angle * math.pi).sin()
+    wave = 0.5 + 0.5 * ((along * (2 + 6 * periods) + phase) * 2 * math.pi).sin()
+    first, second = torch.rand(2, NUM_IMAGES, 3, 1, 1, generator=draw)
+    return _uint8(first + (second - first) * wave[:, None])
+
+
+def _resized(images: Tensor, size_px: tuple[int, int]) -> Tensor:
+    if images.shape[2:] == size_px:
+        return images
+    return F.interpolate(images, size=size_px, mode="bicubic", align_corners=False, antialias=True)
+
+
+def _uint8(images: Tensor) -> Images:
+    return (images * 255).round().clamp(0, 255).to(torch.uint8)
