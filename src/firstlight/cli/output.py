@@ -19,9 +19,10 @@ def print_run(run: Run) -> None:
         ("train, last epoch, augmented", "train_acc_epoch", "train_loss_epoch"),
         ("val", "val_acc", "val_loss"),
         ("test, single view", "test_acc", "test_loss"),
+        (f"test, tta ({run.recipe.views})", "test_acc_tta", None),
     ):
         if accuracy in results:
-            table.add_row(split, f"{results[accuracy]:.2%}", f"{results[loss]:.4f}")
+            table.add_row(split, f"{results[accuracy]:.2%}", f"{results[loss]:.4f}" if loss else "")
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all", highlight=False)

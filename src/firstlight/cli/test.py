@@ -9,7 +9,7 @@ from firstlight.cli.parser import Parser
 
 def run(arguments: Sequence[str]) -> None:
     """Test the run's weights, write its predictions anew, print accuracy and loss."""
-    parser = Parser("test", "Measure a run on the test split again, single view.")
+    parser = Parser("test", "Measure a run on the test split again.")
     parser.add_argument("run", type=str, help="the run folder")
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
     options = parser.parse(arguments)
@@ -18,5 +18,8 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.training.run import load
 
     quiet_lightning()
-    metrics = measure(load(options.run), options.data_dir)
+    tested = load(options.run)
+    metrics = measure(tested, options.data_dir)
     print(f"test_acc {metrics['test_acc']:.4f}  test_loss {metrics['test_loss']:.4f}  (single view)")
+    if "test_acc_tta" in metrics:
+        print(f"test_acc_tta {metrics['test_acc_tta']:.4f}  (tta: {tested.recipe.views})")

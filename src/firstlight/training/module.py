@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
@@ -16,18 +17,23 @@ from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
 from firstlight.evaluation.predictions import Predictions, ordered_by_id
+from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.optim import one_cycle
 from firstlight.plots.figure import Figure
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.recipe import OptimizerConfig, Recipe
 
+MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
+AVERAGING_EVERY_N_STEPS = 5  # as often as matters; each time costs a pass over all weights
+
 
 class Classifier(pl.LightningModule):
     """Trains and tests a network that takes images in [0, 1] and returns logits.
 
-    Logs `train_loss` and `train_acc` (on step and on epoch), `val_loss`, `val_acc`, `test_loss` and `test_acc`. The
-    batches are firstlight's `Batch`, or any tuple that starts with images and labels.
+    Logs `train_loss` and `train_acc` (on step and on epoch), `val_loss`, `val_acc`, `test_loss` and `test_acc`, all of
+    a single view, and `test_acc_tta` if the recipe names more views. The batches are firstlight's `Batch`, or any tuple
+    that starts with images and labels.
 
     Args:
         network: what is trained.
@@ -45,7 +51,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
-        self.means = nn.ModuleDict({name: MeanMetric() for name in ("val_loss", "val_acc", "test_loss", "test_acc")})
+        self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self._test_rows: list[tuple[Tensor, ...]] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,11 +79,16 @@ class Classifier(pl.LightningModule):
         self._measure("val", self.network(batch[0]).float(), batch[1])
 
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Return the predicted classes, int64 [n]; logs `test_loss` and `test_acc`."""
+        """Return the predicted classes, int64 [n]; logs `test_loss`, `test_acc` and perhaps `test_acc_tta`."""
         images, labels = batch[0], batch[1]
         features = self.network.features(images)
         logits = self.network.head(features).float()
         self._measure("test", logits, labels)
+        if self.recipe.views != "single":
+            averaged = averaged_logits(self.network, images, self.recipe.views)
+            accuracy = cast(MeanMetric, self.means["test_acc_tta"])
+            accuracy.update((averaged.argmax(dim=1) == labels).float())
+            self.log("test_acc_tta", accuracy, on_epoch=True, batch_size=len(labels))
         num_before = sum(len(row[2]) for row in self._test_rows)
         ids = batch[2] if len(batch) > 2 else num_before + torch.arange(len(labels))
         self._test_rows.append((logits, features, labels, ids))
@@ -139,6 +150,14 @@ class Classifier(pl.LightningModule):
         which = MistakeFilter(count, true, predicted, tuple(indices))
         return misclassified_images(self.network, images, self.test_predictions, which, method, stage)
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Return what keeps the average of the weights, if the recipe asks for one."""
+        decay = self.recipe.optimizer.averaging
+        if not decay:
+            return []
+        every_n_steps = AVERAGING_EVERY_N_STEPS
+        return [EMAWeightAveraging(decay=decay**every_n_steps, update_every_n_steps=every_n_steps)]
+
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""
         how = self.recipe.optimizer
@@ -150,14 +169,23 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def build_optimizer(how: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(how: OptimizerConfig, network: StagedNetwork) -> torch.optim.Optimizer:
     """Return the optimizer that the recipe names, over all the network's parameters."""
+    groups = [{"params": list(network.parameters())}] if how.head_rate == 1 else _body_and_head(how, network)
     if how.name == "adam":
-        return torch.optim.Adam(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+        return torch.optim.Adam(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
     return torch.optim.SGD(
-        network.parameters(),
+        groups,
         lr=how.learning_rate,
         momentum=how.momentum,
         weight_decay=how.weight_decay,
         nesterov=how.momentum > 0,
     )
+
+
+def _body_and_head(how: OptimizerConfig, network: StagedNetwork) -> list[dict[str, Any]]:
+    """Split the parameters into two named groups, the head's with its own rate and weight decay."""
+    head = list(network.head.parameters())
+    body = [each for each in network.parameters() if all(each is not other for other in head)]
+    rates = {"lr": how.learning_rate * how.head_rate, "weight_decay": how.weight_decay / how.head_rate}
+    return [{"name": "body", "params": body}, {"name": "head", "params": head} | rates]

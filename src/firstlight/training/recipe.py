@@ -12,6 +12,7 @@ import yaml
 
 from firstlight.data.batches import Augmentation
 from firstlight.errors import RunError, UsageError
+from firstlight.evaluation.views import Views
 from firstlight.files import write_atomic
 from firstlight.networks.resnet9 import ResNet9Config
 
@@ -23,16 +24,22 @@ class OptimizerConfig:
     Args:
         name: Adam (Kingma and Ba 2015, arXiv 1412.6980), or SGD with Nesterov momentum.
         learning_rate: its peak.
+        head_rate: what the head learns at, as a share of that rate; its weight decay grows in return, so that
+            the pull towards zero stays the same.
         schedule: the same rate throughout, or one cycle (up, then a cosine down to zero).
         momentum: of SGD.
         weight_decay: added to the gradient, times the weight.
+        averaging: decay per step of an exponential moving average of the weights, which validation and test use;
+            0 keeps none.
     """
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 0.001
+    head_rate: float = 1.0
     schedule: Literal["constant", "one_cycle"] = "constant"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    averaging: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Recipe:
         augmentation: what is done to the training images.
         optimizer: how the weights are updated.
         label_smoothing: share of the target spread over all classes.
+        views: of each test image, for a second accuracy beside the single view's ("single": none).
         max_epochs: times that every training image is seen.
         batch_size: images in a step, over all devices.
         seed: of the weights, the split, the order and the augmentation.
@@ -64,6 +72,7 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     optimizer: OptimizerConfig = OptimizerConfig()
     label_smoothing: float = 0.0
+    views: Views = "single"
     max_epochs: int = 24
     batch_size: int = 512
     seed: int = 0
@@ -80,9 +89,14 @@ class Recipe:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         if not 0 < self.optimizer.learning_rate < math.inf:
             raise UsageError(f"optimizer.learning_rate must be above 0, not {self.optimizer.learning_rate}")
+        if not 0 < self.optimizer.head_rate < math.inf:
+            raise UsageError(f"optimizer.head_rate must be above 0, not {self.optimizer.head_rate}")
         for name in ("momentum", "weight_decay"):
             if not 0 <= getattr(self.optimizer, name) < math.inf:
                 raise UsageError(f"optimizer.{name} must be 0 or more, not {getattr(self.optimizer, name)}")
+        if not 0 <= self.optimizer.averaging < 1:
+            raise UsageError(f"optimizer.averaging must be at least 0 and below 1, not {self.optimizer.averaging}")
+        _checked(Recipe, "views", self.views)
         for name in ("name", "schedule"):
             _checked(OptimizerConfig, name, getattr(self.optimizer, name))
         if self.network.width < 1:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from firstlight.evaluation.views import Views, averaged_logits, views_of
+
+
+def views_by_loop(image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """The six views of one image [3 h w], written out with numpy's own padding."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+    up_left, down_right = padded[:, :-2, :-2], padded[:, 2:, 2:]
+    weighted = [(0.25, image), (0.125, up_left), (0.125, down_right)]
+    return [pair for weight, view in weighted for pair in ((weight, view), (weight, view[:, :, ::-1]))]
+
+
+def test_the_six_views_are_those_of_a_slow_twin() -> None:
+    images = torch.rand(3, 3, 6, 9)
+    found = list(views_of(images, "flip_shift"))
+    for index, image in enumerate(images):
+        mine = sorted((weight, view[index].numpy().tobytes()) for weight, view in found)
+        expected = sorted(
+            (weight, np.ascontiguousarray(view).tobytes()) for weight, view in views_by_loop(image.numpy())
+        )
+        assert mine == expected
+
+
+@pytest.mark.parametrize(("how", "num_views"), [("single", 1), ("flip", 2), ("flip_shift", 6)])
+def test_the_weights_add_up_to_one_and_each_view_costs_one_pass(how: Views, num_views: int) -> None:
+    passes: list[Tensor] = []
+
+    def constant(images: Tensor) -> Tensor:
+        passes.append(images)
+        return torch.tensor([[3.0, -1.0]]).repeat(len(images), 1)
+
+    averaged = averaged_logits(constant, torch.rand(2, 3, 8, 8), how)
+    assert len(passes) == num_views
+    torch.testing.assert_close(averaged, torch.tensor([[3.0, -1.0]] * 2))
+
+
+def test_a_single_view_is_the_network_itself() -> None:
+    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
+    images = torch.rand(4, 3, 8, 8)
+    assert torch.equal(averaged_logits(head, images, "single"), head(images))
+
+
+def test_flipped_images_get_the_same_logits() -> None:
+    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
+    images = torch.rand(4, 3, 8, 8)
+    once, again = averaged_logits(head, images, "flip"), averaged_logits(head, images.flip(3), "flip")
+    torch.testing.assert_close(once, again)
+    assert not torch.allclose(head(images), head(images.flip(3)))
+
+
+def test_logits_in_half_precision_are_averaged_in_float32() -> None:
+    def half(images: Tensor) -> Tensor:
+        return images[:, 0, 0, :2].to(torch.bfloat16)
+
+    assert averaged_logits(half, torch.rand(1, 3, 8, 8), "flip_shift").dtype == torch.float32
