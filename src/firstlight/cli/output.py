@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from firstlight.training.callbacks.plain_progress import duration
+from firstlight.training.callbacks.pace import duration
 from firstlight.training.run import Run
 
 

@@ -1,0 +1,170 @@
+"""How long a training takes is announced after a few steps, and the time left stays honest when the speed changes."""
+
+from __future__ import annotations
+
+import logging
+import math
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import pytorch_lightning as pl
+
+from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.training.callbacks import pace
+from firstlight.training.callbacks.pace import NUM_RECENT_STEPS, Pace, duration
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
+from firstlight.training.recipe import Recipe
+
+MODULE = Mock(spec=pl.LightningModule)
+
+
+class Training:
+    """Four epochs of ten steps on a clock that is set by hand, with two batches to validate."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, num_val_batches: int = 2) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=lambda: self.now_s))
+        self.trainer = Mock(
+            spec=pl.Trainer,
+            is_global_zero=True,
+            sanity_checking=False,
+            global_step=0,
+            estimated_stepping_batches=40,
+            num_training_batches=10,
+            num_val_batches=[num_val_batches],
+            accumulate_grad_batches=1,
+            max_epochs=4,
+        )
+        self.pace = Pace()
+        self.pace.on_train_start(self.trainer, MODULE)
+        self.pace.on_train_epoch_start(self.trainer, MODULE)
+
+    def steps(self, number: int, step_s: float) -> None:
+        for _ in range(number):
+            self.now_s += step_s
+            self.trainer.global_step += 1
+            self.pace.on_train_batch_end(self.trainer, MODULE, None, None, 0)
+
+    def validate(self, seconds: float) -> None:
+        self.pace.on_validation_start(self.trainer, MODULE)
+        self.now_s += seconds
+        self.pace.on_validation_end(self.trainer, MODULE)
+
+    @property
+    def left_s(self) -> float:
+        return self.pace.seconds_left(self.trainer)
+
+
+def test_the_first_step_warms_up_and_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch, num_val_batches=0)
+    training.steps(1, 60.0)
+    assert math.isnan(training.left_s), "nothing can be said yet"
+    training.steps(1, 2.0)
+    assert training.left_s == 38 * 2.0
+
+
+def test_a_validation_is_guessed_before_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch)
+    training.steps(4, 3.0)
+    assert training.left_s == pytest.approx(36 * 3.0 + 4 * 2 * 3.0 / 3)
+    training.steps(6, 3.0)
+    training.validate(7.0)
+    assert training.left_s == pytest.approx(30 * 3.0 + 3 * 7.0)
+    assert training.pace.is_validated
+    training.pace.on_train_epoch_start(training.trainer, MODULE)
+    assert not training.pace.is_validated
+
+
+def test_the_time_of_a_validation_is_no_step_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch)
+    training.steps(10, 3.0)
+    training.validate(500.0)
+    training.steps(1, 3.0)
+    assert training.left_s == pytest.approx(29 * 3.0 + 3 * 500.0)
+
+
+def test_lightning_s_sanity_check_is_no_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch)
+    training.trainer.sanity_checking = True
+    training.validate(500.0)
+    assert not training.pace.is_validated
+    training.steps(2, 3.0)
+    assert training.left_s == pytest.approx(38 * 3.0 + 4 * 2 * 3.0 / 3)
+
+
+def test_only_recent_steps_say_how_fast_the_next_ones_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch, num_val_batches=0)
+    training.trainer.estimated_stepping_batches = 200
+    training.steps(20, 9.0)
+    training.steps(NUM_RECENT_STEPS, 1.0)
+    assert training.left_s == pytest.approx((200 - 20 - NUM_RECENT_STEPS) * 1.0)
+
+
+def test_accumulated_gradients_take_as_many_batches_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch, num_val_batches=0)
+    training.trainer.accumulate_grad_batches = 4
+    training.steps(2, 1.0)
+    assert training.left_s == 38 * 4 * 1.0
+
+
+@pytest.mark.parametrize("number", [40, 45])  # 45: more than were estimated
+def test_nothing_is_left_at_the_end(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    training = Training(monkeypatch)
+    training.steps(number, 1.0)
+    assert training.left_s == 0
+
+
+def test_a_training_without_an_end_has_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch)
+    training.trainer.estimated_stepping_batches = math.inf
+    training.steps(6, 1.0)
+    assert math.isnan(training.left_s)
+
+
+def test_a_fit_announces_once_how_long_it_takes(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = Recipe(data=tiny, num_val=32, batch_size=16)
+    trainer = pl.Trainer(
+        max_epochs=2,
+        callbacks=[Pace()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    with caplog.at_level(logging.INFO, logger="firstlight"):
+        trainer.fit(Classifier(ResNet9(4, ResNet9Config(width=2)), recipe), datamodule=ImageData(recipe))
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "firstlight"]
+    assert said.startswith("about ")
+    assert said.endswith("2 epochs of 10 steps")
+
+
+def test_the_announcement_is_made_of_the_steps_so_far(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="firstlight"):
+        Training(monkeypatch, num_val_batches=0).steps(12, 2.5)
+    assert [each.getMessage() for each in caplog.records] == [
+        "about 1 min 28 s to go at 2.5 s a step: 4 epochs of 10 steps"  # 35 of 40 steps
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (60, "1 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (3661, "1 h 1 min"),
+        (7199, "1 h 59 min"),
+        (200_000, "55 h 33 min"),
+    ],
+)
+def test_a_length_of_time_never_has_sixty_of_anything(seconds: float, said: str) -> None:
+    assert duration(float(seconds)) == said
