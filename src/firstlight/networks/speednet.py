@@ -1,0 +1,114 @@
+"""SpeedNet: the small convolutional network of the CIFAR-10 speed records, after Jordan's airbench.
+
+| stage | layers | output at 32x32 input and width 64 |
+|---|---|---|
+| whiten | patch whitening 2x2, frozen; GELU | 24x31x31 |
+| group1 | conv 24->64, pool 2, BN, GELU; conv 64->64, BN, GELU | 64x15x15 |
+| group2 | conv 64->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x7x7 |
+| group3 | conv 256->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x3x3 |
+| pool, head | max-pool over the whole map, linear, scaled | 10 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from firstlight.arrays import UnitImages
+from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.networks.staged import StagedNetwork
+from firstlight.networks.whitening import PatchWhitening
+
+WHITENING_PX = 2
+NORM_MOMENTUM = 0.4  # PyTorch's: the share of the new batch; runs are so short that the statistics must be quick
+NORM_EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class SpeedNetConfig:
+    """The shape of a SpeedNet.
+
+    Args:
+        width: channels of the first group; the other two have 4 times as many.
+        head_scale: factor on the features that the head sees.
+    """
+
+    width: int = 64
+    head_scale: float = 1 / 9
+
+
+class SpeedNet(StagedNetwork):
+    """The network of the speed records. Takes RGB in [0, 1], returns logits.
+
+    Convolutions start as the identity on as many channels as they have (dirac), so that a deep network learns from
+    the first step; batch norm shifts but does not scale; the head sees features scaled down. (Jordan 2024, "94% on
+    CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, section 3 and appendix A.)
+
+    Call `adopt` with training images before the first step.
+
+    Args:
+        num_classes: number of logits.
+        config: the width and the scale.
+        mean: of the training images in [0, 1], one for each colour channel.
+        std: likewise.
+
+    >>> network = SpeedNet(num_classes=10)
+    >>> network(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    stages = ("whiten", "group1", "group2", "group3")
+
+    def __init__(
+        self,
+        num_classes: int,
+        config: SpeedNetConfig = SpeedNetConfig(),
+        mean: Sequence[float] = CIFAR10_MEAN,
+        std: Sequence[float] = CIFAR10_STD,
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.normalize = Normalize(mean, std)
+        whitening = PatchWhitening(3, WHITENING_PX)
+        self.whiten = nn.Sequential()
+        self.whiten.add_module("conv", whitening)
+        self.whiten.add_module("activation", nn.GELU())
+        self.group1 = conv_group(whitening.out_channels, width)
+        self.group2 = conv_group(width, 4 * width)
+        self.group3 = conv_group(4 * width, 4 * width)
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        self.head = nn.Linear(4 * width, num_classes, bias=False)
+        self.head_scale = config.head_scale
+        with torch.no_grad():
+            self.head.weight.div_(self.head.weight.std())
+
+    def adopt(self, images: UnitImages) -> None:
+        """Take the whitening filters from some thousand training images in [0, 1], float [n 3 h w]."""
+        cast(PatchWhitening, self.whiten[0]).adopt(self.normalize(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
+        x = self.normalize(images)
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return self.pool(x).flatten(1) * self.head_scale
+
+
+def conv_group(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Return two convolutions 3x3, the first followed by 2x2 max-pool, each by batch norm and GELU."""
+    group = nn.Sequential()
+    for number, channels in ((1, channels_in), (2, channels_out)):
+        conv = nn.Conv2d(channels, channels_out, kernel_size=3, padding=1, bias=False)
+        nn.init.dirac_(conv.weight[: min(channels, channels_out)].data)
+        norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
+        norm.weight.requires_grad = False
+        group.add_module(f"conv{number}", conv)
+        if number == 1:
+            group.add_module("pool", nn.MaxPool2d(2))
+        group.add_module(f"norm{number}", norm)
+        group.add_module(f"activation{number}", nn.GELU())
+    return group

@@ -1,0 +1,66 @@
+"""Patch whitening: a frozen first layer whose outputs are uncorrelated and of equal size on the training images."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPSILON = 5e-4  # added to the variances, so that the faintest directions are not blown up
+
+
+def whitening_filters(
+    images: Float[Tensor, "n c h w"], size_px: int, epsilon: float = EPSILON
+) -> Float[Tensor, "d c s s"]:
+    """Return the filters that whiten patches: the eigenvectors of their covariance over the root of the eigenvalues.
+
+        filter[i] = v[i] / sqrt(lambda[i] + epsilon),   largest eigenvalue first,   d = c s s filters
+
+    (Page 2019, "How to Train Your ResNet 8: Bag of Tricks"; Jordan 2024, arXiv 2404.00498, section 3.2.)
+
+    Args:
+        images: as the layer will see them, float [n c h w].
+        size_px: side s of the patches.
+        epsilon: see the formula.
+
+    >>> noise = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> whitened = F.conv2d(noise, whitening_filters(noise, 2, epsilon=0.0))
+    >>> covariance = whitened.transpose(0, 1).flatten(1).cov(correction=0)
+    >>> (covariance - torch.eye(4)).abs().max() < 0.01
+    tensor(True)
+    """
+    channels = images.shape[1]
+    patches = F.unfold(images.float(), size_px).transpose(1, 2).flatten(0, 1)  # [patches, c s s]
+    patches = patches - patches.mean(dim=0)
+    covariance = patches.T.double() @ patches.double() / len(patches)
+    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+    filters = (eigenvectors / (eigenvalues + epsilon).sqrt()).T.flip(0)
+    return filters.float().reshape(-1, channels, size_px, size_px)
+
+
+class PatchWhitening(nn.Conv2d):
+    """A convolution without padding whose frozen weights are the whitening filters and their negatives.
+
+    With both signs no direction is lost in the activation that follows. Only the bias learns.
+
+    Args:
+        channels: of the input.
+        size_px: side of the patches; the output has 2 * channels * size_px**2 channels.
+
+    >>> layer = PatchWhitening(3, 2)
+    >>> layer(torch.rand(1, 3, 32, 32)).shape
+    torch.Size([1, 24, 31, 31])
+    """
+
+    def __init__(self, channels: int, size_px: int) -> None:
+        super().__init__(channels, 2 * channels * size_px**2, kernel_size=size_px, bias=True)
+        self.weight.requires_grad = False
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+    def adopt(self, images: Float[Tensor, "n c h w"]) -> None:
+        """Take the filters from images as this layer will see them, float [n c h w]."""
+        filters = whitening_filters(images, self.kernel_size[0])
+        with torch.no_grad():
+            self.weight.copy_(torch.cat([filters, -filters]))
