@@ -25,8 +25,8 @@ LINES = RESULTS / "accuracy.jsonl"
 def line_of(run: Run) -> dict[str, Any]:
     """All that is needed to judge a run's accuracy."""
     environment = {name: run.environment.get(name) for name in ("date", "commit", "hardware", "versions")}
-    numbers = {name: run.results.get(name) for name in ("test_acc", "test_loss", "val_acc", "train_s")}
-    return {"recipe": run.recipe.to_dict(), "views": "single"} | numbers | environment
+    numbers = {name: run.results.get(name) for name in ("test_acc", "test_acc_tta", "test_loss", "val_acc", "train_s")}
+    return {"recipe": run.recipe.to_dict()} | numbers | environment
 
 
 def append(lines: list[dict[str, Any]]) -> None:

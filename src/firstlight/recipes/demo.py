@@ -19,6 +19,6 @@ def demo() -> Recipe:
         network=ResNet9Config(width=16),
         augmentation=Augmentation(crop_px=2, flip="random"),
         optimizer=OptimizerConfig(name="adam", learning_rate=0.01, schedule="one_cycle"),
-        max_epochs=7,
+        max_epochs=9,
         batch_size=128,
     )

@@ -1,0 +1,127 @@
+"""What Lightning costs a step: `firstlight.Trainer` against a bare loop of the same parts, alternately.
+
+Both loops have the same batches, network, precision, loss and optimizer. The bare one does nothing else. Lightning's
+runs once as it is ("lightning": no logger, no progress) and once as `firstlight fit` has it ("fit": TensorBoard every
+ten steps, the learning rate, progress lines). The network is small, so that a step is short and its overhead can be
+seen; the overhead does not grow with the network.
+
+    python benchmarks/overhead.py --num_turns 7 --num_steps 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.nn import functional as F
+
+from firstlight.cli.quiet import quiet_lightning
+from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.images import ImageSet
+from firstlight.data.sampler import EpochSampler
+from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.training.module import Classifier, build_optimizer
+from firstlight.training.precision import default_precision
+from firstlight.training.recipe import Recipe
+from firstlight.training.trainer import Trainer
+from record import record, spread
+
+WARMUP_STEPS = 10
+WAYS = ("bare", "lightning", "fit")
+
+
+def make_batches(batch_size: int, num_steps: int) -> Batches:
+    count = batch_size * (WARMUP_STEPS + num_steps)
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    images_of = ImageSet(images, torch.arange(count) % 10, tuple("abcdefghij"))
+    return Batches(images_of, EpochSampler(count, batch_size, shuffle=True, seed=0), Augmentation())
+
+
+def make_network() -> ResNet9:
+    torch.manual_seed(0)
+    return ResNet9(10, ResNet9Config(width=4)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def bare_ms(batches: Batches, recipe: Recipe) -> float:
+    """Milliseconds a step of a loop that only trains."""
+    network = make_network()
+    optimizer = build_optimizer(recipe.optimizer, network)
+    uses_bfloat16 = default_precision("cpu") == "bf16-mixed"
+    started_s = 0.0
+    for step, batch in enumerate(batches):
+        if step == WARMUP_STEPS:
+            started_s = time.perf_counter()
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=uses_bfloat16):
+            logits = network(batch.images).float()
+            loss = F.cross_entropy(logits, batch.labels)
+        loss.backward()
+        optimizer.step()
+    return 1000 * (time.perf_counter() - started_s) / (len(batches) - WARMUP_STEPS)
+
+
+class Clock(pl.Callback):
+    """Measures from the end of the warm-up to the end of the last step."""
+
+    started_s = 0.0
+    seconds = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 == WARMUP_STEPS:
+            self.started_s = time.perf_counter()
+        self.seconds = time.perf_counter() - self.started_s
+
+
+def lightning_ms(batches: Batches, recipe: Recipe, logs_dir: str | None) -> float:
+    """Milliseconds a step through firstlight.Trainer."""
+    clock = Clock()
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=TensorBoardLogger(logs_dir, name="overhead") if logs_dir else False,
+        enable_checkpointing=False,
+        enable_progress_bar=bool(logs_dir),
+        enable_model_summary=False,
+        callbacks=[clock],
+    )
+    trainer.fit(Classifier(make_network(), recipe), batches)
+    return 1000 * clock.seconds / (len(batches) - WARMUP_STEPS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_turns", type=int, default=7)
+    parser.add_argument("--num_steps", type=int, default=200)
+    parser.add_argument("--batch_size", type=int, default=64)
+    options = parser.parse_args()
+    quiet_lightning()
+    batches, recipe = make_batches(options.batch_size, options.num_steps), Recipe()
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory() as logs_dir:
+        for _ in range(options.num_turns):
+            found["bare"].append(bare_ms(batches, recipe))
+            found["lightning"].append(lightning_ms(batches, recipe, None))
+            found["fit"].append(lightning_ms(batches, recipe, logs_dir))
+            print("  ".join(f"{way} {values[-1]:.2f} ms" for way, values in found.items()), flush=True)
+    results = {
+        "what": "milliseconds a step, ResNet9 of width 4, Adam, and what Lightning adds",
+        "batch_size": options.batch_size,
+        "num_steps": options.num_steps,
+        "precision": default_precision("cpu"),
+        "added_by_lightning": spread([a - b for a, b in zip(found["lightning"], found["bare"], strict=True)]),
+        "added_by_fit": spread([a - b for a, b in zip(found["fit"], found["bare"], strict=True)]),
+    }
+    command = f"python benchmarks/overhead.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
+    print(record("overhead", command, results | {way: spread(values) for way, values in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
