@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from firstlight.errors import DataError, UsageError
 from firstlight.places import DEFAULT_DATA_DIR
 from firstlight.training.recipe import Recipe
 
-FOLDER_VAL_SHARE = 0.1  # of a folder's train images, where the recipe's number is more than a third of them
+# A folder has a hundredth of the images that most recipes are made for. What cannot work there is changed, and said.
+FOLDER_VAL_SHARE = 0.1  # where the recipe's number is more than a third of the train images
+FEWEST_STEPS, GOOD_STEPS = 8, 20  # in an epoch: with fewer than the first, the batch is made small enough for the other
+SMALLEST_BATCH = 8  # in which batch norm still has something to average over
 
 
 class ImageData(pl.LightningDataModule):
@@ -34,7 +38,7 @@ class ImageData(pl.LightningDataModule):
 
     Attributes:
         recipe: as it holds for these data: where `data_dir` is a folder of images it names that as the data set and,
-            once they are loaded, their size and the number of validation images.
+            once they are loaded, their size, the number of validation images and the batch size.
 
     Raises:
         DataError: the folder holds images, but not in a folder per class.
@@ -88,8 +92,17 @@ class ImageData(pl.LightningDataModule):
             num_val = 0
         elif num_val > len(whole) / 3:
             num_val = max(1, round(FOLDER_VAL_SHARE * len(whole)))
-            lines.append(f"num_val {self.recipe.num_val} is too much for {len(whole):,} images: {num_val} (10 %) it is")
-        self.recipe = replace(self.recipe, image_size=size_px, num_val=num_val)
+            lines.append(
+                f"num_val {self.recipe.num_val} is more than a third of {len(whole):,} images: {num_val} of them "
+                "(10 %) are kept for validation"
+            )
+        batch_size = _workable_batch_size(self.recipe.batch_size, len(whole) - num_val)
+        if batch_size != self.recipe.batch_size:
+            lines.append(
+                f"batch_size {self.recipe.batch_size} makes too few steps of {len(whole) - num_val:,} images: "
+                f"{batch_size} is used"
+            )
+        self.recipe = replace(self.recipe, image_size=size_px, num_val=num_val, batch_size=batch_size)
         _say(lines)
         return val if len(val) else None
 
@@ -127,6 +140,17 @@ class ImageData(pl.LightningDataModule):
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         return Batches(images, sampler, augmentation, device)
+
+
+def _workable_batch_size(batch_size: int, num_images: int) -> int:
+    """Return the batch size, or a power of two that makes steps enough.
+
+    >>> _workable_batch_size(512, 50_000), _workable_batch_size(512, 700)
+    (512, 32)
+    """
+    if num_images >= FEWEST_STEPS * batch_size:
+        return batch_size
+    return min(batch_size, max(SMALLEST_BATCH, 2 ** int(math.log2(max(1, num_images / GOOD_STEPS)))))
 
 
 def _refuse_lost_classes(whole: ImageSet, train: ImageSet) -> None:
