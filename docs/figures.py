@@ -18,7 +18,7 @@ from firstlight.data.batches import to_unit
 from firstlight.diagram import draw
 from firstlight.errors import RunError
 from firstlight.files import atomic
-from firstlight.networks import ResNet9
+from firstlight.networks import build_network
 from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
 from firstlight.plots.figure import Figure
 from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
@@ -47,7 +47,7 @@ def find_run(named: str | None) -> Run:
 def draw_receptive_fields(run: Run, pixels: Tensor) -> Figure:
     """Draw where the stages look, with the weights as they are drawn at random and as the run left them."""
     torch.manual_seed(run.recipe.seed)
-    untrained = ResNet9(len(run.class_names), run.recipe.network)
+    untrained = build_network(len(run.class_names), run.recipe.network)
     untrained.normalize.load_state_dict(run.network.normalize.state_dict())
     rows = [list(measure(untrained, pixels, "untrained")), list(measure(run.network, pixels, "trained"))]
     return effective_receptive_fields(rows, "Where the central unit of a stage looks")

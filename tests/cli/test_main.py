@@ -99,7 +99,7 @@ def test_fit_and_test_print_the_numbers_of_the_run(
     results = json.loads((run / "results.json").read_text())
     assert f"{results['test_acc']:.2%}" in printed.out
     assert str(run) in printed.out
-    assert yaml.safe_load((run / "recipe.yaml").read_text())["network"] == {"width": 4}
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["network"] == {"width": 4, "name": "resnet9"}
     epochs = list(csv.DictReader((run / "metrics.csv").open()))
     assert [row["val_acc"] != "" for row in epochs] == [False, True], "--trainer.KEY did not reach Lightning"
     assert main(["test", str(run)]) == 0

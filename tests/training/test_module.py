@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
 from firstlight.training.data_module import ImageData
-from firstlight.training.module import AVERAGING_EVERY_N_STEPS, Classifier, build_optimizer
+from firstlight.training.module import AVERAGING_EVERY_N_STEPS, Classifier
 from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.trainer import Trainer
 
@@ -39,7 +38,7 @@ def train(recipe: Recipe, num_epochs: int = 2) -> tuple[Classifier, Trainer, lis
 
 
 def test_the_trained_weights_are_the_moving_average_of_every_fifth_step(tiny: str) -> None:
-    recipe = Recipe(data=tiny, num_val=32, batch_size=16, optimizer=replace(SGD, averaging=0.9))
+    recipe = Recipe(data=tiny, num_val=32, batch_size=16, optimizer=SGD, averaging=0.9)
     module, _, seen = train(recipe)
     assert len(seen) >= 4 * AVERAGING_EVERY_N_STEPS
     expected = seen[0]
@@ -67,32 +66,3 @@ def test_a_recipe_with_views_has_its_second_accuracy_beside_the_first(tiny: str)
     assert metrics["test_acc_tta"] == pytest.approx(float(right), abs=1e-6)
     assert module.test_predictions is not None
     assert metrics["test_acc"] == pytest.approx(module.test_predictions.accuracy, abs=1e-6)
-
-
-def test_a_slower_head_is_a_network_whose_logits_are_scaled() -> None:
-    """Page's head multiplies the logits by s: the same steps as a plain head at s * s times the rate."""
-    s = 1 / 8
-    torch.manual_seed(0)
-    network = ResNet9(4, ResNet9Config(width=4)).double()
-    scaled = ResNet9(4, ResNet9Config(width=4)).double()
-    scaled.load_state_dict(network.state_dict())
-    with torch.no_grad():
-        scaled.head.weight /= s
-    images, labels = torch.rand(8, 3, 16, 16, dtype=torch.float64), torch.arange(8) % 4
-    slower = build_optimizer(replace(SGD, head_rate=s * s), network)
-    plain = build_optimizer(SGD, scaled)
-    for _ in range(3):
-        for each, optimizer, factor in ((network, slower, 1.0), (scaled, plain, s)):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(factor * each(images), labels).backward()
-            optimizer.step()
-    torch.testing.assert_close(network.head.weight, s * scaled.head.weight)
-    torch.testing.assert_close(network.prep.conv.weight, scaled.prep.conv.weight)
-
-
-def test_one_group_unless_the_head_has_a_rate_of_its_own() -> None:
-    network = ResNet9(4, ResNet9Config(width=4))
-    assert len(build_optimizer(SGD, network).param_groups) == 1
-    body, head = build_optimizer(replace(SGD, head_rate=0.5), network).param_groups
-    assert (body["name"], body["lr"], head["name"], head["lr"]) == ("body", 0.1, "head", 0.05)
-    assert sum(p.numel() for p in body["params"] + head["params"]) == sum(p.numel() for p in network.parameters())

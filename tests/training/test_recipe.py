@@ -9,8 +9,8 @@ import yaml
 
 from firstlight.data.batches import Augmentation
 from firstlight.errors import FirstlightError, RunError, UsageError
-from firstlight.networks.resnet9 import ResNet9Config
-from firstlight.training.recipe import OptimizerConfig, Recipe
+from firstlight.networks import ResNet9Config, SpeedNetConfig
+from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
 from reference.unchecked import without_type_checks
 
 UNUSUAL = Recipe(
@@ -18,17 +18,12 @@ UNUSUAL = Recipe(
     data="drawn",
     num_val=17,
     image_size=48,
-    network=ResNet9Config(width=3),
+    network=SpeedNetConfig(width=3, head_scale=0.5),
     augmentation=Augmentation(crop_px=2, flip="alternating", cutout_px=7),
     optimizer=OptimizerConfig(
-        "sgd",
-        learning_rate=1e-5,
-        head_rate=0.3,
-        schedule="one_cycle",
-        momentum=0.85,
-        weight_decay=5e-4,
-        averaging=0.99,
+        "sgd", learning_rate=1e-5, head_rate=0.3, schedule="one_cycle", momentum=0.85, weight_decay=5e-4
     ),
+    averaging=0.99,
     label_smoothing=0.2,
     views="flip",
     max_epochs=3,
@@ -49,7 +44,10 @@ def test_the_defaults_are_the_exercise() -> None:
     assert (recipe.optimizer.weight_decay, recipe.label_smoothing) == (0, 0)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), UNUSUAL], ids=["default", "unusual"])
+FAST = Recipe(optimizer=MuonConfig(learning_rate=0.2, whitening_epochs=1.5), network=SpeedNetConfig(width=8))
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), UNUSUAL, FAST], ids=["default", "unusual", "fast"])
 def test_a_recipe_comes_back_from_its_file_as_it_was(tmp_path: Path, recipe: Recipe) -> None:
     recipe.save(tmp_path / "recipe.yaml")
     assert Recipe.load(tmp_path / "recipe.yaml") == recipe
@@ -59,7 +57,7 @@ def test_a_recipe_comes_back_from_its_file_as_it_was(tmp_path: Path, recipe: Rec
 
 
 def test_every_field_differs_in_the_unusual_recipe() -> None:
-    assert not {name for name, value in UNUSUAL.flat().items() if Recipe().flat()[name] == value}
+    assert not {name for name, value in UNUSUAL.flat().items() if Recipe().flat().get(name) == value}
 
 
 def test_fields_that_a_file_leaves_out_have_their_defaults(tmp_path: Path) -> None:
@@ -102,7 +100,7 @@ def test_the_flat_form_has_dotted_names() -> None:
         ("optimizer: {learning_rate: .nan}", "learning_rate must be above 0, not nan"),
         ("optimizer: {learning_rate: .inf}", "learning_rate must be above 0, not inf"),
         ("optimizer: {learning_rate: -0.1}", "learning_rate must be above 0, not -0.1"),
-        ("optimizer: {name: adamw}", "name must be one of adam, sgd, not 'adamw'"),
+        ("optimizer: {name: adamw}", "name must be one of adam, sgd, muon, not 'adamw'"),
         ("optimizer: {schedule: cosine}", "schedule must be one of constant, one_cycle, not 'cosine'"),
         ("optimizer: {schedule: {a: 1}}", "schedule must be one of constant, one_cycle"),
         ("optimizer: {weight_decay: -1}", "weight_decay must be 0 or more, not -1"),
@@ -111,6 +109,11 @@ def test_the_flat_form_has_dotted_names() -> None:
         ("augmentation: {crop_px: -1}", "crop_px and cutout_px must be 0 or more"),
         ("image_size: 8", "image_size must be 16 to 512 pixels, or 0, not 8"),
         ("network: {width: 0}", "network.width must be 1 or more, not 0"),
+        ("network: {name: vgg}", "network.name must be one of resnet9, speednet, not 'vgg'"),
+        ("network: {name: speednet, head_scale: x}", "SpeedNetConfig.head_scale must be of type float, not 'x'"),
+        ("network: {head_scale: 1.0}", "ResNet9Config has no head_scale"),
+        ("optimizer: {name: muon, head_rate: 0}", "head_rate must be above 0, not 0"),
+        ("views: many", "views must be one of single, flip, flip_shift, not 'many'"),
         ("a: [1", "cannot be read as a recipe"),
         ("a: !!python/object/apply:os.system ['true']", "cannot be read as a recipe"),
         ("name: 2001-99-99", "cannot be read as a recipe"),
@@ -161,8 +164,8 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> N
         ({"optimizer": OptimizerConfig(learning_rate=0.0)}, "learning_rate must be above 0"),
         ({"optimizer": OptimizerConfig(weight_decay=-0.1)}, "weight_decay must be 0 or more"),
         ({"optimizer": OptimizerConfig(head_rate=0.0)}, "head_rate must be above 0"),
-        ({"optimizer": OptimizerConfig(averaging=1.0)}, "averaging must be at least 0 and below 1"),
-        ({"views": "many"}, "views must be one of single, flip, flip_shift"),
+        ({"optimizer": MuonConfig(bias_rate=0.0)}, "bias_rate must be above 0"),
+        ({"averaging": 1.0}, "averaging must be at least 0 and below 1"),
         ({"network": ResNet9Config(width=-1)}, "network.width must be 1 or more"),
     ],
 )

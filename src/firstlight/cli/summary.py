@@ -49,7 +49,7 @@ def _network(run: str | None, recipe: str, num_classes: int, side_px: int) -> tu
         return loaded.network, loaded.size_px[0]
     if side_px < 8 or num_classes < 1:
         raise UsageError("--image_size must be 8 or more, --num_classes 1 or more")
-    from firstlight.networks import ResNet9
+    from firstlight.networks import build_network
     from firstlight.recipes import get_recipe
 
-    return ResNet9(num_classes, get_recipe(recipe).network), side_px
+    return build_network(num_classes, get_recipe(recipe).network), side_px

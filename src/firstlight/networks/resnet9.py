@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -29,9 +30,11 @@ class ResNet9Config:
 
     Args:
         width: channels of the first stage; the later ones have 2, 4 and 8 times as many.
+        name: of the network.
     """
 
     width: int = 64
+    name: Literal["resnet9"] = "resnet9"
 
 
 def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn.Sequential:

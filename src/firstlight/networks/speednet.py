@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,12 @@ class SpeedNetConfig:
     Args:
         width: channels of the first group; the other two have 4 times as many.
         head_scale: factor on the features that the head sees.
+        name: of the network.
     """
 
     width: int = 64
     head_scale: float = 1 / 9
+    name: Literal["speednet"] = "speednet"
 
 
 class SpeedNet(StagedNetwork):

@@ -22,6 +22,9 @@ class StagedNetwork(nn.Module):
     normalize: Normalize
     head: nn.Linear
 
+    def adopt(self, images: Tensor) -> None:
+        """Take what no gradient teaches from training images in [0, 1], float [n 3 h w]; most networks take nothing."""
+
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
         raise NotImplementedError

@@ -1,5 +1,6 @@
 """Optimizers and schedules."""
 
-from firstlight.optim.schedule import one_cycle
+from firstlight.optim.muon import Muon
+from firstlight.optim.schedule import linear_decay, one_cycle
 
-__all__ = ["one_cycle"]
+__all__ = ["Muon", "linear_decay", "one_cycle"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from firstlight.data.batches import Batches
 from firstlight.errors import UsageError
-from firstlight.networks.resnet9 import ResNet9
+from firstlight.networks import build_network
 from firstlight.places import DEFAULT_DATA_DIR
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
@@ -32,7 +32,7 @@ class CustomResNet(Classifier):
 
     def __init__(self, data_dir: Path | str = DEFAULT_DATA_DIR, num_classes: int = 10, **changes: Any) -> None:
         recipe = Recipe(**changes)
-        super().__init__(ResNet9(num_classes, recipe.network), recipe)
+        super().__init__(build_network(num_classes, recipe.network), recipe)
         self.data = ImageData(recipe, data_dir)
         self.num_classes = num_classes
         self.example_input_array = torch.zeros(1, 3, 32, 32)

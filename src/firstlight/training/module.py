@@ -19,10 +19,10 @@ from firstlight.errors import UsageError
 from firstlight.evaluation.predictions import Predictions, ordered_by_id
 from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
-from firstlight.optim import one_cycle
 from firstlight.plots.figure import Figure
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
-from firstlight.training.recipe import OptimizerConfig, Recipe
+from firstlight.training.optimization import build_optimizer, courses
+from firstlight.training.recipe import Recipe
 
 MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
 AVERAGING_EVERY_N_STEPS = 5  # as often as matters; each time costs a pass over all weights
@@ -152,7 +152,7 @@ class Classifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return what keeps the average of the weights, if the recipe asks for one."""
-        decay = self.recipe.optimizer.averaging
+        decay = self.recipe.averaging
         if not decay:
             return []
         every_n_steps = AVERAGING_EVERY_N_STEPS
@@ -162,30 +162,9 @@ class Classifier(pl.LightningModule):
         """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""
         how = self.recipe.optimizer
         optimizer = build_optimizer(how, self.network)
-        if how.schedule == "constant":
-            return optimizer
         num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, num_steps))
+        shares = courses(how, optimizer, num_steps, self.recipe.max_epochs)
+        if shares is None:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def build_optimizer(how: OptimizerConfig, network: StagedNetwork) -> torch.optim.Optimizer:
-    """Return the optimizer that the recipe names, over all the network's parameters."""
-    groups = [{"params": list(network.parameters())}] if how.head_rate == 1 else _body_and_head(how, network)
-    if how.name == "adam":
-        return torch.optim.Adam(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
-    return torch.optim.SGD(
-        groups,
-        lr=how.learning_rate,
-        momentum=how.momentum,
-        weight_decay=how.weight_decay,
-        nesterov=how.momentum > 0,
-    )
-
-
-def _body_and_head(how: OptimizerConfig, network: StagedNetwork) -> list[dict[str, Any]]:
-    """Split the parameters into two named groups, the head's with its own rate and weight decay."""
-    head = list(network.head.parameters())
-    body = [each for each in network.parameters() if all(each is not other for other in head)]
-    rates = {"lr": how.learning_rate * how.head_rate, "weight_decay": how.weight_decay / how.head_rate}
-    return [{"name": "body", "params": body}, {"name": "head", "params": head} | rates]

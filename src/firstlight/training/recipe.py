@@ -14,6 +14,7 @@ from firstlight.data.batches import Augmentation
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.views import Views
 from firstlight.files import write_atomic
+from firstlight.networks.build import NetworkConfig
 from firstlight.networks.resnet9 import ResNet9Config
 
 
@@ -29,8 +30,6 @@ class OptimizerConfig:
         schedule: the same rate throughout, or one cycle (up, then a cosine down to zero).
         momentum: of SGD.
         weight_decay: added to the gradient, times the weight.
-        averaging: decay per step of an exponential moving average of the weights, which validation and test use;
-            0 keeps none.
     """
 
     name: Literal["adam", "sgd"] = "adam"
@@ -39,7 +38,45 @@ class OptimizerConfig:
     schedule: Literal["constant", "one_cycle"] = "constant"
     momentum: float = 0.9
     weight_decay: float = 0.0
-    averaging: float = 0.0
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot work."""
+        _above_zero(self, "learning_rate", "head_rate")
+        _not_negative(self, "momentum", "weight_decay")
+        for name in ("name", "schedule"):
+            _checked(OptimizerConfig, name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class MuonConfig:
+    """How the weights are updated at speed: Muon for the filters, SGD with Nesterov momentum for head and biases.
+
+    All rates fall linearly from the first step to zero at the last. (Jordan 2024, airbench94_muon.)
+
+    Args:
+        name: the optimizer's.
+        learning_rate: of the filters, at the start.
+        momentum: of the filters.
+        head_rate: learning rate of the head.
+        bias_rate: learning rate of the biases.
+        sgd_momentum: of head and biases.
+        weight_decay: share by which head and biases shrink in a step.
+        whitening_epochs: in which the bias of the whitening layer learns; then it stays.
+    """
+
+    name: Literal["muon"] = "muon"
+    learning_rate: float = 0.24
+    momentum: float = 0.6
+    head_rate: float = 0.67
+    bias_rate: float = 0.053
+    sgd_momentum: float = 0.85
+    weight_decay: float = 0.004
+    whitening_epochs: float = 3.0
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot work."""
+        _above_zero(self, "learning_rate", "head_rate", "bias_rate")
+        _not_negative(self, "momentum", "sgd_momentum", "weight_decay", "whitening_epochs")
 
 
 @dataclass(frozen=True)
@@ -51,9 +88,11 @@ class Recipe:
         data: name of the data set.
         num_val: images split off train, stratified, to validate on.
         image_size: side in pixels, 16 to 512, to which a folder's images are resized; 0 takes 64, or 32 for small ones.
-        network: the ResNet9's shape.
+        network: which, and its shape.
         augmentation: what is done to the training images.
         optimizer: how the weights are updated.
+        averaging: decay per step of an exponential moving average of the weights, which validation and test use;
+            0 keeps none.
         label_smoothing: share of the target spread over all classes.
         views: of each test image, for a second accuracy beside the single view's ("single": none).
         max_epochs: times that every training image is seen.
@@ -68,9 +107,10 @@ class Recipe:
     data: str = "cifar10"
     num_val: int = 5000
     image_size: int = 0
-    network: ResNet9Config = ResNet9Config()
+    network: NetworkConfig = ResNet9Config()
     augmentation: Augmentation = Augmentation()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig | MuonConfig = OptimizerConfig()
+    averaging: float = 0.0
     label_smoothing: float = 0.0
     views: Views = "single"
     max_epochs: int = 24
@@ -87,18 +127,10 @@ class Recipe:
             raise UsageError(f"image_size must be 16 to 512 pixels, or 0, not {self.image_size}")
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
-        if not 0 < self.optimizer.learning_rate < math.inf:
-            raise UsageError(f"optimizer.learning_rate must be above 0, not {self.optimizer.learning_rate}")
-        if not 0 < self.optimizer.head_rate < math.inf:
-            raise UsageError(f"optimizer.head_rate must be above 0, not {self.optimizer.head_rate}")
-        for name in ("momentum", "weight_decay"):
-            if not 0 <= getattr(self.optimizer, name) < math.inf:
-                raise UsageError(f"optimizer.{name} must be 0 or more, not {getattr(self.optimizer, name)}")
-        if not 0 <= self.optimizer.averaging < 1:
-            raise UsageError(f"optimizer.averaging must be at least 0 and below 1, not {self.optimizer.averaging}")
+        if not 0 <= self.averaging < 1:
+            raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
         _checked(Recipe, "views", self.views)
-        for name in ("name", "schedule"):
-            _checked(OptimizerConfig, name, getattr(self.optimizer, name))
+        self.optimizer.check()
         if self.network.width < 1:
             raise UsageError(f"network.width must be 1 or more, not {self.network.width}")
 
@@ -144,8 +176,32 @@ def from_dict(cls: type, values: Any) -> Any:
     if unknown:
         raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
     values = {name: _checked(cls, name, value) for name, value in values.items()}
-    nested = {name: type(known[name].default) for name in values if is_dataclass(known[name].default)}
+    nested = {name: _nested_type(cls, name, values[name]) for name in values if is_dataclass(known[name].default)}
     return cls(**{name: from_dict(nested[name], v) if name in nested else v for name, v in values.items()})
+
+
+def _nested_type(cls: type, name: str, values: Any) -> type:
+    """The configuration that nested values are of: where a field admits several, their `name` tells."""
+    hint = get_type_hints(cls)[name]
+    wanted = values.get("name") if isinstance(values, dict) else None
+    if wanted is None or not get_args(hint):
+        return type(next(each.default for each in fields(cls) if each.name == name))
+    names = {value: each for each in get_args(hint) for value in get_args(get_type_hints(each)["name"])}
+    if wanted not in names:
+        raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}")
+    return names[wanted]
+
+
+def _above_zero(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(config, name) < math.inf:
+            raise UsageError(f"optimizer.{name} must be above 0, not {getattr(config, name)}")
+
+
+def _not_negative(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(config, name) < math.inf:
+            raise UsageError(f"optimizer.{name} must be 0 or more, not {getattr(config, name)}")
 
 
 def _checked(cls: type, name: str, value: Any) -> Any:

@@ -1,0 +1,93 @@
+"""From the recipe to an optimizer over a network's parameters, and the course of its learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from firstlight.networks.staged import StagedNetwork
+from firstlight.networks.whitening import PatchWhitening
+from firstlight.optim import Muon, linear_decay, one_cycle
+from firstlight.optim.muon import Group
+from firstlight.training.recipe import MuonConfig, OptimizerConfig
+
+Course = Callable[[int], float]  # the share of its peak that a learning rate has at a step
+
+WHITENING = "whitening"
+
+
+def build_optimizer(how: OptimizerConfig | MuonConfig, network: StagedNetwork) -> torch.optim.Optimizer:
+    """Return the optimizer that the recipe names, over all the network's parameters that learn."""
+    if isinstance(how, MuonConfig):
+        return Muon(_muon_groups(how, network))
+    groups = [{"params": _learning(network)}] if how.head_rate == 1 else _body_and_head(how, network)
+    if how.name == "adam":
+        return torch.optim.Adam(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=how.learning_rate,
+        momentum=how.momentum,
+        weight_decay=how.weight_decay,
+        nesterov=how.momentum > 0,
+    )
+
+
+def courses(
+    how: OptimizerConfig | MuonConfig, optimizer: torch.optim.Optimizer, num_steps: int, num_epochs: int
+) -> list[Course] | None:
+    """Return the course of the learning rate of each of the optimizer's groups; None if all stay as they are.
+
+    Args:
+        how: as the recipe has it.
+        optimizer: as `build_optimizer` made it.
+        num_steps: of the whole training.
+        num_epochs: likewise.
+    """
+    if isinstance(how, MuonConfig):
+        num_whitening_steps = num_steps * min(1.0, how.whitening_epochs / num_epochs)
+        ends = [num_whitening_steps if group["name"] == WHITENING else num_steps for group in optimizer.param_groups]
+        return [lambda step, end=end: linear_decay(step, end) for end in ends]  # type: ignore[misc]
+    if how.schedule == "constant":
+        return None
+    return [lambda step: one_cycle(step, num_steps)] * len(optimizer.param_groups)
+
+
+def _learning(module: nn.Module) -> list[nn.Parameter]:
+    return [each for each in module.parameters() if each.requires_grad]
+
+
+def _body_and_head(how: OptimizerConfig, network: StagedNetwork) -> list[dict[str, Any]]:
+    """Split the parameters into two named groups, the head's with its own rate and weight decay."""
+    head = _learning(network.head)
+    body = [each for each in _learning(network) if all(each is not other for other in head)]
+    rates = {"lr": how.learning_rate * how.head_rate, "weight_decay": how.weight_decay / how.head_rate}
+    return [{"name": "body", "params": body}, {"name": "head", "params": head} | rates]
+
+
+def _muon_groups(how: MuonConfig, network: StagedNetwork) -> list[Group]:
+    """Filters for Muon; head, biases (and batch norm's scales), and the whitening layer's bias for SGD."""
+    members: dict[str, list[nn.Parameter]] = {"filters": [], "biases": [], WHITENING: []}
+    for module in network.modules():
+        if module is network.head:
+            continue
+        for each in module.parameters(recurse=False):
+            if each.requires_grad:
+                is_whitening = isinstance(module, PatchWhitening)
+                members[WHITENING if is_whitening else "filters" if each.ndim > 1 else "biases"].append(each)
+
+    def by_sgd(name: str, parameters: list[nn.Parameter], rate: float) -> Group:
+        decay = how.weight_decay / rate  # what is taken off in a step is the rate times this
+        momentum = how.sgd_momentum
+        return Group(name=name, kind="sgd", params=parameters, lr=rate, weight_decay=decay, momentum=momentum)
+
+    filters = Group(name="filters", kind="muon", params=members["filters"], lr=how.learning_rate, momentum=how.momentum)
+    groups = [
+        filters,
+        by_sgd("biases", members["biases"], how.bias_rate),
+        by_sgd("head", _learning(network.head), how.head_rate),
+        by_sgd(WHITENING, members[WHITENING], how.bias_rate),
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from firstlight.networks import ResNet9, ResNet9Config, SpeedNet, SpeedNetConfig
+from firstlight.training.optimization import build_optimizer, courses
+from firstlight.training.recipe import MuonConfig, OptimizerConfig
+
+SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01)
+
+
+def test_a_slower_head_is_a_network_whose_logits_are_scaled() -> None:
+    """Page's head multiplies the logits by s: the same steps as a plain head at s * s times the rate."""
+    s = 1 / 8
+    torch.manual_seed(0)
+    network = ResNet9(4, ResNet9Config(width=4)).double()
+    scaled = ResNet9(4, ResNet9Config(width=4)).double()
+    scaled.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        scaled.head.weight /= s
+    images, labels = torch.rand(8, 3, 16, 16, dtype=torch.float64), torch.arange(8) % 4
+    slower = build_optimizer(replace(SGD, head_rate=s * s), network)
+    plain = build_optimizer(SGD, scaled)
+    for _ in range(3):
+        for each, optimizer, factor in ((network, slower, 1.0), (scaled, plain, s)):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(factor * each(images), labels).backward()
+            optimizer.step()
+    torch.testing.assert_close(network.head.weight, s * scaled.head.weight)
+    torch.testing.assert_close(network.prep.conv.weight, scaled.prep.conv.weight)
+
+
+def test_one_group_unless_the_head_has_a_rate_of_its_own() -> None:
+    network = ResNet9(4, ResNet9Config(width=4))
+    assert len(build_optimizer(SGD, network).param_groups) == 1
+    body, head = build_optimizer(replace(SGD, head_rate=0.5), network).param_groups
+    assert (body["name"], body["lr"], head["name"], head["lr"]) == ("body", 0.1, "head", 0.05)
+    assert sum(p.numel() for p in body["params"] + head["params"]) == sum(p.numel() for p in network.parameters())
+
+
+def test_muon_has_the_filters_and_sgd_the_rest() -> None:
+    network = SpeedNet(10, SpeedNetConfig(width=4))
+    groups = {group["name"]: group for group in build_optimizer(MuonConfig(), network).param_groups}
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    held = {name: {names[each] for each in group["params"]} for name, group in groups.items()}
+    assert held["filters"] == {f"group{group}.conv{number}.weight" for group in (1, 2, 3) for number in (1, 2)}
+    assert held["biases"] == {f"group{group}.norm{number}.bias" for group in (1, 2, 3) for number in (1, 2)}
+    assert (held["head"], held["whitening"]) == ({"head.weight"}, {"whiten.conv.bias"})
+    assert [group["kind"] for group in groups.values()] == ["muon", "sgd", "sgd", "sgd"]
+    assert (groups["filters"]["lr"], groups["head"]["lr"], groups["biases"]["lr"]) == (0.24, 0.67, 0.053)
+    assert groups["head"]["lr"] * groups["head"]["weight_decay"] == pytest.approx(0.004)
+
+
+def test_muon_trains_any_network_here() -> None:
+    network = ResNet9(4, ResNet9Config(width=4))
+    optimizer = build_optimizer(MuonConfig(), network)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
+    assert [group["name"] for group in optimizer.param_groups] == ["filters", "biases", "head"]
+
+
+def test_the_whitening_bias_learns_in_the_first_epochs_only() -> None:
+    network, how = SpeedNet(10, SpeedNetConfig(width=4)), MuonConfig(whitening_epochs=2.0)
+    optimizer = build_optimizer(how, network)
+    shares = courses(how, optimizer, num_steps=80, num_epochs=8)
+    assert shares is not None
+    assert [share(0) for share in shares] == [1, 1, 1, 1]
+    assert [share(10) for share in shares] == pytest.approx([0.875, 0.875, 0.875, 0.5])
+    assert [share(20) for share in shares] == pytest.approx([0.75, 0.75, 0.75, 0])
+    assert [share(80) for share in shares] == [0, 0, 0, 0]
+
+
+def test_a_constant_rate_has_no_course_and_one_cycle_the_same_for_all_groups() -> None:
+    network = ResNet9(4, ResNet9Config(width=4))
+    assert courses(SGD, build_optimizer(SGD, network), 10, 1) is None
+    cycling = replace(SGD, schedule="one_cycle", head_rate=0.5)
+    shares = courses(cycling, build_optimizer(cycling, network), 8, 1)
+    assert shares is not None
+    assert [share(2) for share in shares] == [1, 1]
