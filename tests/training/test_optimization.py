@@ -50,7 +50,7 @@ def test_muon_has_the_filters_and_sgd_the_rest() -> None:
     assert held["biases"] == {f"group{group}.norm{number}.bias" for group in (1, 2, 3) for number in (1, 2)}
     assert (held["head"], held["whitening"]) == ({"head.weight"}, {"whiten.conv.bias"})
     assert [group["kind"] for group in groups.values()] == ["muon", "sgd", "sgd", "sgd"]
-    assert (groups["filters"]["lr"], groups["head"]["lr"], groups["biases"]["lr"]) == (0.24, 0.67, 0.053)
+    assert (groups["filters"]["lr"], groups["head"]["lr"], groups["biases"]["lr"]) == (0.24, 1340.0, 106.0)
     assert groups["head"]["lr"] * groups["head"]["weight_decay"] == pytest.approx(0.004)
 
 

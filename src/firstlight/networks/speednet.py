@@ -39,7 +39,7 @@ class SpeedNetConfig:
     """
 
     width: int = 64
-    head_scale: float = 1 / 9
+    head_scale: float = 1 / 256
     name: Literal["speednet"] = "speednet"
 
 

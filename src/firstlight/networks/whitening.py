@@ -13,10 +13,11 @@ EPSILON = 5e-4  # added to the variances, so that the faintest directions are no
 def whitening_filters(
     images: Float[Tensor, "n c h w"], size_px: int, epsilon: float = EPSILON
 ) -> Float[Tensor, "d c s s"]:
-    """Return the filters that whiten patches: the eigenvectors of their covariance over the root of the eigenvalues.
+    """Return the filters that whiten patches: eigenvectors of their second moments over the root of the eigenvalues.
 
-        filter[i] = v[i] / sqrt(lambda[i] + epsilon),   largest eigenvalue first,   d = c s s filters
+        M = mean of patch patch^T,   M v[i] = lambda[i] v[i],   filter[i] = v[i] / sqrt(lambda[i] + epsilon)
 
+    with the largest eigenvalue first, d = c s s filters. Of normalized images M is the covariance.
     (Page 2019, "How to Train Your ResNet 8: Bag of Tricks"; Jordan 2024, arXiv 2404.00498, section 3.2.)
 
     Args:
@@ -32,9 +33,8 @@ def whitening_filters(
     """
     channels = images.shape[1]
     patches = F.unfold(images.float(), size_px).transpose(1, 2).flatten(0, 1)  # [patches, c s s]
-    patches = patches - patches.mean(dim=0)
-    covariance = patches.T.double() @ patches.double() / len(patches)
-    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+    moments = (patches.T @ patches).double() / len(patches)
+    eigenvalues, eigenvectors = torch.linalg.eigh(moments)
     filters = (eigenvectors / (eigenvalues + epsilon).sqrt()).T.flip(0)
     return filters.float().reshape(-1, channels, size_px, size_px)
 
@@ -56,8 +56,6 @@ class PatchWhitening(nn.Conv2d):
     def __init__(self, channels: int, size_px: int) -> None:
         super().__init__(channels, 2 * channels * size_px**2, kernel_size=size_px, bias=True)
         self.weight.requires_grad = False
-        assert self.bias is not None
-        nn.init.zeros_(self.bias)
 
     def adopt(self, images: Float[Tensor, "n c h w"]) -> None:
         """Take the filters from images as this layer will see them, float [n c h w]."""
