@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from firstlight.cli import main
+from firstlight.networks import ResNet9Config
+from firstlight.recipes import RECIPES, get_recipe
+from firstlight.training import bench
+from firstlight.training.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small recipe, and matrices that take no time."""
+    monkeypatch.setattr(bench, "MATMUL_SIZE", 64)
+    small = Recipe(name="demo", data="drawn", network=ResNet9Config(width=2), batch_size=16)
+    monkeypatch.setitem(RECIPES, "demo", lambda: small)
+
+
+def test_the_table_says_what_the_machine_does_and_how_long_a_recipe_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--recipes", "demo", "--num_steps", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "GFLOP/s in float32" in printed
+    assert "GFLOP/s in bfloat16" in printed
+    (row,) = [line for line in printed.splitlines() if "demo" in line]
+    assert "drawn" in row
+    assert "about " in row
+
+
+def test_json_holds_the_same_numbers_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--recipes", "demo", "--num_steps", "1", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["recipes"]) == {"demo"}
+    assert set(found["recipes"]["demo"]) == {"images_per_s", "train_s", "test_s"}
+    assert found["hardware"]["cpu_cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--recipes", "absent"], "no recipe is called 'absent'"),
+        (["--num_steps", "0"], "--num_steps must be 1 or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], found: str
+) -> None:
+    assert main(["bench", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert found in error
+    assert len(error.splitlines()) == 1
+    assert get_recipe("demo").name == "demo"
