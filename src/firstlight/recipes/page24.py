@@ -2,8 +2,8 @@
 
 command   firstlight fit --recipe page24
 source    David Page, "How to Train Your ResNet" (2018): SGD with Nesterov momentum, the peak rate of 0.4 at a
-          batch of 512, weight decay 5e-4, 8x8 cutout; label smoothing, alternating flip and the six views of
-          the test after Jordan 2024, arXiv 2404.00498
+          batch of 512, weight decay 5e-4, 8x8 cutout, a head that learns slowly (there by scaling its logits);
+          label smoothing, alternating flip and the six views of the test after Jordan 2024, arXiv 2404.00498
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def page24() -> Recipe:
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.4,
+            head_rate=1 / 16,
             schedule="one_cycle",
             momentum=0.9,
             weight_decay=5e-4,

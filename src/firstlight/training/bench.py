@@ -65,6 +65,7 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
+        limit_val_batches=0,
         **({"enable_model_summary": False, "callbacks": [clock]} | trainer_options),
     )
     sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
