@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("FIRSTLIGHT_OFFLINE", "1")  # no test asks a server out there
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers with more threads than cores wait for each other
+
+for name in ("beartype", "jsonargparse", "matplotlib.figure", "pytorch_lightning.loggers", "tensorboard"):
+    import_module(name)  # what is first imported under the hook is compiled anew, from source
 
 with install_import_hook("firstlight", "beartype.beartype"):
     import firstlight.training.fit  # noqa: F401  # with all that it stands on
