@@ -52,6 +52,24 @@ def accuracy() -> str:
     return "\n".join(rows)
 
 
+def ingredients() -> str:
+    """What page24 loses without each ingredient, in points of validation accuracy, over the seeds that both have."""
+    runs: dict[str, dict[int, float]] = defaultdict(dict)
+    for text in (RESULTS / "ingredients.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        runs[line["variant"]][line["recipe"]["seed"]] = 100 * line["val_acc"]
+    whole = runs.pop("whole")
+    rows = ["| page24 without | difference in points, mean | standard error | seeds |", "|---|---:|---:|---:|"]
+    for variant, found in runs.items():
+        differences = [value - whole[seed] for seed, value in found.items() if seed in whole]
+        if not differences:
+            continue
+        error = f"{statistics.stdev(differences) / len(differences) ** 0.5:.2f}" if len(differences) > 1 else "-"
+        name = variant.removeprefix("no_").replace("_", " ")
+        rows.append(f"| {name} | {statistics.fmean(differences):+.2f} | {error} | {len(differences)} |")
+    return "\n".join(rows)
+
+
 def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
     """Mean and standard deviation of a share over runs, in percent; a dash where it was not measured."""
     values = [line[name] for line in lines if line.get(name) is not None]
@@ -119,6 +137,7 @@ def trust_cifar() -> str:
 
 TABLES = {
     "accuracy": accuracy,
+    "ingredients": ingredients,
     "speed": speed,
     "explain_speed": explain_speed,
     "trust_drawn": trust_drawn,

@@ -1,0 +1,75 @@
+"""Ours beside a peer's own script, alternately on the same machine.
+
+The peer is any script that trains, prints its accuracy and seconds, and ends; it runs unchanged, in its own folder.
+Two regular expressions, each with one group, take its numbers from what it prints; the defaults read the table of the
+airbench scripts ("eval" rows: accuracy with tta, seconds), of which every row counts as one run.
+
+    python benchmarks/peers.py --peer ~/cifar10-airbench/airbench94_muon.py --recipe airbench94 --data_dir DATA_DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from record import record, spread
+
+ACCURACY = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s+[0-9.]+\s+\|\s*$"
+SECONDS = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s*$"
+OURS_ACCURACY = r"test_acc_tta ([0-9.]+)"
+OURS_SECONDS = r"^seconds ([0-9.]+)"
+
+
+def numbers(text: str, pattern: str) -> list[float]:
+    """All numbers that a pattern finds in a text, line by line."""
+    return [float(each) for each in re.findall(pattern, text, flags=re.MULTILINE)]
+
+
+def run(command: list[str], folder: Path, accuracy: str, seconds: str) -> tuple[list[float], list[float]]:
+    """Run a script to its end; its accuracies and seconds, as it prints them."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = numbers(done.stdout, accuracy), numbers(done.stdout, seconds)
+    if done.returncode or not all(found):
+        tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        sys.exit(f"{command[1]}: ended with {done.returncode} and printed no result ({' '.join(tail)})")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, required=True)
+    parser.add_argument("--recipe", default="airbench94")
+    parser.add_argument("--data_dir", default="data", type=Path)
+    parser.add_argument("--num_turns", type=int, default=3)
+    parser.add_argument("--num_seeds", type=int, default=1, help="of ours in a turn")
+    parser.add_argument("--accuracy", default=ACCURACY, help="what finds the peer's accuracy")
+    parser.add_argument("--seconds", default=SECONDS, help="what finds its seconds")
+    options = parser.parse_args()
+    if not options.peer.is_file():
+        sys.exit(f"{options.peer}: no such file")
+    ours = [sys.executable, str(Path(__file__).with_name("time_to_accuracy.py")), "--recipe", options.recipe]
+    ours += ["--data_dir", str(options.data_dir.absolute()), "--seeds"]
+    peer = [sys.executable, str(options.peer.absolute())]
+    found: dict[str, tuple[list[float], list[float]]] = {"ours": ([], []), "peer": ([], [])}
+    for turn in range(options.num_turns):
+        seeds = range(turn * options.num_seeds, (turn + 1) * options.num_seeds)
+        for name, command, folder, accuracy, seconds in (
+            ("peer", peer, options.peer.absolute().parent, options.accuracy, options.seconds),
+            ("ours", [*ours, *map(str, seeds)], Path.cwd(), OURS_ACCURACY, OURS_SECONDS),
+        ):
+            for column, values in zip(found[name], run(command, folder, accuracy, seconds), strict=True):
+                column.extend(values)
+            print(f"{name}: accuracies {found[name][0]}, seconds {found[name][1]}", flush=True)
+    results = {"peer": options.peer.name, "recipe": options.recipe} | {
+        f"{name}_{what}": spread(values)
+        for name, columns in found.items()
+        for what, values in zip(("accuracy", "seconds"), columns, strict=True)
+    }
+    print(record(f"peer_{options.peer.stem}", f"python benchmarks/peers.py --peer {options.peer.name}", results))
+
+
+if __name__ == "__main__":
+    main()

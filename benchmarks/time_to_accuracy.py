@@ -1,0 +1,150 @@
+"""Seconds and accuracy of a speed recipe, on the clock of the speed records.
+
+The clock runs over what the records count: taking the whitening filters from the images, training with its
+augmentation, and the final pass over the test images with all views. It stands still while data are read, networks
+built, steps compiled, and Lightning sets up. The cold time of the whole process is given beside it: what a
+user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.jsonl`.
+
+    python benchmarks/time_to_accuracy.py --recipe airbench94 --seeds 0 1 2 --data_dir DATA_DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from firstlight.cli.quiet import quiet_lightning
+from firstlight.data.batches import Batches, to_unit
+from firstlight.evaluation.views import averaged_logits
+from firstlight.files import write_atomic
+from firstlight.networks import build_network
+from firstlight.recipes import get_recipe
+from firstlight.training.data_module import ImageData
+from firstlight.training.environment import describe_environment
+from firstlight.training.module import Classifier
+from firstlight.training.prepare import NUM_TO_ADOPT
+from firstlight.training.recipe import Recipe
+from firstlight.training.trainer import Trainer
+from record import RESULTS
+
+LINES = RESULTS / "time_to_accuracy.jsonl"
+STARTED_S = time.perf_counter()
+TEST_BATCH_SIZE = 2000
+
+
+class Clock(pl.Callback):
+    """Runs while Lightning trains."""
+
+    seconds = 0.0
+    _started_s = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started_s = now_s(trainer.strategy.root_device)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seconds = now_s(trainer.strategy.root_device) - self._started_s
+
+
+def now_s(device: torch.device) -> float:
+    """The time at which all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
+    """Train and test once; seconds on the clock, and accuracies on the test split."""
+    pl.seed_everything(recipe.seed, verbose=False)
+    network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
+    clock = Clock()
+    trainer = Trainer(
+        max_epochs=recipe.max_epochs,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[clock],
+    )
+    device = trainer.strategy.root_device
+    started_s = now_s(device)
+    network.to(device).adopt(to_unit(data.train.images[:NUM_TO_ADOPT].to(device)))
+    adopt_s = now_s(device) - started_s
+    module = Classifier(network, recipe)
+    data.recipe, data.trainer = recipe, trainer
+    trainer.fit(module, data.train_dataloader())
+    module.to(device).eval()
+    images, labels = data.test.images.to(device), data.test.labels.to(device)
+    started_s = now_s(device)
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        logits = torch.cat(
+            [averaged_logits(network, to_unit(part), recipe.views) for part in images.split(TEST_BATCH_SIZE)]
+        )
+        tta = (logits.argmax(dim=1) == labels).double().mean()
+        test_s = now_s(device) - started_s
+        single = torch.cat([network(to_unit(part)) for part in images.split(TEST_BATCH_SIZE)])
+    return {
+        "seconds": adopt_s + clock.seconds + test_s,
+        "train_s": clock.seconds,
+        "test_s": test_s,
+        "test_acc_tta": float(tta),
+        "test_acc": float((single.argmax(dim=1) == labels).double().mean()),
+    }
+
+
+def lower_bound(values: Sequence[float]) -> float:
+    """Return what the true mean exceeds with 95 % confidence, one-sided, by the normal approximation."""
+    if len(values) < 2:
+        return math.nan
+    return statistics.fmean(values) - 1.645 * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def append(line: dict[str, Any]) -> None:
+    known = LINES.read_text() if LINES.exists() else ""
+    write_atomic(LINES, known + json.dumps(line) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="airbench94")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--data_dir", default="data")
+    parser.add_argument("--max_epochs", type=int, help="fewer, to try it out: nothing is written")
+    options = parser.parse_args()
+    quiet_lightning()
+    recipe = get_recipe(options.recipe)
+    if options.max_epochs:
+        recipe = replace(recipe, max_epochs=options.max_epochs)
+    data = ImageData(recipe, options.data_dir)
+    data.setup("fit")
+    data.setup("test")
+    assert isinstance(data.test_dataloader(), Batches)
+    found: list[dict[str, float]] = []
+    for seed in options.seeds:
+        found.append(run_once(replace(recipe, seed=seed), data))
+        cold = {"cold_s": time.perf_counter() - STARTED_S} if seed == options.seeds[0] else {}
+        line = {"recipe": replace(recipe, seed=seed).to_dict()} | found[-1] | cold | describe_environment()
+        if not options.max_epochs:
+            append(line)
+        print("  ".join(f"{name} {value:.4f}" for name, value in (found[-1] | cold).items()), flush=True)
+    accuracies = [each["test_acc_tta"] for each in found]
+    seconds = [each["seconds"] for each in found]
+    print(
+        f"{recipe.name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta, above {lower_bound(accuracies):.2%} "
+        f"with 95 % confidence, in {statistics.fmean(seconds):.2f} s",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    main()
