@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -108,7 +109,7 @@ class Run(Predictor):
     @cached_property
     def temperature(self) -> float:
         """By which the logits are divided before the softmax."""
-        return self._from_metadata("temperature", float)
+        return self._from_metadata("temperature", _positive)
 
     def save_weights(self, network: nn.Module, images: ImageSet) -> None:
         """Write `model.safetensors`, with what is needed to use it beside the weights."""
@@ -139,7 +140,7 @@ class Run(Predictor):
     def _from_metadata(self, name: str, convert: Callable[[Any], _Value]) -> _Value:
         try:
             return convert(json.loads(self.metadata[name]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise RunError(f"{self.weights_path}: says nothing of {name}; it was not written by firstlight") from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
@@ -156,8 +157,16 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _height_and_width(value: Any) -> tuple[int, int]:
-    height, width = value
-    return int(height), int(width)
+    height, width = map(int, value)
+    if not 8 <= min(height, width) <= max(height, width) <= 1024:  # a picture of a gigabyte is no such size
+        raise ValueError(f"{height}x{width}")
+    return height, width
+
+
+def _positive(value: Any) -> float:
+    if not 0 < float(value) < math.inf:
+        raise ValueError(str(value))
+    return float(value)
 
 
 def load(path: Path | str) -> Run:
