@@ -13,7 +13,7 @@ TORCH_INDEX ?=
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.ready  ## train, test and explain on the embedded data, about a minute
+demo: $(VENV)/.ready  ## train, test and explain on the embedded data, a minute or two
 	$(BIN)/firstlight demo
 
 test: $(VENV)/.ready lint  ## linters, types, floors, doctests and the fast tests, under 5 minutes

@@ -11,7 +11,7 @@ from firstlight.errors import FirstlightError
 
 # Each verb is a module beside this one with `run(arguments) -> None`.
 VERBS = {
-    "demo": "train, test and explain on the embedded data, in about a minute",
+    "demo": "train, test and explain on the embedded data, in a minute or two",
     "fit": "train and test by a recipe; leaves a run folder",
     "test": "measure a run on the test split again",
     "explain": "show what a run gets wrong, and what it looked at",

@@ -10,7 +10,7 @@ from firstlight.places import DEFAULT_LOGS_DIR
 
 def run(arguments: Sequence[str]) -> None:
     """Train and test the demo recipe, draw figures, say what to open next."""
-    parser = Parser("demo", "The whole pipeline on the embedded data, in about a minute on two CPU cores.")
+    parser = Parser("demo", "The whole pipeline on the embedded data, in a minute or two on two CPU cores.")
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where run folders are made")
     parser.add_argument("--seed", type=int, default=0, help="of the weights, the split, the order and the augmentation")
     options = parser.parse(arguments)

@@ -1,4 +1,4 @@
-"""demo: the whole pipeline on the embedded data set, in about a minute on two CPU cores.
+"""demo: the whole pipeline on the embedded data set, in a minute or two on two CPU cores.
 
 command   firstlight demo
 """
@@ -11,7 +11,7 @@ from firstlight.training.recipe import OptimizerConfig, Recipe
 
 
 def demo() -> Recipe:
-    """The embedded drawn shapes, a narrow network, one cycle: about a minute on two CPU cores."""
+    """The embedded drawn shapes, a narrow network, one cycle: a minute or two on two CPU cores."""
     return Recipe(
         name="demo",
         data="drawn",

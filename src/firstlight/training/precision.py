@@ -42,8 +42,8 @@ def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next step instead of returning it to the system.
 
     A training step on the CPU frees and asks for the same gigabyte again and again. Returned memory comes
-    back as pages that the kernel must clear first; keeping it makes a ResNet9 step of 512 images about a
-    quarter faster (`benchmarks/throughput.py`). The process stays as large as its largest step.
+    back as pages that the kernel must clear first; keeping it saves that. The process stays as large as its largest
+    step (docs/decisions/0004-keep-freed-memory.md).
 
     Returns:
         Whether the setting took effect: it exists in glibc, on Linux, only.
