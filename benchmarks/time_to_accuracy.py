@@ -140,8 +140,8 @@ def main() -> None:
     accuracies = [each["test_acc_tta"] for each in found]
     seconds = [each["seconds"] for each in found]
     print(
-        f"{recipe.name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta, above {lower_bound(accuracies):.2%} "
-        f"with 95 % confidence, in {statistics.fmean(seconds):.2f} s",
+        f"{recipe.name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta, "
+        f"above {lower_bound(accuracies):.2%} with 95 % confidence, in {statistics.fmean(seconds):.2f} s",
         file=sys.stderr,
     )
 
