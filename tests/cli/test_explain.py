@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from firstlight.attribution import METHODS
-from firstlight.cli import main
+from firstlight.cli import main, predict
 from firstlight.data.sources import SOURCES
 from firstlight.networks import ResNet9
 from firstlight.plots.mistakes import percent
@@ -232,6 +232,18 @@ def test_predict_cam_draws_photos_of_any_size_and_prints_the_answers_all_the_sam
     assert is_drawing(out, wider_than=1000)
     with Image.open(out) as image:
         assert image.height > image.width, "four rows"
+
+
+def test_many_classes_stand_below_each_other(
+    run: Run, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(predict, "MAX_COLUMNS", 3)
+    assert main(["predict", str(photos / "b.png"), "--run", str(run.path), "--top", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = [f"{name} {100 * share:.1f}%" for name, share in run.predict(photos / "b.png").top(4)]
+    found = [line.split("\N{BOX DRAWINGS LIGHT VERTICAL}")[-2].strip() for line in lines[3:-1]]
+    assert [text for text in found if text] == expected
 
 
 def test_predict_cam_names_pictures_classes_method_and_stage(run: Run, photos: Path, tmp_path: Path) -> None:

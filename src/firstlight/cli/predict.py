@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from firstlight.training.predictor import Predictor
 
 MAX_DRAWN = 64
+MAX_COLUMNS = 5  # classes beside each other in 80 columns; more stand below each other
 DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
 
 
@@ -95,10 +96,13 @@ def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: 
 
     table = Table()
     table.add_column("image", overflow="fold")
-    for place in range(1, min(top, len(predictions[0].probabilities)) + 1):
-        table.add_column(f"top {place}")
+    num_classes = min(top, len(predictions[0].probabilities))
+    is_wide = num_classes <= MAX_COLUMNS
+    for heading in [f"top {place + 1}" for place in range(num_classes)] if is_wide else [f"top {num_classes}"]:
+        table.add_column(heading)
     for path, prediction in zip(paths, predictions, strict=True):
-        table.add_row(str(path), *(f"{name} {probability:.1%}" for name, probability in prediction.top(top)))
+        cells = [f"{name} {probability:.1%}" for name, probability in prediction.top(top)]
+        table.add_row(str(path), *(cells if is_wide else ["\n".join(cells)]), end_section=not is_wide)
     Console().print(table)
 
 
