@@ -24,6 +24,7 @@ _PLACES = {
     "Recipe": "firstlight.training.recipe",
     "Run": "firstlight.training.run",
     "load": "firstlight.training.run",
+    "Pretrained": "firstlight.export.pretrained",
     "fit": "firstlight.training.fit",
     "ResNet9": "firstlight.networks",
     "ImageSet": "firstlight.data.images",
@@ -35,6 +36,7 @@ __all__ = [  # noqa: RUF022  # the exercise's names first
     "custom_ResNet",
     "Trainer",
     "load",
+    "Pretrained",
     "fit",
     "Recipe",
     "Run",
@@ -46,6 +48,7 @@ __all__ = [  # noqa: RUF022  # the exercise's names first
 if TYPE_CHECKING:
     from firstlight.data.images import ImageSet
     from firstlight.errors import FirstlightError
+    from firstlight.export.pretrained import Pretrained
     from firstlight.networks import ResNet9
     from firstlight.training.exercise import CustomResNet, custom_ResNet
     from firstlight.training.fit import fit

@@ -83,7 +83,9 @@ class ClassifyTab:
         return explained, top
 
     @told
-    def look(self, raw: RawPicture | None, top: float, explained: str, shown: bool, method: str, stage: str) -> Outputs:
+    def look(
+        self, raw: RawPicture | None, top: int | float, explained: str, shown: bool, method: str, stage: str
+    ) -> Outputs:
         """Answer for a new picture."""
         if raw is None:
             return _nothing()
@@ -92,7 +94,9 @@ class ClassifyTab:
         return upload.preview, pack(upload.pixels), notes_panel(upload.notes), panel
 
     @told
-    def pick(self, top: float, explained: str, shown: bool, method: str, stage: str, event: gr.EventData) -> Outputs:
+    def pick(
+        self, top: int | float, explained: str, shown: bool, method: str, stage: str, event: gr.EventData
+    ) -> Outputs:
         """Answer for an example."""
         images = self.service.bundle.examples.images
         pixels = images[min(max(int(event.index), 0), len(images) - 1)]
@@ -102,14 +106,14 @@ class ClassifyTab:
         return preview, pack(pixels), "", self._panel(pixels, top, explained, shown, method, stage)
 
     @told
-    def again(self, seen: str, top: float, explained: str, shown: bool, method: str, stage: str) -> str:
+    def again(self, seen: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
         """Answer for the picture that is there, when a widget changed."""
         if not seen:
             return NOTHING_YET
         return self._panel(unpack(seen, self.service.size_px), top, explained, shown, method, stage)
 
     def _panel(
-        self, pixels: UInt8[Tensor, "3 h w"], top: float, explained: str, shown: bool, method: str, stage: str
+        self, pixels: UInt8[Tensor, "3 h w"], top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> str:
         answer = self.service.answer(pixels, view_of(shown, method, stage), explained)
         return answer_panel(answer, max(1, int(top)))

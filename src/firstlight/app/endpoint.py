@@ -26,7 +26,13 @@ def add_endpoint(service: Service) -> None:
 
     @told
     def classify(
-        picture: RawPicture | None, top: float, with_map: bool, method: str, stage: str, explain: str, opacity: float
+        picture: RawPicture | None,
+        top: int | float,
+        with_map: bool,
+        method: str,
+        stage: str,
+        explain: str,
+        opacity: int | float,
     ) -> dict[str, Any]:
         if picture is None:
             raise UsageError("send a picture")
@@ -53,7 +59,7 @@ def add_endpoint(service: Service) -> None:
     button.click(classify, inputs, output, **options)
 
 
-def describe(answer: Answer, upload: Upload, top: int, opacity: float) -> dict[str, Any]:
+def describe(answer: Answer, upload: Upload, top: int, opacity: int | float) -> dict[str, Any]:
     """Return an answer as JSON has it.
 
     Args:

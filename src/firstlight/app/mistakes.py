@@ -46,22 +46,22 @@ class MistakesTab:
         on.click(self.page_after, inputs, outputs, **QUIETLY)
 
     @told
-    def first_page(self, _: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def first_page(self, _: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Begin anew: another filter."""
         return self._page(1, true, predicted, *how)
 
     @told
-    def this_page(self, number: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def this_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Explain the same images in another way."""
         return self._page(int(number), true, predicted, *how)
 
     @told
-    def page_before(self, number: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def page_before(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Go back."""
         return self._page(int(number) - 1, true, predicted, *how)
 
     @told
-    def page_after(self, number: float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def page_after(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Go on."""
         return self._page(int(number) + 1, true, predicted, *how)
 

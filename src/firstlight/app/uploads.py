@@ -89,8 +89,8 @@ def _shrunk(image: Image.Image) -> Image.Image:
         return image
     if "transparency" in image.info:
         image = image.convert("RGBA")
-    elif image.mode not in _AVERAGED and not image.mode.startswith("I"):
-        image = image.convert("RGB")
+    elif image.mode not in _AVERAGED:
+        image = image.convert("I" if image.mode.startswith("I") else "RGB")
     small = image.reduce(factor)
     small.info["exif"] = exif.tobytes()
     return small

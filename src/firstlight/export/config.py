@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 
 from firstlight.errors import RunError
 from firstlight.files import write_atomic
-from firstlight.networks import ResNet9, ResNet9Config, StagedNetwork
+from firstlight.networks import NetworkConfig, ResNet9Config, SpeedNetConfig, StagedNetwork, build_network
 
 NAME = "config.json"
+ARCHITECTURES: dict[str, type[NetworkConfig]] = {"ResNet9": ResNet9Config, "SpeedNet": SpeedNetConfig}
 MAX_BYTES = 1_000_000
 MAX_WIDTH = 4096
 MAX_SIDE_PX = 4096
@@ -25,7 +26,7 @@ class ModelConfig:
     """All that the weights themselves do not say.
 
     Args:
-        width: of the ResNet9.
+        network: which, and its shape.
         class_names: the name of each class number.
         size_px: height and width of the images that it was trained on.
         temperature: by which the logits are divided before the softmax.
@@ -33,7 +34,7 @@ class ModelConfig:
         recipe: the whole configuration that the weights were trained with, for the record.
     """
 
-    width: int
+    network: NetworkConfig
     class_names: tuple[str, ...]
     size_px: tuple[int, int]
     temperature: float = 1.0
@@ -41,23 +42,28 @@ class ModelConfig:
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.width <= MAX_WIDTH:
-            raise ValueError(f"width {self.width}")
-        if not self.class_names or not all(isinstance(name, str) for name in self.class_names):
-            raise ValueError("class_names")
+        if not 1 <= self.network.width <= MAX_WIDTH:
+            raise ValueError(f"width {self.network.width}")
+        if not self.class_names:
+            raise ValueError("class_names is empty")
         if not all(1 <= side <= MAX_SIDE_PX for side in self.size_px):
             raise ValueError(f"size_px {self.size_px}")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature {self.temperature}")
 
+    @property
+    def architecture(self) -> str:
+        """Name of the network's class."""
+        return next(name for name, kind in ARCHITECTURES.items() if isinstance(self.network, kind))
+
     def empty_network(self) -> StagedNetwork:
         """Return the network without memory for its weights, which are to be assigned."""
         with torch.device("meta"):
-            return ResNet9(len(self.class_names), ResNet9Config(self.width))
+            return build_network(len(self.class_names), self.network)
 
     def save(self, folder: Path) -> None:
         """Write `config.json`."""
-        content = {"library": "firstlight", "architecture": "ResNet9"} | asdict(self)
+        content = {"library": "firstlight", "architecture": self.architecture} | asdict(self)
         write_atomic(folder / NAME, json.dumps(content, indent=2) + "\n")
 
     @staticmethod
@@ -71,26 +77,36 @@ class ModelConfig:
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(found, dict) or found.get("architecture") != "ResNet9":
-                raise ValueError("it is not of a ResNet9 of firstlight")
-            return _parse(found)
+            return _parse(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise RunError(f"{path}: cannot be used ({reason}). Export the model again.") from error
 
 
-def _parse(found: dict[str, Any]) -> ModelConfig:
+def _parse(found: Any) -> ModelConfig:
+    if not isinstance(found, dict):
+        raise TypeError("it is no JSON object")
     height, width = found["size_px"]
     threshold = found.get("novelty_threshold")
     names = found["class_names"]
-    if not isinstance(names, list):
-        raise TypeError("class_names is not a list")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("class_names is not a list of names")
     return ModelConfig(
-        width=int(found["width"]),
+        network=_parse_network(found.get("architecture"), found["network"]),
         class_names=tuple(names),
         size_px=(int(height), int(width)),
         temperature=float(found["temperature"]),
         novelty_threshold=None if threshold is None else float(threshold),
         recipe=dict(found.get("recipe", {})),
     )
+
+
+def _parse_network(architecture: Any, values: Any) -> NetworkConfig:
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"firstlight has no network {str(architecture)[:40]!r}")
+    kind = ARCHITECTURES[architecture]
+    types = {each.name: type(each.default) for each in fields(kind)}
+    for name, value in dict(values).items():
+        if type(value) is not types.get(name):
+            raise TypeError(f"network.{str(name)[:40]}")
+    return kind(**values)

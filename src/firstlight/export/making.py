@@ -63,7 +63,7 @@ def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cali
         DataError: the data set is missing.
     """
     config = ModelConfig(
-        width=run.recipe.network.width,
+        network=run.recipe.network,
         class_names=run.class_names,
         size_px=run.size_px,
         recipe=run.recipe.to_dict(),

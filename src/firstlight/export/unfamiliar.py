@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from firstlight.arrays import Images
-from firstlight.data.drawn import read_drawn
+from firstlight.data.drawn import EMBEDDED_SEED, draw
 
 NUM_IMAGES = 500  # of each kind
 _SEED = 0
@@ -28,32 +28,32 @@ def unfamiliar_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Im
     >>> sorted(unfamiliar_images("drawn", (8, 8)))
     ['blobs', 'gratings', 'noise']
     """
-    draw = torch.Generator().manual_seed(_SEED)
+    chance = torch.Generator().manual_seed(_SEED)
     kinds = {
-        "noise": _uint8(torch.rand(NUM_IMAGES, 3, *size_px, generator=draw)),
-        "blobs": _blobs(draw, size_px),
-        "gratings": _gratings(draw, size_px),
+        "noise": _uint8(torch.rand(NUM_IMAGES, 3, *size_px, generator=chance)),
+        "blobs": _blobs(chance, size_px),
+        "gratings": _gratings(chance, size_px),
     }
     if trained_on not in ("drawn", "watermark"):
-        shapes = read_drawn("test").images[:NUM_IMAGES]
+        shapes = draw(NUM_IMAGES, EMBEDDED_SEED, "test").images
         kinds["drawn shapes"] = _uint8(_resized(shapes / 255, size_px))
     return kinds
 
 
-def _blobs(draw: torch.Generator, size_px: tuple[int, int]) -> Images:
+def _blobs(chance: torch.Generator, size_px: tuple[int, int]) -> Images:
     """Colours at random on a lattice of 4x4, smooth in between."""
-    return _uint8(_resized(torch.rand(NUM_IMAGES, 3, 4, 4, generator=draw), size_px))
+    return _uint8(_resized(torch.rand(NUM_IMAGES, 3, 4, 4, generator=chance), size_px))
 
 
-def _gratings(draw: torch.Generator, size_px: tuple[int, int]) -> Images:
+def _gratings(chance: torch.Generator, size_px: tuple[int, int]) -> Images:
     """Two colours in stripes of any direction, 2 to 8 periods across."""
     height, width = size_px
-    angle, periods, phase = (torch.rand(NUM_IMAGES, 1, 1, generator=draw) for _ in range(3))
+    angle, periods, phase = (torch.rand(NUM_IMAGES, 1, 1, generator=chance) for _ in range(3))
     down = torch.linspace(0, 1, height)[None, :, None]
     right = torch.linspace(0, 1, width)[None, None, :]
     along = right * (angle * math.pi).cos() + down * (angle * math.pi).sin()
     wave = 0.5 + 0.5 * ((along * (2 + 6 * periods) + phase) * 2 * math.pi).sin()
-    first, second = torch.rand(2, NUM_IMAGES, 3, 1, 1, generator=draw)
+    first, second = torch.rand(2, NUM_IMAGES, 3, 1, 1, generator=chance)
     return _uint8(first + (second - first) * wave[:, None])
 
 

@@ -1,0 +1,183 @@
+"""The service alone: what it answers, against plain passes of the same network."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from firstlight.app.service import ANY_CLASS, PAGE_SIZE, Answer, Service, View
+from firstlight.attribution import METHODS, explain
+from firstlight.errors import UsageError
+from firstlight.export.bundle import Bundle
+from reference.hostile import GOOD
+from reference.tiny import CLASS_NAMES, tiny_split
+
+
+@pytest.fixture(scope="module")
+def service(bundle: Bundle) -> Service:
+    return Service(bundle)
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return tiny_split("test").images
+
+
+def plain_logits(bundle: Bundle, image: Tensor) -> Tensor:
+    with torch.no_grad():
+        return bundle.network(image[None] / 255)[0]
+
+
+def test_the_answer_is_the_softmax_of_the_networks_logits_at_its_temperature(
+    service: Service, bundle: Bundle, images: Tensor
+) -> None:
+    assert bundle.temperature != pytest.approx(1, abs=0.1)
+    for image in images[:3]:
+        expected = (plain_logits(bundle, image) / bundle.temperature).softmax(0).tolist()
+        for view in (View(), View(method=None), View("layer_cam", "layer1"), View(stage="all")):
+            found = service.answer(image, view).prediction.probabilities
+            assert [found[name] for name in CLASS_NAMES] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stage", ["layer1", "residual3", "all"])
+def test_the_map_is_explains_own(service: Service, bundle: Bundle, images: Tensor, method: str, stage: str) -> None:
+    answer = service.answer(images[0], View(method, stage), "blue")
+    found = explain(bundle.network, images[:1] / 255, method=method, stage=stage, target=torch.tensor([2]))
+    assert answer.explained == "blue"
+    assert answer.stage == stage
+    assert answer.evidence is not None
+    np.testing.assert_allclose(answer.evidence, found.upsampled()[0].numpy(), atol=1e-6)
+
+
+def test_without_a_map_there_is_none_and_the_predicted_class_is_explained_by_default(
+    service: Service, images: Tensor
+) -> None:
+    assert service.answer(images[0], View(method=None)).evidence is None
+    answer = service.answer(images[0])
+    assert answer.explained == answer.prediction.label
+    assert answer.stage == "residual3"
+    assert answer.evidence is not None
+    assert answer.evidence.shape == (16, 16)
+
+
+def test_novel_is_what_lies_above_the_bundles_threshold(service: Service, bundle: Bundle, images: Tensor) -> None:
+    said = [bool(service.answer(image, View(method=None)).is_novel) for image in images]
+    energies = [-plain_logits(bundle, image).exp().sum().log().item() for image in images]
+    threshold = bundle.config.novelty_threshold
+    assert said == [energy > threshold for energy in energies]
+    assert 0 < sum(said) < len(said)
+
+
+@pytest.mark.parametrize(
+    ("view", "explained", "says"),
+    [
+        (View("magic"), "predicted", "no method is called 'magic'"),
+        (View(stage="attic"), "predicted", "no stage is called 'attic'"),
+        (View(stage="layer1.conv"), "predicted", "no stage is called"),
+        (View(), "pink", "no class is called 'pink'"),
+    ],
+)
+def test_what_does_not_exist_is_refused(
+    service: Service, images: Tensor, view: View, explained: str, says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        service.answer(images[0], view, explained)
+
+
+def test_answers_from_many_threads_are_those_of_one(service: Service, images: Tensor) -> None:
+    """Explaining hooks into the network: two at once would see each other's activations."""
+    views = [View("grad_cam", "layer1"), View("hires_cam", "residual3"), View(method=None), View("layer_cam", "all")]
+    jobs = [(images[i % 8], views[i % 4]) for i in range(32)]
+    expected = [service.answer(*job) for job in jobs]
+    found: list[Answer | None] = [None] * len(jobs)
+
+    def work(start: int) -> None:
+        for place in range(start, len(jobs), 8):
+            found[place] = service.answer(*jobs[place])
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(expected, found, strict=True):
+        assert other is not None
+        assert other.prediction == one.prediction
+        if one.evidence is None:
+            assert other.evidence is None
+        else:
+            np.testing.assert_array_equal(other.evidence, one.evidence)
+
+
+def test_an_upload_is_read_at_the_size_of_the_network(service: Service) -> None:
+    assert service.read(GOOD["photo.jpg"](), "photo.jpg").pixels.shape == (3, 16, 16)
+
+
+def wrong_rows(bundle: Bundle) -> list[int]:
+    """The wrong test images, the most confident first, from the plain network."""
+    test = tiny_split("test")
+    with torch.no_grad():
+        shares = (bundle.network(test.images / 255) / bundle.temperature).softmax(1)
+    rows = (shares.argmax(1) != test.labels).nonzero().flatten().tolist()
+    return sorted(rows, key=lambda row: -shares[row].max().item())
+
+
+def test_the_pages_hold_every_mistake_once_the_most_confident_first(service: Service, bundle: Bundle) -> None:
+    expected = wrong_rows(bundle)
+    num_pages = -(-len(expected) // PAGE_SIZE)
+    assert num_pages >= 3
+    found = []
+    for number in range(1, num_pages + 1):
+        page = service.wrong(page=number, view=View(method=None))
+        assert (page.number, page.num_pages) == (number, num_pages)
+        assert (page.num_found, page.num_wrong) == (len(expected), len(expected))
+        found += [item.index for item in page.items]
+    assert found == expected
+
+
+def test_a_mistake_shows_both_classes_with_their_calibrated_probabilities(service: Service, bundle: Bundle) -> None:
+    test = tiny_split("test")
+    for item in service.wrong().items[:4]:
+        logits = plain_logits(bundle, test.images[item.index])
+        shares = dict(zip(CLASS_NAMES, (logits / bundle.temperature).softmax(0).tolist(), strict=True))
+        assert item.true == CLASS_NAMES[int(test.labels[item.index])]
+        assert item.predicted == max(shares, key=shares.__getitem__)
+        assert item.predicted_probability == pytest.approx(shares[item.predicted], abs=1e-4)
+        assert item.true_probability == pytest.approx(shares[item.true], abs=1e-4)
+        np.testing.assert_array_equal(item.pixels, test.images[item.index].numpy())
+        assert item.maps is not None
+        for evidence, name in zip(item.maps, (item.predicted, item.true), strict=True):
+            alone = service.answer(test.images[item.index], explained=name).evidence
+            assert alone is not None
+            np.testing.assert_allclose(evidence, alone, atol=1e-4 * np.abs(alone).max())
+
+
+def test_filters_choose_by_true_and_by_predicted_class(service: Service) -> None:
+    everything = [item for number in (1, 2, 3) for item in service.wrong(page=number, view=View(None)).items]
+    some = everything[0]
+    for true, predicted in ((some.true, ANY_CLASS), (ANY_CLASS, some.predicted), (some.true, some.predicted)):
+        wanted = [
+            item.index
+            for item in everything
+            if true in (ANY_CLASS, item.true) and predicted in (ANY_CLASS, item.predicted)
+        ]
+        page = service.wrong(true, predicted, view=View(None))
+        assert page.num_found == len(wanted)
+        assert [item.index for item in page.items] == wanted[:PAGE_SIZE]
+    none = service.wrong(some.true, some.true)
+    assert (list(none.items), none.num_found, none.number, none.num_pages) == ([], 0, 1, 1)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 1), (-5, 1), (10**9, 3)])
+def test_a_page_that_does_not_exist_is_the_nearest_that_does(service: Service, asked: int, given: int) -> None:
+    assert service.wrong(page=asked, view=View(None)).number == given
+
+
+def test_a_filter_of_an_unknown_class_is_refused(service: Service) -> None:
+    with pytest.raises(UsageError, match="no class is called 'pink'"):
+        service.wrong(true="pink")

@@ -1,0 +1,147 @@
+"""A folder that a Space can start as it is: what it needs is in it, pinned, and nothing else is asked for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import firstlight
+from firstlight.export import space as space_module
+from firstlight.export.bundle import Bundle
+from firstlight.export.space import requirements, version_of, write_space
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def space(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("space") / "demo"
+    write_space(bundle, folder)
+    return folder
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+def test_the_folder_holds_app_pins_card_package_and_model(space: Path, bundle: Bundle) -> None:
+    assert sorted(path.name for path in space.iterdir()) == [
+        ".gitattributes",
+        "README.md",
+        "app.py",
+        "firstlight",
+        "model",
+        "requirements.txt",
+    ]
+    assert {path.name for path in (space / "model").iterdir()} == {path.name for path in bundle.path.iterdir()}
+    for path in bundle.path.iterdir():
+        assert (space / "model" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_package_comes_whole_without_compiled_files_and_without_its_own_model(space: Path) -> None:
+    source = Path(firstlight.__file__).parent
+    expected = {path.relative_to(source) for path in source.rglob("*") if path.suffix in (".py", ".css", ".typed")}
+    copied = {path.relative_to(space / "firstlight") for path in (space / "firstlight").rglob("*") if path.is_file()}
+    assert copied == {path for path in expected if path.parts[0] != "bundled"}
+
+
+def test_every_requirement_is_pinned_to_the_version_that_the_tests_run_with(space: Path) -> None:
+    lines = (space / "requirements.txt").read_text().splitlines()
+    assert lines[0].startswith("--extra-index-url https://")
+    known = constraints()
+    for line in lines[1:]:
+        name, version = re.fullmatch(r"([a-z]+)==([\d.]+)", line).groups()  # type: ignore[union-attr]
+        assert known[name] == version, line
+    assert len(lines) > 5
+
+
+def test_the_front_matter_is_what_a_space_reads(space: Path) -> None:
+    text = (space / "README.md").read_text()
+    assert text.startswith("---\n")
+    matter = yaml.safe_load(text.split("---\n")[1])
+    assert set(matter) >= {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "license"}
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {matter["colorFrom"], matter["colorTo"]} <= colours
+    assert matter["sdk"] == "gradio"
+    assert f"gradio=={matter['sdk_version']}" in (space / "requirements.txt").read_text().splitlines()
+    assert (space / matter["app_file"]).is_file()
+    assert re.fullmatch(r"3\.1\d", matter["python_version"])
+    assert len(matter["short_description"]) <= 60
+    assert len(matter["emoji"]) == 1
+
+
+def test_binary_files_are_marked_for_large_file_storage(space: Path) -> None:
+    marked = re.findall(
+        r"^\*(\.\w+) filter=lfs diff=lfs merge=lfs -text$", (space / ".gitattributes").read_text(), re.M
+    )
+    binary = {path.suffix for path in (space / "model").iterdir() if b"\0" in path.read_bytes()}
+    assert binary == set(marked)
+
+
+def test_a_suffix_of_the_installed_version_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space_module.metadata, "version", lambda name: "2.13.0+cpu")
+    assert version_of("torch") == "2.13.0"
+
+
+def test_without_gradio_the_export_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space_module, "REQUIREMENTS", ("no-such-package-here",))
+    with pytest.raises(firstlight.FirstlightError, match=r"pip install 'firstlight\[app\]'"):
+        requirements()
+
+
+ONLY_PINNED = """
+import importlib.abc, importlib.metadata, re, runpy, sys
+
+def closure(names):
+    found, todo = set(), list(names)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            asked = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        todo += [re.match(r"[\\w.-]+", each)[0] for each in asked if "extra ==" not in each]
+    return found
+
+pins = [line.split("==")[0] for line in open("requirements.txt") if "==" in line]
+allowed = closure(pins)
+providers = importlib.metadata.packages_distributions()
+blocked = {
+    module for module, owners in providers.items()
+    if module != "firstlight" and not {re.sub(r"[-_.]+", "-", each).lower() for each in owners} & allowed
+}
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"not in requirements.txt: {name}", name=name)
+
+assert {"pytorch_lightning", "pytest", "jsonargparse", "torchmetrics"} <= blocked
+sys.meta_path.insert(0, Blocker())
+sys.path.insert(0, ".")
+import firstlight.app.serving, firstlight.app.web
+from firstlight.app.service import Service
+from firstlight.export.bundle import Bundle
+assert firstlight.__file__.startswith(sys.argv[1]), firstlight.__file__
+firstlight.app.web.build_page(Service(Bundle("model")))
+runpy.run_path("app.py", run_name="imported")
+print("built")
+"""
+
+
+def test_the_page_is_built_from_the_folder_with_nothing_that_is_not_pinned(space: Path) -> None:
+    """Lightning, pytest and all else that is installed here is hidden: only the pins and what they ask for are left."""
+    done = subprocess.run(
+        [sys.executable, "-c", ONLY_PINNED, str(space)], cwd=space, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("built\n")
