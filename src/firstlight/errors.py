@@ -28,3 +28,22 @@ class MissingPackageError(FirstlightError):
 
 class TrainingError(FirstlightError):
     """Training cannot go on: the loss is not finite, or the disk is full."""
+
+
+class WriteError(FirstlightError):
+    """A file cannot be written: the disk is full, or the folder is read-only."""
+
+
+class StoppedError(BaseException):
+    """A signal has stopped the training, which can go on later.
+
+    Like KeyboardInterrupt it is no Exception: no library on the way may take it for a failure of its own.
+
+    Args:
+        message: how to go on.
+        exit_status: of the command, 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from firstlight.errors import FirstlightError
+from firstlight.errors import WriteError
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     If the block raises, `path` is left as it was and the temporary file is removed. Folders are made as needed.
 
     Raises:
-        FirstlightError: the folder cannot be written, or the disk is full.
+        WriteError: the folder cannot be written, or the disk is full.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic(Path(folder) / "a.txt") as temporary:
@@ -39,13 +39,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise FirstlightError(f"cannot write {path}: {reason}. Free space or choose another place.") from error
+        raise WriteError(f"cannot write {path}: {reason}. Free space or choose another place.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path | str, content: str | bytes) -> None:
+def write_atomic(path: Path | str, content: str | bytes | memoryview) -> None:
     """Write a whole file at once; see `atomic`."""
     with atomic(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from firstlight.errors import FirstlightError
+from firstlight.errors import FirstlightError, StoppedError
 
 # Each verb is a module beside this one with `run(arguments) -> None`.
 VERBS = {
@@ -21,6 +21,7 @@ VERBS = {
     "show": "draw the data: samples, classes, channels, augmentation",
     "summary": "print the layer table of a network, draw its diagram",
     "download": "fetch and verify a data set",
+    "bench": "how fast this machine is, and how long each recipe takes",
     "recipes": "list the recipes: what each is for, and what it reaches",
 }
 
@@ -37,7 +38,7 @@ Start with `firstlight demo`. `firstlight VERB --help` tells the options of a ve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0, or 2 with one line for what the user can mend."""
+    """Run one verb and return the exit status: 0, 2 with one line for what the user can mend, 130 or 143 if stopped."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help(), end="")
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FirstlightError as error:
         print(f"firstlight {verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_CAN_MEND
+    except StoppedError as error:
+        print(f"firstlight {verb}: {error}", file=sys.stderr)
+        return error.exit_status
     except KeyboardInterrupt:
         print(f"firstlight {verb}: stopped", file=sys.stderr)
         return 130

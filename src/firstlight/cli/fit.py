@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from firstlight.cli.going_on import go_on
 from firstlight.cli.parser import Parser
 from firstlight.cli.trainer_options import TrainerOptions, split_trainer_extras
 from firstlight.data.sources import recognize
@@ -19,11 +20,17 @@ from firstlight.training.recipe import Recipe
 DATA_DIR_HELP = "where data sets on disk are kept, or a folder of your own images, in a folder for each class"
 DESCRIPTION = "Train and test by a recipe; every field of the recipe can be set. Leaves a run folder under logs/."
 
+PARTS = ("network", "optimizer")  # of a recipe: their options are those of the kind that it has
+
 
 def run(arguments: Sequence[str]) -> None:
     """Train and test, then say what came out and where it is."""
     arguments, extras = split_trainer_extras(arguments)
-    recipe = get_recipe(_recipe_name(arguments))
+    early = _early(arguments)
+    if early.resume is not None:
+        go_on(early.resume, arguments, extras)
+        return
+    recipe = get_recipe(early.recipe)
     parsed = build_parser(recipe).parse(arguments)
     values = vars(parsed)
     chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
@@ -53,30 +60,37 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser(recipe: Recipe) -> Parser:
     """Return the parser, with the recipe's values as defaults."""
     parser = Parser("fit", DESCRIPTION, usage="firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]")
+    names = list(dict.fromkeys([*RECIPES, recipe.name]))  # a run that is resumed may have one of its own
     parser.add_argument("--config", action="config", help="a YAML file of options, as --print_config writes it")
-    parser.add_argument("--recipe", default=recipe.name, choices=list(RECIPES), help="where the defaults come from")
+    parser.add_argument("--recipe", default=recipe.name, choices=names, help="where the defaults come from")
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where run folders are made")
     parser.add_argument(
         "--logger", type=str, default="tensorboard", help="tensorboard, csv, wandb, mlflow, comet or none"
     )
     parser.add_argument("--histograms", action="store_true", help="weight and gradient histograms in TensorBoard")
+    parser.add_argument("--resume", type=str, metavar="RUN", help="go on with an interrupted run, in its own folder")
     parser.add_argument("--fast_dev_run", action="store_true", help="one batch through everything; keeps nothing")
-    parser.add_class_arguments(Recipe, skip={"name"})
+    parser.add_class_arguments(Recipe, skip={"name", *PARTS})
+    for part in PARTS:
+        parser.add_class_arguments(type(getattr(recipe, part)), part)
     parser.add_class_arguments(TrainerOptions, "trainer")
     parser.set_defaults({name: value for name, value in recipe.flat().items() if name != "name"})
     return parser
 
 
-def _recipe_name(arguments: Sequence[str]) -> str:
-    """Find the recipe's name on the command line or in the configuration file, before the parser is built."""
+def _early(arguments: Sequence[str]) -> argparse.Namespace:
+    """Find the run to resume and the recipe before the parser is built."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     early.add_argument("--recipe")
+    early.add_argument("--resume")
     early.add_argument("--config", type=Path)
+    found = argparse.Namespace(recipe=None, resume=None, config=None)
     try:
-        found, _ = early.parse_known_args(list(arguments))
+        early.parse_known_args(list(arguments), found)
         if found.recipe is None and found.config is not None:
-            return str(yaml.safe_load(found.config.read_text()).get("recipe", "adam24"))
+            found.recipe = str(yaml.safe_load(found.config.read_text()).get("recipe", "adam24"))
     except (argparse.ArgumentError, OSError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
-        return "adam24"  # the real parser says what is wrong
-    return found.recipe or "adam24"
+        pass  # the real parser says what is wrong
+    found.recipe = found.recipe or "adam24"
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import tokenize
 import zipfile
@@ -60,8 +61,8 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose largest logit is the true class's, in [0, 1]."""
-        return int((self.predicted == self.labels).sum()) / len(self)
+        """Share of images whose largest logit is the true class's, in [0, 1]; of no images not a number."""
+        return int((self.predicted == self.labels).sum()) / len(self) if len(self) else math.nan
 
     def misclassified(self) -> Int64[Tensor, " m"]:
         """Return the rows that are wrong, most confident first; equal confidence keeps the order."""

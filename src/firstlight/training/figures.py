@@ -15,21 +15,19 @@ from firstlight.plots.curves import learning_curves
 from firstlight.plots.figure import Figure
 from firstlight.plots.samples import sample_sheet
 from firstlight.training.data_module import ImageData
-from firstlight.training.module import Classifier
 from firstlight.training.run import Run
 
 NUM_SAMPLES = 32
 
 
-def save_figures(run: Run, module: Classifier, data: ImageData, tensorboard: TensorBoardLogger | None) -> None:
-    """Write samples, learning curves and misclassified images as PNG; the samples to TensorBoard, too."""
+def save_figures(run: Run, data: ImageData, tensorboard: TensorBoardLogger | None) -> None:
+    """Write samples and learning curves as PNG; the samples to TensorBoard, too."""
     samples = random_samples(data.train, run.recipe.seed)
     if tensorboard is not None:
         tensorboard.experiment.add_figure("samples", samples, close=False)
     curves = learning_curves(read_metrics(run.path / "metrics.csv"), f"{run.recipe.name}: loss and accuracy")
-    figures = {"samples": samples, "curves": curves, "misclassified": module.show_misclassified_images()}
-    for name, figure in figures.items():
-        save_figure(figure, run.path / f"{name}.png")
+    save_figure(samples, run.path / "samples.png")
+    save_figure(curves, run.path / "curves.png")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from firstlight.errors import DataError
+from firstlight.errors import DataError, RunError
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.run import Run
@@ -42,9 +42,12 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
     """Load the test split of the run's data set, and compare it with the one that the run was tested on.
 
     Raises:
+        RunError: the run does not say which data set it was made with.
         DataError: it is missing or malformed, or has other classes than the run.
     """
-    known = run.environment["data"]
+    known = run.environment.get("data")
+    if not isinstance(known, dict) or "place" not in known:
+        raise RunError(f"{run.path}/environment.json: does not say which data the run was made with; train again")
     data = ImageData(run.recipe, data_dir or known["place"])
     data.setup("test")
     if data.test.class_names != run.class_names:

@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
-from firstlight.files import atomic, write_atomic
-from firstlight.networks.resnet9 import ResNet9
+from firstlight.files import write_atomic
+from firstlight.networks import StagedNetwork, build_network
+from firstlight.training.checkpoints import CheckpointFolder
 from firstlight.training.predictor import Predictor
 from firstlight.training.recipe import Recipe
 
@@ -51,9 +52,14 @@ class Run(Predictor):
         return self.path / "model.safetensors"
 
     @property
-    def checkpoint_path(self) -> Path:
-        """`checkpoints/last.ckpt`: all that is needed to go on training."""
-        return self.path / "checkpoints" / "last.ckpt"
+    def checkpoints(self) -> CheckpointFolder:
+        """`checkpoints/`: all that is needed to go on training; a finished run needs none."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all has been done: `results.json` is written last."""
+        return (self.path / "results.json").is_file()
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -92,11 +98,11 @@ class Run(Predictor):
         return self._from_metadata("size_px", _height_and_width)
 
     @cached_property
-    def network(self) -> ResNet9:
+    def network(self) -> StagedNetwork:
         """The trained network, in eval mode, on the CPU, in float32."""
         # Asked for within inference_mode, the weights must be ordinary tensors all the same: they are kept.
         with torch.inference_mode(mode=False):
-            network = ResNet9(len(self.class_names), self.recipe.network)
+            network = build_network(len(self.class_names), self.recipe.network)
             expected = network.state_dict()
             try:
                 with self._weights() as weights:
@@ -121,8 +127,7 @@ class Run(Predictor):
             "recipe": json.dumps(self.recipe.to_dict()),
         }
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        with atomic(self.weights_path) as temporary:
-            save_file(state, temporary, metadata)
+        write_atomic(self.weights_path, save(state, metadata))
 
     def save_json(self, name: str, content: dict[str, Any]) -> None:
         """Write one of the folder's JSON files."""
@@ -145,8 +150,8 @@ class Run(Predictor):
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            return dict(json.loads((self.path / name).read_text()))
+        except (OSError, TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
 
 

@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from firstlight.places import DEFAULT_LOGS_DIR
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
+from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.precision import default_precision, keep_freed_memory
 
@@ -40,9 +41,11 @@ class Trainer(pl.Trainer):
         callbacks = options.get("callbacks") or []
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
         if options["logger"] and not options.get("fast_dev_run"):
-            callbacks += [LearningRateMonitor(logging_interval="step"), MisclassifiedImages()]
+            callbacks.append(LearningRateMonitor(logging_interval="step"))
+            if not any(isinstance(each, MisclassifiedImages) for each in callbacks):
+                callbacks.append(MisclassifiedImages())
         if options.get("enable_progress_bar", True) and not _draws_progress(callbacks):
-            callbacks.append(RichProgressBar() if _can_redraw() else PlainProgress())
+            callbacks += [RichProgressBar(), Pace()] if _can_redraw() else [PlainProgress()]
         if not _can_redraw():
             options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
         super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))

@@ -25,17 +25,23 @@ class MetricsTable(pl.Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
-        self._started_s = 0.0
-        self._validated = False
+        self._started_s = time.perf_counter()
+        self._validation: dict[str, float] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what there is: no rows yet, or those up to the checkpoint that the training goes on from."""
+        if trainer.is_global_zero:
+            self._write()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
         self._started_s = time.perf_counter()
-        self._validated = False
+        self._validation = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember that this epoch has been validated: Lightning keeps an earlier epoch's numbers, too."""
-        self._validated = True
+        """Remember this epoch's numbers: Lightning keeps those of an earlier epoch, too."""
+        logged = trainer.callback_metrics
+        self._validation = {name: float(logged[name]) for name in ("val_loss", "val_acc") if name in logged}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row; validation, if any, has been done by now."""
@@ -44,8 +50,8 @@ class MetricsTable(pl.Callback):
             "epoch": trainer.current_epoch,
             "train_loss": logged.get("train_loss_epoch"),
             "train_acc": logged.get("train_acc_epoch"),
-            "val_loss": logged.get("val_loss") if self._validated else None,
-            "val_acc": logged.get("val_acc") if self._validated else None,
+            "val_loss": self._validation.get("val_loss"),
+            "val_acc": self._validation.get("val_acc"),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(time.perf_counter() - self._started_s, 3),
         }
@@ -61,9 +67,15 @@ class MetricsTable(pl.Callback):
         write_atomic(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, for a run that is resumed."""
-        return {"rows": self.rows}
+        """The rows so far, and what is known of the next one, for a run that is resumed."""
+        return {
+            "rows": self.rows,
+            "validation": self._validation,
+            "seconds": time.perf_counter() - self._started_s,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on below the rows of the run that was stopped."""
         self.rows = list(state_dict["rows"])
+        self._validation = dict(state_dict["validation"])
+        self._started_s = time.perf_counter() - state_dict["seconds"]

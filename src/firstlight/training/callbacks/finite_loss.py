@@ -1,0 +1,79 @@
+"""A loss that is no longer a finite number ends the training, and no checkpoint is written after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from firstlight.errors import TrainingError
+from firstlight.training.checkpoints import CheckpointFolder, all_tensors
+
+CHECK_EVERY_STEPS = 10
+NEVER = 2**62
+
+
+class FiniteLoss(pl.Callback):
+    """Looks at every loss on the device, and waits for the answer every ten steps and before every checkpoint.
+
+    So a GPU is not held up at every step, and the message names the right step all the same.
+
+    Args:
+        folder: of the checkpoints, to name the last good one.
+    """
+
+    def __init__(self, folder: CheckpointFolder) -> None:
+        self.folder = folder
+        self._first_bad = torch.tensor(NEVER)  # the first step with such a loss
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to look."""
+        self._first_bad = torch.tensor(NEVER, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the step's loss."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor):
+            seen = torch.where(torch.isfinite(loss.detach()), NEVER, trainer.global_step)
+            self._first_bad = torch.minimum(self._first_bad, seen)
+        if (batch_idx + 1) % CHECK_EVERY_STEPS == 0:
+            self._check(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let no epoch end unseen."""
+        self._check(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let no checkpoint be written of a training that has gone wrong.
+
+        Raises:
+            TrainingError: a loss, a weight or a value of the optimizer is not a finite number.
+        """
+        if not trainer.training:
+            return
+        self._check(trainer)
+        saved = all_tensors([checkpoint["state_dict"], checkpoint.get("optimizer_states", [])])
+        is_bad = any(each.is_floating_point() and not bool(each.isfinite().all()) for each in saved)
+        if trainer.strategy.reduce_boolean_decision(is_bad, all=False):
+            self._stop(trainer, "weights or the optimizer's values are", trainer.global_step)
+
+    def _check(self, trainer: pl.Trainer) -> None:
+        is_bad = int(self._first_bad) < NEVER
+        if trainer.strategy.reduce_boolean_decision(is_bad, all=False):
+            self._stop(trainer, "the loss is", min(int(self._first_bad), trainer.global_step))
+
+    def _stop(self, trainer: pl.Trainer, what: str, step: int) -> None:
+        good = self.folder.files()
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        raise TrainingError(
+            f"{what} no longer a finite number in epoch {trainer.current_epoch + 1}, step {step} (learning rate "
+            f"{rate:.3g}): begin a new run with a lower --optimizer.learning_rate. "
+            + (f"The last good checkpoint is {good[-1]}" if good else "No checkpoint had been written yet")
+        )

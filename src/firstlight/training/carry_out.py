@@ -1,0 +1,173 @@
+"""Train, test and save, from the start or from a checkpoint: what `fit` and `resume` share."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from firstlight.errors import TrainingError, UsageError, WriteError
+from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
+from firstlight.training.callbacks.epoch_means import EpochMeans
+from firstlight.training.callbacks.finite_loss import FiniteLoss
+from firstlight.training.callbacks.histograms import Histograms
+from firstlight.training.callbacks.metrics_table import MetricsTable
+from firstlight.training.callbacks.misclassified import MisclassifiedImages
+from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
+from firstlight.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointIO
+from firstlight.training.data_module import ImageData
+from firstlight.training.figures import save_figures
+from firstlight.training.loggers import make_logger
+from firstlight.training.module import Classifier
+from firstlight.training.options import FitOptions
+from firstlight.training.run import Run
+from firstlight.training.trainer import Trainer
+
+FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def carry_out(
+    folder: Path,
+    module: Classifier,
+    data: ImageData,
+    options: FitOptions,
+    trainer_options: dict[str, Any],
+    times: CheckpointTimes,
+    checkpoint: Checkpoint | None,
+    started_s: float,
+) -> Run:
+    """Train, test and save, and leave the finished run.
+
+    Args:
+        folder: of the run; on all processes but the first only a name.
+        module: as the recipe makes it.
+        data: with the training images loaded.
+        options: logger and histograms.
+        trainer_options: arguments of Lightning's Trainer.
+        times: how often checkpoints are written.
+        checkpoint: where to go on; None begins.
+        started_s: when this process began, on the clock of `time.perf_counter`.
+
+    Raises:
+        StoppedError: SIGINT or SIGTERM came; the run can be resumed.
+        TrainingError: the loss is no longer a finite number, or the folder cannot be written.
+        UsageError: Lightning's Trainer does not accept its arguments.
+    """
+    with StopSignals(folder) as stop, _one_line_errors(folder):
+        keeper = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
+        trainer = _make_trainer(folder, module, options, trainer_options, keeper, is_resumed=checkpoint is not None)
+        _announce(trainer, module, data, folder)
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
+        trainer.enable_autolog_hparams = False
+        seconds = {"train_s": keeper.train_s}
+        metrics = keeper.logged(trainer)
+        for tested in trainer.test(module, datamodule=data, verbose=False):
+            metrics |= tested
+        run = Run(trainer.strategy.broadcast(folder))
+        if trainer.is_global_zero:
+            seconds["total_s"] = keeper.earlier_s + time.perf_counter() - started_s
+            _save(run, module, data, trainer, metrics | seconds)
+        trainer.strategy.barrier()
+        return run
+
+
+def _make_trainer(
+    folder: Path,
+    module: Classifier,
+    options: FitOptions,
+    trainer_options: dict[str, Any],
+    keeper: Checkpointing,
+    *,
+    is_resumed: bool,
+) -> pl.Trainer:
+    theirs = list(trainer_options.get("callbacks") or [])
+    callbacks = [
+        keeper,  # first: see there
+        keeper.stop,
+        FiniteLoss(keeper.folder),
+        EpochMeans(),
+        MetricsTable(folder / "metrics.csv"),
+        MisclassifiedImages(folder / "misclassified.png"),
+        *([Histograms()] if options.histograms else []),
+        *theirs,
+    ]
+    logs_dir, recipe, version = folder.parent.parent, folder.parent.name, folder.name
+    try:
+        logger = make_logger(options.logger, logs_dir, recipe, version)
+        trainer = Trainer(
+            max_epochs=module.recipe.max_epochs,
+            logger=logger or False,
+            callbacks=callbacks,
+            enable_checkpointing=any(isinstance(each, pl.callbacks.Checkpoint) for each in theirs),
+            **(
+                # The graph and the hyperparameters are logged once: a run that goes on has them.
+                {"enable_model_summary": False, "enable_autolog_hparams": not is_resumed}
+                | {name: value for name, value in trainer_options.items() if name not in ("callbacks", "max_epochs")}
+            ),
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
+    trainer.strategy.checkpoint_io = CheckpointIO(keeper.folder)
+    return trainer
+
+
+@contextmanager
+def _one_line_errors(folder: Path) -> Iterator[None]:
+    """Turn what a user can mend into one line: a disk that is full or read-only, limits that leave no batch."""
+    try:
+        yield
+    except WriteError as error:
+        raise TrainingError(f"{str(error).rstrip('.')}. Then go on with: {resume_command(folder)}") from error
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise TrainingError(
+            f"cannot write to {folder}: {error.strerror}. Free space, then go on with: {resume_command(folder)}"
+        ) from error
+    except MisconfigurationException as error:
+        raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
+
+
+def _announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: Path) -> None:
+    """Say in one line what is about to happen."""
+    if trainer.is_global_zero:
+        num_parameters = sum(each.numel() for each in module.network.parameters())
+        device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+        logging.getLogger("firstlight").info(
+            f"{type(module.network).__name__} with {num_parameters:,} parameters on {data.train.name}: "
+            f"{len(data.train):,} images to train, {len(data.val):,} to validate; "
+            f"{trainer.precision} on {device}; run folder {folder}"
+        )
+
+
+def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, results: dict[str, float]) -> None:
+    """Write all files of the run; `results.json` last, which makes it a finished one."""
+    run.save_weights(module.network, data.train)
+    if module.test_predictions is not None:
+        module.test_predictions.save(run.path / "predictions.npz")
+    run.save_json("environment.json", run.environment | {"data": data.describe()})
+    tensorboard = next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
+    save_figures(run, data, tensorboard)
+    final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
+    for each in trainer.loggers:
+        if isinstance(each, TensorBoardLogger):
+            each.log_hyperparams(run.recipe.flat(), final)
+        else:
+            each.log_hyperparams(run.recipe.flat())
+        each.finalize("success")
+    run.save_json("results.json", results)
+    shutil.rmtree(run.checkpoints.path, ignore_errors=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

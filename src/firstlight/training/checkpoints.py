@@ -1,0 +1,171 @@
+"""The checkpoints of a run: two files, each whole or recognized as damaged, and never a program.
+
+A file's name holds its number, the place in the training and a digest of its content:
+`000007-epoch_3-step_450-9f86d081884c7d65.ckpt`. Inside it is what Lightning saves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io import TorchCheckpointIO
+
+from firstlight.errors import RunError
+from firstlight.files import write_atomic
+
+NUM_KEPT = 2  # the newest, and the one before in case the newest is damaged
+NAME = re.compile(r"(\d{6,})-epoch_(\d+)-step_(\d+)-([0-9a-f]{16})\.ckpt")
+NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "firstlight")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read.
+
+    Args:
+        path: of its file.
+        epoch: completed before it.
+        step: updates of the weights before it.
+        content: what Lightning saved, and `firstlight`: what only we know.
+    """
+
+    path: Path
+    epoch: int
+    step: int
+    content: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The folder `checkpoints/` of a run.
+
+    Args:
+        path: of the folder; it is made when something is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def files(self) -> list[Path]:
+        """Return the checkpoint files, the oldest first."""
+        found = [each for each in self.path.glob("*.ckpt") if NAME.fullmatch(each.name)]
+        return sorted(found, key=lambda each: int(each.name.partition("-")[0]))
+
+    def write(self, content: dict[str, Any], place: str) -> Path:
+        """Write the next checkpoint, and remove all but the newest two.
+
+        Args:
+            content: what Lightning saves: tensors, numbers and text, nested.
+            place: in the training: `epoch_<completed>-step_<updates>`.
+
+        Raises:
+            WriteError: the folder cannot be written, or the disk is full; earlier checkpoints are untouched.
+        """
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        earlier = self.files()
+        number = 1 + (int(earlier[-1].name.partition("-")[0]) if earlier else 0)
+        path = self.path / f"{number:06d}-{place}-{_digest(buffer.getbuffer())}.ckpt"
+        write_atomic(path, buffer.getbuffer())
+        for each in self.files()[:-NUM_KEPT]:
+            each.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> Checkpoint | None:
+        """Read the newest checkpoint that is whole; a damaged one is named in a line, and passed over.
+
+        Returns:
+            None if there is none.
+
+        Raises:
+            RunError: a file is whole, but not a checkpoint of firstlight: somebody else has put it there.
+        """
+        for path in reversed(self.files()):
+            match = NAME.fullmatch(path.name)
+            assert match is not None
+            _, epoch, step, digest = match.groups()
+            data = _read(path)
+            if _digest(data) == digest:
+                return Checkpoint(path, int(epoch), int(step), load(io.BytesIO(data), path))
+            logging.getLogger("firstlight").warning(f"{path} is damaged: taking the one before, if there is one")
+        return None
+
+    def set_damaged_aside(self) -> None:
+        """Rename damaged files, so that they do not count as one of the two that are kept."""
+        for path in self.files():
+            if not path.stem.endswith(_digest(_read(path))):
+                path.rename(path.with_suffix(".damaged"))
+
+
+def load(file: io.BytesIO, path: Path) -> dict[str, Any]:
+    """Read a checkpoint of firstlight; nothing in it is executed (`weights_only=True`).
+
+    Args:
+        file: the content.
+        path: to name in errors.
+
+    Raises:
+        RunError: it is not one.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the restricted unpickler says of a file that we did not write
+        raise RunError(
+            f"{path}: is not a checkpoint of firstlight, and was not opened. Remove it to go on from the one before."
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict | list) for name in NEEDED):
+        raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to go on from the one before.")
+    return content
+
+
+class CheckpointIO(TorchCheckpointIO):
+    """How Lightning reads and writes checkpoints: those of a run by `CheckpointFolder`, all others its own way.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: CheckpointFolder) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write; in the run's folder the path's name says the place in the training."""
+        if Path(path).parent == self.folder.path:
+            self.folder.write(checkpoint, Path(path).name)
+        else:
+            super().save_checkpoint(checkpoint, path, storage_options)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read, nothing but tensors, numbers and text."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+def _digest(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def all_tensors(values: Any) -> Iterator[torch.Tensor]:
+    """Yield every tensor in nested dictionaries and sequences."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, dict):
+        for each in values.values():
+            yield from all_tensors(each)
+    elif isinstance(values, list | tuple):
+        for each in values:
+            yield from all_tensors(each)

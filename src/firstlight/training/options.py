@@ -1,0 +1,66 @@
+"""What a run was begun with beside its recipe, kept in `options.json` so that it can be resumed in the same way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from firstlight.errors import RunError
+from firstlight.files import write_atomic
+
+FILE_NAME = "options.json"
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The options of `fit` that are not the recipe's.
+
+    Args:
+        logger: its name.
+        histograms: whether weights and gradients are written to TensorBoard.
+        trainer: arguments of Lightning's Trainer that are numbers and text.
+        not_kept: names of those that are objects: whoever resumes the run gives them again.
+    """
+
+    logger: str = "tensorboard"
+    histograms: bool = False
+    trainer: dict[str, Any] = field(default_factory=dict)
+    not_kept: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def of(logger: str, histograms: bool, trainer: dict[str, Any]) -> FitOptions:
+        """Sort the arguments of Lightning's Trainer into those that can be kept and those that cannot.
+
+        >>> FitOptions.of("none", False, {"devices": 2, "callbacks": [object()]}).not_kept
+        ['callbacks']
+        """
+        kept = {name: value for name, value in trainer.items() if _is_plain(value)}
+        return FitOptions(logger, histograms, kept, sorted(set(trainer) - set(kept)))
+
+    def save(self, folder: Path) -> None:
+        """Write `options.json`."""
+        write_atomic(folder / FILE_NAME, json.dumps(asdict(self), indent=2) + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> FitOptions:
+        """Read `options.json`.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        path = folder / FILE_NAME
+        try:
+            found = FitOptions(**json.loads(path.read_text()))
+        except (OSError, TypeError, ValueError, RecursionError) as error:
+            raise RunError(f"{path}: cannot be read, so the run cannot be resumed; begin a new one") from error
+        if not isinstance(found.trainer, dict) or not isinstance(found.not_kept, list):
+            raise RunError(f"{path}: is damaged, so the run cannot be resumed; begin a new one")
+        return found
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(each) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
