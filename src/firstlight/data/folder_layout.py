@@ -29,7 +29,7 @@ SPELLINGS: dict[FolderSplit, tuple[str, ...]] = {
 }
 NOT_READ = frozenset((".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".dng"))  # images all the same
 TEST_SHARE = 0.2  # of each class, where the user has made no test folder
-MIN_STRAY = 10  # so many images outside of class folders are no accident
+MIN_STRAY = 4  # so many images outside of class folders are no accident
 _MOST_LOOKED_AT = 10_000  # files of a folder, to find out whether it holds an image
 
 

@@ -21,8 +21,9 @@ from firstlight.data.folder_layout import FolderSplit, ImageFile, Layout, find_l
 from firstlight.data.images import ImageSet
 from firstlight.data.lock import locked
 from firstlight.data.prepare import to_pixels
-from firstlight.errors import DataError, FirstlightError
+from firstlight.errors import DataError, FirstlightError, UsageError
 
+SMALLEST_PX, LARGEST_PX = 16, 512  # the networks here leave 2x2 of 16x16, of less they would leave too little
 SMALL_PX, LARGE_PX = 32, 64  # the sizes to choose from where the user names none
 NUM_MEASURED = 100  # images whose size decides between them
 MAX_NAMED = 10  # files that cannot be read
@@ -49,8 +50,10 @@ def read_folder(data_dir: Path | str, split: FolderSplit, image_size: int = 0) -
         An ImageSet; ids are positions among the split's files in the order of their places.
 
     Raises:
+        UsageError: no images are resized to such a size.
         DataError: the folder is not laid out like that, or no image of a class can be read.
     """
+    check_image_size(image_size)
     layout = find_layout(Path(data_dir))
     size_px = image_size or default_size_px(layout)
     kept, refusals = decode(layout, size_px)
@@ -64,6 +67,16 @@ def read_folder(data_dir: Path | str, split: FolderSplit, image_size: int = 0) -
         class_names=layout.class_names,
         name=f"{layout.root.resolve().name} {split}",
     )
+
+
+def check_image_size(image_size: int) -> None:
+    """Refuse a size that no network here is made for.
+
+    Raises:
+        UsageError: it is neither 16 to 512 pixels nor 0, which leaves it to the images.
+    """
+    if image_size != 0 and not SMALLEST_PX <= image_size <= LARGEST_PX:
+        raise UsageError(f"image_size must be {SMALLEST_PX} to {LARGEST_PX} pixels, or 0, not {image_size}")
 
 
 def remarks(layout: Layout, train: ImageSet) -> list[str]:

@@ -5,15 +5,29 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import matplotlib
 import matplotlib.figure
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 INCHES_PER_TILE = 1.25
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
 RIGHT, WRONG = "#1b7837", "#b2182b"  # readable on white, and told apart by the colour-blind
+
+# Class names may be in any script. What matplotlib's own font lacks is written in one of these that is installed.
+_FONTS_OF_OTHER_SCRIPTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Segoe UI Symbol"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji"),
+)
+_installed = set(font_manager.get_font_names())
+matplotlib.rcParams["font.family"] += [
+    name for name in _FONTS_OF_OTHER_SCRIPTS if name in _installed - set(matplotlib.rcParams["font.family"])
+]
 
 
 class Figure(matplotlib.figure.Figure):

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from firstlight.data.batches import Augmentation
+from firstlight.data.folders import check_image_size
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.views import Views
 from firstlight.files import write_atomic
@@ -125,8 +126,7 @@ class Recipe:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.num_val < 0:
             raise UsageError(f"num_val must be 0 or more, not {self.num_val}")
-        if self.image_size != 0 and not 16 <= self.image_size <= 512:  # three poolings leave 2x2 of 16x16
-            raise UsageError(f"image_size must be 16 to 512 pixels, or 0, not {self.image_size}")
+        check_image_size(self.image_size)
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         if not 0 <= self.averaging < 1:
