@@ -20,10 +20,10 @@ from firstlight.data.batches import Augmentation
 from firstlight.data.lock import locked
 from firstlight.data.sources import SOURCES
 from firstlight.errors import DataError, RunError, StoppedError
-from firstlight.networks import ResNet9Config
+from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.fit import fit
-from firstlight.training.recipe import OptimizerConfig, Recipe
+from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
 from firstlight.training.resume import resume
 from firstlight.training.run import Run
 from reference.same_run import differences, events_of
@@ -134,6 +134,27 @@ def test_the_trainers_options_are_kept_and_change_nothing_of_that(
     for cut in others:
         go_on(folder, cut)
     assert Run(folder).checkpoints.files(), "it would begin again, and prove nothing"
+    resume(folder)
+    assert differences(folder, expected) == []
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(RECIPE, averaging=0.9, optimizer=OptimizerConfig("sgd", 0.1, head_rate=0.1, schedule="one_cycle")),
+        replace(RECIPE, network=SpeedNetConfig(width=4), optimizer=MuonConfig(), views="flip_shift"),
+        replace(RECIPE, optimizer=OptimizerConfig("adam", 0.01)),
+    ],
+    ids=["averaged weights", "muon", "constant rate"],
+)
+def test_every_kind_of_recipe_goes_on_with_the_same_bits(tiny: str, tmp_path: Path, recipe: Recipe) -> None:
+    expected = fit(recipe, logs_dir=tmp_path / "whole", checkpoints=NEVER, logger="none", **PLAIN).path
+    folder = begin(tmp_path, CutAt("on_train_batch_end", 7), recipe, logger="none")
+    for cut in (CutAt("on_train_epoch_start", 1), CutAt("on_test_start", 1)):
+        go_on(folder, cut)
+    newest = Run(folder).checkpoints.newest()
+    assert newest is not None
+    assert newest.step == 12, "only the test is left"
     resume(folder)
     assert differences(folder, expected) == []
 

@@ -126,8 +126,10 @@ class Checkpointing(pl.Callback):
         if is_stopped:
             self.stop.end(f"in epoch {trainer.current_epoch + 1} after step {trainer.global_step}")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write one from which only the test is left to do."""
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write one from which only the test is left to do: averaged weights have come in their place by now."""
+        if self._earlier.get("is_trained"):
+            return
         self._earlier["is_trained"] = True
         if self._agreed(trainer, self.stop.received is not None) or self._is_due(trainer, within_epoch=False):
             self._save(trainer, "end")

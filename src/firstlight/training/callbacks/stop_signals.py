@@ -50,7 +50,7 @@ class StopSignals(pl.Callback):
         self._is_training = True
         self._claim()
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Wait for nothing from now on."""
         self._is_training = False
         if self.received is not None:
