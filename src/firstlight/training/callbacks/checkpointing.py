@@ -178,7 +178,8 @@ class Checkpointing(pl.Callback):
     def _save(self, trainer: pl.Trainer, place: Place) -> None:
         started_s = time.perf_counter()
         self._place = place
-        trainer.save_checkpoint(self.folder.path / f"epoch_{trainer.current_epoch}-step_{trainer.global_step}")
+        name = f"epoch_{trainer.current_epoch}-step_{trainer.global_step}"
+        trainer.save_checkpoint(self.folder.path / name, weights_only=False)
         self._place = None
         self._last_s = time.perf_counter()
         self._next_cost_s = self._last_s - started_s

@@ -28,6 +28,7 @@ class FiniteLoss(pl.Callback):
     def __init__(self, folder: CheckpointFolder) -> None:
         self.folder = folder
         self._first_bad = torch.tensor(NEVER)  # the first step with such a loss
+        self._epoch = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to look."""
@@ -37,6 +38,7 @@ class FiniteLoss(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the step's loss."""
+        self._epoch = trainer.current_epoch + 1
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             seen = torch.where(torch.isfinite(loss.detach()), NEVER, trainer.global_step)
@@ -62,18 +64,18 @@ class FiniteLoss(pl.Callback):
         saved = all_tensors([checkpoint["state_dict"], checkpoint.get("optimizer_states", [])])
         is_bad = any(each.is_floating_point() and not bool(each.isfinite().all()) for each in saved)
         if trainer.strategy.reduce_boolean_decision(is_bad, all=False):
-            self._stop(trainer, "weights or the optimizer's values are", trainer.global_step)
+            self._stop(trainer, "weights or the optimizer's values are no longer finite numbers", trainer.global_step)
 
     def _check(self, trainer: pl.Trainer) -> None:
         is_bad = int(self._first_bad) < NEVER
         if trainer.strategy.reduce_boolean_decision(is_bad, all=False):
-            self._stop(trainer, "the loss is", min(int(self._first_bad), trainer.global_step))
+            self._stop(trainer, "the loss is no longer a finite number", min(int(self._first_bad), trainer.global_step))
 
     def _stop(self, trainer: pl.Trainer, what: str, step: int) -> None:
         good = self.folder.files()
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         raise TrainingError(
-            f"{what} no longer a finite number in epoch {trainer.current_epoch + 1}, step {step} (learning rate "
+            f"{what} in epoch {self._epoch}, step {step} (learning rate "
             f"{rate:.3g}): begin a new run with a lower --optimizer.learning_rate. "
             + (f"The last good checkpoint is {good[-1]}" if good else "No checkpoint had been written yet")
         )
