@@ -54,7 +54,7 @@ def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.
     printed = capsys.readouterr()
     assert "my_photos: a folder for each of 3 classes (bird, cat, dog)" in printed.err
     assert "num_val 1000 is more than a third of" in printed.err
-    assert "cat/broken.jpg (is not an image that can be read)" in printed.err
+    assert "cat/broken.jpg: is not an image that can be read" in printed.err
     run = load("logs/demo/version_0")
     assert run.class_names == ("bird", "cat", "dog")
     assert run.results["test_acc"] > 0.2
@@ -67,7 +67,8 @@ def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.
 
 
 def test_later_verbs_find_the_images_or_say_where_they_looked(capsys: pytest.CaptureFixture[str]) -> None:
-    make_folder(Path("photos"), {"red": 20, "green": 20, "猫": 20})
+    odd = "$x_[b]^\\frac:cat:"
+    make_folder(Path("photos"), {"red": 20, odd: 20, "猫": 20})
     assert main(["fit", "--data_dir", "photos", *QUICK]) == 0
     run = load("logs/adam24/version_0")
     capsys.readouterr()
@@ -76,7 +77,11 @@ def test_later_verbs_find_the_images_or_say_where_they_looked(capsys: pytest.Cap
     assert main(["explain", str(run.path), "--count", "2", "--out", "seen.png"]) == 0
     assert main(["predict", "photos/猫", "--format", "json"]) == 0
     answers = json.loads(capsys.readouterr().out.split("seen.png\n")[-1])
-    assert {each["label"] for each in answers[0]["top"]} == {"red", "green", "猫"}
+    assert {each["label"] for each in answers[0]["top"]} == {"red", odd, "猫"}
+    assert main(["predict", "photos/red/001.png", "--cam", "cam.png", "--top", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "[b]" in printed
+    assert ":cat:" in printed
     Path("photos").rename("moved")
     assert main(["test", str(run.path)]) == 2
     assert "photos: no such folder" in capsys.readouterr().err

@@ -128,7 +128,7 @@ def test_what_is_used_for_nothing_is_said(tmp_path: Path, forbidden: set[Path]) 
     forbidden.add(tmp_path / "lost+found")
     said = find_layout(tmp_path).passed_over
     assert said == (
-        f"1 images in {tmp_path} that are in no class's folder",
+        f"1 image in {tmp_path}, in no class's folder",
         f"{tmp_path / 'docs'}, which holds no image",
         f"{tmp_path / 'lost+found'}: cannot be looked into (Permission denied)",
     )

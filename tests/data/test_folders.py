@@ -164,7 +164,7 @@ def test_files_that_cannot_be_read_are_named_counted_and_left_out(photos: Path) 
     (message,) = {str(each.message) for each in warned}
     assert message.startswith(f"{photos}: 3 of 16 train images cannot be read and are left out: ")
     for path, why in zip(refused, ("is not an image", "damaged or cut short", "No such file"), strict=True):
-        assert f"red/{path.name} (" in message
+        assert f"red/{path.name}: " in message
         assert why in message
     assert len(after) == 13
     assert torch.equal(after.images, before.images[[0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15]])
@@ -195,7 +195,7 @@ def test_images_larger_than_the_limit_are_left_out_like_damaged_ones(
 
     monkeypatch.setattr(prepare, "MAX_PIXELS", 40 * 32)
     save_photo(photos / "red" / "large.png", COLOURS["red"], size=(41, 32))
-    with pytest.warns(UserWarning, match="large.png .41x32 is more than 1,280 pixels"):
+    with pytest.warns(UserWarning, match="large.png: 41x32 is more than 1,280 pixels"):
         sum(len(read_folder(photos, split)) for split in ("train", "test"))  # type: ignore[arg-type]
 
 

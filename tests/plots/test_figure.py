@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 from firstlight.plots.figure import Figure, show_pixels
+from firstlight.plots.samples import sample_sheet
+from reference.legible import drawn_texts
 
 
 def test_a_notebook_shows_it_as_a_png_of_its_size_and_pyplot_knows_nothing_of_it() -> None:
@@ -27,3 +29,11 @@ def test_every_pixel_is_a_crisp_square_without_ticks_or_frame() -> None:
     figure.canvas.draw()
     canvas = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
     np.testing.assert_array_equal(canvas, pixels.transpose(1, 2, 0).repeat(10, axis=0).repeat(10, axis=1))
+
+
+def test_texts_are_shown_as_they_are_written() -> None:
+    name = r"$x$ \frac{"
+    before = {key: plt.rcParams[key] for key in ("text.parse_math", "font.family")}
+    figure = sample_sheet(np.zeros((1, 3, 4, 4), np.uint8), [name], "costs 5$, or 6$")
+    assert {key: plt.rcParams[key] for key in before} == before, "the user's own figures would be drawn otherwise"
+    assert {text.get_text() for text in drawn_texts(figure)} == {name, "costs 5$, or 6$"}

@@ -23,7 +23,7 @@ def print_run(run: Run) -> None:
     ):
         if accuracy in results:
             table.add_row(split, f"{results[accuracy]:.2%}", f"{results[loss]:.4f}" if loss else "")
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     console.print(table)
     console.print(f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all", highlight=False)
     console.print(f"run folder: {run.path}", highlight=False)
@@ -33,7 +33,7 @@ def print_run(run: Run) -> None:
 def print_demo(run: Run) -> None:
     """Print the demo's numbers and what to open next."""
     print_run(run)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     for name, what in (
         ("misclassified", "what it gets wrong"),
         ("curves", "how it learned"),

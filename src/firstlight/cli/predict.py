@@ -81,9 +81,11 @@ def _choose(place: str | None, logs_dir: str) -> Predictor:
 def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
     """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
     from firstlight.attribution import DEFAULT_METHOD
+    from firstlight.cli.quiet import quiet_lightning
     from firstlight.training.answers import draw_answers
     from firstlight.training.figures import save_figure
 
+    quiet_lightning()
     if len(paths) > MAX_DRAWN:
         raise UsageError(f"--cam draws up to {MAX_DRAWN} images on a sheet, not {len(paths)}: name fewer")
     figure = draw_answers(run, paths, predictions, options.top, options.method or DEFAULT_METHOD, options.stage)
@@ -103,7 +105,7 @@ def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: 
     for path, prediction in zip(paths, predictions, strict=True):
         cells = [f"{name} {probability:.1%}" for name, probability in prediction.top(top)]
         table.add_row(str(path), *(cells if is_wide else ["\n".join(cells)]), end_section=not is_wide)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names are the user's own
 
 
 def _print_csv(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:

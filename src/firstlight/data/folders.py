@@ -206,13 +206,13 @@ def _refuse_lost_classes(layout: Layout, split: FolderSplit, files: Sequence[Ima
 
 def _warn_of_unreadable(layout: Layout, split: FolderSplit, refusals: dict[str, str]) -> None:
     files = layout.files[split]
-    named = [f"{printable(file.place)} ({refusals[file.place]})" for file in files if file.place in refusals]
+    named = [f"{printable(file.place)}: {refusals[file.place]}" for file in files if file.place in refusals]
     if not named:
         return
     more = f" and {len(named) - MAX_NAMED:,} more" if len(named) > MAX_NAMED else ""
     warnings.warn(
         f"{layout.root}: {len(named):,} of {len(files):,} {split} images cannot be read and are left out: "
-        f"{', '.join(named[:MAX_NAMED])}{more}",
+        f"{'; '.join(named[:MAX_NAMED])}{more}",
         stacklevel=3,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 
-from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, hide_frame
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame
 from firstlight.plots.samples import shorten
 
 # Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
@@ -18,6 +18,7 @@ GAP_DOTS, MARGIN_DOTS, TITLE_DOTS = 8, 18, 56
 MAX_ROWS = 25  # of more classes, smaller rows stand in several columns
 
 
+@as_written
 def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Sequence[str], title: str) -> Figure:
     """Draw a row for every class, its name at the left.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, ParamSpec
 
 import matplotlib
 import matplotlib.figure
@@ -17,17 +19,14 @@ INCHES_PER_TILE = 1.25
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
 RIGHT, WRONG = "#1b7837", "#b2182b"  # readable on white, and told apart by the colour-blind
 
-# Class names may be in any script. What matplotlib's own font lacks is written in one of these that is installed.
-_FONTS_OF_OTHER_SCRIPTS = (
+# What matplotlib's own font lacks is written in one of these that is installed.
+FONTS_OF_OTHER_SCRIPTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
     *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Segoe UI Symbol"),
     *("Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji"),
 )
-_installed = set(font_manager.get_font_names())
-matplotlib.rcParams["font.family"] += [
-    name for name in _FONTS_OF_OTHER_SCRIPTS if name in _installed - set(matplotlib.rcParams["font.family"])
-]
+_Arguments = ParamSpec("_Arguments")
 
 
 class Figure(matplotlib.figure.Figure):
@@ -42,6 +41,24 @@ class Figure(matplotlib.figure.Figure):
         stream = io.BytesIO()
         self.savefig(stream, format="png")
         return stream.getvalue()
+
+
+def as_written(plot: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
+    """Let a plot show texts as they are: a class may be called `$x$`, or in any script."""
+
+    @wraps(plot)
+    def plot_as_written(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> Figure:
+        families = [*matplotlib.rcParams["font.family"], *_installed_fonts()]
+        with matplotlib.rc_context({"text.parse_math": False, "font.family": families}):
+            return plot(*arguments, **options)
+
+    return plot_as_written
+
+
+@cache
+def _installed_fonts() -> list[str]:
+    installed = set(font_manager.get_font_names())
+    return [name for name in FONTS_OF_OTHER_SCRIPTS if name in installed]
 
 
 def show_pixels(axes: Axes, image: UInt8[np.ndarray, "3 h w"]) -> None:

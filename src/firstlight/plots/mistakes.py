@@ -11,7 +11,17 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 
-from firstlight.plots.figure import LABEL_SIZE, RIGHT, SMALL_SIZE, TITLE_SIZE, WRONG, Figure, hide_frame, show_pixels
+from firstlight.plots.figure import (
+    LABEL_SIZE,
+    RIGHT,
+    SMALL_SIZE,
+    TITLE_SIZE,
+    WRONG,
+    Figure,
+    as_written,
+    hide_frame,
+    show_pixels,
+)
 from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
 
 INCHES_PER_TILE = 1.55
@@ -47,6 +57,7 @@ class Mistake:
     true_map: Float[np.ndarray, "h w"]
 
 
+@as_written
 def mistake_sheet(mistakes: Sequence[Mistake], title: str, subtitle: str, num_columns: int = 3) -> Figure:
     """Draw misclassified images, each beside the maps for its predicted and for its true class.
 

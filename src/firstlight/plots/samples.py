@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.text import Text
 
-from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, show_pixels
+from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame, show_pixels
 
 MAX_LABEL_LENGTH = 30
 INCHES_PER_LETTER = 0.13  # of a title, at most
 
 
+@as_written
 def sample_sheet(
     images: UInt8[np.ndarray, "n 3 h w"], labels: Sequence[str], title: str, num_columns: int = 8
 ) -> Figure:
