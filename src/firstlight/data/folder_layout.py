@@ -147,8 +147,8 @@ def _images_of(folder: Path, root: Path, passed_over: list[str]) -> list[ImageFi
     """Return the images of every class in the folder."""
     num_stray = sum(_is_image(path) for path in _entries(folder))
     if num_stray:
-        images = "1 image" if num_stray == 1 else f"{num_stray:,} images"
-        passed_over.append(f"{images} in {folder}, in no class's folder")
+        strays = "1 image" if num_stray == 1 else f"{num_stray:,} images"
+        passed_over.append(f"{strays} in {folder}, in no class's folder")
     found: list[ImageFile] = []
     for each in _folders_in(folder):
         try:

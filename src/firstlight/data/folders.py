@@ -122,16 +122,23 @@ def decode(layout: Layout, size_px: int) -> tuple[Kept, dict[str, str]]:
     """
     files = [file for each in layout.files.values() for file in each]
     _refuse_too_many(layout.root, len(files), size_px)
+    try:
+        path: Path | None = cache_path(layout.root, size_px)
+    except RuntimeError as error:  # nobody knows the home folder
+        path = None
+        _warn_of_no_cache(path, str(error))
+    before = _kept_in(path, size_px)
+    if all(file.refusal is not None or key_of(file) in before.rows for file in files):
+        return _complete(before, files, size_px, layout.root)
     with ExitStack() as stack:
-        path: Path | None = None
-        try:
-            path = cache_path(layout.root, size_px)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(path.with_suffix(".lock"), lambda: _log.info("waiting for another to decode")))
-        except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the home folder
-            _warn_of_no_cache(path, getattr(error, "strerror", None) or str(error))
-            path = None
-        before = read_kept(path, size_px) if path else Kept({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path.with_suffix(".lock"), _say_that_it_waits))
+            except OSError as error:
+                _warn_of_no_cache(path, error.strerror or str(error))
+                path = None
+        before = _kept_in(path, size_px)  # another process may have been faster
         after, refusals = _complete(before, files, size_px, layout.root)
         if path is not None and after is not before:
             try:
@@ -139,6 +146,14 @@ def decode(layout: Layout, size_px: int) -> tuple[Kept, dict[str, str]]:
             except (FirstlightError, SafetensorError) as error:
                 _warn_of_no_cache(path, str(error))
     return after, refusals
+
+
+def _kept_in(path: Path | None, size_px: int) -> Kept:
+    return read_kept(path, size_px) if path else Kept({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+
+
+def _say_that_it_waits() -> None:
+    _log.info("waiting for another process to decode these images")
 
 
 def _complete(before: Kept, files: Sequence[ImageFile], size_px: int, root: Path) -> tuple[Kept, dict[str, str]]:
