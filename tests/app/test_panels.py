@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from firstlight.app.facts import confusion_table, model_panel
-from firstlight.app.panels import answer_panel, examples_panel, header, mistakes_panel, notes_panel
+from firstlight.app.panels import answer_panel, examples_panel, header, mistakes_panel, notes_panel, refusal_panel
 from firstlight.app.service import Answer, Service, View
 from firstlight.evaluation.prediction import Prediction
 from firstlight.export.bundle import Bundle
@@ -121,7 +121,7 @@ def test_without_a_map_there_is_one_figure_and_no_scale(service: Service) -> Non
 def test_names_of_classes_and_files_never_become_markup(answer: Answer) -> None:
     evil = '<script>alert("1")</script>'
     odd = replace(answer, prediction=Prediction({evil: 0.9, "b&c": 0.1}), explained=evil)
-    for text in (answer_panel(odd, 2), notes_panel([evil])):
+    for text in (answer_panel(odd, 2), notes_panel([evil]), refusal_panel(evil)):
         tree = Tree(text)
         assert "script" not in [tag for tag, _ in tree.tags]
         assert evil in "".join(tree.text)

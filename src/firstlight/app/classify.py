@@ -11,12 +11,12 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from firstlight.app.panels import NOTHING_YET, answer_panel, examples_panel, notes_panel
+from firstlight.app.panels import NOTHING_YET, answer_panel, examples_panel, notes_panel, refusal_panel
 from firstlight.app.picture_input import RawPicture, picture_input
 from firstlight.app.service import PREDICTED, Service
 from firstlight.app.uploads import ACCEPTED, MAX_BYTES
 from firstlight.app.widgets import QUIETLY, MapControls, told, view_of
-from firstlight.errors import UsageError
+from firstlight.errors import DataError, UsageError
 
 MAX_TOP, DEFAULT_TOP = 10, 5
 EXAMPLE_PX = 320  # to which an example is enlarged, its pixels kept as squares
@@ -86,10 +86,13 @@ class ClassifyTab:
     def look(
         self, raw: RawPicture | None, top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> Outputs:
-        """Answer for a new picture."""
+        """Answer for a new picture; one that cannot be read is taken away, and a line says why."""
         if raw is None:
             return _nothing()
-        upload = self.service.read(raw.content, raw.name)
+        try:
+            upload = self.service.read(raw.content, raw.name)
+        except DataError as error:
+            return None, "", "", refusal_panel(str(error))
         panel = self._panel(upload.pixels, top, explained, shown, method, stage)
         return upload.preview, pack(upload.pixels), notes_panel(upload.notes), panel
 

@@ -37,6 +37,14 @@ def notes_panel(notes: Sequence[str]) -> str:
     return "".join(f'<p class="fl-note">{escape(note)}</p>' for note in notes)
 
 
+def refusal_panel(line: str) -> str:
+    """Return why a picture was not taken, where the answer would be."""
+    return (
+        f'<div class="fl-empty fl-refused" role="alert"><p>{escape(line)}</p>'
+        "<p>Choose another picture, or try one of the examples.</p></div>"
+    )
+
+
 def answer_panel(answer: Answer, num_classes: int) -> str:
     """Return the verdict, the bars, what the model saw and what spoke for the explained class.
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import warnings
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,8 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
     """
     folder = tempfile.mkdtemp(prefix="firstlight-app-")
     os.environ.update(SHUT | {"GRADIO_TEMP_DIR": folder})
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, behind ours
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, behind ours, which speaks for itself
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     from firstlight.app.web import build_page
 
     page = build_page(Service(bundle))

@@ -1,0 +1,181 @@
+"""A headless Chromium, driven as a person would: by what is to be seen on the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+WAIT_S = 90
+_Value = TypeVar("_Value")
+
+
+class Page:
+    """A page in a browser, with what tests look for.
+
+    Args:
+        driver: Selenium's.
+    """
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, address: str) -> None:
+        self.driver.get(address)
+        self.wait_for(".fl-example")
+
+    def all(self, selector: str) -> list[Any]:
+        from selenium.webdriver.common.by import By
+
+        return list(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+    def wait_for(self, selector: str) -> Any:
+        return self.until(lambda: self.all(selector), f"no {selector} on the page")[0]
+
+    def until(self, look: Callable[[], _Value], message: str) -> _Value:
+        """Look again and again until there is something to see."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            try:
+                if found := look():
+                    return found
+            except StaleElementReferenceException:  # the page was drawn anew while we looked
+                pass
+            time.sleep(0.1)
+        pytest.fail(f"{message}; the page says: {self.text()[:800]}")
+
+    def text(self, selector: str = "body") -> str:
+        return "\n".join(each.text for each in self.all(selector))
+
+    def click(self, selector: str) -> None:
+        self._do(selector, lambda element: element.click())
+
+    def _do(self, selector: str, action: Callable[[Any], None]) -> None:
+        """Act on an element, again if the page was drawn anew in that moment."""
+        from selenium.common.exceptions import ElementClickInterceptedException
+
+        def act() -> bool:
+            element = self.all(selector)[:1]
+            if element and element[0].tag_name != "input":
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element[0])
+            try:
+                for each in element:
+                    action(each)
+            except ElementClickInterceptedException:
+                return False
+            return bool(element)
+
+        self.until(act, f"no {selector} to act on")
+
+    def tab(self, name: str) -> None:
+        found = self.until(
+            lambda: [each for each in self.all("button[role=tab]") if each.text == name], f"no tab {name}"
+        )
+        found[0].click()
+
+    def upload(self, path: Path) -> None:
+        self._do("#picture input[type=file]", lambda element: element.send_keys(str(path)))
+
+    def choose(self, dropdown: str, option: str) -> None:
+        """Open a dropdown and click on an option."""
+        self.click(f"#{dropdown} input")
+        options = self.until(
+            lambda: [each for each in self.all("[role=option]") if each.text.strip().lstrip("✓").strip() == option],
+            f"{dropdown} has no option {option}",
+        )
+        options[0].click()
+
+    def slide(self, slider: str, value: float) -> None:
+        """Move a slider as a hand does: value, input event, change event, release."""
+        script = (
+            "const [e, v] = arguments; const own = HTMLInputElement.prototype;"
+            "const set = Object.getOwnPropertyDescriptor(own, 'value').set;"
+            "set.call(e, v); for (const name of ['input', 'change', 'pointerup', 'mouseup'])"
+            " e.dispatchEvent(new Event(name, {bubbles: true}));"
+        )
+        self.driver.execute_script(script, self.wait_for(f"#{slider} input[type=range]"), value)
+
+    def sources(self, selector: str) -> list[str]:
+        return [str(each.get_attribute("src")) for each in self.all(selector)]
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """What the screen shows of the first element, float [h w 3]."""
+        element = self.wait_for(selector)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        return np.asarray(Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB"), dtype=float)
+
+    def picture(self, width_px: int, path: Path) -> None:
+        """Keep a screenshot of the whole page at a width."""
+        metrics = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": width_px < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        time.sleep(0.5)
+        height = int(self.driver.execute_script("return document.documentElement.scrollHeight"))
+        clip = {"x": 0, "y": 0, "width": width_px, "height": height, "scale": 1}
+        options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+        path.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def overflow_px(self, width_px: int) -> int:
+        """By how much the page is wider than a window of this width."""
+        metrics = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        time.sleep(0.5)
+        script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        found = int(self.driver.execute_script(script))
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        return found
+
+    def hosts(self) -> set[str]:
+        """Every host that was asked for anything since the last look."""
+        found = set()
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                address = message["params"]["request"]["url"]
+                if address.startswith(("http", "ws")):
+                    found.add(address.split("/")[2])
+        return found
+
+    def complaints(self) -> list[str]:
+        """Errors in the browser's console since the last look."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@contextmanager
+def chromium() -> Iterator[Page]:
+    """Start Debian's Chromium with its driver; skip the test where they are not installed."""
+    pytest.importorskip("selenium")
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not browser or not driver:
+        pytest.skip("chromium and chromedriver (Debian's packages chromium and chromium-driver) are not installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    arguments = ["--headless=new", "--disable-dev-shm-usage", "--window-size=1280,1000", "--hide-scrollbars"]
+    arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # root has no other way
+    for argument in arguments:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    started.set_page_load_timeout(WAIT_S)
+    try:
+        yield Page(started)
+    finally:
+        started.quit()
