@@ -23,13 +23,15 @@ CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 APP = '''\
 """The live demo of firstlight: `python app.py` serves it here, a Space serves it to everyone."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from firstlight.app.serving import serve
 from firstlight.export.bundle import Bundle
 
 if __name__ == "__main__":
-    serve(Bundle(Path(__file__).parent / "{model}"))
+    with suppress(KeyboardInterrupt):
+        serve(Bundle(Path(__file__).parent / "{model}"))
 '''
 
 README = """\
