@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from firstlight.errors import UsageError
 from firstlight.networks import ResNet9, ResNet9Config, SpeedNet, SpeedNetConfig
 from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.recipe import MuonConfig, OptimizerConfig
@@ -75,7 +77,15 @@ def test_the_whitening_bias_learns_in_the_first_epochs_only() -> None:
 def test_a_constant_rate_has_no_course_and_one_cycle_the_same_for_all_groups() -> None:
     network = ResNet9(4, ResNet9Config(width=4))
     assert courses(SGD, build_optimizer(SGD, network), 10, 1) is None
+    assert courses(SGD, build_optimizer(SGD, network), math.inf, -1) is None
     cycling = replace(SGD, schedule="one_cycle", head_rate=0.5)
     shares = courses(cycling, build_optimizer(cycling, network), 8, 1)
     assert shares is not None
     assert [share(2) for share in shares] == [1, 1]
+
+
+@pytest.mark.parametrize("how", [replace(SGD, schedule="one_cycle"), MuonConfig()], ids=["one cycle", "muon"])
+def test_a_rate_that_falls_until_the_end_needs_an_end(how: OptimizerConfig | MuonConfig) -> None:
+    network = SpeedNet(4, SpeedNetConfig(width=4))
+    with pytest.raises(UsageError, match="set max_epochs"):
+        courses(how, build_optimizer(how, network), math.inf, -1)

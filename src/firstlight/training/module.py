@@ -162,8 +162,7 @@ class Classifier(pl.LightningModule):
         """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""
         how = self.recipe.optimizer
         optimizer = build_optimizer(how, self.network)
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        shares = courses(how, optimizer, num_steps, self.recipe.max_epochs)
+        shares = courses(how, optimizer, self.trainer.estimated_stepping_batches, self.recipe.max_epochs)
         if shares is None:
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from firstlight.errors import UsageError
 from firstlight.networks.staged import StagedNetwork
 from firstlight.networks.whitening import PatchWhitening
 from firstlight.optim import Muon, linear_decay, one_cycle
@@ -36,23 +38,28 @@ def build_optimizer(how: OptimizerConfig | MuonConfig, network: StagedNetwork) -
 
 
 def courses(
-    how: OptimizerConfig | MuonConfig, optimizer: torch.optim.Optimizer, num_steps: int, num_epochs: int
+    how: OptimizerConfig | MuonConfig, optimizer: torch.optim.Optimizer, num_steps: int | float, num_epochs: int
 ) -> list[Course] | None:
     """Return the course of the learning rate of each of the optimizer's groups; None if all stay as they are.
 
     Args:
         how: as the recipe has it.
         optimizer: as `build_optimizer` made it.
-        num_steps: of the whole training.
+        num_steps: of the whole training; infinite for one that only a callback or a signal ends.
         num_epochs: likewise.
+
+    Raises:
+        UsageError: the rate follows the length of a training that has no end.
     """
+    if isinstance(how, OptimizerConfig) and how.schedule == "constant":
+        return None
+    if math.isinf(num_steps):
+        raise UsageError("the recipe's learning rate falls until the end, and this training has none: set max_epochs")
     if isinstance(how, MuonConfig):
         num_whitening_steps = num_steps * min(1.0, how.whitening_epochs / num_epochs)
         ends = [num_whitening_steps if group["name"] == WHITENING else num_steps for group in optimizer.param_groups]
         return [lambda step, end=end: linear_decay(step, end) for end in ends]  # type: ignore[misc]
-    if how.schedule == "constant":
-        return None
-    return [lambda step: one_cycle(step, num_steps)] * len(optimizer.param_groups)
+    return [lambda step: one_cycle(step, int(num_steps))] * len(optimizer.param_groups)
 
 
 def _learning(module: nn.Module) -> list[nn.Parameter]:
