@@ -15,8 +15,9 @@ from reference.tiny import tiny_split
 
 def drawn(figure: Figure) -> list[tuple[str, bytes]]:
     """Label and pixels of every image on the figure."""
-    shown = [axes for axes in figure.axes if axes.images]
-    return [(axes.get_xlabel(), np.asarray(axes.images[0].get_array()).tobytes()) for axes in shown]
+    (axes,) = figure.axes
+    pairs = zip(axes.texts, axes.images, strict=True)
+    return [(text.get_text(), np.asarray(image.get_array()).tobytes()) for text, image in pairs]
 
 
 def test_samples_are_different_images_with_their_own_labels() -> None:

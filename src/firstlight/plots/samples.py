@@ -8,10 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.text import Text
 
-from firstlight.plots.figure import INCHES_PER_TILE, LABEL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame, show_pixels
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame
 
 MAX_LABEL_LENGTH = 30
-INCHES_PER_LETTER = 0.13  # of a title, at most
+# Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
+# so that all are squares of one size.
+IMAGE_DOTS = 160  # about; eight fit beside each other on a page
+GAP_DOTS, LABEL_DOTS, MARGIN_DOTS, TITLE_DOTS = 26, 40, 18, 56
 
 
 @as_written
@@ -27,20 +30,29 @@ def sample_sheet(
         num_columns: images in a row.
 
     >>> figure = sample_sheet(np.zeros((3, 3, 4, 4), np.uint8), ["a", "b", "c"], "three", num_columns=2)
-    >>> len(figure.axes)
-    4
+    >>> len(figure.axes[0].images), [text.get_text() for text in figure.axes[0].texts]
+    (3, ['a', 'b', 'c'])
     """
     num_columns = max(1, min(num_columns, len(images)))
-    num_rows = -(-len(images) // num_columns)
-    width = max(num_columns * INCHES_PER_TILE, len(title) * INCHES_PER_LETTER)
-    figure = Figure(figsize=(width, num_rows * (INCHES_PER_TILE + 0.22) + 0.5))
-    figure.suptitle(title, fontsize=TITLE_SIZE)
-    for place, axes in enumerate(figure.subplots(num_rows, num_columns, squeeze=False).flat):
-        if place < len(images):
-            show_pixels(axes, images[place])
-            _fit(axes.set_xlabel(shorten(labels[place]), fontsize=LABEL_SIZE), INCHES_PER_TILE * figure.dpi - 8)
-        else:
-            hide_frame(axes)
+    height, width = (max(1, round(IMAGE_DOTS / max(images.shape[2:]))) * side for side in images.shape[2:])
+    right, down = width + GAP_DOTS, height + LABEL_DOTS
+    size = num_columns * right, -(-len(images) // num_columns) * down
+    figure = Figure(layout="none")
+    heading = figure.suptitle(title, fontsize=TITLE_SIZE, va="center")
+    across = max(size[0], int(heading.get_window_extent().width)) + 2 * MARGIN_DOTS
+    up = size[1] + MARGIN_DOTS + TITLE_DOTS
+    figure.set_size_inches(across / figure.dpi, up / figure.dpi)
+    heading.set_position((0.5, 1 - TITLE_DOTS / 2 / up))
+    left = (across - size[0]) // 2
+    axes = figure.add_axes((left / across, MARGIN_DOTS / up, size[0] / across, size[1] / up))
+    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        row, column = divmod(place, num_columns)
+        x, y = column * right + GAP_DOTS // 2, row * down
+        axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", extent=(x, x + width, y + height, y))
+        text = axes.text(x + width / 2, y + height + 4, shorten(label), ha="center", va="top", fontsize=LABEL_SIZE)
+        _fit(text, right - 4)
+    hide_frame(axes)
+    axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")
     return figure
 
 
@@ -53,7 +65,7 @@ def shorten(label: str, max_length: int = MAX_LABEL_LENGTH) -> str:
     return label if len(label) <= max_length else label[: max_length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _fit(text: Text, width_dots: float) -> None:
+def _fit(text: Text, width_dots: int) -> None:
     """Cut a text until it is no wider than this, so that it does not run into its neighbour."""
     while len(text.get_text()) > 1 and text.get_window_extent().width > width_dots:
         text.set_text(shorten(text.get_text(), len(text.get_text()) - 1))
