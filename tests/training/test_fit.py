@@ -23,6 +23,7 @@ from firstlight.training.fit import dry_run, fit, new_version
 from firstlight.training.measure import measure
 from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.run import Run, latest_run
+from reference.made_run import make_run
 from reference.tiny import tiny_split
 
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
@@ -68,6 +69,8 @@ def test_the_run_folder_holds_what_the_run_was_and_what_it_reached(tiny: str, tm
     assert Recipe.load(run.path / "recipe.yaml") == tiny_recipe()
     assert run.results["test_acc"] == pytest.approx(run.predictions.accuracy, abs=1e-7)
     assert run.results["test_acc"] > 0.9, "four colours were not learned"
+    results = json.loads((run.path / "results.json").read_text())
+    assert results["total_s"] > results["train_s"] > 0
     assert run.predictions.ids.tolist() == list(range(83))
     assert torch.equal(run.predictions.labels, tiny_split("test").labels)
     assert run.environment["data"]["digests"]["test"] == tiny_split("test").digest()
@@ -79,7 +82,7 @@ def test_the_run_folder_holds_what_the_run_was_and_what_it_reached(tiny: str, tm
 
 
 def test_a_loaded_run_predicts_what_the_test_predicted(tiny: str, tmp_path: Path) -> None:
-    fitted = fit(tiny_recipe(max_epochs=2), logs_dir=tmp_path, precision="32-true", **QUIET)
+    fitted = fit(tiny_recipe(max_epochs=2), logs_dir=tmp_path, logger="none", precision="32-true", **QUIET)
     run = firstlight.load(fitted.path)
     test = tiny_split("test")
     array = test.images[5].permute(1, 2, 0).numpy()
@@ -96,7 +99,9 @@ def test_a_loaded_run_predicts_what_the_test_predicted(tiny: str, tmp_path: Path
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: str, tmp_path: Path) -> None:
-    first, again, other = (fit(tiny_recipe(seed=seed, max_epochs=2), logs_dir=tmp_path, **QUIET) for seed in (1, 1, 2))
+    first, again, other = (
+        fit(tiny_recipe(seed=seed, max_epochs=2), logs_dir=tmp_path, logger="none", **QUIET) for seed in (1, 1, 2)
+    )
     weights, same, different = (load_file(run.weights_path) for run in (first, again, other))
     assert all(torch.equal(weights[name], same[name]) for name in weights)
     assert not torch.equal(weights["head.weight"], different["head.weight"])
@@ -106,7 +111,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: str, tm
 
 
 def test_measuring_again_gives_the_numbers_of_the_run(tiny: str, tmp_path: Path) -> None:
-    run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, **QUIET)
+    run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
     metrics = measure(Run(run.path), **QUIET)
     assert metrics["test_acc"] == run.results["test_acc"]
     assert metrics["test_loss"] == pytest.approx(run.results["test_loss"], rel=1e-5)
@@ -186,8 +191,8 @@ def test_too_large_a_validation_share_is_refused(tiny: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "other width"])
-def test_damaged_weights_are_refused_in_one_line(tiny: str, tmp_path: Path, damage: str) -> None:
-    run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
+def test_damaged_weights_are_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+    run = make_run(tmp_path)
     content = run.weights_path.read_bytes()
     if damage == "missing":
         run.weights_path.unlink()
@@ -204,8 +209,8 @@ def test_damaged_weights_are_refused_in_one_line(tiny: str, tmp_path: Path, dama
     assert "\n" not in str(caught.value)
 
 
-def test_a_data_set_with_other_classes_is_refused(tiny: str, tmp_path: Path) -> None:
-    run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
+def test_a_data_set_with_other_classes_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
     path = run.path / "recipe.yaml"
     path.write_text(path.read_text().replace("data: tiny", "data: drawn"))
     with pytest.raises(DataError, match="classes"):
@@ -217,9 +222,3 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         firstlight.load(tmp_path)
     with pytest.raises(RunError, match="firstlight demo"):
         latest_run(tmp_path)
-
-
-def test_results_are_plain_json(tiny: str, tmp_path: Path) -> None:
-    run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
-    results = json.loads((run.path / "results.json").read_text())
-    assert results["total_s"] > results["train_s"] > 0
