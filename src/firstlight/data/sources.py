@@ -15,6 +15,7 @@ from firstlight.errors import DataError, UsageError
 from firstlight.places import DEFAULT_DATA_DIR
 
 FOLDER = "folder"
+USUAL = "cifar10"
 EMBEDDED = ("drawn", "watermark")
 
 
@@ -61,8 +62,9 @@ def load_split(name: str, data_dir: Path | str, split: Split, image_size: int = 
 def recognize(name: str, data_dir: Path | str, *, is_named: bool = True) -> str:
     """Return the data set that a name and a folder mean together.
 
-    A data set that would be downloaded into a folder which holds images in a folder per class, and nothing of that
-    data set, means those images. So does an embedded one that nobody has named, if somebody has named such a folder.
+    A folder that holds images in a folder per class, and nothing of CIFAR-10, means those images where CIFAR-10, the
+    usual data set, would be downloaded into it. Where nobody has named a data set, so does one that holds nothing of
+    a recipe's own data set, and one that is named beside an embedded data set, which needs none.
 
     Args:
         name: a key of `SOURCES`, or any other text, which is returned as it is.
@@ -76,4 +78,5 @@ def recognize(name: str, data_dir: Path | str, *, is_named: bool = True) -> str:
     is_folder_meant = name in EMBEDDED and not is_named and data_dir != Path(DEFAULT_DATA_DIR)
     if is_folder_meant and not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such folder")
-    return FOLDER if (is_folder_meant or is_missing(name, data_dir)) and holds_classes(data_dir) else name
+    may_be_folder = is_folder_meant or ((name == USUAL or not is_named) and is_missing(name, data_dir))
+    return FOLDER if may_be_folder and holds_classes(data_dir) else name
