@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from firstlight.cli.fit_options import build_parser
 from firstlight.cli.trainer_options import TrainerOptions
 from firstlight.errors import UsageError
 
@@ -22,20 +23,22 @@ def go_on(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.training.resume import resume
     from firstlight.training.run import Run
+    from firstlight.training.run_lock import is_first_process
 
     quiet_lightning()
     run = Run(folder)
     if run.is_finished:
-        print(f"{folder} is finished: nothing is left to do")
+        if is_first_process():
+            print(f"{folder} is finished: nothing is left to do")
     else:
         data_dir = _checked_data_dir(run, arguments, extras)
         run = resume(run, data_dir)
-    print_run(run)
+    if is_first_process():
+        print_run(run)
 
 
 def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]) -> str | None:
     """Return the `--data_dir` that is given, if one is, after comparing all other options with the run's."""
-    from firstlight.cli.fit import build_parser
     from firstlight.training.options import FitOptions
 
     begun = FitOptions.load(run.path)
