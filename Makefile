@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
-.PHONY: help demo test test-slow setup lint format figures docs clean
+.PHONY: help demo test test-slow setup lint format figures docs bundle clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ docs: $(VENV)/.ready  ## build the documentation site in site/, without warnings
 	rm -rf build/docs
 	$(BIN)/python docs/generate.py build/docs
 	$(BIN)/zensical build --clean --strict
+
+bundle: $(VENV)/.ready  ## build the model that the package brings: make bundle RUN=logs/page24/version_0 DATA=data
+	$(BIN)/firstlight export $(RUN) --to bundle $(if $(DATA),--data_dir $(DATA)) $(if $(CALIBRATE_ON),--calibrate_on $(CALIBRATE_ON))
 
 clean:  ## remove the environment and everything that tools left behind
 	rm -rf $(VENV) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

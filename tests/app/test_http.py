@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from PIL import Image
 
 from firstlight.app.service import Service, View
 from firstlight.app.serving import served
+from firstlight.app.sweeper import swept
 from firstlight.app.uploads import MAX_BYTES, read_upload
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
@@ -228,8 +230,7 @@ def test_the_server_never_fetches_what_a_request_names(address: str) -> None:
 
 
 def test_nothing_is_left_of_an_upload_when_the_page_is_closed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firstlight.app.web.DELETE_EVERY_S", 1)
-    monkeypatch.setattr("firstlight.app.web.DELETE_AFTER_S", 1)
+    monkeypatch.setattr("firstlight.app.serving.swept", partial(swept, every_s=0.2, after_s=0.5))
     with served(bundle, "127.0.0.1") as own:
         path = Path(upload(own.rstrip("/"), GOOD["rgb.png"]()))
         folder = next(parent for parent in path.parents if parent.name.startswith("firstlight-app-"))
@@ -237,9 +238,9 @@ def test_nothing_is_left_of_an_upload_when_the_page_is_closed(bundle: Bundle, mo
         found = ask(own.rstrip("/"), [file_data(str(path)), 3, True, "grad_cam", "layer3", "red", 0.5])
         assert found["event"] == "complete"
         deadline = time.monotonic() + 60
-        while any(each.is_file() for each in folder.rglob("*")) and time.monotonic() < deadline:
+        while any(folder.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert not any(each.is_file() for each in folder.rglob("*")), "uploads go by themselves; answers are not files"
+        assert not any(folder.iterdir()), "uploads go by themselves, with their folders; answers are not files"
     assert not folder.exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -19,6 +18,7 @@ from starlette.middleware import Middleware
 
 from firstlight.app.gate import Gate
 from firstlight.app.service import Service
+from firstlight.app.sweeper import swept
 from firstlight.app.uploads import MAX_BYTES, MAX_PIXELS
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
@@ -34,6 +34,9 @@ SHUT = {
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_SHARE": "False",
     "GRADIO_MCP_SERVER": "False",
+    # Of the last events, and summed up once in so many: by default all of them are, after every one.
+    "GRADIO_ANALYTICS_MAX_EVENTS": "100",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",
 }
 
 
@@ -51,18 +54,23 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
     Raises:
         UsageError: the port is taken.
     """
-    folder = tempfile.mkdtemp(prefix="firstlight-app-")
-    os.environ.update(SHUT | {"GRADIO_TEMP_DIR": folder})
+    folder = Path(tempfile.mkdtemp(prefix="firstlight-app-"))
+    os.environ.update(SHUT | {"GRADIO_TEMP_DIR": str(folder)})
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, behind ours, which speaks for itself
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     from firstlight.app.web import build_page
 
     page = build_page(Service(bundle))
-    try:
-        yield _launch(page, host, port)
-    finally:
-        page.close(verbose=False)
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def forget() -> None:
+        for names in page.temp_file_sets:
+            names.clear()
+
+    with swept(folder, forget):
+        try:
+            yield _launch(page, host, port)
+        finally:
+            page.close(verbose=False)
 
 
 def _launch(page: Any, host: str | None, port: int | None) -> str:

@@ -12,13 +12,12 @@ from firstlight.app.panels import header
 from firstlight.app.service import Service
 
 MAX_WAITING = 64  # requests; more are turned away
-DELETE_EVERY_S, DELETE_AFTER_S = 15, 60  # uploads
 
 
 def build_page(service: Service) -> gr.Blocks:
     """Return the page of a service, not yet served."""
     title = f"firstlight: {service.bundle.title}"
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(DELETE_EVERY_S, DELETE_AFTER_S)) as page:
+    with gr.Blocks(title=title, analytics_enabled=False) as page:
         gr.HTML(header(service.bundle))
         with gr.Tabs():
             with gr.Tab("Classify", id="classify"):

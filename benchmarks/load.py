@@ -1,0 +1,110 @@
+"""The app under load: 20 people upload pictures and ask for maps at once, for half a minute, on loopback.
+
+    python benchmarks/load.py --place logs/page24/version_0/bundle
+
+Every request is a whole one: upload, answer with map, wait. Counted are errors, the time of each request, requests in a
+second, and the server's memory before, right after, and when the uploads have been deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from app_client import TIMEOUT_S, classify, make_photo, server
+from record import record
+
+NUM_PHOTOS = 40
+DELETED_AFTER_S = 80  # the app deletes uploads a minute old, four times a minute
+STAGES = ("residual3", "residual3", "residual3", "layer2", "all")  # most people stay with the default
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--place", type=Path, required=True, help="a bundle")
+    parser.add_argument("--num_clients", type=int, default=20)
+    parser.add_argument("--duration_s", type=float, default=30)
+    parser.add_argument("--dry_run", action="store_true", help="print only, write no result")
+    options = parser.parse_args()
+    photos = [make_photo(seed) for seed in range(NUM_PHOTOS)]
+    with server(options.place) as (address, process):
+        warm_up(address, photos)
+        before = memory_mb(process)
+        seconds, errors, wall_s = run_clients(address, photos, options.num_clients, options.duration_s)
+        after = memory_mb(process)
+        time.sleep(DELETED_AFTER_S)
+        left = num_uploads(process)
+        rested = memory_mb(process)
+    results = {
+        "what": "whole requests on loopback, server and clients sharing the cores: a 1280x960 JPEG up, an answer back",
+        "num_clients": options.num_clients,
+        "duration_s": options.duration_s,
+        "num_requests": len(seconds),
+        "num_errors": len(errors),
+        "errors": sorted(set(errors))[:5],
+        "requests_per_s": len(seconds) / wall_s,
+        "latency_s": {f"p{q}": float(np.percentile(seconds, q)) for q in (50, 90, 95, 99, 100)},
+        "server_memory_mb": {"before": before, "after": after, "when_uploads_were_deleted": rested},
+        "uploads_left_on_disk": left,
+        "load_average_before_1_min": psutil.getloadavg()[1],
+    }
+    print(results)
+    if not options.dry_run:
+        print(record("app_load", shlex.join(["python", *sys.argv]), results))
+
+
+def warm_up(address: str, photos: list[bytes]) -> None:
+    with httpx.Client(timeout=TIMEOUT_S) as client:
+        for place, photo in enumerate(photos):
+            classify(client, address, photo, STAGES[place % len(STAGES)])
+
+
+def run_clients(
+    address: str, photos: list[bytes], num_clients: int, duration_s: float
+) -> tuple[list[float], list[str], float]:
+    """Let every client ask again and again; return the seconds of each request, the errors, and the whole time."""
+    seconds: list[float] = []
+    errors: list[str] = []
+    started_s = time.perf_counter()
+
+    def work(number: int) -> None:
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            turn = number
+            while time.perf_counter() - started_s < duration_s:
+                begun_s = time.perf_counter()
+                try:
+                    classify(client, address, photos[turn % len(photos)], STAGES[turn % len(STAGES)])
+                    seconds.append(time.perf_counter() - begun_s)
+                except (httpx.HTTPError, RuntimeError) as error:
+                    errors.append(f"{type(error).__name__}: {error}"[:200])
+                turn += num_clients + 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(num_clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seconds, errors, time.perf_counter() - started_s
+
+
+def memory_mb(process: psutil.Process) -> float:
+    return round(process.memory_info().rss / 1e6, 1)
+
+
+def num_uploads(process: psutil.Process) -> int:
+    """Count the files in the server's upload folder."""
+    folder = Path(process.environ().get("TMPDIR", "/tmp"))
+    newest = max(folder.glob("firstlight-app-*"), key=lambda path: path.stat().st_mtime)
+    return sum(path.is_file() for path in newest.rglob("*"))
+
+
+if __name__ == "__main__":
+    main()
