@@ -52,7 +52,7 @@ def averaged_logits(network: Callable[[UnitImages], Logits], images: UnitImages,
 
     >>> import torch
     >>> left = lambda images: images[:, 0, 0, :2]  # "logits" that see the left edge only
-    >>> averaged_logits(left, torch.tensor([[[[1.0, 0.0, 0.0, 3.0]]]]), "flip").tolist()
+    >>> averaged_logits(left, torch.tensor([1.0, 0.0, 0.0, 3.0]).expand(1, 3, 1, 4), "flip").tolist()
     [[2.0, 0.0]]
     """
     weighted = (weight * network(view).float() for weight, view in views_of(images, how))
