@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from firstlight.app.uploads import Upload, read_upload
@@ -23,6 +24,7 @@ from firstlight.export.bundle import Bundle
 PREDICTED = "predicted"  # instead of a class to explain: whatever is predicted
 ANY_CLASS = "any"  # in a filter
 PAGE_SIZE = 12
+MAX_KEPT_PAGES = 100
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Service:
         said = self._mistakes.predictions
         self._said = replace(said, logits=said.logits / bundle.temperature)
         self._wrong = self._said.misclassified()
+        self._page = lru_cache(MAX_KEPT_PAGES)(self._make_page)  # most visitors look at the same pages
 
     def read(self, content: bytes, name: str) -> Upload:
         """Read an uploaded picture.
@@ -177,6 +180,9 @@ class Service:
         Raises:
             UsageError: there is no such class, method or stage.
         """
+        return self._page(true, predicted, page, view)
+
+    def _make_page(self, true: str, predicted: str, page: int, view: View) -> WrongPage:
         images, said, rows = self._mistakes.images, self._said, self._wrong
         for name, column in ((true, said.labels), (predicted, said.predicted)):
             if name != ANY_CLASS:
@@ -185,23 +191,24 @@ class Service:
         page = min(max(page, 1), num_pages)
         chosen = rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
         taken_for, labels = said.predicted[chosen], said.labels[chosen]
-        maps = self._maps(images.images[chosen], (taken_for, labels), view)
-        probabilities = said.probabilities()[chosen]
-        items = [
+        items = self._items(chosen, self._maps(images.images[chosen], (taken_for, labels), view))
+        return WrongPage(items, page, num_pages, len(rows), len(said))
+
+    def _items(self, rows: Int64[Tensor, " m"], maps: list[Float[np.ndarray, "n h w"]] | None) -> list[Wrong]:
+        images, probabilities = self._mistakes.images[rows], self._said.probabilities()[rows]
+        columns = zip(self._said.predicted[rows].tolist(), images.labels.tolist(), strict=True)
+        return [
             Wrong(
-                pixels=images.images[row].numpy(),
-                index=int(images.ids[row]),
+                pixels=images.images[place].numpy(),
+                index=int(images.ids[place]),
                 predicted=self.class_names[wrong],
                 predicted_probability=float(probabilities[place, wrong]),
                 true=self.class_names[right],
                 true_probability=float(probabilities[place, right]),
                 maps=None if maps is None else (maps[0][place], maps[1][place]),
             )
-            for place, (row, wrong, right) in enumerate(
-                zip(chosen.tolist(), taken_for.tolist(), labels.tolist(), strict=True)
-            )
+            for place, (wrong, right) in enumerate(columns)
         ]
-        return WrongPage(items, page, num_pages, len(rows), len(said))
 
     def _maps(
         self, images: Images, classes: tuple[Labels, Labels], view: View

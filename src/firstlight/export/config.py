@@ -105,8 +105,8 @@ def _parse_network(architecture: Any, values: Any) -> NetworkConfig:
     if architecture not in ARCHITECTURES:
         raise ValueError(f"firstlight has no network {str(architecture)[:40]!r}")
     kind = ARCHITECTURES[architecture]
-    types = {each.name: type(each.default) for each in fields(kind)}
+    defaults = {each.name: each.default for each in fields(kind)}
     for name, value in dict(values).items():
-        if type(value) is not types.get(name):
+        if type(value) is not type(defaults.get(name)) or (name == "name" and value != defaults["name"]):
             raise TypeError(f"network.{str(name)[:40]}")
     return kind(**values)
