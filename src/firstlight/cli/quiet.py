@@ -12,6 +12,7 @@ NOT_FOR_USERS = (
     r".*The number of training batches.*is smaller than the logging interval.*",
     r".*does not have many workers.*",  # the batches are made on the device, there are no workers
     r".*it is recommended to use `devices=1`.*",  # shards without repeats make the metrics exact
+    r".*recommended to use `self\.log\(.*sync_dist=True.*",  # the epoch's means are added up once an epoch
     r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
     r"Glyph .* missing from font.*",  # a class name in a script that no installed font has
     r".*Total length of `list` across ranks is zero.*",  # a recipe that keeps no images to validate on
@@ -20,7 +21,8 @@ NOT_FOR_USERS = (
 
 def quiet_lightning() -> None:
     """Silence notices that a user can do nothing about; show our own in one line each."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     ours = logging.getLogger("firstlight")
     ours.setLevel(logging.INFO)
     if not any(

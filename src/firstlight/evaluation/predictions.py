@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from firstlight.arrays import Features, Ids, Labels, Logits
 from firstlight.errors import RunError
@@ -63,6 +64,11 @@ class Predictions:
     def accuracy(self) -> float:
         """Share of images whose largest logit is the true class's, in [0, 1]; of no images not a number."""
         return int((self.predicted == self.labels).sum()) / len(self) if len(self) else math.nan
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, summed exactly enough that no order of the rows changes it; of no images not a number."""
+        return float(functional.cross_entropy(self.logits.double(), self.labels))
 
     def misclassified(self) -> Int64[Tensor, " m"]:
         """Return the rows that are wrong, most confident first; equal confidence keeps the order."""

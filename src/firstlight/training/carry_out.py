@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from firstlight.errors import TrainingError, UsageError, WriteError
+from firstlight.errors import StoppedError, TrainingError, UsageError, WriteError
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
@@ -27,6 +28,7 @@ from firstlight.training.checkpoints import Checkpoint, CheckpointFolder, Checkp
 from firstlight.training.data_module import ImageData
 from firstlight.training.figures import save_figures
 from firstlight.training.loggers import make_logger
+from firstlight.training.measure import exact_metrics
 from firstlight.training.module import Classifier
 from firstlight.training.options import FitOptions
 from firstlight.training.run import Run
@@ -67,12 +69,15 @@ def carry_out(
         keeper = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
         trainer = _make_trainer(folder, module, options, trainer_options, keeper, is_resumed=checkpoint is not None)
         _announce(trainer, module, data, folder)
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
+        with _no_process_left(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
         trainer.enable_autolog_hparams = False
         seconds = {"train_s": keeper.train_s}
         metrics = keeper.logged(trainer)
         for tested in trainer.test(module, datamodule=data, verbose=False):
             metrics |= tested
+        if module.test_predictions is not None:
+            metrics |= exact_metrics(module.test_predictions)
         run = Run(trainer.strategy.broadcast(folder))
         if trainer.is_global_zero:
             seconds["total_s"] = keeper.earlier_s + time.perf_counter() - started_s
@@ -119,6 +124,18 @@ def _make_trainer(
         raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
     trainer.strategy.checkpoint_io = CheckpointIO(keeper.folder)
     return trainer
+
+
+@contextmanager
+def _no_process_left(trainer: pl.Trainer) -> Iterator[None]:
+    """End the processes that Lightning has started, if this one stops: they would wait for it, or complain."""
+    try:
+        yield
+    except StoppedError:
+        launcher: Any = trainer.strategy.launcher
+        if hasattr(launcher, "kill"):
+            launcher.kill(signal.SIGKILL)
+        raise
 
 
 @contextmanager

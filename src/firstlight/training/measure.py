@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import DataError, RunError
+from firstlight.evaluation.predictions import Predictions
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.run import Run
@@ -35,7 +36,15 @@ def measure(run: Run, data_dir: Path | str | None = None, **trainer_options: Any
     assert module.test_predictions is not None
     if trainer.is_global_zero:
         module.test_predictions.save(run.path / "predictions.npz")
-    return metrics
+    return metrics | exact_metrics(module.test_predictions)
+
+
+def exact_metrics(predictions: Predictions) -> dict[str, float]:
+    """Return `test_acc` and `test_loss`, the same numbers on any number of processes.
+
+    What Lightning logs are means of the processes' sums in float32: the last bit is another for each way of sharing.
+    """
+    return {"test_acc": predictions.accuracy, "test_loss": predictions.loss}
 
 
 def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:

@@ -67,10 +67,10 @@ class StopSignals(pl.Callback):
             StoppedError: always, in the first process.
             SystemExit: always, in the others, which have nothing to say.
         """
-        assert self.received is not None
         if getattr(rank_zero_only, "rank", 0):
             raise SystemExit(0)
-        raise StoppedError(f"stopped {where}; go on with: {resume_command(self.folder)}", 128 + self.received)
+        received = self.received or signal.SIGTERM  # or another process has received it
+        raise StoppedError(f"stopped {where}; go on with: {resume_command(self.folder)}", 128 + received)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         is_first, self.received = self.received is None, signal.Signals(number)
