@@ -114,6 +114,29 @@ def explain_speed() -> str:
     return "\n".join(rows)
 
 
+def app() -> str:
+    """What one person waits for, and what twenty at once do."""
+    alone, crowd = load("app_latency")["results"], load("app_load")["results"]
+    rows = ["| one person at a time | median | longest | n |", "|---|---:|---:|---:|"]
+    for name, found in alone.items():
+        if isinstance(found, dict):
+            rows.append(f"| {name} | {found['median']:.0f} ms | {max(found['values']):.0f} ms | {found['n']} |")
+    waits, memory = crowd["latency_s"], crowd["server_memory_mb"]
+    rows += [
+        "",
+        f"| {crowd['num_clients']} people at once for {crowd['duration_s']:.0f} s | |",
+        "|---|---:|",
+        f"| requests answered | {crowd['num_requests']}, {crowd['requests_per_s']:.1f} in a second |",
+        f"| errors | {crowd['num_errors']} |",
+        f"| seconds of a request: median, 95%, 99% | {waits['p50']:.2f}, {waits['p95']:.2f}, {waits['p99']:.2f} |",
+        f"| server's memory before and after | {memory['before']:.0f} MB, {memory['after']:.0f} MB |",
+        f"| uploads left on disk 80 s later | {crowd['uploads_left_on_disk']} |",
+    ]
+    busy = f"{alone['load_average']:.1f} and {crowd['load_average_before_1_min']:.1f}"
+    where = f"On {hardware(load('app_load'))}. The load average before the two measurements was {busy}; idle is 0."
+    return "\n".join([*rows, "", where])
+
+
 def trust(name: str) -> str:
     """The table of how far maps can be trusted."""
     found = load(name)["results"]
@@ -140,6 +163,7 @@ TABLES = {
     "ingredients": ingredients,
     "speed": speed,
     "explain_speed": explain_speed,
+    "app": app,
     "trust_drawn": trust_drawn,
     "trust_cifar": trust_cifar,
 }
