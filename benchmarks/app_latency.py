@@ -13,6 +13,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ def main() -> None:
     for name, photo in photos.items():
         for stage in STAGES:
             results[f"service, {name}, {stage}"] = timed(lambda: answer(service, photo, stage), options.num_turns)  # noqa: B023
-    results["service, a page of mistakes"] = timed(lambda: mistakes_panel(service.wrong(), 1), options.num_turns)
+    pages = count(1)  # each turn another one: pages that were seen before are kept
+    results["service, a page of mistakes"] = timed(
+        lambda: mistakes_panel(service.wrong(page=next(pages)), 1), options.num_turns
+    )
     with server(options.place) as (address, _), httpx.Client(timeout=TIMEOUT_S) as client:
         for name, photo in photos.items():
             for stage in STAGES:

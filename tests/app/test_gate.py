@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 
-from firstlight.app.gate import MAX_BODY_BYTES, Gate, is_open, names_a_url
+from firstlight.app.gate import MAX_BODY_BYTES, Budget, Gate, is_open, names_a_url
 
 REACHED = {"type": "http.response.start", "status": 200, "headers": []}
 
 
-def ask(method: str, path: str, body: bytes = b"", length: str | None = "right", chunk: int = 10**6) -> tuple[Any, ...]:
+def ask(
+    method: str,
+    path: str,
+    body: bytes = b"",
+    length: str | None = "right",
+    chunk: int = 10**6,
+    budget: Budget | None = None,
+) -> tuple[Any, ...]:
     """Put one request through the gate; return the status, and the body that arrived behind it."""
     sent: list[Any] = []
     arrived: list[bytes] = []
@@ -37,7 +45,7 @@ def ask(method: str, path: str, body: bytes = b"", length: str | None = "right",
     value = {"right": str(len(body)), None: None}.get(length, length)
     headers = [] if value is None else [(b"content-length", value.encode())]
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
-    asyncio.run(Gate(behind, max_upload_bytes=1000)(scope, receive, send))
+    asyncio.run(Gate(behind, 1000, budget or Budget(10**9, 60.0))(scope, receive, send))
     return sent[0]["status"], b"".join(arrived)
 
 
@@ -106,6 +114,15 @@ def test_too_much_is_refused_before_it_is_read() -> None:
     assert ask("POST", "/gradio_api/queue/join", b"x" * 1001)[0] == 200
 
 
+def test_uploads_are_bounded_over_all_visitors_and_come_in_again_after_a_while() -> None:
+    budget = Budget(2500, 0.2)
+    asked = [ask("POST", "/gradio_api/upload", b"x" * 1000, budget=budget)[0] for _ in range(4)]
+    assert asked == [200, 200, 503, 503]
+    assert ask("POST", "/gradio_api/queue/join", b"x" * 1000, budget=budget)[0] == 200
+    time.sleep(0.25)
+    assert ask("POST", "/gradio_api/upload", b"x" * 1000, budget=budget)[0] == 200
+
+
 @pytest.mark.parametrize("length", [None, "-1", "1e3", "", "12 "])
 def test_a_request_of_unknown_length_is_refused(length: str | None) -> None:
     assert ask("POST", "/gradio_api/upload", b"x", length) == (411, b"")
@@ -120,7 +137,7 @@ def test_a_websocket_is_closed() -> None:
     async def nothing(*_: Any) -> Any:
         pytest.fail("nothing is to be read, and nothing to be asked behind the gate")
 
-    asyncio.run(Gate(nothing, 1)({"type": "websocket", "path": "/"}, nothing, send))
+    asyncio.run(Gate(nothing, 1, Budget(1, 1.0))({"type": "websocket", "path": "/"}, nothing, send))
     assert sent == [{"type": "websocket.close"}]
 
 

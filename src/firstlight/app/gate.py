@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
@@ -35,17 +37,47 @@ MAX_DEPTH = 20
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
+class Budget:
+    """How much may come in within a while, over all visitors: what bounds the disk, as uploads are deleted after it.
+
+    Args:
+        num_bytes: in all.
+        while_s: seconds after which what came in is forgotten.
+    """
+
+    def __init__(self, num_bytes: int, while_s: float) -> None:
+        self.num_bytes, self.while_s = num_bytes, while_s
+        self._spent: deque[tuple[float, int]] = deque()
+
+    def takes(self, num_bytes: int) -> bool:
+        """Spend so many bytes if there are as many left.
+
+        >>> budget = Budget(100, 60.0)
+        >>> budget.takes(70), budget.takes(40), budget.takes(30)
+        (True, False, True)
+        """
+        now_s = time.monotonic()
+        while self._spent and self._spent[0][0] < now_s - self.while_s:
+            self._spent.popleft()
+        if sum(size for _, size in self._spent) + num_bytes > self.num_bytes:
+            return False
+        self._spent.append((now_s, num_bytes))
+        return True
+
+
 class Gate:
-    """An ASGI middleware that answers 404, 411, 413 or 400 itself and lets the rest through.
+    """An ASGI middleware that answers 400, 404, 411, 413 or 503 itself and lets the rest through.
 
     Args:
         app: what is behind it.
         max_upload_bytes: of one upload request.
+        budget: of all uploads within a while.
     """
 
-    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_upload_bytes: int, budget: Budget) -> None:
         self.app = app
         self.max_upload_bytes = max_upload_bytes
+        self.budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one request."""
@@ -59,7 +91,8 @@ class Gate:
             await _refuse(send, 404, "there is nothing here")
             return
         if scope["method"] == "POST":
-            limit = self.max_upload_bytes if _bare(scope["path"]) == UPLOAD else MAX_BODY_BYTES
+            is_upload = _bare(scope["path"]) == UPLOAD
+            limit = self.max_upload_bytes if is_upload else MAX_BODY_BYTES
             length = _content_length(scope)
             if length is None:
                 await _refuse(send, 411, "say how long the request is (Content-Length)")
@@ -67,7 +100,10 @@ class Gate:
             if length > limit:
                 await _refuse(send, 413, f"this is larger than {limit / 1e6:.3g} MB: send a smaller picture")
                 return
-            if _bare(scope["path"]) != UPLOAD:
+            if is_upload and not self.budget.takes(length):
+                await _refuse(send, 503, "too many pictures at once: try again in a minute")
+                return
+            if not is_upload:
                 body = await _whole_body(receive)
                 if names_a_url(body):
                     await _refuse(send, 400, "pictures are not fetched from addresses: upload the file")

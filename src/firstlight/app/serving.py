@@ -16,15 +16,16 @@ from typing import Any, NoReturn
 from PIL import Image
 from starlette.middleware import Middleware
 
-from firstlight.app.gate import Gate
+from firstlight.app.gate import Budget, Gate
 from firstlight.app.service import Service
-from firstlight.app.sweeper import swept
+from firstlight.app.sweeper import AFTER_S, EVERY_S, swept
 from firstlight.app.uploads import MAX_BYTES, MAX_PIXELS
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
 
 STYLE = Path(__file__).parent / "style.css"
 MULTIPART_BYTES = 4_096  # what an upload request holds beside the file
+MAX_KEPT_BYTES = 1_000_000_000  # of uploads that wait to be deleted
 MAX_SESSIONS = 200
 MAX_THREADS = 8
 # Gradio reads these when it is imported, or when it is launched.
@@ -93,7 +94,7 @@ def _launch(page: Any, host: str | None, port: int | None) -> str:
             max_file_size=MAX_BYTES,
             max_threads=MAX_THREADS,
             state_session_capacity=MAX_SESSIONS,
-            app_kwargs={"middleware": [Middleware(Gate, max_upload_bytes=MAX_BYTES + MULTIPART_BYTES)]},
+            app_kwargs={"middleware": [_gate()]},
             theme=make_theme(),
             css=STYLE.read_text(),
         )
@@ -102,6 +103,11 @@ def _launch(page: Any, host: str | None, port: int | None) -> str:
         if "port" not in str(error):
             raise
         raise UsageError(f"port {port or 7860} is taken: choose another with --port") from error
+
+
+def _gate() -> Middleware:
+    budget = Budget(MAX_KEPT_BYTES, EVERY_S + AFTER_S)
+    return Middleware(Gate, max_upload_bytes=MAX_BYTES + MULTIPART_BYTES, budget=budget)
 
 
 def serve(bundle: Bundle, host: str | None = None, port: int | None = None, *, open_browser: bool = False) -> None:
