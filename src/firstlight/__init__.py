@@ -26,6 +26,7 @@ _PLACES = {
     "load": "firstlight.training.run",
     "Pretrained": "firstlight.export.pretrained",
     "fit": "firstlight.training.fit",
+    "resume": "firstlight.training.resume",
     "ResNet9": "firstlight.networks",
     "ImageSet": "firstlight.data.images",
     "FirstlightError": "firstlight.errors",
@@ -38,6 +39,7 @@ __all__ = [  # noqa: RUF022  # the exercise's names first
     "load",
     "Pretrained",
     "fit",
+    "resume",
     "Recipe",
     "Run",
     "ResNet9",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from firstlight.training.exercise import CustomResNet, custom_ResNet
     from firstlight.training.fit import fit
     from firstlight.training.recipe import Recipe
+    from firstlight.training.resume import resume
     from firstlight.training.run import Run, load
     from firstlight.training.trainer import Trainer
 

@@ -125,6 +125,24 @@ def test_torchrun_trains_on_two_processes_and_goes_on_after_a_signal_with_the_sa
     assert results_of(whole)["test_acc"] == pytest.approx(measured_by_one(whole)["test_acc"])
 
 
+@pytest.mark.slow
+def test_the_variables_that_srun_sets_make_one_training_of_two_processes(tmp_path: Path) -> None:
+    names = {"SLURM_NTASKS": 2, "SLURM_NTASKS_PER_NODE": 2, "SLURM_NODEID": 0, "SLURM_JOB_ID": 4711}
+    job = {name: str(value) for name, value in names.items()} | {"SLURM_JOB_NAME": "fit", "SLURM_NODELIST": "localhost"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "firstlight", "fit", *f"{FIT} {TWO} --logs_dir logs".split()],
+            env=alone() | job | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+            cwd=tmp_path,
+        )
+        for rank in ("0", "1")
+    ]
+    assert [process.wait(timeout=400) for process in processes] == [0, 0]
+    assert [path.name for path in (tmp_path / "logs" / "demo").iterdir()] == ["version_0"]
+    run = Run(tmp_path / "logs" / "demo" / "version_0")
+    assert run.results["test_loss"] == measured_by_one(run.path)["test_loss"]
+
+
 def wait_for(folder: Path, name: str, rows: int) -> None:
     """Wait until a table has so many lines."""
     for _ in range(2000):

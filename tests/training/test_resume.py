@@ -61,6 +61,16 @@ class CutAt(pl.Callback):
             raise PowerCut
 
 
+def case(name: str, *values: Any) -> Any:
+    """One case of a parametrized test."""
+    return pytest.param(*values, id=name)
+
+
+def slow(name: str, *values: Any) -> Any:
+    """Likewise, one that need not run every time."""
+    return pytest.param(*values, id=name, marks=pytest.mark.slow)
+
+
 def begin(logs_dir: Path, cut: CutAt, recipe: Recipe = RECIPE, **options: Any) -> Path:
     """Train until the cut; return the run folder."""
     with pytest.raises(PowerCut):
@@ -73,14 +83,22 @@ def go_on(folder: Path, cut: CutAt) -> None:
         resume(folder, callbacks=[cut], checkpoints=ALWAYS)
 
 
+def train_whole(logs_dir: Path, **options: Any) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOURCES, "tiny", lambda data_dir, split: tiny_split(split))
+        return fit(RECIPE, logs_dir=logs_dir, checkpoints=NEVER, **(PLAIN | options)).path
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never interrupted, and that never wrote a checkpoint."""
-    SOURCES["tiny"] = lambda data_dir, split: tiny_split(split)
-    try:
-        return fit(RECIPE, logs_dir=tmp_path_factory.mktemp("whole"), checkpoints=NEVER, histograms=True, **PLAIN).path
-    finally:
-        del SOURCES["tiny"]
+    return train_whole(tmp_path_factory.mktemp("whole"), logger="none")
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Likewise, with all that TensorBoard can get."""
+    return train_whole(tmp_path_factory.mktemp("logged"), histograms=True)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +116,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["in steps", "between epochs", "in evaluations"],
 )
 def test_a_run_cut_again_and_again_ends_with_the_same_bits(
-    tiny: str, whole: Path, tmp_path: Path, cuts: list[tuple[str, int]]
+    tiny: str, logged: Path, tmp_path: Path, cuts: list[tuple[str, int]]
 ) -> None:
     first, *others = [CutAt(*cut) for cut in cuts]
     folder = begin(tmp_path, first, histograms=True)
     for cut in others:
         go_on(folder, cut)
     assert resume(folder, checkpoints=ALWAYS).path == folder
-    assert differences(folder, whole) == []
+    assert differences(folder, logged) == []
     assert not (folder / "checkpoints").exists()
     assert not [path.name for path in folder.glob(".*")]
     assert len(Run(folder).environment["resumed"]) == len(cuts)
@@ -114,23 +132,23 @@ def test_a_run_cut_again_and_again_ends_with_the_same_bits(
 @pytest.mark.parametrize(
     ("options", "cuts"),
     [
-        ({"max_steps": 7}, [("on_train_batch_end", 3), ("on_train_batch_end", 3)]),
-        (
+        case("max_steps", {"max_steps": 7}, [("on_train_batch_end", 3), ("on_train_batch_end", 3)]),
+        case(
+            "limited",
             {"limit_train_batches": 3, "check_val_every_n_epoch": 2},
             [("on_train_batch_end", 2), ("on_train_batch_end", 6)],
         ),
-        ({"accumulate_grad_batches": 2}, [("on_train_batch_end", 4), ("on_train_epoch_start", 1)]),
-        ({"val_check_interval": 0.5}, [("on_train_batch_end", 2), ("on_train_batch_end", 5)]),
-        ({"limit_train_batches": 1, "gradient_clip_val": 0.5}, [("on_train_batch_end", 2)]),
+        slow("accumulating", {"accumulate_grad_batches": 2}, [("on_train_batch_end", 4), ("on_train_epoch_start", 1)]),
+        slow("validating within", {"val_check_interval": 0.5}, [("on_train_batch_end", 2), ("on_train_batch_end", 5)]),
+        slow("one step an epoch", {"limit_train_batches": 1, "gradient_clip_val": 0.5}, [("on_train_batch_end", 2)]),
     ],
-    ids=["max_steps", "limited", "accumulating", "validating within", "one step an epoch"],
 )
 def test_the_trainers_options_are_kept_and_change_nothing_of_that(
     tiny: str, tmp_path: Path, options: dict[str, Any], cuts: list[tuple[str, int]]
 ) -> None:
-    expected = fit(RECIPE, logs_dir=tmp_path / "whole", checkpoints=NEVER, **(PLAIN | options)).path
+    expected = fit(RECIPE, logs_dir=tmp_path / "whole", checkpoints=NEVER, logger="none", **(PLAIN | options)).path
     first, *others = [CutAt(*cut) for cut in cuts]
-    folder = begin(tmp_path, first, **options)
+    folder = begin(tmp_path, first, logger="none", **options)
     for cut in others:
         go_on(folder, cut)
     assert Run(folder).checkpoints.files(), "it would begin again, and prove nothing"
@@ -141,11 +159,13 @@ def test_the_trainers_options_are_kept_and_change_nothing_of_that(
 @pytest.mark.parametrize(
     "recipe",
     [
-        replace(RECIPE, averaging=0.9, optimizer=OptimizerConfig("sgd", 0.1, head_rate=0.1, schedule="one_cycle")),
-        replace(RECIPE, network=SpeedNetConfig(width=4), optimizer=MuonConfig(), views="flip_shift"),
-        replace(RECIPE, optimizer=OptimizerConfig("adam", 0.01)),
+        case(
+            "averaged weights",
+            replace(RECIPE, averaging=0.9, optimizer=OptimizerConfig("sgd", 0.1, head_rate=0.1, schedule="one_cycle")),
+        ),
+        case("muon", replace(RECIPE, network=SpeedNetConfig(width=4), optimizer=MuonConfig(), views="flip_shift")),
+        slow("constant rate", replace(RECIPE, optimizer=OptimizerConfig("adam", 0.01))),
     ],
-    ids=["averaged weights", "muon", "constant rate"],
 )
 def test_every_kind_of_recipe_goes_on_with_the_same_bits(tiny: str, tmp_path: Path, recipe: Recipe) -> None:
     expected = fit(recipe, logs_dir=tmp_path / "whole", checkpoints=NEVER, logger="none", **PLAIN).path
@@ -168,23 +188,25 @@ def test_random_numbers_go_on_where_they_were(tiny: str, tmp_path: Path) -> None
                 each.grad.mul_(1 + 0.1 * torch.randn_like(each.grad))
 
     recipe = replace(RECIPE, max_epochs=1)
-    expected = fit(recipe, logs_dir=tmp_path / "whole", callbacks=[Noise()], **PLAIN).path
+    expected = fit(recipe, logs_dir=tmp_path / "whole", callbacks=[Noise()], logger="none", **PLAIN).path
     callbacks = [Noise(), CutAt("on_train_batch_end", 2)]
     with pytest.raises(PowerCut):
-        fit(recipe, logs_dir=tmp_path, callbacks=callbacks, checkpoints=ALWAYS, **PLAIN)
+        fit(recipe, logs_dir=tmp_path, callbacks=callbacks, checkpoints=ALWAYS, logger="none", **PLAIN)
     folder = tmp_path / "tiny" / "version_0"
     resume(folder, callbacks=[Noise()])
     assert differences(folder, expected) == []
 
 
+def cut_short(logs_dir: Path, **options: Any) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOURCES, "tiny", lambda data_dir, split: tiny_split(split))
+        return begin(logs_dir, CutAt("on_train_batch_end", 7), **options)
+
+
 @pytest.fixture(scope="module")
 def cut_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was interrupted in its second epoch, with two checkpoints and what was written after them."""
-    SOURCES["tiny"] = lambda data_dir, split: tiny_split(split)
-    try:
-        return begin(tmp_path_factory.mktemp("cut"), CutAt("on_train_batch_end", 7), histograms=True)
-    finally:
-        del SOURCES["tiny"]
+    """A run that was interrupted in its second epoch, with two checkpoints."""
+    return cut_short(tmp_path_factory.mktemp("cut"), logger="none")
 
 
 @pytest.fixture
@@ -217,8 +239,9 @@ def test_if_all_checkpoints_are_damaged_it_begins_again(tiny: str, whole: Path, 
     assert differences(cut, whole) == []
 
 
-def test_what_was_written_after_the_checkpoint_is_cut_off(tiny: str, cut: Path) -> None:
+def test_what_was_written_after_the_checkpoint_is_cut_off(tiny: str, tmp_path: Path) -> None:
     """Before the first step: the run may be interrupted again, and its curves are looked at all the time."""
+    cut = cut_short(tmp_path, histograms=True)
     table, (events,) = cut / "metrics.csv", cut.glob("events.*")
     before = events_of(cut)
     table.write_text(table.read_text() + "1,0.5,0.5,0.5,0.5,0.001,9.9\n")
@@ -293,7 +316,7 @@ def test_options_that_change_the_run_are_refused_and_the_same_ones_are_not(
         ("--optimizer.learning_rate 0.1", "begun with 0.02"),
         ("--trainer.precision 64-true", "--trainer.precision"),
         ("--trainer.max_steps 3", "--trainer.max_steps"),
-        ("--logger csv", "begun with tensorboard"),
+        ("--logger csv", "begun with none"),
         ("--recipe demo", "--recipe demo"),
         ("--fast_dev_run", "--fast_dev_run"),
     ):
@@ -332,13 +355,14 @@ class SignalAt(CutAt):
 @pytest.mark.parametrize(
     ("hook", "number", "signals", "status", "step"),
     [
-        ("on_train_batch_end", 2, [signal.SIGINT], 130, 2),
-        ("on_before_optimizer_step", 3, [signal.SIGTERM], 143, 3),
-        ("on_train_epoch_end", 1, [signal.SIGTERM], 143, 4),
-        ("on_validation_batch_end", 4, [signal.SIGINT], 130, 12),  # two of the check before training; the last epoch
-        ("on_before_zero_grad", 3, [signal.SIGINT, signal.SIGINT], 130, None),
-        ("on_test_batch_end", 1, [signal.SIGTERM], 143, None),
-        ("on_sanity_check_start", 1, [signal.SIGINT], 130, None),
+        case("after a step", "on_train_batch_end", 2, [signal.SIGINT], 130, 2),
+        case("in a step", "on_before_optimizer_step", 3, [signal.SIGTERM], 143, 3),
+        case("after an epoch", "on_train_epoch_end", 1, [signal.SIGTERM], 143, 4),
+        # two batches of the check before the training, then one an epoch: this is the last
+        case("in the last validation", "on_validation_batch_end", 4, [signal.SIGINT], 130, 12),
+        case("twice", "on_before_zero_grad", 3, [signal.SIGINT, signal.SIGINT], 130, None),
+        slow("in the test", "on_test_batch_end", 1, [signal.SIGTERM], 143, None),
+        slow("before the first step", "on_sanity_check_start", 1, [signal.SIGINT], 130, None),
     ],
 )
 def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
@@ -354,7 +378,7 @@ def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     sender = SignalAt(hook, number, *signals)
     with pytest.raises(StoppedError) as stopped:
-        fit(RECIPE, logs_dir=tmp_path, callbacks=[sender], checkpoints=NEVER, histograms=True, **PLAIN)
+        fit(RECIPE, logs_dir=tmp_path, callbacks=[sender], checkpoints=NEVER, logger="none", **PLAIN)
     folder = tmp_path / "tiny" / "version_0"
     assert str(stopped.value).endswith(f"firstlight fit --resume {folder}")
     assert stopped.value.exit_status == status

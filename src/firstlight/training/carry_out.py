@@ -120,7 +120,7 @@ def _make_trainer(
                 | {name: value for name, value in trainer_options.items() if name not in ("callbacks", "max_epochs")}
             ),
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
     trainer.strategy.checkpoint_io = CheckpointIO(keeper.folder)
     return trainer

@@ -155,6 +155,8 @@ def _digest(content: bytes | memoryview) -> str:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except FileNotFoundError:  # another process of this training has just set it aside
+        return b""
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
 

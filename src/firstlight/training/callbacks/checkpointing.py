@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from firstlight.errors import RunError
 from firstlight.training.callbacks.stop_signals import StopSignals
 from firstlight.training.checkpoints import CheckpointFolder
 from firstlight.training.event_files import event_sizes
@@ -50,6 +51,9 @@ class Checkpointing(pl.Callback):
         recipe: of the run; a checkpoint is of no use with another.
         times: how often.
         stop: tells whether the training has to stop.
+
+    Attributes:
+        spent_s: seconds that writing has taken in this process.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Checkpointing(pl.Callback):
         self.stop = stop
         self._earlier: dict[str, Any] = {}  # what the checkpoint says that this process went on from
         self._started_s = self._last_s = time.perf_counter()
-        self._spent_s = 0.0
+        self.spent_s = 0.0
         self._next_cost_s = math.inf
         self._place: Place | None = None  # what is being saved, while `_save` does it
 
@@ -94,7 +98,13 @@ class Checkpointing(pl.Callback):
         trainer.should_stop = trainer.should_stop or self._earlier.get("is_trained", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on at the same batch, and with the same random numbers where a network draws some."""
+        """Go on at the same batch, and with the same random numbers where a network draws some.
+
+        Raises:
+            RunError: the processes have read different checkpoints.
+        """
+        if trainer.world_size > 1 and trainer.strategy.broadcast(trainer.global_step) != trainer.global_step:
+            raise RunError(f"{self.folder.path}: not all processes see the same checkpoints; is it on a disk of all?")
         if "next_batch" in self._earlier:
             # Lightning does so itself, but not if a schedule has asked for the number of steps: then it is too early.
             batches: Any = trainer.train_dataloader
@@ -168,7 +178,7 @@ class Checkpointing(pl.Callback):
         """Whether it is time, as the first process sees it."""
         now_s = time.perf_counter()
         is_early = within_epoch and now_s - self._last_s < self.times.every_s
-        cost_s = self._spent_s + self._next_cost_s
+        cost_s = self.spent_s + self._next_cost_s
         is_due = not is_early and cost_s <= self.times.share * (now_s - self._started_s)
         return self._agreed(trainer, is_due and trainer.is_global_zero)
 
@@ -183,7 +193,7 @@ class Checkpointing(pl.Callback):
         self._place = None
         self._last_s = time.perf_counter()
         self._next_cost_s = self._last_s - started_s
-        self._spent_s += self._next_cost_s
+        self.spent_s += self._next_cost_s
 
 
 def as_text(recipe: Recipe) -> str:

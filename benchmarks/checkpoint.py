@@ -1,0 +1,115 @@
+"""What a checkpoint costs: ResNet9 with Adam's state, written, hashed and flushed to disk; and its share of a training.
+
+First a training of so many minutes with the default times, on random images (their content does not change the
+speed): how much of it was spent on checkpoints. Then checkpoints one after another in the same place.
+
+    python benchmarks/checkpoint.py --minutes 4 --place logs
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from firstlight.cli.quiet import quiet_lightning
+from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.sampler import EpochSampler
+from firstlight.networks import ResNet9
+from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
+from firstlight.training.callbacks.epoch_means import EpochMeans
+from firstlight.training.callbacks.finite_loss import FiniteLoss
+from firstlight.training.callbacks.stop_signals import StopSignals
+from firstlight.training.checkpoints import CheckpointFolder, CheckpointIO
+from firstlight.training.module import Classifier
+from firstlight.training.trainer import Trainer
+from record import record, spread
+from throughput import random_set
+
+NUM_IMAGES = 8192
+BATCH_SIZE = 512
+
+
+class Enough(pl.Callback):
+    """Ends the training after so many seconds, then writes checkpoints one after another."""
+
+    def __init__(self, keeper: Checkpointing, duration_s: float, num_writes: int) -> None:
+        self.keeper, self.duration_s, self.num_writes = keeper, duration_s, num_writes
+        self.found: dict[str, Any] = {}
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        train_s = self.keeper.train_s
+        if self.found or train_s < self.duration_s or batch_idx == 0:
+            return
+        self.found = {
+            "train_s": train_s,
+            "num_steps": trainer.global_step,
+            "checkpoints_s": self.keeper.spent_s,
+            "share_of_training_time": self.keeper.spent_s / train_s,
+            "num_checkpoints": int(self.keeper.folder.files()[-1].name.partition("-")[0]),
+            "size_mb": self.keeper.folder.files()[-1].stat().st_size / 1e6,
+        }
+        seconds = []
+        for _ in range(self.num_writes):
+            started_s = time.perf_counter()
+            self.keeper._save(trainer, "batch start")
+            seconds.append(time.perf_counter() - started_s)
+        self.found["one_checkpoint_s"] = spread(seconds)
+        trainer.should_stop = True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--num_writes", type=int, default=10)
+    parser.add_argument("--place", type=Path, help="where to write; by default the folder for temporary files")
+    options = parser.parse_args()
+    quiet_lightning()
+    load_before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(dir=options.place) as place:
+        found = measure(Path(place), options.minutes * 60, options.num_writes)
+    times = CheckpointTimes()
+    cost_s = found["one_checkpoint_s"]["median"]
+    results = {
+        "what": "a checkpoint of ResNet9 with Adam's state: collected, checked, serialized, hashed, written, fsynced",
+        "batch_size": BATCH_SIZE,
+        "every_s": times.every_s,
+        "allowed_share": times.share,
+        "seconds_between_two_at_that_share": cost_s / times.share,
+        "load_average_1_min_before": load_before,
+        "note": "Other work shared the cores." if load_before > 0.5 else "The machine was idle.",
+    } | found
+    print(results)
+    print(record("checkpoint", f"python benchmarks/checkpoint.py --minutes {options.minutes:g}", results))
+
+
+def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:
+    """Train for so long in that place; return what was spent."""
+    images = random_set(NUM_IMAGES)
+    batches = Batches(images, EpochSampler(NUM_IMAGES, BATCH_SIZE, shuffle=True, seed=0), Augmentation())
+    module = Classifier(ResNet9(10))
+    folder = CheckpointFolder(place / "checkpoints")
+    keeper = Checkpointing(folder, place, module.recipe, CheckpointTimes(), StopSignals(place))
+    enough = Enough(keeper, duration_s, num_writes)
+    trainer = Trainer(
+        max_epochs=10_000,
+        callbacks=[keeper, FiniteLoss(folder), EpochMeans(), enough],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    trainer.strategy.checkpoint_io = CheckpointIO(folder)
+    trainer.fit(module, batches)
+    return enough.found
+
+
+if __name__ == "__main__":
+    main()
