@@ -30,6 +30,26 @@ def test_accuracy_and_the_wrong_rows_most_confident_first() -> None:
     assert predictions.misclassified().tolist() == [3, 1, 2, 4]
 
 
+def test_the_loss_is_the_mean_cross_entropy_whichever_way_the_rows_were_shared() -> None:
+    draw = torch.Generator().manual_seed(3)
+    logits, labels = torch.randn(501, 10, generator=draw), torch.randint(10, (501,), generator=draw)
+    ids, features = torch.arange(501), torch.zeros(501, 1)
+    found = Predictions(logits, features, labels, ids).loss
+    rows = zip(logits.double().tolist(), labels.tolist(), strict=True)
+    expected = [math.log(sum(map(math.exp, row))) - row[label] for row, label in rows]
+    assert found == pytest.approx(math.fsum(expected) / 501, rel=1e-14)
+    for num_ranks in (2, 3):
+        order = torch.cat([ids[rank::num_ranks] for rank in range(num_ranks)])
+        assert ordered_by_id(logits[order], features[order], labels[order], ids[order]).loss == found
+
+
+def test_of_no_images_accuracy_and_loss_are_no_numbers() -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    found = Predictions(torch.zeros(0, 3), torch.zeros(0, 2), nothing, nothing)
+    assert math.isnan(found.accuracy)
+    assert math.isnan(found.loss)
+
+
 def test_probabilities_are_the_softmax_at_the_temperature() -> None:
     probabilities = some().probabilities(temperature=2.0)
     assert probabilities[0, 0].item() == pytest.approx(math.exp(1) / (math.exp(1) + 1))

@@ -18,7 +18,6 @@ import torch
 
 from firstlight.cli import main
 from firstlight.errors import TrainingError, UsageError
-from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9Config
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.callbacks.finite_loss import CHECK_EVERY_STEPS
@@ -187,11 +186,6 @@ def test_options_that_lightning_refuses_are_one_line(tiny: str, tmp_path: Path, 
     with pytest.raises(UsageError) as refusal:
         fit(RECIPE, logs_dir=tmp_path, logger="none", **(PLAIN | options))
     assert len(str(refusal.value).splitlines()) == 1
-
-
-def test_the_accuracy_of_no_images_is_no_number() -> None:
-    nothing = torch.zeros(0, dtype=torch.int64)
-    assert math.isnan(Predictions(torch.zeros(0, 3), torch.zeros(0, 2), nothing, nothing).accuracy)
 
 
 FULL = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import os
@@ -127,6 +128,19 @@ def test_a_run_cut_again_and_again_ends_with_the_same_bits(
     assert not (folder / "checkpoints").exists()
     assert not [path.name for path in folder.glob(".*")]
     assert len(Run(folder).environment["resumed"]) == len(cuts)
+
+
+def test_the_csv_loggers_file_goes_on_too(tiny: str, tmp_path: Path) -> None:
+    def rows(folder: Path) -> list[dict[str, str]]:
+        with (folder / "csv" / "metrics.csv").open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    expected = train_whole(tmp_path / "whole", logger="csv")
+    folder = begin(tmp_path, CutAt("on_train_batch_end", 7), logger="csv")
+    go_on(folder, CutAt("on_test_batch_end", 1))
+    resume(folder)
+    assert rows(folder) == rows(expected)
+    assert len(rows(folder)) > 12
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
+import torch
 from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from firstlight.training import trainer as module
@@ -27,6 +30,25 @@ def test_lightnings_arguments_win() -> None:
     trainer = Trainer(max_epochs=3, precision="64-true", logger=False, accelerator="cpu", log_every_n_steps=7)
     assert (trainer.max_epochs, trainer.precision, trainer.log_every_n_steps) == (3, "64-true", 7)
     assert trainer.loggers == []
+
+
+class Bomb:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return (Path.touch, (self.path,))
+
+
+def test_a_checkpoint_with_a_program_in_it_is_refused_and_not_executed(tmp_path: Path) -> None:
+    """Those of firstlight.fit have readers of their own; this is whatever file a script names."""
+    torch.save({"state_dict": Bomb(tmp_path / "executed")}, tmp_path / "bad.ckpt")
+    trainer = Trainer(max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False)
+    with pytest.raises(pickle.UnpicklingError):
+        trainer.fit(BoringModel(), ckpt_path=tmp_path / "bad.ckpt")
+    assert not (tmp_path / "executed").exists()
 
 
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ NOT_FOR_USERS = (
     r".*does not have many workers.*",  # the batches are made on the device, there are no workers
     r".*it is recommended to use `devices=1`.*",  # shards without repeats make the metrics exact
     r".*recommended to use `self\.log\(.*sync_dist=True.*",  # the epoch's means are added up once an epoch
+    r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
     r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
     r"Glyph .* missing from font.*",  # a class name in a script that no installed font has
     r".*Total length of `list` across ranks is zero.*",  # a recipe that keeps no images to validate on

@@ -67,7 +67,7 @@ class Predictions:
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy, summed exactly enough that no order of the rows changes it; of no images not a number."""
+        """Mean cross-entropy, summed in float64 in the order of the ids; of no images not a number."""
         return float(functional.cross_entropy(self.logits.double(), self.labels))
 
     def misclassified(self) -> Int64[Tensor, " m"]:

@@ -25,6 +25,7 @@ from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
 from firstlight.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointIO
+from firstlight.training.csv_rows import give_back, rows_before
 from firstlight.training.data_module import ImageData
 from firstlight.training.figures import save_figures
 from firstlight.training.loggers import make_logger
@@ -32,6 +33,7 @@ from firstlight.training.measure import exact_metrics
 from firstlight.training.module import Classifier
 from firstlight.training.options import FitOptions
 from firstlight.training.run import Run
+from firstlight.training.run_lock import is_first_process
 from firstlight.training.trainer import Trainer
 
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
@@ -67,7 +69,7 @@ def carry_out(
     """
     with StopSignals(folder) as stop, _one_line_errors(folder):
         keeper = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
-        trainer = _make_trainer(folder, module, options, trainer_options, keeper, is_resumed=checkpoint is not None)
+        trainer = _make_trainer(folder, module, options, trainer_options, keeper, checkpoint)
         _announce(trainer, module, data, folder)
         with _no_process_left(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
@@ -92,8 +94,7 @@ def _make_trainer(
     options: FitOptions,
     trainer_options: dict[str, Any],
     keeper: Checkpointing,
-    *,
-    is_resumed: bool,
+    checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
     theirs = list(trainer_options.get("callbacks") or [])
     callbacks = [
@@ -106,9 +107,12 @@ def _make_trainer(
         *([Histograms()] if options.histograms else []),
         *theirs,
     ]
-    logs_dir, recipe, version = folder.parent.parent, folder.parent.name, folder.name
+    place = folder.absolute()
+    rows = rows_before(folder, checkpoint.step) if checkpoint else []
     try:
-        logger = make_logger(options.logger, logs_dir, recipe, version)
+        logger = make_logger(options.logger, place.parent.parent, place.parent.name, place.name)
+        if is_first_process():
+            give_back(logger, rows)
         trainer = Trainer(
             max_epochs=module.recipe.max_epochs,
             logger=logger or False,
@@ -116,7 +120,7 @@ def _make_trainer(
             enable_checkpointing=any(isinstance(each, pl.callbacks.Checkpoint) for each in theirs),
             **(
                 # The graph and the hyperparameters are logged once: a run that goes on has them.
-                {"enable_model_summary": False, "enable_autolog_hparams": not is_resumed}
+                {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None}
                 | {name: value for name, value in trainer_options.items() if name not in ("callbacks", "max_epochs")}
             ),
         )
