@@ -16,6 +16,7 @@ from firstlight.export import bundle as bundle_module
 from reference.made_bundle import make_tiny_bundle
 
 
+@pytest.mark.slow
 def test_it_says_where_it_serves_and_stops_on_a_signal_without_a_trace(tmp_path: Path) -> None:
     _, bundle = make_tiny_bundle(tmp_path)
     started = subprocess.Popen(

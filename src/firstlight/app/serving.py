@@ -57,8 +57,7 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
     """
     folder = Path(tempfile.mkdtemp(prefix="firstlight-app-"))
     os.environ.update(SHUT | {"GRADIO_TEMP_DIR": str(folder)})
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, behind ours, which speaks for itself
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own guard speaks for itself
     from firstlight.app.web import build_page
 
     page = build_page(Service(bundle))
@@ -67,10 +66,13 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
         for names in page.temp_file_sets:
             names.clear()
 
+    pillows_own = Image.MAX_IMAGE_PIXELS
     with swept(folder, forget):
         try:
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's guard, behind ours
             yield _launch(page, host, port)
         finally:
+            Image.MAX_IMAGE_PIXELS = pillows_own
             page.close(verbose=False)
 
 
