@@ -1,0 +1,147 @@
+"""What a resume does not accept, and what it makes of damaged checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from firstlight.cli import main
+from firstlight.data.lock import locked
+from firstlight.data.sources import SOURCES
+from firstlight.errors import DataError, RunError
+from firstlight.training.resume import resume
+from firstlight.training.run import Run
+from reference.interrupted import cut_short, train_whole
+from reference.same_run import differences
+from reference.tiny import tiny_split
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never interrupted, and that never wrote a checkpoint."""
+    return train_whole(tmp_path_factory.mktemp("whole"), logger="none")
+
+
+@pytest.fixture(scope="module")
+def cut_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was interrupted in its second epoch, with two checkpoints."""
+    return cut_short(tmp_path_factory.mktemp("cut"), logger="none")
+
+
+@pytest.fixture
+def cut(cut_run: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    return Path(shutil.copytree(cut_run, tmp_path / "tiny" / "version_0"))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut short", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+    tiny: str, whole: Path, cut: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, newest = Run(cut).checkpoints.files()
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"flipped": content, "cut short": content[:-1], "empty": b""}[damage])
+    with caplog.at_level(logging.INFO, "firstlight"):
+        resume(cut)
+    assert f"{newest} is damaged" in caplog.text
+    assert "going on after epoch 1 and step 5" in caplog.text
+    assert before.name.startswith("000005-epoch_1-step_5-")
+    assert differences(cut, whole) == []
+
+
+def test_if_all_checkpoints_are_damaged_it_begins_again(tiny: str, whole: Path, cut: Path) -> None:
+    for path in Run(cut).checkpoints.files():
+        path.write_bytes(path.read_bytes()[:100])
+    resume(cut)
+    assert Run(cut).environment["resumed"][0]["step"] == 0
+    assert differences(cut, whole) == []
+
+
+class Bomb:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def test_a_malicious_checkpoint_is_refused_in_one_line_and_never_executed(tiny: str, cut: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    newest = Run(cut).checkpoints.newest()
+    assert newest is not None
+    path = Run(cut).checkpoints.write(newest.content | {"loops": Bomb(mark)}, "epoch_9-step_9")
+    with pytest.raises(RunError) as refusal:
+        resume(cut)
+    assert str(path) in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert not mark.exists()
+    torch.load(path, weights_only=False)
+    assert mark.exists(), "it was harmless"
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tiny: str, cut: Path) -> None:
+    with locked(cut / ".lock"), pytest.raises(RunError, match="another process"):
+        resume(cut)
+
+
+def test_other_images_are_refused(tiny: str, cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tiny_split("train")
+    changed.images[5, 0, 0, 0] ^= 1
+    monkeypatch.setitem(SOURCES, "tiny", lambda data_dir, split: changed)
+    with pytest.raises(DataError, match="not those that"):
+        resume(cut)
+
+
+def test_a_recipe_that_was_edited_is_refused(tiny: str, cut: Path) -> None:
+    text = (cut / "recipe.yaml").read_text()
+    (cut / "recipe.yaml").write_text(text.replace("learning_rate: 0.02", "learning_rate: 0.03"))
+    with pytest.raises(RunError, match=r"recipe\.yaml: was changed"):
+        resume(cut)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"trainer": 3}'])
+def test_damaged_options_are_refused(cut: Path, content: str | None) -> None:
+    (cut / "options.json").unlink()
+    if content is not None:
+        (cut / "options.json").write_text(content)
+    with pytest.raises(RunError, match=r"options\.json"):
+        resume(cut)
+
+
+def test_options_that_change_the_run_are_refused_and_the_same_ones_are_not(
+    tiny: str, whole: Path, cut: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, says in (
+        ("--max_epochs 4", "--max_epochs 4"),
+        ("--optimizer.learning_rate 0.1", "begun with 0.02"),
+        ("--trainer.precision 64-true", "--trainer.precision"),
+        ("--trainer.max_steps 3", "--trainer.max_steps"),
+        ("--logger csv", "begun with none"),
+        ("--recipe demo", "--recipe demo"),
+        ("--fast_dev_run", "--fast_dev_run"),
+    ):
+        assert main(["fit", "--resume", str(cut), *arguments.split()]) == 2
+        printed = capsys.readouterr()
+        assert says in printed.err
+        assert printed.err.count("\n") == 1
+    assert main(["fit", "--resume", str(cut), "--max_epochs", "3", "--trainer.accelerator", "cpu"]) == 0
+    assert differences(cut, whole) == []
+
+
+def test_a_finished_run_says_so(tiny: str, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert resume(whole).path == whole
+    assert main(["fit", "--resume", str(whole)]) == 0
+    assert "is finished" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--resume", str(tmp_path)]) == 2
+    assert "is not a run" in capsys.readouterr().err
