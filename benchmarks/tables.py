@@ -158,8 +158,41 @@ def trust_cifar() -> str:
     return trust("trust_cifar10")
 
 
+def checkpoints() -> str:
+    """What a checkpoint costs."""
+    entry = load("checkpoint")
+    found = entry["results"]
+    cost, share = found["one_checkpoint_s"], found["share_of_training_time"]
+    num_checkpoints = found["num_checkpoints"]
+    rows = [
+        "| checkpoints of ResNet9 with Adam's state | | n |",
+        "|---|---:|---:|",
+        f"| size of one | {found['size_mb']:.0f} MB | 1 |",
+        f"| writing one, median | {cost['median']:.2f} s | {cost['n']} |",
+        f"| their share of {found['train_s'] / 60:.0f} minutes of training | {share:.2%} | {num_checkpoints} |",
+    ]
+    return "\n".join([*rows, "", f"On {hardware(entry)}. {found['note']}"])
+
+
+def devices() -> str:
+    """Seconds per epoch on one and on two processes."""
+    entry = load("ddp")
+    found = entry["results"]
+    rows = ["| seconds for an epoch of 2,048 images, ResNet9 | fastest | median | n |", "|---|---:|---:|---:|"]
+    for name, what in (("one_process", "one process"), ("two_processes", "two processes")):
+        numbers = found[f"{name}_s"]
+        fastest = min(numbers["values"])
+        rows.append(
+            f"| {what}, threads: {found['threads'][name]} | {fastest:.1f} | {numbers['median']:.1f} | {numbers['n']} |"
+        )
+    rows.append(f"| the second over the first | {found['two_over_one_fastest']:.2f} | {found['two_over_one']:.2f} | |")
+    return "\n".join([*rows, "", f"On {hardware(entry)}. {found['note']}"])
+
+
 TABLES = {
     "accuracy": accuracy,
+    "checkpoints": checkpoints,
+    "devices": devices,
     "ingredients": ingredients,
     "speed": speed,
     "explain_speed": explain_speed,
