@@ -6,6 +6,7 @@ import errno
 import logging
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,18 +146,27 @@ def _no_process_left(trainer: pl.Trainer) -> Iterator[None]:
 @contextmanager
 def _one_line_errors(folder: Path) -> Iterator[None]:
     """Turn what a user can mend into one line: a disk that is full or read-only, limits that leave no batch."""
+    hook = threading.excepthook
+    threading.excepthook = lambda args: None if _is_of_the_disk(args.exc_value) else hook(args)
     try:
         yield
     except WriteError as error:
         raise TrainingError(f"{str(error).rstrip('.')}. Then go on with: {resume_command(folder)}") from error
     except OSError as error:
-        if error.errno not in DISK:
+        if not _is_of_the_disk(error):
             raise
         raise TrainingError(
             f"cannot write to {folder}: {error.strerror}. Free space, then go on with: {resume_command(folder)}"
         ) from error
     except MisconfigurationException as error:
         raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
+    finally:
+        threading.excepthook = hook
+
+
+def _is_of_the_disk(error: BaseException | None) -> bool:
+    """TensorBoard's writer fails in a thread of its own first, and then in ours, too."""
+    return isinstance(error, OSError) and error.errno in DISK
 
 
 def _announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: Path) -> None:
