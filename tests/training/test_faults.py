@@ -22,7 +22,7 @@ from firstlight.networks import ResNet9Config
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.callbacks.finite_loss import CHECK_EVERY_STEPS
 from firstlight.training.checkpoints import all_tensors
-from firstlight.training.fit import fit
+from firstlight.training.fit import dry_run, fit
 from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.resume import resume
 from firstlight.training.run import Run
@@ -179,13 +179,25 @@ def test_limits_that_leave_nothing_to_do_end_in_a_run_without_those_numbers(
 
 @pytest.mark.parametrize(
     "options",
-    [{"limit_val_batches": 0.001}, {"precision": "nonsense"}, {"strategy": "nonsense"}, {"devices": 0}],
+    [
+        {"limit_val_batches": 0.001},
+        {"precision": "nonsense"},
+        {"strategy": "nonsense"},
+        {"devices": 0},
+        {"max_epochs": 3},  # the recipe's
+    ],
     ids=str,
 )
 def test_options_that_lightning_refuses_are_one_line(tiny: str, tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as refusal:
         fit(RECIPE, logs_dir=tmp_path, logger="none", **(PLAIN | options))
     assert len(str(refusal.value).splitlines()) == 1
+    assert list((tmp_path / "tiny").iterdir()) == [], "a run was left that can never be trained"
+
+
+def test_a_dry_run_refuses_them_in_one_line_too(tiny: str) -> None:
+    with pytest.raises(UsageError, match="nonsense"):
+        dry_run(RECIPE, accelerator="cpu", precision="nonsense")
 
 
 FULL = """

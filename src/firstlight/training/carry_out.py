@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from firstlight.errors import StoppedError, TrainingError, UsageError, WriteError
+from firstlight.errors import StoppedError, TrainingError, WriteError
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
@@ -35,7 +35,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.options import FitOptions
 from firstlight.training.run import Run
 from firstlight.training.run_lock import is_first_process
-from firstlight.training.trainer import Trainer
+from firstlight.training.trainer import Trainer, refusals_in_one_line
 
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -97,7 +97,8 @@ def _make_trainer(
     keeper: Checkpointing,
     checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
-    theirs = list(trainer_options.get("callbacks") or [])
+    theirs = trainer_options.get("callbacks") or []
+    theirs = list(theirs) if isinstance(theirs, list | tuple) else [theirs]
     callbacks = [
         keeper,  # first: see there
         keeper.stop,
@@ -110,10 +111,10 @@ def _make_trainer(
     ]
     place = folder.absolute()
     rows = rows_before(folder, checkpoint.step) if checkpoint else []
-    try:
-        logger = make_logger(options.logger, place.parent.parent, place.parent.name, place.name)
-        if is_first_process():
-            give_back(logger, rows)
+    logger = make_logger(options.logger, place.parent.parent, place.parent.name, place.name)
+    if is_first_process():
+        give_back(logger, rows)
+    with refusals_in_one_line():
         trainer = Trainer(
             max_epochs=module.recipe.max_epochs,
             logger=logger or False,
@@ -122,11 +123,9 @@ def _make_trainer(
             **(
                 # The graph and the hyperparameters are logged once: a run that goes on has them.
                 {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None}
-                | {name: value for name, value in trainer_options.items() if name not in ("callbacks", "max_epochs")}
+                | {name: value for name, value in trainer_options.items() if name != "callbacks"}
             ),
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
     trainer.strategy.checkpoint_io = CheckpointIO(keeper.folder)
     return trainer
 
@@ -159,7 +158,8 @@ def _one_line_errors(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}: {error.strerror}. Free space, then go on with: {resume_command(folder)}"
         ) from error
     except MisconfigurationException as error:
-        raise UsageError(f"Lightning's Trainer: {_first_line(error)}") from error
+        with refusals_in_one_line():
+            raise error
     finally:
         threading.excepthook = hook
 
@@ -198,7 +198,3 @@ def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, re
         each.finalize("success")
     run.save_json("results.json", results)
     shutil.rmtree(run.checkpoints.path, ignore_errors=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from firstlight.errors import FirstlightError
+from firstlight.errors import FirstlightError, UsageError
 from firstlight.files import write_atomic
 from firstlight.places import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
@@ -21,7 +21,7 @@ from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
 from firstlight.training.run_lock import is_first_process, only_process
-from firstlight.training.trainer import Trainer
+from firstlight.training.trainer import Trainer, refusals_in_one_line
 
 
 def fit(
@@ -59,13 +59,19 @@ def fit(
     options = FitOptions.of(logger, histograms, trainer_options)
     folder = _new_run_folder(data, Path(logs_dir), options)  # of data.recipe: a folder of images settles some of it
     with only_process(folder):
-        return carry_out(folder, module, data, options, trainer_options, checkpoints, None, started_s)
+        try:
+            return carry_out(folder, module, data, options, trainer_options, checkpoints, None, started_s)
+        except UsageError:  # nothing can be trained that way
+            if is_first_process():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def dry_run(recipe: Recipe, data_dir: Path | str = DEFAULT_DATA_DIR, **trainer_options: Any) -> None:
     """Put one batch through training, validation and test, and keep nothing (Lightning's `fast_dev_run`)."""
     module, data = prepare(recipe, data_dir)
-    trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
+    with refusals_in_one_line():
+        trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)
     trainer.test(module, datamodule=data, verbose=False)
 

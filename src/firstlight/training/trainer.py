@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from firstlight.errors import UsageError
 from firstlight.places import DEFAULT_LOGS_DIR
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.pace import Pace
@@ -49,6 +53,16 @@ class Trainer(pl.Trainer):
         if not _can_redraw():
             options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
         super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
+
+
+@contextmanager
+def refusals_in_one_line() -> Iterator[None]:
+    """Turn what Lightning says of arguments that it does not accept into a UsageError."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"Lightning's Trainer: {lines[0]}") from error
 
 
 def _draws_progress(callbacks: list[Any]) -> bool:
