@@ -10,6 +10,7 @@ import random
 import re
 import struct
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
@@ -45,26 +46,27 @@ def array(shape: bytes, dtype: bytes, is_fortran: bytes, content: bytes) -> byte
 class Watch:
     """Notes what the interpreter does when code runs or files are touched, between `with` and its end.
 
-    There is one for the whole file: a hook for auditing cannot be taken back.
+    There is one for the whole file: a hook for auditing cannot be taken back. What other tests have left running in
+    threads of their own, a server for instance, is not the reader's doing.
     """
 
     EVENTS = ("import", "exec", "compile", "open", "os.", "subprocess.", "ctypes.", "socket.", "object.__setattr__")
 
     def __init__(self) -> None:
-        self.is_on = False
+        self.thread: int | None = None  # whose doings are noted
         self.seen: list[str] = []
         sys.addaudithook(self.note)
 
     def note(self, event: str, _arguments: tuple[object, ...]) -> None:
-        if self.is_on and event.startswith(self.EVENTS):
+        if self.thread == threading.get_ident() and event.startswith(self.EVENTS):
             self.seen.append(event)
 
     def __enter__(self) -> list[str]:
-        self.seen, self.is_on = [], True
+        self.seen, self.thread = [], threading.get_ident()
         return self.seen
 
     def __exit__(self, *_: object) -> None:
-        self.is_on = False
+        self.thread = None
 
 
 WATCH = Watch()

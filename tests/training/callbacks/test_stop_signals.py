@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,17 @@ from firstlight.training.resume import resume
 from firstlight.training.run import Run
 from reference.interrupted import NEVER, PLAIN, RECIPE, SignalAt, case, slow, train_whole
 from reference.same_run import differences
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Both signals as they are in a terminal: whoever runs the tests with `&` has SIGINT ignored."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.fixture(scope="module")
