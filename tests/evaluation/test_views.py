@@ -59,3 +59,17 @@ def test_logits_in_half_precision_are_averaged_in_float32() -> None:
         return images[:, 0, 0, :2].to(torch.bfloat16)
 
     assert averaged_logits(half, torch.rand(1, 3, 8, 8), "flip_shift").dtype == torch.float32
+
+
+def test_logits_that_are_known_save_their_pass_and_change_nothing() -> None:
+    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
+    passes: list[Tensor] = []
+
+    def watched(images: Tensor) -> Tensor:
+        passes.append(images)
+        return head(images)
+
+    images = torch.rand(4, 3, 8, 8)
+    found = averaged_logits(watched, images, "flip_shift", single=head(images))
+    assert len(passes) == 5
+    assert torch.equal(found, averaged_logits(head, images, "flip_shift"))
