@@ -12,7 +12,7 @@ from firstlight.training.run import Run
 def print_run(run: Run) -> None:
     """Print the final numbers of a run, and where to look next."""
     results = run.results
-    table = Table(title=f"{run.recipe.name} on {run.environment['data']['name']}", title_justify="left")
+    table = Table(title=f"{run.recipe.name} on {run.data['name']}", title_justify="left")
     for column in ("split", "accuracy", "loss"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, accuracy, loss in (

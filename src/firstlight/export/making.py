@@ -76,10 +76,10 @@ def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cali
     views: Views = "flip" if run.recipe.views == "single" else run.recipe.views
     _log.info(f"testing on {len(test):,} images, single view and averaged over several")
     logits = logits_of(rounded.network, test.images)
-    averaged = logits_of(rounded.network, test.images, views)
+    averaged = logits_of(rounded.network, test.images, views, single=logits)
     said = Predictions(logits, torch.empty(len(test), 0), test.labels, test.ids)
     measured = {
-        "data": run.environment["data"]["name"],
+        "data": run.data["name"],
         "test": _test_numbers(said, averaged, views),
         "calibration": _calibration_numbers(said, calibration),
         "novelty": _novelty_numbers(rounded.network, said.logits, run, calibration.threshold),
@@ -97,10 +97,12 @@ def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cali
     return bundle
 
 
-def logits_of(network: StagedNetwork, images: Images, views: Views = "single") -> Logits:
-    """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.views`."""
+def logits_of(network: StagedNetwork, images: Images, views: Views = "single", single: Logits | None = None) -> Logits:
+    """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.views.averaged_logits`."""
+    pixels = images.split(BATCH_SIZE)
+    known = [None] * len(pixels) if single is None else single.split(BATCH_SIZE)
     with torch.inference_mode():
-        parts = [averaged_logits(network, to_unit(some), views) for some in images.split(BATCH_SIZE)]
+        parts = [averaged_logits(network, to_unit(some), views, of) for some, of in zip(pixels, known, strict=True)]
     return torch.cat(parts).clone()
 
 
@@ -115,7 +117,7 @@ def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str 
             f"{source.path} was trained on all images and kept none to calibrate on: name a run of the same recipe "
             "that kept some with --calibrate_on"
         )
-    data = ImageData(source.recipe, data_dir or source.environment["data"]["place"])
+    data = ImageData(source.recipe, data_dir or source.data["place"])
     data.setup("validate")
     if data.val.class_names != run.class_names:
         raise RunError(f"{source.path}: has other classes than {run.path}, and cannot calibrate it")
@@ -146,7 +148,7 @@ def _calibration_numbers(said: Predictions, calibration: _Calibration) -> dict[s
 
 
 def _novelty_numbers(network: StagedNetwork, test: Logits, run: Run, threshold: float) -> dict[str, Any]:
-    kinds = unfamiliar_images(run.environment["data"]["name"], run.size_px)
+    kinds = unfamiliar_images(run.data["name"], run.size_px)
     return {
         "threshold": threshold,
         "false_alarms": _share_novel(test, threshold),

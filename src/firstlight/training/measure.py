@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from firstlight.errors import DataError, RunError
+from firstlight.errors import DataError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
@@ -54,14 +54,11 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
         RunError: the run does not say which data set it was made with.
         DataError: it is missing or malformed, or has other classes than the run.
     """
-    known = run.environment.get("data")
-    if not isinstance(known, dict) or "place" not in known:
-        raise RunError(f"{run.path}/environment.json: does not say which data the run was made with; train again")
-    data = ImageData(run.recipe, data_dir or known["place"])
+    data = ImageData(run.recipe, data_dir or run.data["place"])
     data.setup("test")
     if data.test.class_names != run.class_names:
         raise DataError(f"{data.data_dir}: its classes are not the run's; give the run's data set with --data_dir")
-    expected = known.get("digests", {}).get("test")
+    expected = run.data.get("digests", {}).get("test")
     if expected is not None and expected != data.test.digest():
         warnings.warn(f"{data.data_dir}: the test images are not the ones that {run.path} was tested on", stacklevel=2)
     return data

@@ -56,7 +56,7 @@ def resume(
     _warn_of_missing(options, trainer_options)
     check_logger(options.logger)
     with only_process(run.path):
-        place = data_dir or _known_data(run)["place"]
+        place = data_dir or run.data["place"]
         module, data = prepare(run.recipe, place)
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
@@ -68,15 +68,8 @@ def resume(
         return carry_out(run.path, module, data, options, given, checkpoints, checkpoint, started_s)
 
 
-def _known_data(run: Run) -> dict[str, Any]:
-    known = run.environment.get("data")
-    if not isinstance(known, dict) or "place" not in known:
-        raise RunError(f"{run.path}/environment.json: does not say which data the run was begun with; begin a new one")
-    return known
-
-
 def _refuse_other_data(run: Run, data: ImageData) -> None:
-    before, now = _known_data(run).get("digests", {}), data.describe()["digests"]
+    before, now = run.data.get("digests", {}), data.describe()["digests"]
     for split in ("train", "val"):
         if before.get(split) != now[split]:
             raise DataError(

@@ -71,6 +71,18 @@ class Run(Predictor):
         """Versions, hardware, commit, and the data set's name, place and digest."""
         return self._read_json("environment.json")
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """Name, place, sizes and digests of the run's data set.
+
+        Raises:
+            RunError: the run does not say which data it was made with.
+        """
+        known = self.environment.get("data")
+        if not isinstance(known, dict) or "place" not in known:
+            raise RunError(f"{self.path}/environment.json: does not say which data the run was made with; train again")
+        return known
+
     @cached_property
     def results(self) -> dict[str, Any]:
         """The final numbers: accuracies, losses, seconds."""
