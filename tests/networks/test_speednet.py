@@ -68,9 +68,10 @@ def test_the_head_starts_with_unit_deviation_and_its_features_are_scaled() -> No
 def test_after_adopting_images_what_the_first_activation_sees_is_white() -> None:
     network = SpeedNet(10, SpeedNetConfig(width=4), mean=(0.5, 0.5, 0.5))
     images = F.interpolate(torch.rand(50, 3, 8, 8), size=(32, 32), mode="bilinear")
-    network.adopt(images)
+    raw = (255 * images).round().to(torch.uint8)
+    network.adopt(raw)
     with torch.no_grad():
-        whitened = network.whiten[0](network.normalize(images))[:, :12]
+        whitened = network.whiten[0](network.normalize(raw / 255))[:, :12]
     covariance = whitened.transpose(0, 1).flatten(1).cov()
     strong = covariance.diagonal() > 0.9  # where epsilon does not hold them back
     assert strong.sum() >= 3

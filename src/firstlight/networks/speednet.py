@@ -18,7 +18,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from firstlight.arrays import UnitImages
+from firstlight.arrays import Images
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.staged import StagedNetwork
 from firstlight.networks.whitening import PatchWhitening
@@ -88,9 +88,9 @@ class SpeedNet(StagedNetwork):
         with torch.no_grad():
             self.head.weight.div_(self.head.weight.std())
 
-    def adopt(self, images: UnitImages) -> None:
-        """Take the whitening filters from some thousand training images in [0, 1], float [n 3 h w]."""
-        cast(PatchWhitening, self.whiten[0]).adopt(self.normalize(images))
+    def adopt(self, images: Images) -> None:
+        """Take the whitening filters from some thousand training images, uint8 [n 3 h w]."""
+        cast(PatchWhitening, self.whiten[0]).adopt(self.normalize(images.float() / 255))
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""

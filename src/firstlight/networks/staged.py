@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from firstlight.arrays import Images
 from firstlight.networks.normalize import Normalize
 
 
@@ -22,8 +23,8 @@ class StagedNetwork(nn.Module):
     normalize: Normalize
     head: nn.Linear
 
-    def adopt(self, images: Tensor) -> None:
-        """Take what no gradient teaches from training images in [0, 1], float [n 3 h w]; most networks take nothing."""
+    def adopt(self, images: Images) -> None:
+        """Take from training images, uint8 [n 3 h w], what no gradient teaches; most networks take nothing."""
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""

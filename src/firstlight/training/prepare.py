@@ -7,7 +7,6 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from firstlight.data.batches import to_unit
 from firstlight.networks import build_network
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
@@ -23,7 +22,7 @@ def prepare(recipe: Recipe, data_dir: Path | str) -> tuple[Classifier, ImageData
     data.prepare_data()
     data.setup("fit")
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    network.adopt(to_unit(data.train.images[:NUM_TO_ADOPT]))
+    network.adopt(data.train.images[:NUM_TO_ADOPT])
     module = Classifier(network, data.recipe)
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)
     return module, data
