@@ -9,17 +9,13 @@ Lines add up over days and machines; `benchmarks/tables.py` renders mean and dev
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.files import write_atomic
 from firstlight.training.run import Run, load
-from record import RESULTS
-
-LINES = RESULTS / "accuracy.jsonl"
+from record import append_line
 
 
 def line_of(run: Run) -> dict[str, Any]:
@@ -27,13 +23,6 @@ def line_of(run: Run) -> dict[str, Any]:
     environment = {name: run.environment.get(name) for name in ("date", "commit", "hardware", "versions")}
     numbers = {name: run.results.get(name) for name in ("test_acc", "test_acc_tta", "test_loss", "val_acc", "train_s")}
     return {"recipe": run.recipe.to_dict()} | numbers | environment
-
-
-def append(lines: list[dict[str, Any]]) -> None:
-    """Add lines to the file; a run that is in it already is not added again."""
-    known = LINES.read_text().splitlines() if LINES.exists() else []
-    new = [text for text in map(json.dumps, lines) if text not in known]
-    write_atomic(LINES, "".join(text + "\n" for text in known + new))
 
 
 def main() -> None:
@@ -44,7 +33,8 @@ def main() -> None:
     parser.add_argument("--logs_dir", default="logs")
     parser.add_argument("--runs", nargs="+", type=Path, default=[])
     options = parser.parse_args()
-    append([line_of(load(path)) for path in options.runs])
+    for path in options.runs:
+        append_line("accuracy", line_of(load(path)))
     if options.recipe:
         from firstlight.recipes import get_recipe
         from firstlight.training.fit import fit
@@ -52,7 +42,7 @@ def main() -> None:
         quiet_lightning()
         for seed in options.seeds:
             recipe = replace(get_recipe(options.recipe), seed=seed)
-            append([line_of(fit(recipe, options.data_dir, options.logs_dir))])
+            append_line("accuracy", line_of(fit(recipe, options.data_dir, options.logs_dir)))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9
+from firstlight.training.bench import noise_images
 from firstlight.training.precision import default_precision, keep_freed_memory
 from record import record, spread
-from throughput import random_set
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=512)
     options = parser.parse_args()
     keep_freed_memory()
-    images = random_set(options.batch_size * (options.num_turns + 2))
+    images = noise_images(options.batch_size * (options.num_turns + 2))
     sampler = EpochSampler(len(images), options.batch_size, shuffle=True, seed=0)
     batches = iter(Batches(images, sampler, Augmentation(crop_px=4, flip="random", cutout_px=8)))
     network = ResNet9(10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -21,6 +21,7 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9
+from firstlight.training.bench import noise_images
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
@@ -29,7 +30,6 @@ from firstlight.training.checkpoints import CheckpointFolder, CheckpointIO
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import Trainer
 from record import record, spread
-from throughput import random_set
 
 NUM_IMAGES = 8192
 BATCH_SIZE = 512
@@ -92,7 +92,7 @@ def main() -> None:
 
 def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:
     """Train for so long in that place; return what was spent."""
-    images = random_set(NUM_IMAGES)
+    images = noise_images(NUM_IMAGES)
     batches = Batches(images, EpochSampler(NUM_IMAGES, BATCH_SIZE, shuffle=True, seed=0), Augmentation())
     module = Classifier(ResNet9(10))
     folder = CheckpointFolder(place / "checkpoints")

@@ -25,10 +25,10 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9
+from firstlight.training.bench import noise_images
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import Trainer
 from record import record, spread
-from throughput import random_set
 
 NUM_IMAGES = 2048
 BATCH_SIZE = 512
@@ -42,7 +42,7 @@ class Images(pl.LightningDataModule):
         assert self.trainer is not None
         rank, num_ranks = self.trainer.global_rank, self.trainer.world_size
         sampler = EpochSampler(NUM_IMAGES, BATCH_SIZE, shuffle=True, seed=0, rank=rank, num_ranks=num_ranks)
-        return Batches(random_set(NUM_IMAGES), sampler, Augmentation())
+        return Batches(noise_images(NUM_IMAGES), sampler, Augmentation())
 
 
 class Epochs(pl.Callback):

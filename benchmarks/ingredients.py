@@ -11,22 +11,19 @@ counts. Every seed is run with every variant, so that differences are paired. Li
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.files import write_atomic
 from firstlight.networks import ResNet9Config
 from firstlight.recipes import get_recipe
 from firstlight.training.environment import describe_environment
 from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
-from firstlight.training.trainer import Trainer
-from record import RESULTS
+from firstlight.training.trainer import SILENT, Trainer
+from record import append_line
 
-LINES = RESULTS / "ingredients.jsonl"
 NUM_CIFAR10 = 50_000
 
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
@@ -62,10 +59,7 @@ def measure(recipe: Recipe, data_dir: str) -> dict[str, float]:
         max_epochs=recipe.max_epochs,
         check_val_every_n_epoch=recipe.max_epochs,
         num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **SILENT,
     )
     trainer.fit(module, datamodule=data)
     return {name: float(trainer.callback_metrics[name]) for name in ("val_acc", "val_loss")}
@@ -87,8 +81,7 @@ def main() -> None:
             recipe = VARIANTS[name](small(replace(get_recipe("page24"), seed=seed), options))
             found = measure(recipe, options.data_dir)
             line: dict[str, Any] = {"variant": name, "recipe": recipe.to_dict()} | found | describe_environment()
-            known = LINES.read_text() if LINES.exists() else ""
-            write_atomic(LINES, known + json.dumps(line) + "\n")
+            append_line("ingredients", line)
             print(
                 f"seed {seed}  {name:<20} val_acc {found['val_acc']:.4f}  val_loss {found['val_loss']:.4f}", flush=True
             )

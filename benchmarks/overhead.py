@@ -15,20 +15,21 @@ import tempfile
 import time
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Augmentation, Batches
-from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9, ResNet9Config
-from firstlight.training.module import Classifier, build_optimizer
+from firstlight.training.bench import noise_images
+from firstlight.training.callbacks.step_clock import StepClock
+from firstlight.training.module import Classifier
+from firstlight.training.optimization import build_optimizer
 from firstlight.training.precision import default_precision
 from firstlight.training.recipe import Recipe
-from firstlight.training.trainer import Trainer
+from firstlight.training.trainer import SILENT, Trainer
 from record import record, spread
 
 WARMUP_STEPS = 10
@@ -37,10 +38,7 @@ WAYS = ("bare", "lightning", "fit")
 
 def make_batches(batch_size: int, num_steps: int) -> Batches:
     count = batch_size * (WARMUP_STEPS + num_steps)
-    draw = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
-    images_of = ImageSet(images, torch.arange(count) % 10, tuple("abcdefghij"))
-    return Batches(images_of, EpochSampler(count, batch_size, shuffle=True, seed=0), Augmentation())
+    return Batches(noise_images(count), EpochSampler(count, batch_size, shuffle=True, seed=0), Augmentation())
 
 
 def make_network() -> ResNet9:
@@ -66,32 +64,13 @@ def bare_ms(batches: Batches, recipe: Recipe) -> float:
     return 1000 * (time.perf_counter() - started_s) / (len(batches) - WARMUP_STEPS)
 
 
-class Clock(pl.Callback):
-    """Measures from the end of the warm-up to the end of the last step."""
-
-    started_s = 0.0
-    seconds = 0.0
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if batch_idx + 1 == WARMUP_STEPS:
-            self.started_s = time.perf_counter()
-        self.seconds = time.perf_counter() - self.started_s
-
-
 def lightning_ms(batches: Batches, recipe: Recipe, logs_dir: str | None) -> float:
     """Milliseconds a step through firstlight.Trainer."""
-    clock = Clock()
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=TensorBoardLogger(logs_dir, name="overhead") if logs_dir else False,
-        enable_checkpointing=False,
-        enable_progress_bar=bool(logs_dir),
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
+    clock = StepClock(WARMUP_STEPS)
+    as_in_fit: dict[str, Any] = {}
+    if logs_dir:
+        as_in_fit = {"logger": TensorBoardLogger(logs_dir, name="overhead"), "enable_progress_bar": True}
+    trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[clock], **(SILENT | as_in_fit))
     trainer.fit(Classifier(make_network(), recipe), batches)
     return 1000 * clock.seconds / (len(batches) - WARMUP_STEPS)
 

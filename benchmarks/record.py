@@ -22,6 +22,14 @@ def record(name: str, command: str, results: dict[str, Any]) -> Path:
     return path
 
 
+def append_line(name: str, line: dict[str, Any]) -> None:
+    """Add a line to `results/<name>.jsonl`, where runs add up over days, unless it is there already."""
+    path, text = RESULTS / f"{name}.jsonl", json.dumps(line) + "\n"
+    known = path.read_text() if path.exists() else ""
+    if text not in known.splitlines(keepends=True):
+        write_atomic(path, known + text)
+
+
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """Return n, median, mean and standard deviation of repeated measurements, and the measurements."""
     return {

@@ -15,10 +15,8 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -28,9 +26,11 @@ from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import CIFAR10_MEAN, CIFAR10_STD, ResNet9
+from firstlight.training.bench import noise_images
+from firstlight.training.callbacks.step_clock import StepClock
 from firstlight.training.module import Classifier
 from firstlight.training.precision import default_precision
-from firstlight.training.trainer import Trainer
+from firstlight.training.trainer import SILENT, Trainer
 from record import record, spread
 
 WARMUP_STEPS = 2
@@ -57,12 +57,6 @@ class PlainImages(Dataset):
         return (tensor - self.mean) / self.std, int(self.labels[index])
 
 
-def random_set(count: int) -> ImageSet:
-    draw = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
-    return ImageSet(images, torch.arange(count) % 10, tuple("abcdefghij"))
-
-
 def plain_rate(images: ImageSet, batch_size: int, num_steps: int, num_workers: int) -> float:
     """Images per second of the plain way."""
     pairs = PlainImages(images.images.permute(0, 2, 3, 1).numpy(), images.labels.numpy())
@@ -84,33 +78,16 @@ def plain_rate(images: ImageSet, batch_size: int, num_steps: int, num_workers: i
     return num_steps * batch_size / (time.perf_counter() - started_s)
 
 
-class Clock(pl.Callback):
-    """Measures the seconds from the end of the warm-up to the end of the last step."""
-
-    started_s = 0.0
-    seconds = 0.0
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if batch_idx + 1 == WARMUP_STEPS:
-            self.started_s = time.perf_counter()
-        self.seconds = time.perf_counter() - self.started_s
-
-
 def firstlight_rate(images: ImageSet, batch_size: int, num_steps: int) -> float:
     """Images per second through firstlight.Trainer."""
-    clock = Clock()
+    clock = StepClock(WARMUP_STEPS)
     batches = Batches(images, EpochSampler(len(images), batch_size, shuffle=True, seed=0), Augmentation())
     trainer = Trainer(
         max_epochs=1,
         limit_train_batches=WARMUP_STEPS + num_steps,
         accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[clock],
+        **SILENT,
     )
     trainer.fit(Classifier(ResNet9(10)), batches)
     return num_steps * batch_size / clock.seconds
@@ -133,7 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.only:
         quiet_lightning()
-        images = random_set(options.batch_size * (WARMUP_STEPS + options.num_steps))
+        images = noise_images(options.batch_size * (WARMUP_STEPS + options.num_steps))
         if options.only == "plain":
             print(plain_rate(images, options.batch_size, options.num_steps, options.num_workers))
         else:

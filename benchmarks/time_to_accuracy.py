@@ -11,14 +11,12 @@ user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -26,18 +24,17 @@ import torch
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Batches, to_unit
 from firstlight.evaluation.views import averaged_logits
-from firstlight.files import write_atomic
 from firstlight.networks import build_network
 from firstlight.recipes import get_recipe
+from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.environment import describe_environment
 from firstlight.training.module import Classifier
 from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe
-from firstlight.training.trainer import Trainer
-from record import RESULTS
+from firstlight.training.trainer import SILENT, Trainer
+from record import append_line
 
-LINES = RESULTS / "time_to_accuracy.jsonl"
 STARTED_S = time.perf_counter()
 TEST_BATCH_SIZE = 2000
 
@@ -49,17 +46,10 @@ class Clock(pl.Callback):
     _started_s = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started_s = now_s(trainer.strategy.root_device)
+        self._started_s = finished_s(trainer.strategy.root_device)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds = now_s(trainer.strategy.root_device) - self._started_s
-
-
-def now_s(device: torch.device) -> float:
-    """The time at which all that was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+        self.seconds = finished_s(trainer.strategy.root_device) - self._started_s
 
 
 def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
@@ -67,31 +57,23 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
     clock = Clock()
-    trainer = Trainer(
-        max_epochs=recipe.max_epochs,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
+    trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, callbacks=[clock], **SILENT)
     device = trainer.strategy.root_device
-    started_s = now_s(device)
-    network.to(device).adopt(to_unit(data.train.images[:NUM_TO_ADOPT].to(device)))
-    adopt_s = now_s(device) - started_s
+    started_s = finished_s(device)
+    network.to(device).adopt(data.train.images[:NUM_TO_ADOPT].to(device))
+    adopt_s = finished_s(device) - started_s
     module = Classifier(network, recipe)
     data.recipe, data.trainer = recipe, trainer
     trainer.fit(module, data.train_dataloader())
     module.to(device).eval()
     images, labels = data.test.images.to(device), data.test.labels.to(device)
-    started_s = now_s(device)
+    started_s = finished_s(device)
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
         logits = torch.cat(
             [averaged_logits(network, to_unit(part), recipe.views) for part in images.split(TEST_BATCH_SIZE)]
         )
         tta = (logits.argmax(dim=1) == labels).double().mean()
-        test_s = now_s(device) - started_s
+        test_s = finished_s(device) - started_s
         single = torch.cat([network(to_unit(part)) for part in images.split(TEST_BATCH_SIZE)])
     return {
         "seconds": adopt_s + clock.seconds + test_s,
@@ -107,11 +89,6 @@ def lower_bound(values: Sequence[float]) -> float:
     if len(values) < 2:
         return math.nan
     return statistics.fmean(values) - 1.645 * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def append(line: dict[str, Any]) -> None:
-    known = LINES.read_text() if LINES.exists() else ""
-    write_atomic(LINES, known + json.dumps(line) + "\n")
 
 
 def main() -> None:
@@ -135,7 +112,7 @@ def main() -> None:
         cold = {"cold_s": time.perf_counter() - STARTED_S} if seed == options.seeds[0] else {}
         line = {"recipe": replace(recipe, seed=seed).to_dict()} | found[-1] | cold | describe_environment()
         if not options.max_epochs:
-            append(line)
+            append_line("time_to_accuracy", line)
         print("  ".join(f"{name} {value:.4f}" for name, value in (found[-1] | cold).items()), flush=True)
     accuracies = [each["test_acc_tta"] for each in found]
     seconds = [each["seconds"] for each in found]

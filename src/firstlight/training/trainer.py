@@ -19,6 +19,14 @@ from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.precision import default_precision, keep_freed_memory
 
+# Options of a training that leaves and says nothing: for measurements.
+SILENT: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
 
 class Trainer(pl.Trainer):
     """A `pytorch_lightning.Trainer` with our defaults; every argument of Lightning's works and wins.
