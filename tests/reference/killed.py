@@ -10,38 +10,25 @@ calls there were, and at which of them each phase began.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 
-from firstlight.data.batches import Augmentation
 from firstlight.data.sources import SOURCES
-from firstlight.networks import ResNet9Config
-from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.fit import fit
-from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.resume import resume
+from reference import interrupted
+from reference.interrupted import ALWAYS
 from reference.tiny import tiny_split
 
-RECIPE = Recipe(
-    name="tiny",
-    data="tiny",
-    num_val=32,
-    network=ResNet9Config(width=2),
-    augmentation=Augmentation(crop_px=2, flip="random", cutout_px=4),
-    optimizer=OptimizerConfig(learning_rate=0.02, schedule="one_cycle"),
-    averaging=0.9,
-    max_epochs=2,
-    batch_size=48,
-)
-ALWAYS = CheckpointTimes(every_s=0.0, share=math.inf)
+RECIPE = replace(interrupted.RECIPE, averaging=0.9, max_epochs=2)
 # Where a phase begins, by the name of a function that is called then; it lasts until the next begins.
 PHASES = {
     "_new_run_folder": "beginning",
