@@ -2,7 +2,8 @@
 
 The peer is any script that trains, prints its accuracy and seconds, and ends; it runs unchanged, in its own folder.
 Two regular expressions, each with one group, take its numbers from what it prints; the defaults read the table of the
-airbench scripts ("eval" rows: accuracy with tta, seconds), of which every row counts as one run.
+airbench scripts ("eval" rows: accuracy with tta, seconds), of which every row but the first, a warm-up on
+random labels, counts as one run.
 
     python benchmarks/peers.py --peer ~/cifar10-airbench/airbench94_muon.py --recipe airbench94 --data_dir DATA_DIR
 """
@@ -28,10 +29,12 @@ def numbers(text: str, pattern: str) -> list[float]:
     return [float(each) for each in re.findall(pattern, text, flags=re.MULTILINE)]
 
 
-def run(command: list[str], folder: Path, accuracy: str, seconds: str) -> tuple[list[float], list[float]]:
-    """Run a script to its end; its accuracies and seconds, as it prints them."""
+def run(
+    command: list[str], folder: Path, accuracy: str, seconds: str, num_warmups: int
+) -> tuple[list[float], list[float]]:
+    """Run a script to its end; its accuracies and seconds, as it prints them, without the warm-ups."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = numbers(done.stdout, accuracy), numbers(done.stdout, seconds)
+    found = numbers(done.stdout, accuracy)[num_warmups:], numbers(done.stdout, seconds)[num_warmups:]
     if done.returncode or not all(found):
         tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
         sys.exit(f"{command[1]}: ended with {done.returncode} and printed no result ({' '.join(tail)})")
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--data_dir", default="data", type=Path)
     parser.add_argument("--num_turns", type=int, default=3)
     parser.add_argument("--num_seeds", type=int, default=1, help="of ours in a turn")
+    parser.add_argument("--num_warmups", type=int, default=1, help="of the peer's runs, which come first")
     parser.add_argument("--accuracy", default=ACCURACY, help="what finds the peer's accuracy")
     parser.add_argument("--seconds", default=SECONDS, help="what finds its seconds")
     options = parser.parse_args()
@@ -56,11 +60,11 @@ def main() -> None:
     found: dict[str, tuple[list[float], list[float]]] = {"ours": ([], []), "peer": ([], [])}
     for turn in range(options.num_turns):
         seeds = range(turn * options.num_seeds, (turn + 1) * options.num_seeds)
-        for name, command, folder, accuracy, seconds in (
-            ("peer", peer, options.peer.absolute().parent, options.accuracy, options.seconds),
-            ("ours", [*ours, *map(str, seeds)], Path.cwd(), OURS_ACCURACY, OURS_SECONDS),
+        for name, command, folder, *how in (
+            ("peer", peer, options.peer.absolute().parent, options.accuracy, options.seconds, options.num_warmups),
+            ("ours", [*ours, *map(str, seeds)], Path.cwd(), OURS_ACCURACY, OURS_SECONDS, 0),
         ):
-            for column, values in zip(found[name], run(command, folder, accuracy, seconds), strict=True):
+            for column, values in zip(found[name], run(command, folder, *how), strict=True):
                 column.extend(values)
             print(f"{name}: accuracies {found[name][0]}, seconds {found[name][1]}", flush=True)
     results = {"peer": options.peer.name, "recipe": options.recipe} | {

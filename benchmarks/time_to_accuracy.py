@@ -85,9 +85,7 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
 
 
 def lower_bound(values: Sequence[float]) -> float:
-    """Return what the true mean exceeds with 95 % confidence, one-sided, by the normal approximation."""
-    if len(values) < 2:
-        return math.nan
+    """Return what the true mean exceeds with 95 % confidence, one-sided, by the normal approximation; of two or more."""
     return statistics.fmean(values) - 1.645 * statistics.stdev(values) / math.sqrt(len(values))
 
 
@@ -116,9 +114,10 @@ def main() -> None:
         print("  ".join(f"{name} {value:.4f}" for name, value in (found[-1] | cold).items()), flush=True)
     accuracies = [each["test_acc_tta"] for each in found]
     seconds = [each["seconds"] for each in found]
+    bound = f", above {lower_bound(accuracies):.2%} with 95 % confidence" if len(found) > 1 else ""
     print(
-        f"{recipe.name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta, "
-        f"above {lower_bound(accuracies):.2%} with 95 % confidence, in {statistics.fmean(seconds):.2f} s",
+        f"{recipe.name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta{bound}, "
+        f"in {statistics.fmean(seconds):.2f} s",
         file=sys.stderr,
     )
 
