@@ -85,7 +85,7 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
 
 
 def lower_bound(values: Sequence[float]) -> float:
-    """Return what the true mean exceeds with 95 % confidence, one-sided, by the normal approximation; of two or more."""
+    """Return what the mean exceeds with 95 % confidence, one-sided, by the normal approximation; of two or more."""
     return statistics.fmean(values) - 1.645 * statistics.stdev(values) / math.sqrt(len(values))
 
 
