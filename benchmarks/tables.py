@@ -80,11 +80,18 @@ def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
 
 def speed() -> str:
     """What was measured about speed, each with its n."""
-    throughput, batches, startup, reading = map(load, ("throughput", "batches", "startup", "reading"))
+    throughput, overhead, batches = map(load, ("throughput", "overhead", "batches"))
+    startup, reading = map(load, ("startup", "reading"))
     measured = [
         (throughput, "training ResNet9 through Lightning", "firstlight", "{:.0f} images/s"),
         (throughput, "the plain way: float32, NCHW, per-image transforms", "plain", "{:.0f} images/s"),
         (throughput, "the first over the second", "ratio", "{:.2f}"),
+        (
+            overhead,
+            "what Lightning adds to a step, over a bare loop of the same parts",
+            "added_by_lightning",
+            "{:.1f} ms",
+        ),
         (batches, "making a batch, as a share of a step", "share", "{:.1%}"),
         (startup, "`firstlight --help`", "help_s", "{:.2f} s"),
         (startup, "`import firstlight`", "import_s", "{:.3f} s"),
