@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
 from firstlight.networks.staged import StagedNetwork
+from firstlight.networks.winograd import Conv3x3
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ResNet9Config:
 def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn.Sequential:
     """Return convolution 3x3, then 2x2 max-pool if asked for, then ReLU, then batch norm, in this order."""
     block = nn.Sequential()
-    block.add_module("conv", nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False))
+    block.add_module("conv", Conv3x3(channels_in, channels_out))
     if pool:
         block.add_module("pool", nn.MaxPool2d(2))
     block.add_module("relu", nn.ReLU())

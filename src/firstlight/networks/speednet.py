@@ -22,6 +22,7 @@ from firstlight.arrays import Images
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.staged import StagedNetwork
 from firstlight.networks.whitening import PatchWhitening
+from firstlight.networks.winograd import Conv3x3
 
 WHITENING_PX = 2
 NORM_MOMENTUM = 0.4  # PyTorch's: the share of the new batch; runs are so short that the statistics must be quick
@@ -104,7 +105,7 @@ def conv_group(channels_in: int, channels_out: int) -> nn.Sequential:
     """Return two convolutions 3x3, the first followed by 2x2 max-pool, each by batch norm and GELU."""
     group = nn.Sequential()
     for number, channels in ((1, channels_in), (2, channels_out)):
-        conv = nn.Conv2d(channels, channels_out, kernel_size=3, padding=1, bias=False)
+        conv = Conv3x3(channels, channels_out)
         nn.init.dirac_(conv.weight[: min(channels, channels_out)].data)
         norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
         norm.weight.requires_grad = False

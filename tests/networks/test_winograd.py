@@ -1,0 +1,98 @@
+"""Winograd's convolution against the direct one, in values and in both gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from firstlight.networks import ResNet9, winograd
+from firstlight.networks.winograd import Conv3x3, winograd_conv2d
+
+
+def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+    """Return (output, image gradient, filter gradient) by the direct method and by Winograd's."""
+    weights = None
+    ways = []
+    for convolve in (lambda x, w: F.conv2d(x, w, padding=1), winograd_conv2d):
+        x, w = images.clone().requires_grad_(), filters.clone().requires_grad_()
+        output = convolve(x, w)
+        weights = torch.randn_like(output) if weights is None else weights
+        ways.append((output.detach(), *torch.autograd.grad(output, (x, w), weights)))
+    return ways
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
+@pytest.mark.parametrize("block", [1, 2**9, winograd.BLOCK])
+def test_equals_the_direct_convolution(size, block, monkeypatch):
+    monkeypatch.setattr(winograd, "BLOCK", block)
+    monkeypatch.setattr(winograd, "MIN_TILES", 1)
+    torch.manual_seed(0)
+    images, filters = torch.randn(5, 6, *size).double(), torch.randn(7, 6, 3, 3).double()
+    for direct, fast in zip(*both_ways(images, filters), strict=True):
+        torch.testing.assert_close(fast, direct, rtol=0, atol=1e-12 * direct.abs().max())
+
+
+def test_gradients_against_finite_differences():
+    torch.manual_seed(1)
+    images = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    filters = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(winograd_conv2d, (images, filters))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_rounding_in_float32(layout):
+    torch.manual_seed(2)
+    images = torch.randn(8, 64, 16, 16).contiguous(memory_format=layout)
+    filters = torch.randn(96, 64, 3, 3).contiguous(memory_format=layout) / 24
+    for direct, fast in zip(*both_ways(images, filters), strict=True):
+        assert (fast - direct).abs().max() < 3e-5 * direct.abs().max()
+
+
+def test_a_gradient_that_nobody_asks_for_is_not_made():
+    images, filters = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
+    winograd_conv2d(images, filters).sum().backward()
+    assert images.grad is None
+    direct = torch.autograd.grad(F.conv2d(images, filters, padding=1).sum(), filters)[0]
+    torch.testing.assert_close(filters.grad, direct, rtol=1e-4, atol=1e-4)
+
+
+def test_the_layer_takes_the_fast_way_in_training_on_the_cpu_in_float32_only():
+    layer = Conv3x3(64, 64)
+    images = torch.randn(32, 64, 16, 16, requires_grad=True)
+    assert layer.pays(images)
+    assert not layer.pays(images[:1])  # too few tiles
+    assert not layer.pays(images.detach())
+    assert not layer.pays(images.bfloat16())
+    assert not layer.pays(images.to("meta"))
+    assert not Conv3x3(3, 64).pays(torch.randn(32, 3, 16, 16, requires_grad=True))
+    assert not Conv3x3(64, 64, winograd=False).pays(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not layer.pays(images)
+    assert not layer.eval().pays(images)
+
+
+def test_resnet9_learns_the_same_with_and_without():
+    torch.manual_seed(3)
+    network = ResNet9(10).double().train()  # float64 takes the direct way: the exact answer
+    images, labels = torch.rand(16, 3, 32, 32), torch.randint(10, (16,))
+
+    def gradients(network, images):
+        for p in network.parameters():
+            p.grad = None
+        F.cross_entropy(network(images), labels).backward()
+        return [p.grad.double() for p in network.parameters()]
+
+    exact = gradients(network, images.double())
+    network = network.float().to(memory_format=torch.channels_last)
+    errors = {}
+    for fast in (False, True):
+        used = []
+        for layer in network.modules():
+            if isinstance(layer, Conv3x3):
+                layer.winograd = fast
+                layer.register_forward_pre_hook(lambda layer, args, used=used: used.append(layer.pays(args[0])))
+        got = gradients(network, images)
+        errors[fast] = max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
+        assert any(used) == fast
+    assert errors[True] < max(1e-4, 20 * errors[False])
