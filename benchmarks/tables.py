@@ -40,15 +40,18 @@ def accuracy() -> str:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for text in (RESULTS / "accuracy.jsonl").read_text().splitlines():
         line = json.loads(text)
-        groups[line["recipe"]["name"], line["recipe"]["data"], hardware(line)].append(line)
+        recipe = line["recipe"]
+        kind = recipe["name"], recipe["data"], recipe["max_epochs"], f"{recipe['num_val']:,}", hardware(line)
+        groups[kind].append(line)
     rows = [
-        "| recipe | data | n | test accuracy, single view | test accuracy, tta | training time | hardware |",
-        "|---|---|---:|---:|---:|---:|---|",
+        "| recipe | data | epochs | held out | n | test accuracy, single view | test accuracy, tta | time | hardware |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for (recipe, data, where), lines in groups.items():
+    for (name, data, epochs, held_out, where), lines in groups.items():
         single, averaged = (mean_percent(lines, name) for name in ("test_acc", "test_acc_tta"))
         minutes = statistics.fmean(line["train_s"] for line in lines) / 60
-        rows.append(f"| {recipe} | {data} | {len(lines)} | {single} | {averaged} | {minutes:.1f} min | {where} |")
+        what = f"{name} | {data} | {epochs} | {held_out} | {len(lines)}"
+        rows.append(f"| {what} | {single} | {averaged} | {minutes:.1f} min | {where} |")
     return "\n".join(rows)
 
 
@@ -81,7 +84,7 @@ def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
 def speed() -> str:
     """What was measured about speed, each with its n."""
     throughput, overhead, batches = map(load, ("throughput", "overhead", "batches"))
-    startup, reading = map(load, ("startup", "reading"))
+    startup, reading, winograd = map(load, ("startup", "reading", "winograd"))
     measured = [
         (throughput, "training ResNet9 through Lightning", "firstlight", "{:.0f} images/s"),
         (throughput, "the plain way: float32, NCHW, per-image transforms", "plain", "{:.0f} images/s"),
@@ -92,6 +95,9 @@ def speed() -> str:
             "added_by_lightning",
             "{:.1f} ms",
         ),
+        (winograd, "training ResNet9 in float32, Winograd's convolutions", "winograd", "{:.0f} images/s"),
+        (winograd, "likewise, direct convolutions", "direct", "{:.0f} images/s"),
+        (winograd, "the first over the second", "ratio", "{:.2f}"),
         (batches, "making a batch, as a share of a step", "share", "{:.1%}"),
         (startup, "`firstlight --help`", "help_s", "{:.2f} s"),
         (startup, "`import firstlight`", "import_s", "{:.3f} s"),

@@ -71,9 +71,9 @@ class Bundle(Pretrained):
 
     @property
     def title(self) -> str:
-        """Network, data and recipe."""
-        recipe = self.config.recipe.get("name", "unknown")
-        return f"{type(self.network).__name__} on {self.data_name}, recipe {recipe}"
+        """Network, data, recipe and length."""
+        recipe, epochs = (self.config.recipe.get(name, "unknown") for name in ("name", "max_epochs"))
+        return f"{type(self.network).__name__} on {self.data_name}, recipe {recipe}, epochs {epochs}"
 
     @cached_property
     def examples(self) -> ImageSet:

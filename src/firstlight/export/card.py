@@ -15,9 +15,9 @@ HUB_NAMES = {"cifar10": "uoft-cs/cifar10"}  # of data sets that the hub knows
 CARD = """\
 # {title}
 
-{network} with {parameters} parameters, trained with firstlight's recipe `{recipe}` on {data} to tell {num_classes}
-classes apart: {classes}. It takes RGB images of {height}x{width} pixels; `predict` cuts and shrinks any picture to
-that.
+{network} with {parameters} parameters, trained with firstlight's recipe `{recipe}` for {epochs} epochs on {data} to
+tell {num_classes} classes apart: {classes}. {held_out} of the training images were held out for validation. It takes
+RGB images of {height}x{width} pixels; `predict` cuts and shrinks any picture to that.
 
 ```python
 import firstlight
@@ -90,6 +90,8 @@ def card_text(bundle: Bundle) -> str:
         parameters=f"{sum(each.numel() for each in bundle.network.parameters()):,}",
         recipe=config.recipe.get("name", "unknown"),
         data=bundle.data_name,
+        epochs=config.recipe.get("max_epochs", "some"),
+        held_out=f"{config.recipe['num_val']:,}" if config.recipe.get("num_val") else "None",
         num_classes=len(config.class_names),
         classes=", ".join(config.class_names),
         height=config.size_px[0],

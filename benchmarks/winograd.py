@@ -1,0 +1,93 @@
+"""A training step of ResNet9 in float32 with direct and with Winograd's convolutions, alternately in one process.
+
+Both ways train the same network on the same images: forward, loss, backward, step of the optimizer. The images are
+random, since their content does not change the speed. Beside the speed stands how far the gradients of the first step
+are from those in float64, for both ways: what the fast way costs in rounding.
+
+    python benchmarks/winograd.py --num_turns 5 --num_steps 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.networks.winograd import Conv3x3
+from firstlight.training.precision import keep_freed_memory
+from record import record, spread
+
+WAYS = {"direct": False, "winograd": True}
+
+
+def choose(network: ResNet9, way: str) -> ResNet9:
+    """Let the network's convolutions go one way."""
+    for layer in network.modules():
+        if isinstance(layer, Conv3x3):
+            layer.winograd = WAYS[way]
+    return network
+
+
+def gradients(network: ResNet9, images: Tensor, labels: Tensor) -> list[Tensor]:
+    """Return the gradient of the loss for every parameter, float64."""
+    network = copy.deepcopy(network)
+    F.cross_entropy(network(images), labels).backward()
+    return [p.grad.double() for p in network.parameters() if p.grad is not None]
+
+
+def rounding(network: ResNet9, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return for each way the largest relative error of any parameter's gradient, in the 2-norm."""
+    exact = gradients(copy.deepcopy(network).double(), images.double(), labels)
+    found = {way: gradients(choose(network, way), images, labels) for way in WAYS}
+    return {
+        way: max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
+        for way, got in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_turns", type=int, default=5)
+    parser.add_argument("--num_steps", type=int, default=2)
+    parser.add_argument("--batch_size", type=int, default=512)
+    parser.add_argument("--width", type=int, default=64)
+    options = parser.parse_args()
+    keep_freed_memory()
+    torch.manual_seed(0)
+    network = ResNet9(10, ResNet9Config(width=options.width)).to(memory_format=torch.channels_last).train()
+    images = torch.rand(options.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (options.batch_size,))
+    errors = rounding(network, images[:64], labels[:64])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+    for turn in range(options.num_turns + 1):
+        for way, found in rates.items():
+            choose(network, way)
+            started_s = time.perf_counter()
+            for _ in range(options.num_steps):
+                optimizer.zero_grad()
+                F.cross_entropy(network(images), labels).backward()
+                optimizer.step()
+            rate = options.num_steps * options.batch_size / (time.perf_counter() - started_s)
+            if turn:  # the first turn warms up
+                found.append(rate)
+                print(f"{way} {rate:.1f} images/s", flush=True)
+    ratios = [fast / direct for fast, direct in zip(rates["winograd"], rates["direct"], strict=True)]
+    results = {
+        "what": "training images per second, ResNet9, float32, channels_last, bare loop",
+        "batch_size": options.batch_size,
+        "width": options.width,
+        "gradient_error": errors,
+        "ratio": spread(ratios),
+    }
+    command = f"python benchmarks/winograd.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
+    print(record("winograd", command, results | {way: spread(found) for way, found in rates.items()}))
+
+
+if __name__ == "__main__":
+    main()
