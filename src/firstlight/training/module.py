@@ -23,6 +23,7 @@ from firstlight.plots.figure import Figure
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.recipe import Recipe
+from firstlight.training.running_means import RunningMeans
 
 MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
 AVERAGING_EVERY_N_STEPS = 5  # as often as matters; each time costs a pass over all weights
@@ -31,9 +32,9 @@ AVERAGING_EVERY_N_STEPS = 5  # as often as matters; each time costs a pass over 
 class Classifier(pl.LightningModule):
     """Trains and tests a network that takes images in [0, 1] and returns logits.
 
-    Logs `train_loss` and `train_acc` (on step and on epoch), `val_loss`, `val_acc`, `test_loss` and `test_acc`, all of
-    a single view, and `test_acc_tta` if the recipe names more views. The batches are firstlight's `Batch`, or any tuple
-    that starts with images and labels.
+    Logs `train_loss` and `train_acc` (on epoch, and the mean of the last steps every `log_every_n_steps`), `val_loss`,
+    `val_acc`, `test_loss` and `test_acc`, all of a single view, and `test_acc_tta` if the recipe names more views. The
+    batches are firstlight's `Batch`, or any tuple that starts with images and labels.
 
     Args:
         network: what is trained.
@@ -42,6 +43,7 @@ class Classifier(pl.LightningModule):
     Attributes:
         test_predictions: logits, features, labels and ids of the last `trainer.test`.
         test_images: what it tested; None if the batches were not firstlight's.
+        unlogged: loss and accuracy of the training steps since the last that was logged.
     """
 
     test_predictions: Predictions | None = None
@@ -52,7 +54,13 @@ class Classifier(pl.LightningModule):
         self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
+        self.unlogged = RunningMeans()
         self._test_rows: list[tuple[Tensor, ...]] = []
+
+    def setup(self, stage: str) -> None:
+        """Forget the steps of an earlier training that were not logged."""
+        if stage == "fit":
+            self.unlogged = RunningMeans()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
@@ -64,15 +72,22 @@ class Classifier(pl.LightningModule):
         logits = self.network(images).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        self.log_dict(
-            {"train_loss": loss, "train_acc": accuracy},
-            on_step=True,
-            on_epoch=True,
-            prog_bar=True,
-            sync_dist=False,
-            batch_size=len(labels),
-        )
+        self.unlogged.add({"train_loss": loss, "train_acc": accuracy}, len(labels))
+        if self._logs_this_step(batch_idx):
+            means, count = self.unlogged.take()
+            self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
         return loss
+
+    def _logs_this_step(self, batch_idx: int) -> bool:
+        """Whether this is a step that the logger asks for, or the first or the last of an epoch or a training.
+
+        Logging costs Lightning as much as everything else that it does in a step.
+        """
+        if self._trainer is None or self.trainer.is_last_batch or batch_idx == 0:
+            return True
+        step = self.global_step + 1
+        every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # its connector sets it
+        return step == self.trainer.max_steps or (every_n_steps > 0 and step % every_n_steps == 0)
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
         """Log `val_loss` and `val_acc`."""

@@ -8,12 +8,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from firstlight.training.running_means import RunningMeans
+
 
 class EpochMeans(pl.Callback):
     """Does for the sums behind Lightning's epoch means what Lightning does not.
 
     They are kept in its checkpoints, and added up over the processes once, at the end of the epoch. Covers what is
-    logged as a number with `on_epoch=True` in `training_step`.
+    logged as a number with `on_epoch=True` in `training_step`, and what a module keeps in `unlogged` until it logs it.
     """
 
     def __init__(self) -> None:
@@ -23,10 +25,15 @@ class EpochMeans(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the sums of the epoch's steps so far, one for each process."""
-        checkpoint["epoch_means"] = {
-            key: {"value": _of_all(trainer, each.value), "weight": _of_all(trainer, each.cumulated_batch_size)}
-            for key, each in _running(trainer).items()
+        running = {
+            key: {"value": each.value, "weight": each.cumulated_batch_size} for key, each in _running(trainer).items()
         }
+        checkpoint["epoch_means"] = {
+            key: {name: _of_all(trainer, value) for name, value in sums.items()}
+            for key, sums in (self._earlier | running).items()
+        }
+        unlogged = _unlogged(pl_module).state()
+        checkpoint["unlogged"] = {name: _of_all(trainer, value) for name, value in unlogged.items()}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -35,18 +42,18 @@ class EpochMeans(pl.Callback):
         mine = slice(trainer.global_rank, None, trainer.world_size)
         means = checkpoint.get("epoch_means", {})
         self._earlier = {key: {name: sums[mine].sum() for name, sums in each.items()} for key, each in means.items()}
+        unlogged = checkpoint.get("unlogged", {})
+        _unlogged(pl_module).load_state({name: sums[mine].sum() for name, sums in unlogged.items()})
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the earlier sums once: Lightning has just begun new ones. The order of two terms changes no bit."""
+        """Add the earlier sums once, when Lightning has begun new ones. The order of two terms changes no bit."""
         running = _running(trainer) if self._earlier else {}
-        for key, earlier in self._earlier.items():
-            if key in running:
-                mean = running[key]
-                mean.value = mean.value + earlier["value"].to(mean.value.device)
-                mean.cumulated_batch_size = mean.cumulated_batch_size + earlier["weight"].to(mean.value.device)
-        self._earlier = {}
+        for key in self._earlier.keys() & running.keys():
+            mean, earlier = running[key], self._earlier.pop(key)
+            mean.value = mean.value + earlier["value"].to(mean.value.device)
+            mean.cumulated_batch_size = mean.cumulated_batch_size + earlier["weight"].to(mean.value.device)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the processes' sums up, before anybody asks for the means."""
@@ -66,6 +73,10 @@ def _of_all(trainer: pl.Trainer, value: Tensor) -> Tensor:
     else:
         values[0].copy_(value)
     return torch.stack(values)
+
+
+def _unlogged(pl_module: pl.LightningModule) -> RunningMeans:
+    return getattr(pl_module, "unlogged", RunningMeans())
 
 
 def _running(trainer: pl.Trainer) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Means over some training steps, taken out now and then instead of logged at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class RunningMeans:
+    """Sums of what the steps say, weighted with their numbers of images.
+
+    >>> means = RunningMeans()
+    >>> means.add({"loss": torch.tensor(1.0)}, 30)
+    >>> means.add({"loss": torch.tensor(2.0)}, 10)
+    >>> means.take()
+    ({'loss': tensor(1.2500)}, 40)
+    >>> means.take()
+    ({}, 0)
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, values: Mapping[str, Tensor], count: int) -> None:
+        """Add a step's mean values over `count` images."""
+        for name, value in values.items():
+            product = value.detach() * count
+            earlier = self._sums.get(name)
+            self._sums[name] = product if earlier is None else earlier.to(product.device) + product
+        self._count += count
+
+    def take(self) -> tuple[dict[str, Tensor], int]:
+        """Return the means since the last time, and over how many images; begin anew."""
+        sums, count = self._sums, self._count
+        self._sums, self._count = {}, 0
+        return {name: value / count for name, value in sums.items()}, count
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the sums and, as "count", the number of images, for a checkpoint."""
+        return self._sums | {"count": torch.tensor(self._count)} if self._count else {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._sums = {name: value for name, value in state.items() if name != "count"}
+        self._count = int(state["count"]) if state else 0
