@@ -70,7 +70,10 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
     started_s = finished_s(device)
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
         logits = torch.cat(
-            [averaged_logits(network, to_unit(part), recipe.views) for part in images.split(TEST_BATCH_SIZE)]
+            [
+                averaged_logits(network, to_unit(part), recipe.views, margin=recipe.views_margin)
+                for part in images.split(TEST_BATCH_SIZE)
+            ]
         )
         tta = (logits.argmax(dim=1) == labels).double().mean()
         test_s = finished_s(device) - started_s

@@ -25,6 +25,7 @@ UNUSUAL = Recipe(
     ),
     averaging=0.99,
     label_smoothing=0.2,
+    views_margin=0.5,
     views="flip",
     max_epochs=3,
     batch_size=31,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+from torch import Tensor
 from torch.nn import functional as F
 
 from firstlight.arrays import Logits, UnitImages
@@ -43,22 +44,48 @@ def views_of(images: UnitImages, how: Views) -> Iterator[tuple[float, UnitImages
 
 
 def averaged_logits(
-    network: Callable[[UnitImages], Logits], images: UnitImages, how: Views, single: Logits | None = None
+    network: Callable[[UnitImages], Logits],
+    images: UnitImages,
+    how: Views,
+    single: Logits | None = None,
+    margin: float = 1.0,
 ) -> Logits:
     """Return the weighted mean of the logits over all views, float32 [n k].
+
+    More views rarely change the answer for an image of which the network is sure. With a `margin` below 1, only images
+    whose two largest probabilities at a single view differ by no more than it get the other views; the rest keep
+    the logits of the single view.
 
     Args:
         network: takes images in [0, 1], float [n 3 h w], and returns logits, float [n k].
         images: likewise.
         how: which views; each costs a forward pass.
         single: the logits of the images as they are, where they are known: saves that pass.
+        margin: difference of two probabilities, 0 to 1.
 
     >>> import torch
     >>> left = lambda images: images[:, 0, 0, :2]  # "logits" that see the left edge only
     >>> averaged_logits(left, torch.tensor([1.0, 0.0, 0.0, 3.0]).expand(1, 3, 1, 4), "flip").tolist()
     [[2.0, 0.0]]
     """
+    if margin >= 1 or how == "single":
+        return _mean_over_views(network, images, how, single)
+    logits = (network(images) if single is None else single).float().clone()
+    unsure = margins(logits) <= margin
+    if unsure.any():
+        logits[unsure] = _mean_over_views(network, images[unsure], how, logits[unsure])
+    return logits
 
+
+def margins(logits: Logits) -> Tensor:
+    """Return how far the largest probability is above the second, float32 [n], in 0 to 1."""
+    first, second = logits.float().softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
+    return first - second
+
+
+def _mean_over_views(
+    network: Callable[[UnitImages], Logits], images: UnitImages, how: Views, single: Logits | None
+) -> Logits:
     def logits_of(view: UnitImages) -> Logits:
         return single if single is not None and view is images else network(view)
 

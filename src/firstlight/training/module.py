@@ -100,7 +100,9 @@ class Classifier(pl.LightningModule):
         logits = self.network.head(features).float()
         self._measure("test", logits, labels)
         if self.recipe.views != "single":
-            averaged = averaged_logits(self.network, images, self.recipe.views, single=logits)
+            averaged = averaged_logits(
+                self.network, images, self.recipe.views, single=logits, margin=self.recipe.views_margin
+            )
             accuracy = cast(MeanMetric, self.means["test_acc_tta"])
             accuracy.update((averaged.argmax(dim=1) == labels).float())
             self.log("test_acc_tta", accuracy, on_epoch=True, batch_size=len(labels))

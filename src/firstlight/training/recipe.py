@@ -98,6 +98,8 @@ class Recipe:
             0 keeps none.
         label_smoothing: share of the target spread over all classes.
         views: of each test image, for a second accuracy beside the single view's ("single": none).
+        views_margin: only test images whose two largest probabilities differ by no more than this get these views;
+            1 gives them to all.
         max_epochs: times that every training image is seen.
         batch_size: images in a step, over all devices.
         seed: of the weights, the split, the order and the augmentation.
@@ -116,6 +118,7 @@ class Recipe:
     averaging: float = 0.0
     label_smoothing: float = 0.0
     views: Views = "single"
+    views_margin: float = 1.0
     max_epochs: int = 24
     batch_size: int = 512
     seed: int = 0
@@ -132,6 +135,8 @@ class Recipe:
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
         _checked(Recipe, "views", self.views)
+        if not 0 <= self.views_margin <= 1:
+            raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
         self.optimizer.check()
         if self.network.width < 1:
             raise UsageError(f"network.width must be 1 or more, not {self.network.width}")
