@@ -59,7 +59,8 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     torch.manual_seed(0)
-    network = ResNet9(10, ResNet9Config(width=options.width)).to(memory_format=torch.channels_last).train()
+    network = ResNet9(10, ResNet9Config(width=options.width)).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.rand(options.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (options.batch_size,))
     errors = rounding(network, images[:64], labels[:64])
