@@ -145,7 +145,10 @@ class _WinogradConv(torch.autograd.Function):
         filter_gradient = (filter_transform.T @ filter_products.view(INPUT_TILE**2, -1)).view(
             FILTER, FILTER, channels_in, channels_out
         )
-        return image_gradient, filter_gradient.permute(3, 2, 0, 1)
+        return (
+            image_gradient if ctx.needs_input_grad[0] else None,
+            filter_gradient.permute(3, 2, 0, 1) if ctx.needs_input_grad[1] else None,
+        )
 
 
 def winograd_conv2d(images: Tensor, filters: Tensor) -> Tensor:
