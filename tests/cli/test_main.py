@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from firstlight.cli import VERBS, main
+from firstlight.export import bundle
 from firstlight.networks import ResNet9Config
 from firstlight.training.fit import fit
 from firstlight.training.recipe import Recipe
@@ -81,6 +82,7 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bundle, "BUNDLED_PATH", tmp_path / "none")
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert says in printed.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -126,6 +127,7 @@ def test_half_a_minute_passes_between_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock, progress = Clock(monkeypatch), PlainProgress()
+    monkeypatch.setattr(logging.getLogger("firstlight"), "disabled", True)  # another test may have let it print
     progress.on_train_start(stub(), MODULE)
     progress.on_train_epoch_start(stub(), MODULE)
     for step in range(1, 11):
