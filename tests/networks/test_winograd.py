@@ -51,8 +51,10 @@ def test_rounding_in_float32(layout):
 
 def test_a_gradient_that_nobody_asks_for_is_not_made():
     images, filters = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
-    winograd_conv2d(images, filters).sum().backward()
-    assert images.grad is None
+    output = winograd_conv2d(images, filters)
+    assert output.grad_fn.apply(torch.ones_like(output))[0] is None
+    output = winograd_conv2d(images, filters)
+    output.sum().backward()
     direct = torch.autograd.grad(F.conv2d(images, filters, padding=1).sum(), filters)[0]
     torch.testing.assert_close(filters.grad, direct, rtol=1e-4, atol=1e-4)
 
@@ -96,3 +98,12 @@ def test_resnet9_learns_the_same_with_and_without():
         errors[fast] = max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
         assert any(used) == fast
     assert errors[True] < max(1e-4, 20 * errors[False])
+
+
+@pytest.mark.parametrize("size", [(7, 7), (8, 8), (15, 31)])
+def test_output_and_gradient_are_dense(size):
+    images, filters = torch.randn(3, 4, *size, requires_grad=True), torch.randn(5, 4, 3, 3)
+    output = winograd_conv2d(images, filters)
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(output.square().sum(), images)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)

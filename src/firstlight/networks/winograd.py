@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 OUTPUT_TILE, INPUT_TILE, FILTER = 4, 6, 3
 # Tiles times channels in work at once: the transformed maps of one block, 36 numbers for each, stay in the cache.
@@ -58,28 +57,73 @@ def _transforms(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Tiling:
-    """How a batch of maps is cut into tiles, and the tiles into blocks of images that fit the cache."""
+    """How a batch of maps is cut into tiles, and the tiles into blocks of images that fit the cache.
+
+    Everything here works on one block: maps are padded, cut and put together while they are in the cache.
+    """
 
     def __init__(self, num_images: int, height: int, width: int, channels: int) -> None:
-        self.num_images, self.height, self.width = num_images, height, width
+        self.height, self.width = height, width
         self.rows, self.columns = -(-height // OUTPUT_TILE), -(-width // OUTPUT_TILE)
-        tiles_per_image = self.rows * self.columns
-        self.block = min(num_images, max(1, max(MIN_TILES, BLOCK // channels) // tiles_per_image))
-        self.starts = range(0, num_images, self.block)
+        block = min(num_images, max(1, max(MIN_TILES, BLOCK // channels) // (self.rows * self.columns)))
+        self.blocks = [slice(start, start + block) for start in range(0, num_images, block)]
 
-    def pad(self, images: Tensor) -> Tensor:
-        """Return the maps float [n h w c] with a border of one zero, and more below and right to whole tiles."""
-        below, right = OUTPUT_TILE * self.rows - self.height, OUTPUT_TILE * self.columns - self.width
-        return F.pad(images, (0, 0, 1, 1 + right, 1, 1 + below))
+    def input_tiles(self, maps: Tensor) -> Tensor:
+        """Return the overlapping tiles, float [36 n*tiles*c], of maps, float [n h w c], with a border of zeros."""
+        padded = self._empty(maps, border=1)
+        inside = slice(1, 1 + self.height), slice(1, 1 + self.width)
+        padded[:, inside[0], inside[1]] = maps
+        for axis, side in ((1, inside[0]), (2, inside[1])):
+            padded.narrow(axis, 0, side.start).zero_()
+            padded.narrow(axis, side.stop, padded.shape[axis] - side.stop).zero_()
+        return self._overlapping(padded).reshape(INPUT_TILE**2, -1)
 
-    def input_tiles(self, padded: Tensor) -> Tensor:
-        """Return the overlapping tiles of padded maps as a view, float [6 6 n rows columns c]."""
+    def add_input_tiles(self, tiles: Tensor, maps: Tensor) -> None:
+        """Set maps, float [n h w c], to the sum of their tiles, float [36 n*tiles*c]: adjoint of `input_tiles`."""
+        padded = self._empty(maps, border=1)
+        padded[:, OUTPUT_TILE * self.rows :].zero_()  # where no tile's first four rows and columns come
+        padded[:, :, OUTPUT_TILE * self.columns :].zero_()
+        target = self._overlapping(padded)
+        tiles = tiles.view(target.shape)
+        for row in range(INPUT_TILE):
+            for column in range(INPUT_TILE):  # one position of all tiles at a time
+                if row < OUTPUT_TILE and column < OUTPUT_TILE:
+                    target[row, column] = tiles[row, column]
+                else:
+                    target[row, column] += tiles[row, column]
+        maps.copy_(padded[:, 1 : 1 + self.height, 1 : 1 + self.width])
+
+    def output_tiles(self, maps: Tensor) -> Tensor:
+        """Return the tiles, float [16 n*tiles*c], of maps, float [n h w c], filled up with zeros."""
+        if self.height % OUTPUT_TILE or self.width % OUTPUT_TILE:
+            whole = self._empty(maps, border=0)
+            whole[:, : self.height, : self.width] = maps
+            whole[:, self.height :].zero_()
+            whole[:, :, self.width :].zero_()
+            maps = whole
+        return self._apart(maps).reshape(OUTPUT_TILE**2, -1)
+
+    def put_output_tiles(self, tiles: Tensor, maps: Tensor) -> None:
+        """Fill maps, float [n h w c], with their tiles, float [16 n*tiles*c], and leave out what hangs over."""
+        is_whole = not (self.height % OUTPUT_TILE or self.width % OUTPUT_TILE)
+        whole = maps if is_whole else self._empty(maps, border=0)
+        target = self._apart(whole)
+        target.copy_(tiles.view(target.shape))
+        if not is_whole:
+            maps.copy_(whole[:, : self.height, : self.width])
+
+    def _empty(self, maps: Tensor, border: int) -> Tensor:
+        height, width = OUTPUT_TILE * self.rows + 2 * border, OUTPUT_TILE * self.columns + 2 * border
+        return maps.new_empty(len(maps), height, width, maps.shape[-1])
+
+    def _overlapping(self, padded: Tensor) -> Tensor:
+        """Return the tiles of padded maps as a view, float [6 6 n rows columns c]."""
         image, row, column, channel = padded.stride()
         size = (INPUT_TILE, INPUT_TILE, len(padded), self.rows, self.columns, padded.shape[-1])
         stride = (row, column, image, OUTPUT_TILE * row, OUTPUT_TILE * column, channel)
         return padded.as_strided(size, stride, padded.storage_offset())
 
-    def output_tiles(self, whole: Tensor) -> Tensor:
+    def _apart(self, whole: Tensor) -> Tensor:
         """Return the tiles of maps of whole tiles as a view, float [4 4 n rows columns c]."""
         shape = (len(whole), self.rows, OUTPUT_TILE, self.columns, OUTPUT_TILE, whole.shape[-1])
         return whole.view(shape).permute(2, 4, 0, 1, 3, 5)
@@ -97,57 +141,41 @@ class _WinogradConv(torch.autograd.Function):
 
         taps = filters.permute(2, 3, 1, 0).reshape(FILTER**2, -1)
         transformed_filters = (filter_transform @ taps).view(-1, channels_in, channels_out)
-        padded = tiling.pad(images.permute(0, 2, 3, 1))
-        whole = images.new_empty(num_images, OUTPUT_TILE * tiling.rows, OUTPUT_TILE * tiling.columns, channels_out)
+        maps = images.permute(0, 2, 3, 1)
+        output = images.new_empty(num_images, height, width, channels_out)
         transformed_images = []
-        for start in tiling.starts:
-            block = slice(start, start + tiling.block)
-            tiles = tiling.input_tiles(padded[block]).reshape(INPUT_TILE**2, -1)
-            transformed = (input_transform @ tiles).view(INPUT_TILE**2, -1, channels_in)
+        for block in tiling.blocks:
+            transformed = (input_transform @ tiling.input_tiles(maps[block])).view(INPUT_TILE**2, -1, channels_in)
             products = torch.bmm(transformed, transformed_filters).view(INPUT_TILE**2, -1)
-            target = tiling.output_tiles(whole[block])
-            target.copy_((output_transform @ products).view(target.shape))
+            tiling.put_output_tiles(output_transform @ products, output[block])
             transformed_images.append(transformed)
         ctx.save_for_backward(transformed_filters, *transformed_images)
         ctx.tiling = tiling
-        return whole[:, :height, :width].permute(0, 3, 1, 2)
+        return output.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         transformed_filters, *transformed_images = ctx.saved_tensors
         tiling: _Tiling = ctx.tiling
+        of_images, of_filters = ctx.needs_input_grad
         _, channels_in, channels_out = transformed_filters.shape
         input_transform, filter_transform, output_transform = _transforms(gradient.dtype)
-        below, right = OUTPUT_TILE * tiling.rows - tiling.height, OUTPUT_TILE * tiling.columns - tiling.width
-        whole = gradient.permute(0, 2, 3, 1).contiguous()
-        if below or right:
-            whole = F.pad(whole, (0, 0, 0, right, 0, below))
-
+        maps = gradient.permute(0, 2, 3, 1)
+        image_gradient = gradient.new_empty(*maps.shape[:3], channels_in) if of_images else None
         filter_products = torch.zeros_like(transformed_filters)
-        padded = gradient.new_zeros(
-            tiling.num_images, OUTPUT_TILE * tiling.rows + 2, OUTPUT_TILE * tiling.columns + 2, channels_in
-        )
-        for start, transformed in zip(tiling.starts, transformed_images, strict=True):
-            block = slice(start, start + tiling.block)
-            tiles = tiling.output_tiles(whole[block]).reshape(OUTPUT_TILE**2, -1)
-            products = (output_transform.T @ tiles).view(INPUT_TILE**2, -1, channels_out)
-            if ctx.needs_input_grad[1]:
+        for block, transformed in zip(tiling.blocks, transformed_images, strict=True):
+            tiles = output_transform.T @ tiling.output_tiles(maps[block])
+            products = tiles.view(INPUT_TILE**2, -1, channels_out)
+            if of_filters:
                 filter_products.baddbmm_(transformed.transpose(1, 2), products)
-            if ctx.needs_input_grad[0]:
+            if image_gradient is not None:
                 back = torch.bmm(products, transformed_filters.transpose(1, 2)).view(INPUT_TILE**2, -1)
-                target = tiling.input_tiles(padded[block])
-                overlapping = (input_transform.T @ back).view(target.shape)
-                for row in range(INPUT_TILE):
-                    for column in range(INPUT_TILE):
-                        target[row, column] += overlapping[row, column]  # tiles overlap: one position at a time
-        image_gradient = padded[:, 1 : tiling.height + 1, 1 : tiling.width + 1].contiguous().permute(0, 3, 1, 2)
-        filter_gradient = (filter_transform.T @ filter_products.view(INPUT_TILE**2, -1)).view(
-            FILTER, FILTER, channels_in, channels_out
-        )
+                tiling.add_input_tiles(input_transform.T @ back, image_gradient[block])
+        taps = (filter_transform.T @ filter_products.view(INPUT_TILE**2, -1)).view(FILTER, FILTER, channels_in, -1)
         return (
-            image_gradient if ctx.needs_input_grad[0] else None,
-            filter_gradient.permute(3, 2, 0, 1) if ctx.needs_input_grad[1] else None,
+            None if image_gradient is None else image_gradient.permute(0, 3, 1, 2),
+            taps.permute(3, 2, 0, 1) if of_filters else None,
         )
 
 
@@ -165,7 +193,7 @@ def winograd_conv2d(images: Tensor, filters: Tensor) -> Tensor:
         Float [n c_out h w], in channels_last memory format.
 
     >>> images, filters = torch.randn(2, 3, 7, 9), torch.randn(5, 3, 3, 3)
-    >>> torch.allclose(winograd_conv2d(images, filters), F.conv2d(images, filters, padding=1), atol=1e-4)
+    >>> torch.allclose(winograd_conv2d(images, filters), torch.conv2d(images, filters, padding=1), atol=1e-4)
     True
     """
     return _WinogradConv.apply(images, filters)

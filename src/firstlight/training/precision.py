@@ -50,6 +50,6 @@ def keep_freed_memory() -> bool:
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of mallopt(3)
+    trim_threshold, mmap_max, never = -1, -4, -1  # M_TRIM_THRESHOLD and M_MMAP_MAX of mallopt(3)
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, 2**31 - 1))
+    return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, never))
