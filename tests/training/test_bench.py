@@ -12,6 +12,7 @@ from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.training import bench
 from firstlight.training.bench import SIZES, estimate, matmul_rate
+from firstlight.training.resizing import ProgressiveResizing
 
 TINY = replace(get_recipe("demo"), network=ResNet9Config(width=2), batch_size=16)
 
@@ -22,6 +23,12 @@ def test_a_recipe_s_time_is_its_images_over_the_rate() -> None:
     without_val = estimate(replace(TINY, num_val=0), num_steps=2)
     assert without_val.train_s == pytest.approx(9 * 10_000 / without_val.images_per_s)
     assert 0 < found.test_s < found.train_s
+
+
+def test_images_that_grow_take_less_time_in_training() -> None:
+    small_at_first = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8)
+    found = estimate(replace(TINY, num_val=0, resizing=small_at_first), num_steps=2)
+    assert found.train_s == pytest.approx(9 * 10_000 / found.images_per_s * 0.4)
 
 
 def test_the_test_is_measured_with_the_recipe_s_views_and_the_validation_with_one(

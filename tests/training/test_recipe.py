@@ -11,6 +11,7 @@ from firstlight.data.batches import Augmentation
 from firstlight.errors import FirstlightError, RunError, UsageError
 from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
+from firstlight.training.resizing import ProgressiveResizing
 from reference.unchecked import without_type_checks
 
 UNUSUAL = Recipe(
@@ -20,6 +21,7 @@ UNUSUAL = Recipe(
     image_size=48,
     network=SpeedNetConfig(width=3, head_scale=0.5),
     augmentation=Augmentation(crop_px=2, flip="alternating", cutout_px=7),
+    resizing=ProgressiveResizing(initial_scale=0.4, delay_fraction=0.3, finetune_fraction=0.1, size_increment_px=2),
     optimizer=OptimizerConfig(
         "sgd", learning_rate=1e-5, head_rate=0.3, schedule="one_cycle", momentum=0.85, weight_decay=5e-4
     ),
@@ -89,6 +91,8 @@ def test_the_flat_form_has_dotted_names() -> None:
         ("- max_epochs", "Recipe needs named values, not list"),
         ("", "Recipe needs named values, not NoneType"),
         ("max_epochs: 0", "max_epochs must be 1 or more, not 0"),
+        ("resizing: {initial_scale: 2}", "resizing.initial_scale must be above 0 and at most 1, not 2"),
+        ("resizing: {finetune_fraction: a}", "ProgressiveResizing.finetune_fraction must be of type float, not 'a'"),
         ("max_epochs: '24'", "max_epochs must be of type int, not '24'"),
         ("max_epochs: 24.0", "max_epochs must be of type int, not 24.0"),
         ("max_epochs: true", "max_epochs must be of type int, not True"),

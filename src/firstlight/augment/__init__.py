@@ -3,5 +3,6 @@
 from firstlight.augment.crop import shifted_crop
 from firstlight.augment.cutout import cutout
 from firstlight.augment.flip import alternate, flip
+from firstlight.augment.resize import resized
 
-__all__ = ["alternate", "cutout", "flip", "shifted_crop"]
+__all__ = ["alternate", "cutout", "flip", "resized", "shifted_crop"]

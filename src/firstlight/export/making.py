@@ -76,7 +76,7 @@ def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cali
     views: Views = "flip" if run.recipe.views == "single" else run.recipe.views
     _log.info(f"testing on {len(test):,} images, single view and averaged over several")
     logits = logits_of(rounded.network, test.images)
-    averaged = logits_of(rounded.network, test.images, views, single=logits)
+    averaged = logits_of(rounded.network, test.images, views, single=logits, margin=run.recipe.views_margin)
     said = Predictions(logits, torch.empty(len(test), 0), test.labels, test.ids)
     measured = {
         "data": run.data["name"],
@@ -97,12 +97,20 @@ def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cali
     return bundle
 
 
-def logits_of(network: StagedNetwork, images: Images, views: Views = "single", single: Logits | None = None) -> Logits:
+def logits_of(
+    network: StagedNetwork,
+    images: Images,
+    views: Views = "single",
+    single: Logits | None = None,
+    margin: float = 1.0,
+) -> Logits:
     """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.views.averaged_logits`."""
     pixels = images.split(BATCH_SIZE)
     known = [None] * len(pixels) if single is None else single.split(BATCH_SIZE)
     with torch.inference_mode():
-        parts = [averaged_logits(network, to_unit(some), views, of) for some, of in zip(pixels, known, strict=True)]
+        parts = [
+            averaged_logits(network, to_unit(some), views, of, margin) for some, of in zip(pixels, known, strict=True)
+        ]
     return torch.cat(parts).clone()
 
 

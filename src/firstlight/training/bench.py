@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,6 +17,7 @@ from firstlight.networks import build_network
 from firstlight.training.callbacks.step_clock import StepClock, finished_s
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
+from firstlight.training.resizing import ProgressiveResizing
 from firstlight.training.trainer import SILENT, Trainer
 
 # Train images, test images, classes, side in pixels: what costs time; the pixels themselves do not.
@@ -36,7 +37,7 @@ class Estimate:
     """How long a recipe takes here, from a few steps on made-up images.
 
     Args:
-        images_per_s: in training.
+        images_per_s: in training, of whole images.
         train_s: of all epochs with their validations.
         test_s: of the test, all its views.
     """
@@ -57,14 +58,15 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
     num_images, num_test, num_classes, side_px = SIZES[recipe.data]
     num_train = num_images - recipe.num_val
     images = noise_images(recipe.batch_size * (NUM_WARMUP_STEPS + num_steps), num_classes, side_px)
-    module = Classifier(build_network(num_classes, recipe.network), recipe)
+    on_whole_images = replace(recipe, resizing=ProgressiveResizing())
+    module = Classifier(build_network(num_classes, recipe.network), on_whole_images)
     module.network.adopt(images.images[: recipe.batch_size])
     clock = StepClock(NUM_WARMUP_STEPS)
     trainer = Trainer(max_epochs=1, limit_val_batches=0, callbacks=[clock], **(SILENT | trainer_options))
     sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
     trainer.fit(module, Batches(images, sampler, recipe.augmentation, trainer.strategy.root_device))
     images_per_s = recipe.batch_size * num_steps / clock.seconds
-    train_s = recipe.max_epochs * num_train / images_per_s
+    train_s = recipe.max_epochs * num_train / images_per_s * recipe.resizing.mean_relative_work(side_px)
     test_s = num_test / _test_rate(trainer, module, images, recipe.batch_size, recipe.views)
     if recipe.num_val:
         train_s += recipe.max_epochs * recipe.num_val / _test_rate(trainer, module, images, recipe.batch_size)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
+from firstlight.augment import resized
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
@@ -68,7 +69,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
-        images, labels = batch[0], batch[1]
+        images, labels = self._grown(batch[0]), batch[1]
         logits = self.network(images).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
@@ -77,6 +78,19 @@ class Classifier(pl.LightningModule):
             means, count = self.unlogged.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
         return loss
+
+    @property
+    def progress(self) -> float:
+        """Share of the training's steps that are behind, 0 to 1; 0 where the training has no end."""
+        return min(1.0, self.global_step / max(1.0, float(self.trainer.estimated_stepping_batches)))
+
+    def _grown(self, images: Tensor) -> Tensor:
+        """Return training images at the size that the recipe has for this step, float [n 3 h w]."""
+        how = self.recipe.resizing
+        if how.initial_scale == 1 or self._trainer is None:
+            return images
+        height, width = (how.side_px(side, self.progress) for side in images.shape[2:])
+        return resized(images, (height, width))
 
     def _logs_this_step(self, batch_idx: int) -> bool:
         """Whether this is a step that the logger asks for, or the first or the last of an epoch or a training.

@@ -17,6 +17,7 @@ from firstlight.evaluation.views import Views
 from firstlight.files import write_atomic
 from firstlight.networks.build import NetworkConfig
 from firstlight.networks.resnet9 import ResNet9Config
+from firstlight.training.resizing import ProgressiveResizing
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Recipe:
         image_size: side in pixels, 16 to 512, to which a folder's images are resized; 0 takes 64, or 32 for small ones.
         network: which, and its shape.
         augmentation: what is done to the training images.
+        resizing: how the side of the training images grows, if it does.
         optimizer: how the weights are updated.
         averaging: decay per step of an exponential moving average of the weights, which validation and test use;
             0 keeps none.
@@ -114,6 +116,7 @@ class Recipe:
     image_size: int = 0
     network: NetworkConfig = ResNet9Config()
     augmentation: Augmentation = Augmentation()
+    resizing: ProgressiveResizing = ProgressiveResizing()
     optimizer: OptimizerConfig | MuonConfig = OptimizerConfig()
     averaging: float = 0.0
     label_smoothing: float = 0.0

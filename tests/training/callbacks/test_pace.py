@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
+import torch
 
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.training.callbacks import pace
@@ -16,6 +17,7 @@ from firstlight.training.callbacks.pace import NUM_RECENT_STEPS, Pace, duration
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
+from firstlight.training.resizing import ProgressiveResizing
 
 MODULE = Mock(spec=pl.LightningModule)
 
@@ -121,6 +123,28 @@ def test_a_training_without_an_end_has_no_time_left(monkeypatch: pytest.MonkeyPa
     training.trainer.estimated_stepping_batches = math.inf
     training.steps(6, 1.0)
     assert math.isnan(training.left_s)
+
+
+def test_where_images_grow_the_steps_to_come_count_by_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(monkeypatch, num_val_batches=0)
+    resizing = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.75, finetune_fraction=0.25)
+    module = Mock(spec=pl.LightningModule, recipe=Recipe(resizing=resizing))
+    training.pace.on_train_start(training.trainer, module)
+    batch = (torch.empty(1, 3, 32, 32),)
+
+    def step(step_s: float) -> None:
+        training.now_s += step_s
+        training.trainer.global_step += 1
+        training.pace.on_train_batch_end(training.trainer, module, None, batch, 0)
+
+    for _ in range(10):
+        step(1.0)
+    assert training.left_s == pytest.approx(20 * 1.0 + 10 * 4.0, rel=0.002)
+    for _ in range(20):
+        step(1.0)
+    for _ in range(5):
+        step(4.0)
+    assert training.left_s == pytest.approx(5 * 4.0, rel=0.002)
 
 
 def test_a_fit_announces_once_how_long_it_takes(tiny: str, caplog: pytest.LogCaptureFixture) -> None:

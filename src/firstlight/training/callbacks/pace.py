@@ -11,6 +11,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from firstlight.training.resizing import ProgressiveResizing
+
 NUM_RECENT_STEPS = 50  # whose mean duration stands for the steps to come
 NUM_FIRST_STEPS = 5  # after which the duration of the whole training is announced
 VALIDATION_SHARE = 1 / 3  # of a training step, until one was measured: a forward pass without the backward one
@@ -19,7 +21,8 @@ VALIDATION_SHARE = 1 / 3  # of a training step, until one was measured: a forwar
 class Pace(pl.Callback):
     """Measures steps and validations, and announces after a few steps how long the training will take.
 
-    The first step is left out, since it warms up: memory, kernels, threads.
+    The first step is left out, since it warms up: memory, kernels, threads. Where the recipe has the images grow, a
+    step's duration counts by its pixels.
 
     Attributes:
         is_validated: whether this epoch has been.
@@ -28,13 +31,16 @@ class Pace(pl.Callback):
     is_validated = False
 
     def __init__(self) -> None:
-        self._step_durations_s: deque[float] = deque(maxlen=NUM_RECENT_STEPS)
+        self._step_durations_s: deque[float] = deque(maxlen=NUM_RECENT_STEPS)  # as on whole images
+        self._resizing = ProgressiveResizing()
+        self._whole_px = 1
         self._num_steps_seen = 0
         self._started_s = 0.0
         self._validation_s: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier training."""
+        """Forget an earlier training, and see how the images of this one grow."""
+        self._resizing = getattr(getattr(pl_module, "recipe", None), "resizing", ProgressiveResizing())
         self._step_durations_s.clear()
         self._num_steps_seen = 0
         self._validation_s = None
@@ -50,8 +56,10 @@ class Pace(pl.Callback):
         """Note how long the step took, the making of its batch included."""
         now_s = time.perf_counter()
         self._num_steps_seen += 1
+        if self._resizing.initial_scale < 1:
+            self._whole_px = batch[0].shape[-1]
         if self._num_steps_seen > 1:
-            self._step_durations_s.append(now_s - self._started_s)
+            self._step_durations_s.append((now_s - self._started_s) / self._work_of_last_step(trainer))
         self._started_s = now_s
         if self._num_steps_seen == NUM_FIRST_STEPS and trainer.is_global_zero:
             self._announce(trainer)
@@ -78,7 +86,17 @@ class Pace(pl.Callback):
         step_s = statistics.fmean(self._step_durations_s)
         num_batches = num_steps * trainer.accumulate_grad_batches
         num_validations = math.ceil(num_batches / trainer.num_training_batches)
-        return num_batches * step_s + num_validations * self._expected_validation_s(trainer, step_s)
+        training_s = num_batches * step_s * self._mean_work_left(trainer)
+        return training_s + num_validations * self._expected_validation_s(trainer, step_s)
+
+    def _work_of_last_step(self, trainer: pl.Trainer) -> float:
+        """Its pixels, as a share of a step's on whole images."""
+        before = max(0, trainer.global_step - 1) / max(1.0, float(trainer.estimated_stepping_batches))
+        return self._resizing.relative_work(self._whole_px, min(1.0, before))
+
+    def _mean_work_left(self, trainer: pl.Trainer) -> float:
+        progress = trainer.global_step / max(1.0, float(trainer.estimated_stepping_batches))
+        return self._resizing.mean_relative_work(self._whole_px, min(1.0, progress))
 
     def _expected_validation_s(self, trainer: pl.Trainer, step_s: float) -> float:
         if self._validation_s is not None:
@@ -90,7 +108,7 @@ class Pace(pl.Callback):
     def _announce(self, trainer: pl.Trainer) -> None:
         left_s = self.seconds_left(trainer)
         if math.isfinite(left_s):
-            step_s = statistics.fmean(self._step_durations_s)
+            step_s = statistics.fmean(self._step_durations_s) * self._mean_work_left(trainer)
             logging.getLogger("firstlight").info(
                 f"about {duration(left_s)} to go at {_brief(step_s)} a step: {trainer.max_epochs} epochs of "
                 f"{trainer.num_training_batches} steps"

@@ -1,0 +1,80 @@
+"""Progressive resizing: a training that starts on small images and ends on whole ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firstlight.errors import UsageError
+
+_NUM_POINTS = 1000  # of the training, at which its work is added up
+
+
+@dataclass(frozen=True)
+class ProgressiveResizing:
+    """How the side of the training images grows: small at first, then step by step, then whole.
+
+    A step costs about as much as its images have pixels, and what a network learns at first it learns from small images
+    as well. (Howard 2018, "Training ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.)
+
+    Args:
+        initial_scale: side at the start, as a share of the whole; 1 leaves the images as they are throughout.
+        delay_fraction: share of the training before the images begin to grow.
+        finetune_fraction: share of the training, at its end, on whole images.
+        size_increment_px: sides are multiples of this, rounded to the nearest, but for the whole one.
+    """
+
+    initial_scale: float = 1.0
+    delay_fraction: float = 0.0
+    finetune_fraction: float = 0.2
+    size_increment_px: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.initial_scale <= 1:
+            raise UsageError(f"resizing.initial_scale must be above 0 and at most 1, not {self.initial_scale}")
+        for name in ("delay_fraction", "finetune_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"resizing.{name} must be at least 0 and at most 1, not {getattr(self, name)}")
+        if self.delay_fraction + self.finetune_fraction > 1:
+            raise UsageError("resizing.delay_fraction and resizing.finetune_fraction must not add up to more than 1")
+        if self.size_increment_px < 1:
+            raise UsageError(f"resizing.size_increment_px must be 1 or more, not {self.size_increment_px}")
+
+    def scale(self, progress: float) -> float:
+        """Return the side, as a share of the whole, at this share of the training, before it is rounded to pixels.
+
+        >>> how = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.4, finetune_fraction=0.2)
+        >>> [round(how.scale(progress / 10), 3) for progress in (0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0)]
+        [0.5, 0.5, 0.625, 0.75, 0.875, 1.0, 1.0]
+        """
+        whole_from = 1 - self.finetune_fraction
+        if progress >= whole_from:
+            return 1.0
+        if progress <= self.delay_fraction:
+            return self.initial_scale
+        share = (progress - self.delay_fraction) / (whole_from - self.delay_fraction)
+        return self.initial_scale + share * (1 - self.initial_scale)
+
+    def side_px(self, whole_px: int, progress: float) -> int:
+        """Return the side in pixels at this share of the training, of an image whose side is `whole_px`.
+
+        >>> how = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.4, finetune_fraction=0.2, size_increment_px=8)
+        >>> [how.side_px(32, progress / 10) for progress in (0.0, 4.0, 5.0, 6.0, 8.0, 10.0)]
+        [16, 16, 16, 24, 32, 32]
+        """
+        scale, unit = self.scale(progress), self.size_increment_px
+        return whole_px if scale == 1 else min(whole_px, unit * max(1, round(scale * whole_px / unit)))
+
+    def relative_work(self, whole_px: int, progress: float) -> float:
+        """Return what a step costs at this share of the training, as a share of a step on whole images: its pixels'."""
+        return (self.side_px(whole_px, progress) / whole_px) ** 2
+
+    def mean_relative_work(self, whole_px: int, progress: float = 0.0) -> float:
+        """Return what a step costs on average from this share of the training to its end.
+
+        >>> ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8).mean_relative_work(32)
+        0.4
+        """
+        if self.initial_scale == 1:
+            return 1.0
+        points = (progress + (1 - progress) * (i + 0.5) / _NUM_POINTS for i in range(_NUM_POINTS))
+        return round(sum(self.relative_work(whole_px, point) for point in points) / _NUM_POINTS, 6)
