@@ -21,6 +21,7 @@ from record import RESULTS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NUM_CIFAR10 = 50_000
 BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -55,22 +56,48 @@ def accuracy() -> str:
     return "\n".join(rows)
 
 
-def ingredients() -> str:
-    """What page24 loses without each ingredient, in points of validation accuracy, over the seeds that both have."""
-    runs: dict[str, dict[int, float]] = defaultdict(dict)
+def ingredients(of: str) -> str:
+    """What a recipe loses without each ingredient, in points of validation accuracy, over the seeds that both have."""
+    runs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for text in (RESULTS / "ingredients.jsonl").read_text().splitlines():
         line = json.loads(text)
-        runs[line["variant"]][line["recipe"]["seed"]] = 100 * line["val_acc"]
+        if line["of"] == of:
+            runs[line["variant"]][line["recipe"]["seed"]] = line
     whole = runs.pop("whole")
-    rows = ["| page24 without | difference in points, mean | standard error | seeds |", "|---|---:|---:|---:|"]
+    rows = [f"| {of} without | points, single view | points, tta | time | n |", "|---|---:|---:|---:|---:|"]
     for variant, found in runs.items():
-        differences = [value - whole[seed] for seed, value in found.items() if seed in whole]
-        if not differences:
+        pairs = [(line, whole[seed]) for seed, line in found.items() if seed in whole]
+        if not pairs:
             continue
-        error = f"{statistics.stdev(differences) / len(differences) ** 0.5:.2f}" if len(differences) > 1 else "-"
+        points = [
+            with_error([100 * (line[name] - other[name]) for line, other in pairs])
+            for name in ("val_acc", "val_acc_tta")
+        ]
+        times = statistics.fmean(line["cpu_s"] / other["cpu_s"] for line, other in pairs)
         name = variant.removeprefix("no_").replace("_", " ")
-        rows.append(f"| {name} | {statistics.fmean(differences):+.2f} | {error} | {len(differences)} |")
-    return "\n".join(rows)
+        rows.append(f"| {name} | {points[0]} | {points[1]} | x {times:.2f} | {len(pairs)} |")
+    accuracy = mean_percent(list(whole.values()), "val_acc"), mean_percent(list(whole.values()), "val_acc_tta")
+    recipe = next(iter(whole.values()))["recipe"]
+    note = (
+        f"Differences of validation accuracy, mean and its standard error over paired seeds; the whole recipe has "
+        f"{accuracy[0]} single view, {accuracy[1]} tta. Width {recipe['network']['width']}, "
+        f"{NUM_CIFAR10 - recipe['num_val']:,} training images, {recipe['max_epochs']} epochs: small, to rank them."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def with_error(values: list[float]) -> str:
+    """Mean and standard error of a few numbers."""
+    error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):+.2f}{error}"
+
+
+def ingredients_page() -> str:
+    return ingredients("page24")
+
+
+def ingredients_fast() -> str:
+    return ingredients("fast94")
 
 
 def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
@@ -206,7 +233,8 @@ TABLES = {
     "accuracy": accuracy,
     "checkpoints": checkpoints,
     "devices": devices,
-    "ingredients": ingredients,
+    "ingredients_page": ingredients_page,
+    "ingredients_fast": ingredients_fast,
     "speed": speed,
     "explain_speed": explain_speed,
     "app": app,

@@ -19,7 +19,7 @@ UNUSUAL = Recipe(
     data="drawn",
     num_val=17,
     image_size=48,
-    network=SpeedNetConfig(width=3, head_scale=0.5),
+    network=SpeedNetConfig(width=3, head_scale=0.5, norm_momentum=0.2),
     augmentation=Augmentation(crop_px=2, flip="alternating", cutout_px=7),
     resizing=ProgressiveResizing(initial_scale=0.4, delay_fraction=0.3, finetune_fraction=0.1, size_increment_px=2),
     optimizer=OptimizerConfig(

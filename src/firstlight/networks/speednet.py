@@ -25,7 +25,6 @@ from firstlight.networks.whitening import PatchWhitening
 from firstlight.networks.winograd import Conv3x3
 
 WHITENING_PX = 2
-NORM_MOMENTUM = 0.4  # PyTorch's: the share of the new batch; runs are so short that the statistics must be quick
 NORM_EPSILON = 1e-12
 
 
@@ -36,11 +35,14 @@ class SpeedNetConfig:
     Args:
         width: channels of the first group; the other two have 4 times as many.
         head_scale: factor on the features that the head sees.
+        norm_momentum: share of the newest batch in batch norm's running statistics. Runs are so short that they must be
+            quick, and a small batch should count for less than one of 2,000.
         name: of the network.
     """
 
     width: int = 64
     head_scale: float = 1 / 256
+    norm_momentum: float = 0.4
     name: Literal["speednet"] = "speednet"
 
 
@@ -80,9 +82,9 @@ class SpeedNet(StagedNetwork):
         self.whiten = nn.Sequential()
         self.whiten.add_module("conv", whitening)
         self.whiten.add_module("activation", nn.GELU())
-        self.group1 = conv_group(whitening.out_channels, width)
-        self.group2 = conv_group(width, 4 * width)
-        self.group3 = conv_group(4 * width, 4 * width)
+        self.group1 = conv_group(whitening.out_channels, width, config.norm_momentum)
+        self.group2 = conv_group(width, 4 * width, config.norm_momentum)
+        self.group3 = conv_group(4 * width, 4 * width, config.norm_momentum)
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(4 * width, num_classes, bias=False)
         self.head_scale = config.head_scale
@@ -101,13 +103,13 @@ class SpeedNet(StagedNetwork):
         return self.pool(x).flatten(1) * self.head_scale
 
 
-def conv_group(channels_in: int, channels_out: int) -> nn.Sequential:
+def conv_group(channels_in: int, channels_out: int, norm_momentum: float) -> nn.Sequential:
     """Return two convolutions 3x3, the first followed by 2x2 max-pool, each by batch norm and GELU."""
     group = nn.Sequential()
     for number, channels in ((1, channels_in), (2, channels_out)):
         conv = Conv3x3(channels, channels_out)
         nn.init.dirac_(conv.weight[: min(channels, channels_out)].data)
-        norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
+        norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=norm_momentum)
         norm.weight.requires_grad = False
         group.add_module(f"conv{number}", conv)
         if number == 1:
