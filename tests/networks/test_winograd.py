@@ -24,7 +24,7 @@ def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.T
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
 @pytest.mark.parametrize("block", [1, 2**9, winograd.BLOCK])
-def test_equals_the_direct_convolution(size, block, monkeypatch):
+def test_equals_the_direct_convolution(size: tuple[int, int], block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "BLOCK", block)
     monkeypatch.setattr(winograd, "MIN_TILES", 1)
     torch.manual_seed(0)
@@ -33,7 +33,7 @@ def test_equals_the_direct_convolution(size, block, monkeypatch):
         torch.testing.assert_close(fast, direct, rtol=0, atol=1e-12 * direct.abs().max())
 
 
-def test_gradients_against_finite_differences():
+def test_gradients_against_finite_differences() -> None:
     torch.manual_seed(1)
     images = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     filters = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -41,7 +41,7 @@ def test_gradients_against_finite_differences():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_rounding_in_float32(layout):
+def test_rounding_in_float32(layout: torch.memory_format) -> None:
     torch.manual_seed(2)
     images = torch.randn(8, 64, 16, 16).contiguous(memory_format=layout)
     filters = torch.randn(96, 64, 3, 3).contiguous(memory_format=layout) / 24
@@ -49,7 +49,7 @@ def test_rounding_in_float32(layout):
         assert (fast - direct).abs().max() < 3e-5 * direct.abs().max()
 
 
-def test_a_gradient_that_nobody_asks_for_is_not_made():
+def test_a_gradient_that_nobody_asks_for_is_not_made() -> None:
     images, filters = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
     output = winograd_conv2d(images, filters)
     assert output.grad_fn.apply(torch.ones_like(output))[0] is None
@@ -59,7 +59,7 @@ def test_a_gradient_that_nobody_asks_for_is_not_made():
     torch.testing.assert_close(filters.grad, direct, rtol=1e-4, atol=1e-4)
 
 
-def test_the_layer_takes_the_fast_way_in_training_on_the_cpu_in_float32_only():
+def test_the_layer_takes_the_fast_way_in_training_on_the_cpu_in_float32_only() -> None:
     layer = Conv3x3(64, 64)
     images = torch.randn(32, 64, 16, 16, requires_grad=True)
     assert layer.pays(images)
@@ -74,22 +74,22 @@ def test_the_layer_takes_the_fast_way_in_training_on_the_cpu_in_float32_only():
     assert not layer.eval().pays(images)
 
 
-def test_resnet9_learns_the_same_with_and_without():
+def test_resnet9_learns_the_same_with_and_without() -> None:
     torch.manual_seed(3)
     network = ResNet9(10).double().train()  # float64 takes the direct way: the exact answer
     images, labels = torch.rand(16, 3, 32, 32), torch.randint(10, (16,))
 
-    def gradients(network, images):
+    def gradients(network: ResNet9, images: torch.Tensor) -> list[torch.Tensor]:
         for p in network.parameters():
             p.grad = None
         F.cross_entropy(network(images), labels).backward()
-        return [p.grad.double() for p in network.parameters()]
+        return [p.grad.double() for p in network.parameters() if p.grad is not None]
 
     exact = gradients(network, images.double())
     network = network.float().to(memory_format=torch.channels_last)
-    errors = {}
+    errors: dict[bool, float] = {}
     for fast in (False, True):
-        used = []
+        used: list[bool] = []
         for layer in network.modules():
             if isinstance(layer, Conv3x3):
                 layer.winograd = fast
@@ -101,7 +101,7 @@ def test_resnet9_learns_the_same_with_and_without():
 
 
 @pytest.mark.parametrize("size", [(7, 7), (8, 8), (15, 31)])
-def test_output_and_gradient_are_dense(size):
+def test_output_and_gradient_are_dense(size: tuple[int, int]) -> None:
     images, filters = torch.randn(3, 4, *size, requires_grad=True), torch.randn(5, 4, 3, 3)
     output = winograd_conv2d(images, filters)
     assert output.is_contiguous(memory_format=torch.channels_last)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from firstlight.training.running_means import RunningMeans
 from firstlight.training.trainer import SILENT, Trainer
 
 
-def test_the_state_goes_on_where_it_was():
+def test_the_state_goes_on_where_it_was() -> None:
     whole, first, second = RunningMeans(), RunningMeans(), RunningMeans()
     steps = [({"a": torch.rand(()), "b": torch.rand(())}, count) for count in (7, 3, 5)]
     for values, count in steps:
@@ -30,7 +32,7 @@ def test_the_state_goes_on_where_it_was():
     assert float(got["a"]) == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_an_empty_state():
+def test_an_empty_state() -> None:
     means = RunningMeans()
     means.load_state(RunningMeans().state())
     assert means.take() == ({}, 0)
@@ -39,21 +41,21 @@ def test_an_empty_state():
 class Remembering(Classifier):
     """Keeps what every step returned, and every name that was logged."""
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         self.logged = False
         loss = super().training_step(batch, batch_idx)
         self.losses.append((float(loss), len(batch[1])))
         self.steps_logged.append(self.logged)
         return loss
 
-    def log_dict(self, *args, **kwargs):
+    def log_dict(self, *args: Any, **kwargs: Any) -> None:
         self.logged = True
         super().log_dict(*args, **kwargs)
 
 
 @pytest.mark.parametrize("every_n_steps", [0, 1, 4, 50])
 @pytest.mark.parametrize("max_steps", [-1, 10])
-def test_an_epochs_mean_is_over_every_step_however_seldom_one_is_logged(every_n_steps, max_steps):
+def test_an_epochs_mean_is_over_every_step_however_seldom_one_is_logged(every_n_steps: int, max_steps: int) -> None:
     batches = Batches(noise_images(13 * 8 - 3), EpochSampler(13 * 8 - 3, 8, shuffle=True, seed=0), Augmentation())
     model = Remembering(ResNet9(10, ResNet9Config(width=2)))
     model.losses, model.steps_logged = [], []

@@ -8,10 +8,17 @@ from firstlight.errors import UsageError
 from firstlight.recipes.adam24 import adam24
 from firstlight.recipes.airbench94 import airbench94
 from firstlight.recipes.demo import demo
+from firstlight.recipes.fast94 import fast94
 from firstlight.recipes.page24 import page24
 from firstlight.training.recipe import Recipe
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "adam24": adam24, "page24": page24, "airbench94": airbench94}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": demo,
+    "adam24": adam24,
+    "page24": page24,
+    "airbench94": airbench94,
+    "fast94": fast94,
+}
 
 
 def get_recipe(name: str) -> Recipe:
