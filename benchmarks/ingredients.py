@@ -71,11 +71,15 @@ VARIANTS: dict[str, dict[str, Change]] = {
     "fast94": {
         "whole": lambda recipe: recipe,
         "no_small_batches": with_batches_of_airbench94,
-        "no_resizing": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
+        "no_slow_norm_statistics": lambda recipe: replace(recipe, network=replace(recipe.network, norm_momentum=0.4)),
         "no_alternation": without_alternation,
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
         "no_whitening_bias": with_optimizer(whitening_epochs=0.0),
+        "half_the_rate": lambda recipe: with_optimizer(learning_rate=recipe.optimizer.learning_rate / 2)(recipe),
+        "an_epoch_on_small_images": lambda recipe: replace(
+            recipe, resizing=ProgressiveResizing(initial_scale=0.5, delay_fraction=0.2, finetune_fraction=0.8)
+        ),
     },
 }
 

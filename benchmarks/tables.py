@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.files import write_atomic
-from record import RESULTS
+from record import RESULTS, lower_bound
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,7 +64,7 @@ def ingredients(of: str) -> str:
         if line["of"] == of:
             runs[line["variant"]][line["recipe"]["seed"]] = line
     whole = runs.pop("whole")
-    rows = [f"| {of} without | points, single view | points, tta | time | n |", "|---|---:|---:|---:|---:|"]
+    rows = [f"| {of} | points, single view | points, tta | time | n |", "|---|---:|---:|---:|---:|"]
     for variant, found in runs.items():
         pairs = [(line, whole[seed]) for seed, line in found.items() if seed in whole]
         if not pairs:
@@ -74,7 +74,7 @@ def ingredients(of: str) -> str:
             for name in ("val_acc", "val_acc_tta")
         ]
         times = statistics.fmean(line["cpu_s"] / other["cpu_s"] for line, other in pairs)
-        name = variant.removeprefix("no_").replace("_", " ")
+        name = ("without " if variant.startswith("no_") else "with ") + variant.removeprefix("no_").replace("_", " ")
         rows.append(f"| {name} | {points[0]} | {points[1]} | x {times:.2f} | {len(pairs)} |")
     accuracy = mean_percent(list(whole.values()), "val_acc"), mean_percent(list(whole.values()), "val_acc_tta")
     recipe = next(iter(whole.values()))["recipe"]
@@ -98,6 +98,26 @@ def ingredients_page() -> str:
 
 def ingredients_fast() -> str:
     return ingredients("fast94")
+
+
+def time_to_accuracy() -> str:
+    """Seconds and accuracy of the speed recipes, on the clock of the speed records, from `time_to_accuracy.jsonl`."""
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    for text in (RESULTS / "time_to_accuracy.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        groups[line["recipe"]["name"], hardware(line), line["hardware"]["threads"]].append(line)
+    rows = [
+        "| recipe | n | test accuracy, tta | 95 % sure above | single view | seconds | of them test | hardware |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for (name, where, threads), lines in groups.items():
+        averaged = [line["test_acc_tta"] for line in lines]
+        bound = f"{lower_bound(averaged):.2%}" if len(lines) > 1 else "-"
+        seconds, test_s = (statistics.fmean(line[each] for line in lines) for each in ("seconds", "test_s"))
+        accuracies = f"{mean_percent(lines, 'test_acc_tta')} | {bound} | {mean_percent(lines, 'test_acc')}"
+        where += f", {threads} thread{'s' if threads > 1 else ''}"
+        rows.append(f"| {name} | {len(lines)} | {accuracies} | {seconds:,.0f} | {test_s:,.0f} | {where} |")
+    return "\n".join(rows)
 
 
 def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
@@ -233,6 +253,7 @@ TABLES = {
     "accuracy": accuracy,
     "checkpoints": checkpoints,
     "devices": devices,
+    "time_to_accuracy": time_to_accuracy,
     "ingredients_page": ingredients_page,
     "ingredients_fast": ingredients_fast,
     "speed": speed,

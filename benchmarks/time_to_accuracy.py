@@ -11,11 +11,9 @@ user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytorch_lightning as pl
@@ -33,7 +31,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe
 from firstlight.training.trainer import SILENT, Trainer
-from record import append_line
+from record import append_line, lower_bound
 
 STARTED_S = time.perf_counter()
 TEST_BATCH_SIZE = 2000
@@ -85,11 +83,6 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
         "test_acc_tta": float(tta),
         "test_acc": float((single.argmax(dim=1) == labels).double().mean()),
     }
-
-
-def lower_bound(values: Sequence[float]) -> float:
-    """Return what the mean exceeds with 95 % confidence, one-sided, by the normal approximation; of two or more."""
-    return statistics.fmean(values) - 1.645 * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def main() -> None:
