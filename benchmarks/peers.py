@@ -21,7 +21,7 @@ from record import record, spread
 ACCURACY = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s+[0-9.]+\s+\|\s*$"
 SECONDS = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s*$"
 OURS_ACCURACY = r"test_acc_tta ([0-9.]+)"
-OURS_SECONDS = r"^seconds ([0-9.]+)"
+OURS_SECONDS = r"\bseconds ([0-9.]+)"
 
 
 def numbers(text: str, pattern: str) -> list[float]:
@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.peer.is_file():
         sys.exit(f"{options.peer}: no such file")
-    ours = [sys.executable, str(Path(__file__).with_name("time_to_accuracy.py")), "--recipe", options.recipe]
+    ours = [sys.executable, str(Path(__file__).with_name("time_to_accuracy.py")), "--recipes", options.recipe]
     ours += ["--data_dir", str(options.data_dir.absolute()), "--seeds"]
     peer = [sys.executable, str(options.peer.absolute())]
     found: dict[str, tuple[list[float], list[float]]] = {"ours": ([], []), "peer": ([], [])}

@@ -1,11 +1,11 @@
-"""Seconds and accuracy of a speed recipe, on the clock of the speed records.
+"""Seconds and accuracy of the speed recipes, alternately, on the clock of the speed records.
 
 The clock runs over what the records count: taking the whitening filters from the images, training with its
 augmentation, and the final pass over the test images with all views. It stands still while data are read, networks
 built, steps compiled, and Lightning sets up. The cold time of the whole process is given beside it: what a
 user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.jsonl`.
 
-    python benchmarks/time_to_accuracy.py --recipe airbench94 --seeds 0 1 2 --data_dir DATA_DIR
+    python benchmarks/time_to_accuracy.py --recipes airbench94 fast94 --seeds 0 1 2 --data_dir DATA_DIR
 """
 
 from __future__ import annotations
@@ -85,37 +85,50 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
     }
 
 
+def load_data(recipe: Recipe, data_dir: str) -> ImageData:
+    """Read the images before any clock runs."""
+    data = ImageData(recipe, data_dir)
+    data.setup("fit")
+    data.setup("test")
+    assert isinstance(data.test_dataloader(), Batches)
+    return data
+
+
+def summary(name: str, found: list[dict[str, float]]) -> str:
+    """Say in a line what the runs of a recipe came to."""
+    accuracies = [each["test_acc_tta"] for each in found]
+    bound = f", above {lower_bound(accuracies):.2%} with 95 % confidence" if len(found) > 1 else ""
+    seconds = statistics.fmean(each["seconds"] for each in found)
+    return f"{name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta{bound}, in {seconds:.2f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default="airbench94")
+    parser.add_argument("--recipes", nargs="+", default=["airbench94", "fast94"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data_dir", default="data")
     parser.add_argument("--max_epochs", type=int, help="fewer, to try it out: nothing is written")
     options = parser.parse_args()
     quiet_lightning()
-    recipe = get_recipe(options.recipe)
+    recipes = [get_recipe(name) for name in options.recipes]
     if options.max_epochs:
-        recipe = replace(recipe, max_epochs=options.max_epochs)
-    data = ImageData(recipe, options.data_dir)
-    data.setup("fit")
-    data.setup("test")
-    assert isinstance(data.test_dataloader(), Batches)
-    found: list[dict[str, float]] = []
+        recipes = [replace(recipe, max_epochs=options.max_epochs) for recipe in recipes]
+    data = {recipe.name: load_data(recipe, options.data_dir) for recipe in recipes}
+    found: dict[str, list[dict[str, float]]] = {recipe.name: [] for recipe in recipes}
+    is_first = True
     for seed in options.seeds:
-        found.append(run_once(replace(recipe, seed=seed), data))
-        cold = {"cold_s": time.perf_counter() - STARTED_S} if seed == options.seeds[0] else {}
-        line = {"recipe": replace(recipe, seed=seed).to_dict()} | found[-1] | cold | describe_environment()
-        if not options.max_epochs:
-            append_line("time_to_accuracy", line)
-        print("  ".join(f"{name} {value:.4f}" for name, value in (found[-1] | cold).items()), flush=True)
-    accuracies = [each["test_acc_tta"] for each in found]
-    seconds = [each["seconds"] for each in found]
-    bound = f", above {lower_bound(accuracies):.2%} with 95 % confidence" if len(found) > 1 else ""
-    print(
-        f"{recipe.name}, n={len(found)}: {statistics.fmean(accuracies):.2%} with tta{bound}, "
-        f"in {statistics.fmean(seconds):.2f} s",
-        file=sys.stderr,
-    )
+        for recipe in recipes:
+            seeded = replace(recipe, seed=seed)
+            numbers = run_once(seeded, data[recipe.name])
+            found[recipe.name].append(numbers)
+            cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first else {}
+            is_first = False
+            line = {"recipe": seeded.to_dict()} | numbers | cold | describe_environment()
+            if not options.max_epochs:
+                append_line("time_to_accuracy", line)
+            print(recipe.name, "  ".join(f"{name} {value:.4f}" for name, value in (numbers | cold).items()), flush=True)
+    for name, runs in found.items():
+        print(summary(name, runs), file=sys.stderr)
 
 
 if __name__ == "__main__":
