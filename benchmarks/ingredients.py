@@ -52,6 +52,10 @@ def with_augmentation(**changes: Any) -> Change:
     return lambda recipe: replace(recipe, augmentation=replace(recipe.augmentation, **changes))
 
 
+def with_network(**changes: Any) -> Change:
+    return lambda recipe: replace(recipe, network=replace(recipe.network, **changes))
+
+
 def with_batches_of_airbench94(recipe: Recipe) -> Recipe:
     control = get_recipe("airbench94")
     return replace(recipe, batch_size=control.batch_size, optimizer=control.optimizer)
@@ -71,7 +75,7 @@ VARIANTS: dict[str, dict[str, Change]] = {
     "fast94": {
         "whole": lambda recipe: recipe,
         "no_small_batches": with_batches_of_airbench94,
-        "no_slow_norm_statistics": lambda recipe: replace(recipe, network=replace(recipe.network, norm_momentum=0.4)),
+        "no_slow_norm_statistics": with_network(norm_momentum=0.4),
         "no_alternation": without_alternation,
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
