@@ -1,4 +1,4 @@
-"""fast94: the published speed record's network and loss, trained in three fifths of the time.
+"""fast94: the published speed record's network and loss in two thirds of the time; not at 94 % yet.
 
 command   firstlight fit --recipe fast94
 source    airbench94 (Jordan 2024, arXiv 2404.00498), with five epochs instead of eight, but four times as many steps in
