@@ -5,7 +5,7 @@ counts. Every seed is run with every variant, so that differences are paired. Li
 `results/ingredients.jsonl`; `benchmarks/tables.py` renders mean differences. The test split is not looked at.
 
     python benchmarks/ingredients.py page24 --data_dir DATA_DIR --seeds 0 1 2
-    python benchmarks/ingredients.py fast94 --data_dir DATA_DIR --seeds 0 1 2 --variants whole large_batches
+    python benchmarks/ingredients.py fast94 --data_dir DATA_DIR --seeds 0 1 2 --variants whole no_small_batches
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.data.batches import to_unit
-from firstlight.evaluation.views import Views, averaged_logits
+from firstlight.export.making import logits_of
 from firstlight.recipes import get_recipe
 from firstlight.training.environment import describe_environment
 from firstlight.training.prepare import prepare
@@ -31,7 +29,6 @@ from firstlight.training.trainer import SILENT, Trainer
 from record import append_line
 
 NUM_CIFAR10 = 50_000
-VAL_BATCH_SIZE = 1000
 
 Change = Callable[[Recipe], Recipe]
 
@@ -103,19 +100,13 @@ def small(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 def measure(recipe: Recipe, data_dir: str) -> dict[str, float]:
     """Train, validate once, at the end, and return the validation's numbers and the seconds of the training."""
     module, data = prepare(recipe, data_dir)
-    trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, num_sanity_val_steps=0, **SILENT)
+    trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, **SILENT)
     started_s = time.process_time()
     trainer.fit(module, datamodule=data)
     cpu_s = time.process_time() - started_s
     module.eval()
-    with torch.inference_mode():
-        parts = [to_unit(part) for part in data.val.images.split(VAL_BATCH_SIZE)]
-        single = torch.cat([module(part) for part in parts])
-        known = single.split(VAL_BATCH_SIZE)
-        views: Views = "flip_shift"
-        several = torch.cat(
-            [averaged_logits(module.network, part, views, of) for part, of in zip(parts, known, strict=True)]
-        )
+    single = logits_of(module.network, data.val.images)
+    several = logits_of(module.network, data.val.images, "flip_shift", single)
     labels = data.val.labels
     return {
         "val_acc": float((single.argmax(dim=1) == labels).double().mean()),
@@ -137,6 +128,9 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, help="other than the recipe's")
     options = parser.parse_args()
     variants = VARIANTS[options.recipe]
+    unknown = set(options.variants or []) - set(variants)
+    if unknown:
+        parser.error(f"{options.recipe} has no variant {', '.join(sorted(unknown))}: choose of {', '.join(variants)}")
     quiet_lightning()
     for seed in options.seeds:
         for name in options.variants or variants:

@@ -29,6 +29,7 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
     share = ours.batch_size / control.batch_size
     for name in ("head_rate", "bias_rate", "weight_decay"):  # the sum over images of what each adds stays the same
         assert getattr(ours.optimizer, name) == pytest.approx(share * getattr(control.optimizer, name))
+    assert ours.network.norm_momentum == pytest.approx(share * control.network.norm_momentum)
     own = {
         name: getattr(control.optimizer, name) for name in ("learning_rate", "head_rate", "bias_rate", "weight_decay")
     }

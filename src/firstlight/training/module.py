@@ -89,7 +89,8 @@ class Classifier(pl.LightningModule):
         how = self.recipe.resizing
         if how.initial_scale == 1 or self._trainer is None:
             return images
-        height, width = (how.side_px(side, self.progress) for side in images.shape[2:])
+        progress = self.progress
+        height, width = (how.side_px(side, progress) for side in images.shape[2:])
         return resized(images, (height, width))
 
     def _logs_this_step(self, batch_idx: int) -> bool:

@@ -56,10 +56,12 @@ class Pace(pl.Callback):
         """Note how long the step took, the making of its batch included."""
         now_s = time.perf_counter()
         self._num_steps_seen += 1
+        work = 1.0
         if self._resizing.initial_scale < 1:
             self._whole_px = batch[0].shape[-1]
+            work = self._work_of_last_step(trainer)
         if self._num_steps_seen > 1:
-            self._step_durations_s.append((now_s - self._started_s) / self._work_of_last_step(trainer))
+            self._step_durations_s.append((now_s - self._started_s) / work)
         self._started_s = now_s
         if self._num_steps_seen == NUM_FIRST_STEPS and trainer.is_global_zero:
             self._announce(trainer)
