@@ -1,4 +1,4 @@
-"""Winograd's convolution against the direct one, in values and in both gradients."""
+"""Winograd's convolution against the direct one, in values and in both gradients: compiled, and in PyTorch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from firstlight.networks import ResNet9, winograd
-from firstlight.networks.winograd import Conv3x3, winograd_conv2d
+from firstlight.networks import ResNet9
+from firstlight.networks.winograd import Conv3x3, convolution, winograd_conv2d
+from firstlight.networks.winograd.native import native_winograd
+from firstlight.networks.winograd.plain import PlainWinograd
+
+WAYS = ["native", "plain"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One way after the other, where there is a compiler."""
+    if request.param == "plain":
+        monkeypatch.setattr(convolution, "native_winograd", lambda: None)
+    elif native_winograd() is None:
+        pytest.skip("nothing can be compiled here")
+    return request.param
 
 
 def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
@@ -23,17 +37,15 @@ def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.T
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
-@pytest.mark.parametrize("block", [1, 2**9, winograd.BLOCK])
-def test_equals_the_direct_convolution(size: tuple[int, int], block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "BLOCK", block)
-    monkeypatch.setattr(winograd, "MIN_TILES", 1)
+@pytest.mark.parametrize("channels", [(6, 7), (16, 33), (24, 16)])
+def test_equals_the_direct_convolution(size: tuple[int, int], channels: tuple[int, int], way: str) -> None:
     torch.manual_seed(0)
-    images, filters = torch.randn(5, 6, *size).double(), torch.randn(7, 6, 3, 3).double()
+    images, filters = torch.randn(5, channels[0], *size).double(), torch.randn(*channels[::-1], 3, 3).double()
     for direct, fast in zip(*both_ways(images, filters), strict=True):
         torch.testing.assert_close(fast, direct, rtol=0, atol=1e-12 * direct.abs().max())
 
 
-def test_gradients_against_finite_differences() -> None:
+def test_gradients_against_finite_differences(way: str) -> None:
     torch.manual_seed(1)
     images = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     filters = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -41,7 +53,7 @@ def test_gradients_against_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_rounding_in_float32(layout: torch.memory_format) -> None:
+def test_rounding_in_float32(layout: torch.memory_format, way: str) -> None:
     torch.manual_seed(2)
     images = torch.randn(8, 64, 16, 16).contiguous(memory_format=layout)
     filters = torch.randn(96, 64, 3, 3).contiguous(memory_format=layout) / 24
@@ -49,7 +61,7 @@ def test_rounding_in_float32(layout: torch.memory_format) -> None:
         assert (fast - direct).abs().max() < 3e-5 * direct.abs().max()
 
 
-def test_a_gradient_that_nobody_asks_for_is_not_made() -> None:
+def test_a_gradient_that_nobody_asks_for_is_not_made(way: str) -> None:
     images, filters = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
     output = winograd_conv2d(images, filters)
     assert output.grad_fn.apply(torch.ones_like(output))[0] is None
@@ -57,24 +69,62 @@ def test_a_gradient_that_nobody_asks_for_is_not_made() -> None:
     output.sum().backward()
     direct = torch.autograd.grad(F.conv2d(images, filters, padding=1).sum(), filters)[0]
     torch.testing.assert_close(filters.grad, direct, rtol=1e-4, atol=1e-4)
+    frozen = filters.detach()
+    images.requires_grad_()
+    output = winograd_conv2d(images, frozen)
+    assert output.grad_fn.apply(torch.ones_like(output))[1] is None
+    (fast,) = torch.autograd.grad(output.sum(), images)
+    (direct,) = torch.autograd.grad(F.conv2d(images, frozen, padding=1).sum(), images)
+    torch.testing.assert_close(fast, direct, rtol=1e-4, atol=1e-4)
 
 
-def test_the_layer_takes_the_fast_way_in_training_on_the_cpu_in_float32_only() -> None:
+def test_a_gradient_that_is_expanded_or_cropped(way: str) -> None:
+    images, filters = torch.randn(2, 16, 9, 8, requires_grad=True), torch.randn(16, 16, 3, 3)
+    for reduce in (lambda y: y.sum(), lambda y: y[:, :, 1:, :-2].square().sum(), lambda y: y.mean(dim=(2, 3)).sum()):
+        (fast,) = torch.autograd.grad(reduce(winograd_conv2d(images, filters)), images)
+        (direct,) = torch.autograd.grad(reduce(F.conv2d(images, filters, padding=1)), images)
+        torch.testing.assert_close(fast, direct, rtol=1e-4, atol=1e-4 * float(direct.abs().max()))
+
+
+def test_the_same_bits_every_time(way: str) -> None:
+    images, filters = torch.randn(40, 32, 15, 15), torch.randn(48, 32, 3, 3)
+    first, second = (both_ways_of_winograd(images, filters) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+
+
+def both_ways_of_winograd(images: torch.Tensor, filters: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    x, w = images.clone().requires_grad_(), filters.clone().requires_grad_()
+    output = winograd_conv2d(x, w)
+    return output.detach(), *torch.autograd.grad(output.square().sum(), (x, w))
+
+
+def test_the_layer_takes_the_fast_way_on_the_cpu_in_float32_only(way: str) -> None:
     layer = Conv3x3(64, 64)
-    images = torch.randn(32, 64, 16, 16, requires_grad=True)
+    images = torch.randn(32, 64, 16, 16)
     assert layer.pays(images)
     assert not layer.pays(images[:1])  # too few tiles
-    assert not layer.pays(images.detach())
     assert not layer.pays(images.bfloat16())
+    assert not layer.pays(images.double())
     assert not layer.pays(images.to("meta"))
-    assert not Conv3x3(3, 64).pays(torch.randn(32, 3, 16, 16, requires_grad=True))
+    assert not Conv3x3(3, 64).pays(torch.randn(32, 3, 16, 16))
+    assert Conv3x3(24, 64).pays(torch.randn(32, 24, 16, 16)) == (way == "native")
     assert not Conv3x3(64, 64, winograd=False).pays(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not layer.pays(images)
-    assert not layer.eval().pays(images)
+    assert layer.eval().pays(images) == (way == "native")
 
 
-def test_resnet9_learns_the_same_with_and_without() -> None:
+def test_what_is_traced_or_exported_holds_the_direct_convolution() -> None:
+    layer, images = Conv3x3(64, 64).eval(), torch.randn(32, 64, 16, 16)
+    exported = torch.export.export(layer, (images,))
+    assert any("conv2d" in str(node.target) for node in exported.graph.nodes)
+    torch.testing.assert_close(exported.module()(images), layer(images), rtol=1e-4, atol=1e-4)
+    traced = torch.jit.trace(layer, images, check_trace=False)
+    assert "_convolution" in str(traced.inlined_graph)
+
+
+def test_resnet9_learns_the_same_with_and_without(way: str) -> None:
     torch.manual_seed(3)
     network = ResNet9(10).double().train()  # float64 takes the direct way: the exact answer
     images, labels = torch.rand(16, 3, 32, 32), torch.randint(10, (16,))
@@ -101,9 +151,13 @@ def test_resnet9_learns_the_same_with_and_without() -> None:
 
 
 @pytest.mark.parametrize("size", [(7, 7), (8, 8), (15, 31)])
-def test_output_and_gradient_are_dense(size: tuple[int, int]) -> None:
+def test_output_and_gradient_are_dense(size: tuple[int, int], way: str) -> None:
     images, filters = torch.randn(3, 4, *size, requires_grad=True), torch.randn(5, 4, 3, 3)
     output = winograd_conv2d(images, filters)
     assert output.is_contiguous(memory_format=torch.channels_last)
     (gradient,) = torch.autograd.grad(output.square().sum(), images)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_layer_forgets_no_compiler() -> None:
+    assert isinstance(convolution.winograd_for(torch.float16), PlainWinograd)

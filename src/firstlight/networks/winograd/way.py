@@ -1,0 +1,24 @@
+"""What every way of computing Winograd's convolution can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Winograd(ABC):
+    """The convolution and its gradients, for maps [n h w c] and filters [c_out c_in 3 3]: padding 1, stride 1."""
+
+    min_channels: int  # with fewer, of input or output, the direct convolution is faster
+    forward_pays: bool  # whether a forward pass alone is faster than the direct convolution
+
+    @abstractmethod
+    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:
+        """Return the convolution, [n h w c_out]."""
+
+    @abstractmethod
+    def gradients(
+        self, maps: Tensor, filters: Tensor, gradient: Tensor, of_maps: bool, of_filters: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients of maps and filters, each if it is asked for, from that of the output, [n h w c_out]."""
