@@ -69,7 +69,7 @@ class NativeWinograd(Winograd):
 
     @staticmethod
     def _num_products(tiles: int, channels: int) -> int:
-        return ELEMENTS * -(-channels // PANEL) * PANEL * tiles
+        return ELEMENTS * (-(-channels // PANEL) * tiles + 1) * PANEL
 
     def _call(self, name: str, *arguments: Tensor | int | None) -> None:
         """Call a function of the library: tensors by their address, numbers as they are, and the number of threads."""

@@ -5,8 +5,9 @@
 //
 // Maps are [images height width channels]. Products, which is what the transforms give and take, are
 // [36 elements, panels, tiles, 16 lanes]: element 6 y + x of every 6x6 tile is one matrix, whose columns, the channels,
-// are cut into panels of 16. Lanes beyond the last channel are zero. Tiles are numbered by image, row and column.
-// A bank of filters is held as products, too: each input channel is an image of 3x3 pixels and the one tile of it.
+// are cut into panels of 16. Lanes beyond the last channel are zero. One matrix is a line of the cache longer than
+// its numbers, or all elements of a tile would want the same places in the cache. Tiles are numbered by image, row and
+// column. A bank of filters is held as products, too: each input channel is an image of 3x3 pixels and its one tile.
 
 #include <algorithm>
 #include <cstring>
@@ -16,13 +17,22 @@ namespace {
 
 constexpr int ELEMENTS = 36, PANEL = 16, OUT = 4;
 
-struct Shape {
+// Where products are.
+struct Products {
+    long tiles, channels;
+    long panels() const { return (channels + PANEL - 1) / PANEL; }
+    long element() const { return (panels() * tiles + 1) * PANEL; }  // from one matrix to the next
+    long size() const { return ELEMENTS * element(); }
+    long at(long element_number, long panel) const { return element_number * element() + panel * tiles * PANEL; }
+    long lanes(long panel) const { return std::min<long>(PANEL, channels - panel * PANEL); }
+};
+
+// Where maps are, and how they are cut into tiles.
+struct Maps {
     long images, height, width, channels;
     long rows() const { return (height + OUT - 1) / OUT; }
     long columns() const { return (width + OUT - 1) / OUT; }
-    long tiles() const { return images * rows() * columns(); }
-    long panels() const { return (channels + PANEL - 1) / PANEL; }
-    long products() const { return ELEMENTS * panels() * tiles() * PANEL; }
+    Products products() const { return {images * rows() * columns(), channels}; }
     long pixel(long image, long y, long x) const { return ((image * height + y) * width + x) * channels; }
     bool holds(long y, long x) const { return y >= 0 && y < height && x >= 0 && x < width; }
 };
@@ -143,31 +153,31 @@ inline void transform_tile(Get get, Put put) {
 // Call work(tile, panel, top, left) for every tile and panel of one image; top, left: the first pixel of the tile.
 // Tiles of the input start one pixel before those of the output, which they overlap.
 template <int SIZE, class Work>
-inline void over_tiles(const Shape &shape, long image, Work work) {
+inline void over_tiles(const Maps &where, long image, Work work) {
     constexpr int BORDER = SIZE > OUT ? 1 : 0;
-    long tile = image * shape.rows() * shape.columns();
-    for (long row = 0; row < shape.rows(); ++row)
-        for (long column = 0; column < shape.columns(); ++column, ++tile)
-            for (long panel = 0; panel < shape.panels(); ++panel)
-                work(tile, panel, OUT * row - BORDER, OUT * column - BORDER);
+    const long rows = where.rows(), columns = where.columns(), panels = where.products().panels();
+    for (long row = 0; row < rows; ++row)
+        for (long column = 0; column < columns; ++column)
+            for (long panel = 0; panel < panels; ++panel)
+                work((image * rows + row) * columns + column, panel, OUT * row - BORDER, OUT * column - BORDER);
 }
 
 // From maps to products: every tile is cut out, with zeros beyond the border, and transformed.
 template <class Transform, class T>
-void maps_to_products(const T *maps, T *products, Shape shape, int threads) {
+void maps_to_products(const T *maps, T *products, Maps where, int threads) {
     using V = typename Vector<T, PANEL>::type;
-    constexpr int SIZE = Transform::FROM;
-    const long element = shape.products() / ELEMENTS, tiles = shape.tiles();
+    const Products layout = where.products();
+    const long element = layout.element();
 #pragma omp parallel for num_threads(threads)
-    for (long image = 0; image < shape.images; ++image)
-        over_tiles<SIZE>(shape, image, [&](long tile, long panel, long top, long left) {
-            const long first = panel * PANEL;
-            const long lanes = std::min<long>(PANEL, shape.channels - first);
-            T *to = products + (panel * tiles + tile) * PANEL;
+    for (long image = 0; image < where.images; ++image)
+        over_tiles<Transform::FROM>(where, image, [&](long tile, long panel, long top, long left) {
+            const T *from = maps + panel * PANEL;
+            T *to = products + layout.at(0, panel) + tile * PANEL;
+            const long lanes = layout.lanes(panel);
             transform_tile<V, Transform>(
                 [&](int y, int x) {
-                    if (!shape.holds(top + y, left + x)) return V{};
-                    return load<V>(maps + shape.pixel(image, top + y, left + x) + first, lanes);
+                    if (!where.holds(top + y, left + x)) return V{};
+                    return load<V>(from + where.pixel(image, top + y, left + x), lanes);
                 },
                 [&](int y, int x, V value) { store(to + (6 * y + x) * element, value); });
         });
@@ -175,23 +185,23 @@ void maps_to_products(const T *maps, T *products, Shape shape, int threads) {
 
 // From products to maps: every tile is transformed and set, or added where tiles overlap, where the maps have pixels.
 template <class Transform, class T>
-void products_to_maps(const T *products, T *maps, Shape shape, int threads) {
+void products_to_maps(const T *products, T *maps, Maps where, int threads) {
     using V = typename Vector<T, PANEL>::type;
-    constexpr int SIZE = Transform::TO;
-    constexpr bool OVERLAP = SIZE > OUT;
-    const long element = shape.products() / ELEMENTS, tiles = shape.tiles();
+    constexpr bool OVERLAP = Transform::TO > OUT;
+    const Products layout = where.products();
+    const long element = layout.element();
 #pragma omp parallel for num_threads(threads)
-    for (long image = 0; image < shape.images; ++image) {
-        if (OVERLAP) std::fill(maps + shape.pixel(image, 0, 0), maps + shape.pixel(image + 1, 0, 0), T(0));
-        over_tiles<SIZE>(shape, image, [&](long tile, long panel, long top, long left) {
-            const long first = panel * PANEL;
-            const long lanes = std::min<long>(PANEL, shape.channels - first);
-            const T *from = products + (panel * tiles + tile) * PANEL;
+    for (long image = 0; image < where.images; ++image) {
+        if (OVERLAP) std::fill(maps + where.pixel(image, 0, 0), maps + where.pixel(image + 1, 0, 0), T(0));
+        over_tiles<Transform::TO>(where, image, [&](long tile, long panel, long top, long left) {
+            const T *from = products + layout.at(0, panel) + tile * PANEL;
+            T *to = maps + panel * PANEL;
+            const long lanes = layout.lanes(panel);
             transform_tile<V, Transform>(
                 [&](int y, int x) { return load<V>(from + (6 * y + x) * element); },
                 [&](int y, int x, V value) {
-                    if (!shape.holds(top + y, left + x)) return;
-                    T *pixel = maps + shape.pixel(image, top + y, left + x) + first;
+                    if (!where.holds(top + y, left + x)) return;
+                    T *pixel = to + where.pixel(image, top + y, left + x);
                     store(pixel, OVERLAP ? load<V>(pixel, lanes) + value : value, lanes);
                 });
         });
@@ -255,21 +265,21 @@ inline void over_rows(long rows, Work work) {
 
 // product[tile][to] = sum over from: images[tile][from] filters[from][to].
 template <class T>
-void multiply(const T *images, const T *filters, T *product, long tiles, long from, long to, int threads) {
-    const long panels_from = (from + PANEL - 1) / PANEL, panels_to = (to + PANEL - 1) / PANEL;
+void multiply(const T *images, const T *filters, T *product, Products from, Products to, int threads) {
+    const Products bank{from.channels, to.channels};
+    const long tiles = from.tiles, panels = to.panels();
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long element = 0; element < ELEMENTS; ++element)
-        for (long panel = 0; panel < panels_to; ++panel) {
-            const T *left = images + element * panels_from * tiles * PANEL;
-            const T *right = filters + (element * panels_to + panel) * from * PANEL;
-            T *result = product + (element * panels_to + panel) * tiles * PANEL;
+        for (long panel = 0; panel < panels; ++panel) {
+            const T *right = filters + bank.at(element, panel);
+            T *result = product + to.at(element, panel);
             over_rows<T>(tiles, [&](auto rows, long tile) {
                 Sums<T, decltype(rows)::value> sums;
-                for (long channel = 0; channel < from; channel += PANEL) {
-                    const T *weights = left + (channel * tiles + tile * PANEL);
-                    const long lanes = std::min<long>(PANEL, from - channel);
-                    for (long lane = 0; lane < lanes; ++lane)
-                        sums.add([&](int i) { return weights[i * PANEL + lane]; }, right + (channel + lane) * PANEL);
+                for (long part = 0; part < from.panels(); ++part) {
+                    const T *weights = images + from.at(element, part) + tile * PANEL;
+                    const T *row = right + part * PANEL * PANEL;
+                    for (long lane = 0; lane < from.lanes(part); ++lane)
+                        sums.add([&](int i) { return weights[i * PANEL + lane]; }, row + lane * PANEL);
                 }
                 sums.set(result + tile * PANEL);
             });
@@ -278,16 +288,17 @@ void multiply(const T *images, const T *filters, T *product, long tiles, long fr
 
 // total[from][to] += sum over tiles: images[tile][from] gradient[tile][to].
 template <class T>
-void add_outer(const T *images, const T *gradient, T *total, long tiles, long from, long to, int threads) {
-    const long panels_from = (from + PANEL - 1) / PANEL, panels_to = (to + PANEL - 1) / PANEL;
+void add_outer(const T *images, const T *gradient, T *total, Products from, Products to, int threads) {
+    const Products bank{from.channels, to.channels};
+    const long tiles = from.tiles, panels = to.panels();
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long element = 0; element < ELEMENTS; ++element)
-        for (long panel = 0; panel < panels_to; ++panel) {
-            const T *right = gradient + (element * panels_to + panel) * tiles * PANEL;
-            for (long channel = 0; channel < from; channel += PANEL) {
-                const T *left = images + (element * panels_from + channel / PANEL) * tiles * PANEL;
-                T *result = total + ((element * panels_to + panel) * from + channel) * PANEL;
-                over_rows<T>(std::min<long>(PANEL, from - channel), [&](auto rows, long lane) {
+        for (long panel = 0; panel < panels; ++panel) {
+            const T *right = gradient + to.at(element, panel);
+            for (long part = 0; part < from.panels(); ++part) {
+                const T *left = images + from.at(element, part);
+                T *result = total + bank.at(element, panel) + part * PANEL * PANEL;
+                over_rows<T>(from.lanes(part), [&](auto rows, long lane) {
                     Sums<T, decltype(rows)::value> sums;
                     for (long tile = 0; tile < tiles; ++tile)
                         sums.add([&](int i) { return left[tile * PANEL + lane + i]; }, right + tile * PANEL);
@@ -300,31 +311,32 @@ void add_outer(const T *images, const T *gradient, T *total, long tiles, long fr
 // ---- The convolution and its gradients, in blocks of images whose products stay in the cache.
 
 template <class T>
-void convolve(const T *images, const T *filters, T *output, T *work, Shape all, long channels_out, long block, int threads) {
+void convolve(const T *images, const T *filters, T *output, T *work, Maps all, long channels_out, long block,
+              int threads) {
     for (long first = 0; first < all.images; first += block) {
         const long count = std::min(block, all.images - first);
-        const Shape in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
-        T *transformed = work, *product = transformed + in.products();
+        const Maps in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
+        T *transformed = work, *product = transformed + in.products().size();
         maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
-        multiply(transformed, filters, product, in.tiles(), in.channels, out.channels, threads);
+        multiply(transformed, filters, product, in.products(), out.products(), threads);
         products_to_maps<Output>(product, output + out.pixel(first, 0, 0), out, threads);
     }
 }
 
 template <class T>
 void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, T *filter_gradient, T *work,
-               Shape all, long channels_out, long block, int threads) {
+               Maps all, long channels_out, long block, int threads) {
     for (long first = 0; first < all.images; first += block) {
         const long count = std::min(block, all.images - first);
-        const Shape in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
-        T *transformed = work, *product = transformed + in.products();
+        const Maps in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
+        T *transformed = work, *product = transformed + in.products().size();
         maps_to_products<OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
             maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
-            add_outer(transformed, product, filter_gradient, in.tiles(), in.channels, out.channels, threads);
+            add_outer(transformed, product, filter_gradient, in.products(), out.products(), threads);
         }
         if (image_gradient) {
-            multiply(product, filters, transformed, in.tiles(), out.channels, in.channels, threads);
+            multiply(product, filters, transformed, out.products(), in.products(), threads);
             products_to_maps<InputAdjoint>(transformed, image_gradient + in.pixel(first, 0, 0), in, threads);
         }
     }
@@ -332,23 +344,23 @@ void gradients(const T *images, const T *filters, const T *gradient, T *image_gr
 
 }  // namespace
 
-#define EXPORT(T, name)                                                                                              \
-    extern "C" void transform_filters_##name(const T *filters, T *products, long from, long to, int threads) {       \
-        maps_to_products<Filter>(filters, products, Shape{from, 3, 3, to}, threads);                                 \
-    }                                                                                                                \
-    extern "C" void filters_adjoint_##name(const T *products, T *filters, long from, long to, int threads) {         \
-        products_to_maps<FilterAdjoint>(products, filters, Shape{from, 3, 3, to}, threads);                          \
-    }                                                                                                                \
-    extern "C" void convolve_##name(const T *images, const T *filters, T *output, T *work, long n, long height,      \
-                                    long width, long from, long to, long block, int threads) {                       \
-        convolve(images, filters, output, work, Shape{n, height, width, from}, to, block, threads);                  \
-    }                                                                                                                \
-    extern "C" void gradients_##name(const T *images, const T *filters, const T *gradient, T *image_gradient,        \
-                                     T *filter_gradient, T *work, long n, long height, long width, long from,        \
-                                     long to, long block, int threads) {                                             \
-        gradients(images, filters, gradient, image_gradient, filter_gradient, work, Shape{n, height, width, from},   \
-                  to, block, threads);                                                                               \
+#define EXPORT(T)                                                                                                   \
+    extern "C" void transform_filters_##T(const T *filters, T *products, long from, long to, int threads) {         \
+        maps_to_products<Filter>(filters, products, Maps{from, 3, 3, to}, threads);                                 \
+    }                                                                                                               \
+    extern "C" void filters_adjoint_##T(const T *products, T *filters, long from, long to, int threads) {           \
+        products_to_maps<FilterAdjoint>(products, filters, Maps{from, 3, 3, to}, threads);                          \
+    }                                                                                                               \
+    extern "C" void convolve_##T(const T *images, const T *filters, T *output, T *work, long n, long height,        \
+                                 long width, long from, long to, long block, int threads) {                         \
+        convolve(images, filters, output, work, Maps{n, height, width, from}, to, block, threads);                  \
+    }                                                                                                               \
+    extern "C" void gradients_##T(const T *images, const T *filters, const T *gradient, T *image_gradient,          \
+                                  T *filter_gradient, T *work, long n, long height, long width, long from, long to, \
+                                  long block, int threads) {                                                        \
+        gradients(images, filters, gradient, image_gradient, filter_gradient, work, Maps{n, height, width, from},   \
+                  to, block, threads);                                                                              \
     }
 
-EXPORT(float, float)
-EXPORT(double, double)
+EXPORT(float)
+EXPORT(double)
