@@ -7,7 +7,7 @@ network predicts, with the forward pass that finds it out ("captum, predicted").
 forward pass. Captum gets the network as PyTorch computes it; with our convolutions, which in float32 on a CPU are
 faster, it is measured once more ("captum, our convolutions"). Ours in bfloat16 is measured only where the hardware
 multiplies it. Each contestant has its own batch size (--batch_size, --captum_batch_size). Beside the speed stand the
-differences of the maps: without --run the network is untrained, and only the speed means something.
+differences of the maps. Without --run the network is the one that the package brings.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
-from firstlight.networks import ResNet9
+from firstlight.export.bundle import BUNDLED_PATH
+from firstlight.export.pretrained import Pretrained
 from firstlight.networks.winograd import Conv3x3
 from firstlight.training.precision import cpu_multiplies_bfloat16, keep_freed_memory
 from firstlight.training.run import Run
@@ -75,7 +76,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--captum_batch_size", type=int, default=64)
     parser.add_argument("--data_dir", type=Path, help="with the official CIFAR-10 files; else the images are noise")
-    parser.add_argument("--run", type=Path, help="a run folder with a trained ResNet9; else it is untrained")
+    parser.add_argument("--run", type=Path, help="a run folder with a trained ResNet9; else the bundled one")
     parser.add_argument("--keep_freed_memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--dry_run", action="store_true", help="print only, write no result")
     return parser.parse_args()
@@ -88,10 +89,7 @@ def load_images(options: argparse.Namespace) -> Tensor:
 
 
 def load_network(options: argparse.Namespace) -> nn.Module:
-    if options.run is not None:
-        return Run(options.run).network
-    torch.manual_seed(0)
-    return ResNet9(num_classes=10).eval()
+    return Run(options.run).network if options.run is not None else Pretrained(BUNDLED_PATH).network
 
 
 def make_contestants(

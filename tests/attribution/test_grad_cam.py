@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from captum.attr import LayerGradCam
@@ -26,11 +28,12 @@ def test_signed_by_hand(tiny, tiny_image):
 
 @pytest.mark.parametrize("stage", ResNet9.stages)
 def test_equals_captum_at_every_stage(full_network, images, stage):
-    classes = torch.tensor([3, 9])
-    expected = LayerGradCam(full_network, full_network.get_submodule(stage)).attribute(images[:2], classes)
-    found = explain(full_network, images[:2], method="grad_cam", stage=stage, target=classes)
-    scale = float(expected.detach().abs().max())
-    torch.testing.assert_close(found.maps, expected[:, 0].detach(), rtol=1e-5, atol=1e-5 * scale)
+    # In float64: in float32 a near tie in a max-pool, rounded one way here and the other there, sends a gradient elsewhere.
+    network, images, classes = copy.deepcopy(full_network).double(), images[:2].double(), torch.tensor([3, 9])
+    expected = LayerGradCam(network, network.get_submodule(stage)).attribute(images, classes)[:, 0].detach().float()
+    found = explain(network, images, method="grad_cam", stage=stage, target=classes)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found.maps, expected, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_even_gradients_weigh_by_their_mean():

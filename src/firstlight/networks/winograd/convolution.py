@@ -22,8 +22,6 @@ from firstlight.networks.winograd.native import native_winograd
 from firstlight.networks.winograd.plain import FILTER, OUTPUT_TILE, PlainWinograd
 from firstlight.networks.winograd.way import Winograd
 
-MIN_TILES = 256
-
 
 def winograd_for(dtype: torch.dtype) -> Winograd:
     """Return the compiled way where it exists and knows the numbers' type, else the one in PyTorch."""
@@ -73,8 +71,8 @@ class Conv3x3(nn.Conv2d):
     """A 3x3 convolution without bias, padded by one, that takes Winograd's method where this is the faster way.
 
     That is on a CPU, in float32 (where the CPU multiplies bfloat16 in hardware, training runs in it and the direct way
-    is as fast), with enough channels on both sides and at least `MIN_TILES` tiles; in evaluation only where the method
-    is compiled. What is traced, compiled or exported always holds the direct convolution.
+    is as fast), with enough channels on both sides and enough tiles; in evaluation only where the method is compiled.
+    What is traced, compiled or exported always holds the direct convolution.
 
     Args:
         channels_in: channels of the input.
@@ -94,9 +92,9 @@ class Conv3x3(nn.Conv2d):
             return False
         if torch.is_autocast_enabled("cpu"):
             return False
-        if images.shape[0] * images.shape[2] * images.shape[3] < MIN_TILES * OUTPUT_TILE**2:
-            return False
         way = winograd_for(images.dtype)
+        if images.shape[0] * images.shape[2] * images.shape[3] < way.min_tiles * OUTPUT_TILE**2:
+            return False
         return min(self.in_channels, self.out_channels) >= way.min_channels and (self.training or way.forward_pays)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.Conv2d gives it

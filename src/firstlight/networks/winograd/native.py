@@ -15,8 +15,8 @@ from firstlight.networks.winograd.way import Winograd
 SOURCE = Path(__file__).with_name("winograd.cpp")
 ELEMENTS, PANEL, OUTPUT_TILE = 36, 16, 4  # as in winograd.cpp
 TYPES = {torch.float32: "float", torch.float64: "double"}
-# Tiles in work at once for each thread: their products stay in the cache.
-TILES_PER_THREAD = 64
+# Tiles in work at once for each thread: enough to read the filters seldom, few enough for little memory.
+TILES_PER_THREAD = 128
 
 
 class NativeWinograd(Winograd):
@@ -24,6 +24,7 @@ class NativeWinograd(Winograd):
 
     types = TYPES
     min_channels = 16
+    min_tiles = 128
     forward_pays = True
 
     def __init__(self, library: ctypes.CDLL) -> None:

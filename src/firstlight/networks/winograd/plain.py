@@ -42,6 +42,7 @@ class PlainWinograd(Winograd):
     """`Winograd` by matrix products only: the transforms, too, are products, of flattened tiles."""
 
     min_channels = 32
+    min_tiles = 256
     forward_pays = False
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Winograd says

@@ -11,6 +11,7 @@ class Winograd(ABC):
     """The convolution and its gradients, for maps [n h w c] and filters [c_out c_in 3 3]: padding 1, stride 1."""
 
     min_channels: int  # with fewer, of input or output, the direct convolution is faster
+    min_tiles: int  # of all images; likewise
     forward_pays: bool  # whether a forward pass alone is faster than the direct convolution
 
     @abstractmethod

@@ -10,8 +10,12 @@
 // column. A bank of filters is held as products, too: each input channel is an image of 3x3 pixels and its one tile.
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -53,6 +57,21 @@ inline V load(const T *from) {
 template <class V, class T>
 inline void store(T *to, V value) {
     std::memcpy(to, &value, sizeof value);
+}
+
+// Store what will not be read before it has left the cache: where the CPU can, without fetching first what was there.
+template <class V, class T>
+inline void store_far(T *to, V value) {
+#ifdef __AVX__
+    if (reinterpret_cast<std::uintptr_t>(to) % sizeof(__m256) == 0) {
+        __m256 parts[sizeof(V) / sizeof(__m256)];
+        std::memcpy(parts, &value, sizeof value);
+        for (unsigned part = 0; part < sizeof(V) / sizeof(__m256); ++part)
+            _mm256_stream_ps(reinterpret_cast<float *>(to) + 8 * part, parts[part]);
+        return;
+    }
+#endif
+    store(to, value);
 }
 
 // The same for the first lanes only; the others are zero.
@@ -150,37 +169,39 @@ inline void transform_tile(Get get, Put put) {
     }
 }
 
-// Call work(tile, panel, top, left) for every tile and panel of one image; top, left: the first pixel of the tile.
-// Tiles of the input start one pixel before those of the output, which they overlap.
+// Call work(tile, top, left) for every tile of one image; top, left: its first pixel. Tiles of the input start one pixel
+// before those of the output, which they overlap.
 template <int SIZE, class Work>
 inline void over_tiles(const Maps &where, long image, Work work) {
     constexpr int BORDER = SIZE > OUT ? 1 : 0;
-    const long rows = where.rows(), columns = where.columns(), panels = where.products().panels();
+    const long rows = where.rows(), columns = where.columns();
     for (long row = 0; row < rows; ++row)
         for (long column = 0; column < columns; ++column)
-            for (long panel = 0; panel < panels; ++panel)
-                work((image * rows + row) * columns + column, panel, OUT * row - BORDER, OUT * column - BORDER);
+            work((image * rows + row) * columns + column, OUT * row - BORDER, OUT * column - BORDER);
 }
 
-// From maps to products: every tile is cut out, with zeros beyond the border, and transformed.
+// From maps to products: every tile is cut out, with zeros beyond the border, and transformed. One panel comes after the
+// other, so that each of the 36 matrices is written from its start to its end.
 template <class Transform, class T>
 void maps_to_products(const T *maps, T *products, Maps where, int threads) {
     using V = typename Vector<T, PANEL>::type;
     const Products layout = where.products();
-    const long element = layout.element();
-#pragma omp parallel for num_threads(threads)
-    for (long image = 0; image < where.images; ++image)
-        over_tiles<Transform::FROM>(where, image, [&](long tile, long panel, long top, long left) {
+    const long panels = layout.panels(), element = layout.element();
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (long panel = 0; panel < panels; ++panel)
+        for (long image = 0; image < where.images; ++image) {
             const T *from = maps + panel * PANEL;
-            T *to = products + layout.at(0, panel) + tile * PANEL;
+            T *to = products + layout.at(0, panel);
             const long lanes = layout.lanes(panel);
-            transform_tile<V, Transform>(
-                [&](int y, int x) {
-                    if (!where.holds(top + y, left + x)) return V{};
-                    return load<V>(from + where.pixel(image, top + y, left + x), lanes);
-                },
-                [&](int y, int x, V value) { store(to + (6 * y + x) * element, value); });
-        });
+            over_tiles<Transform::FROM>(where, image, [&](long tile, long top, long left) {
+                transform_tile<V, Transform>(
+                    [&](int y, int x) {
+                        if (!where.holds(top + y, left + x)) return V{};
+                        return load<V>(from + where.pixel(image, top + y, left + x), lanes);
+                    },
+                    [&](int y, int x, V value) { store_far(to + tile * PANEL + (6 * y + x) * element, value); });
+            });
+        }
 }
 
 // From products to maps: every tile is transformed and set, or added where tiles overlap, where the maps have pixels.
@@ -189,23 +210,28 @@ void products_to_maps(const T *products, T *maps, Maps where, int threads) {
     using V = typename Vector<T, PANEL>::type;
     constexpr bool OVERLAP = Transform::TO > OUT;
     const Products layout = where.products();
-    const long element = layout.element();
-#pragma omp parallel for num_threads(threads)
-    for (long image = 0; image < where.images; ++image) {
-        if (OVERLAP) std::fill(maps + where.pixel(image, 0, 0), maps + where.pixel(image + 1, 0, 0), T(0));
-        over_tiles<Transform::TO>(where, image, [&](long tile, long panel, long top, long left) {
-            const T *from = products + layout.at(0, panel) + tile * PANEL;
+    const long panels = layout.panels(), element = layout.element();
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (long panel = 0; panel < panels; ++panel)
+        for (long image = 0; image < where.images; ++image) {
+            const T *from = products + layout.at(0, panel);
             T *to = maps + panel * PANEL;
             const long lanes = layout.lanes(panel);
-            transform_tile<V, Transform>(
-                [&](int y, int x) { return load<V>(from + (6 * y + x) * element); },
-                [&](int y, int x, V value) {
-                    if (!where.holds(top + y, left + x)) return;
-                    T *pixel = to + where.pixel(image, top + y, left + x);
-                    store(pixel, OVERLAP ? load<V>(pixel, lanes) + value : value, lanes);
-                });
-        });
-    }
+            if (OVERLAP)
+                for (long y = 0; y < where.height; ++y)
+                    for (long x = 0; x < where.width; ++x) store(to + where.pixel(image, y, x), V{}, lanes);
+            over_tiles<Transform::TO>(where, image, [&](long tile, long top, long left) {
+                transform_tile<V, Transform>(
+                    [&](int y, int x) { return load<V>(from + tile * PANEL + (6 * y + x) * element); },
+                    [&](int y, int x, V value) {
+                        if (!where.holds(top + y, left + x)) return;
+                        T *pixel = to + where.pixel(image, top + y, left + x);
+                        if (OVERLAP) store(pixel, load<V>(pixel, lanes) + value, lanes);
+                        else if (lanes == PANEL) store_far(pixel, value);
+                        else store(pixel, value, lanes);
+                    });
+            });
+        }
 }
 
 // ---- Matrix products, one for each of the 36 elements. Panels are narrow enough for their sums to stay in registers.
