@@ -28,7 +28,7 @@ def test_signed_by_hand(tiny, tiny_image):
 
 @pytest.mark.parametrize("stage", ResNet9.stages)
 def test_equals_captum_at_every_stage(full_network, images, stage):
-    # In float64: in float32 a near tie in a max-pool, rounded one way here and the other there, sends a gradient elsewhere.
+    # In float64: in float32 a near tie in a max-pool, rounded differently, sends a gradient to another place.
     network, images, classes = copy.deepcopy(full_network).double(), images[:2].double(), torch.tensor([3, 9])
     expected = LayerGradCam(network, network.get_submodule(stage)).attribute(images, classes)[:, 0].detach().float()
     found = explain(network, images, method="grad_cam", stage=stage, target=classes)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from firstlight.networks import SpeedNetConfig
+from firstlight.networks import SpeedNet, SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.training.recipe import MuonConfig
 
@@ -30,13 +30,15 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
     for name in ("head_rate", "bias_rate", "weight_decay"):  # the sum over images of what each adds stays the same
         assert getattr(ours.optimizer, name) == pytest.approx(share * getattr(control.optimizer, name))
     assert ours.network.norm_momentum == pytest.approx(share * control.network.norm_momentum)
-    own = {
-        name: getattr(control.optimizer, name) for name in ("learning_rate", "head_rate", "bias_rate", "weight_decay")
-    }
+    scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay")
+    freezing = ("whitening_epochs", "frozen_stages", "freeze_at")
+    own = {name: getattr(control.optimizer, name) for name in scaled + freezing}
     assert replace(ours.optimizer, **own) == control.optimizer
 
 
-def test_it_looks_at_fewer_than_two_thirds_of_the_control_s_pixels() -> None:
+def test_it_looks_at_fewer_images_and_freezes_the_first_stages_before_the_end() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
-    work = ours.max_epochs * ours.resizing.mean_relative_work(32)
-    assert work < 2 / 3 * control.max_epochs * control.resizing.mean_relative_work(32)
+    assert ours.max_epochs < control.max_epochs
+    assert isinstance(ours.optimizer, MuonConfig)
+    assert SpeedNet.stages[: ours.optimizer.frozen_stages] == ("whiten", "group1")
+    assert ours.optimizer.whitening_epochs < ours.optimizer.freeze_at * ours.max_epochs < ours.max_epochs

@@ -89,3 +89,33 @@ def test_a_rate_that_falls_until_the_end_needs_an_end(how: OptimizerConfig | Muo
     network = SpeedNet(4, SpeedNetConfig(width=4))
     with pytest.raises(UsageError, match="set max_epochs"):
         courses(how, build_optimizer(how, network), math.inf, -1)
+
+
+def test_stages_that_freeze_are_groups_of_their_own_that_end_early() -> None:
+    network, how = SpeedNet(10, SpeedNetConfig(width=4)), MuonConfig(frozen_stages=2, freeze_at=0.25)
+    optimizer = build_optimizer(how, network)
+    shares = courses(how, optimizer, num_steps=80, num_epochs=8)
+    assert shares is not None
+    at_20 = {g["name"]: course(20) for g, course in zip(optimizer.param_groups, shares, strict=True)}
+    assert {name: share == 0 for name, share in at_20.items()} == {
+        "filters": False,
+        "biases": False,
+        "head": False,
+        "whitening": False,
+        "early_filters": True,
+        "early_biases": True,
+    }
+    groups = {group["name"]: group for group in optimizer.param_groups}
+    early = [id(p) for p in groups["early_filters"]["params"] + groups["early_biases"]["params"]]
+    assert early == [
+        id(p)
+        for layer in ("conv1.weight", "conv2.weight", "norm1.bias", "norm2.bias")
+        for name, p in network.named_parameters()
+        if name == f"group1.{layer}"
+    ]
+    assert groups["early_filters"]["kind"] == "muon"
+
+
+def test_more_frozen_stages_than_there_are() -> None:
+    with pytest.raises(UsageError, match="frozen_stages is 5, but the network has 4 stages: whiten, group1"):
+        build_optimizer(MuonConfig(frozen_stages=5), SpeedNet(10, SpeedNetConfig(width=4)))

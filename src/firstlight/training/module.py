@@ -21,9 +21,10 @@ from firstlight.evaluation.predictions import Predictions, ordered_by_id
 from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
+from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.optimization import build_optimizer, courses
-from firstlight.training.recipe import Recipe
+from firstlight.training.recipe import MuonConfig, Recipe
 from firstlight.training.running_means import RunningMeans
 
 MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
@@ -183,12 +184,14 @@ class Classifier(pl.LightningModule):
         return misclassified_images(self.network, images, self.test_predictions, which, method, stage)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Return what keeps the average of the weights, if the recipe asks for one."""
-        decay = self.recipe.averaging
-        if not decay:
-            return []
-        every_n_steps = AVERAGING_EVERY_N_STEPS
-        return [EMAWeightAveraging(decay=decay**every_n_steps, update_every_n_steps=every_n_steps)]
+        """Return what keeps the average of the weights and what freezes them, if the recipe asks for it."""
+        callbacks: list[pl.Callback] = []
+        if isinstance(self.recipe.optimizer, MuonConfig):
+            callbacks.append(Freezing())
+        if decay := self.recipe.averaging:
+            every_n_steps = AVERAGING_EVERY_N_STEPS
+            callbacks.append(EMAWeightAveraging(decay=decay**every_n_steps, update_every_n_steps=every_n_steps))
+        return callbacks
 
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from firstlight.training.recipe import MuonConfig, OptimizerConfig
 Course = Callable[[int], float]  # the share of its peak that a learning rate has at a step
 
 WHITENING = "whitening"
+EARLY = "early_"  # begins the names of the groups that stop learning before the others
 
 
 def build_optimizer(how: OptimizerConfig | MuonConfig, network: StagedNetwork) -> torch.optim.Optimizer:
@@ -56,9 +58,8 @@ def courses(
     if math.isinf(num_steps):
         raise UsageError("the recipe's learning rate falls until the end, and this training has none: set max_epochs")
     if isinstance(how, MuonConfig):
-        num_whitening_steps = num_steps * min(1.0, how.whitening_epochs / num_epochs)
-        ends = [num_whitening_steps if group["name"] == WHITENING else num_steps for group in optimizer.param_groups]
-        return [lambda step, end=end: linear_decay(step, end) for end in ends]  # type: ignore[misc]
+        shares = [_share_of_learning(how, group["name"], num_epochs) for group in optimizer.param_groups]
+        return [lambda step, end=share * num_steps: linear_decay(step, end) for share in shares]  # type: ignore[misc]
     return [lambda step: one_cycle(step, int(num_steps))] * len(optimizer.param_groups)
 
 
@@ -74,27 +75,48 @@ def _body_and_head(how: OptimizerConfig, network: StagedNetwork) -> list[dict[st
     return [{"name": "body", "params": body}, {"name": "head", "params": head} | rates]
 
 
+def _share_of_learning(how: MuonConfig, name: str, num_epochs: int) -> float:
+    """Return the share of the training in which a group learns."""
+    if name == WHITENING:
+        return min(1.0, how.whitening_epochs / num_epochs)
+    return how.freeze_at if name.startswith(EARLY) else 1.0
+
+
 def _muon_groups(how: MuonConfig, network: StagedNetwork) -> list[Group]:
-    """Filters for Muon; head, biases (and batch norm's scales), and the whitening layer's bias for SGD."""
-    members: dict[str, list[nn.Parameter]] = {"filters": [], "biases": [], WHITENING: []}
+    """Filters for Muon; head, biases (and batch norm's scales), and the whitening layer's bias for SGD.
+
+    Filters and biases of the stages that freeze are groups of their own.
+    """
+    if how.frozen_stages > len(network.stages):
+        raise UsageError(
+            f"optimizer.frozen_stages is {how.frozen_stages}, but the network has {len(network.stages)} stages: "
+            f"{', '.join(network.stages)}"
+        )
+    frozen = [network.get_submodule(name) for name in network.stages[: how.frozen_stages]]
+    early = {module for stage in frozen for module in stage.modules()}
+    members: dict[str, list[nn.Parameter]] = defaultdict(list)
     for module in network.modules():
         if module is network.head:
             continue
         for each in module.parameters(recurse=False):
             if each.requires_grad:
-                is_whitening = isinstance(module, PatchWhitening)
-                members[WHITENING if is_whitening else "filters" if each.ndim > 1 else "biases"].append(each)
+                name = (EARLY if module in early else "") + ("filters" if each.ndim > 1 else "biases")
+                members[WHITENING if isinstance(module, PatchWhitening) else name].append(each)
 
     def by_sgd(name: str, parameters: list[nn.Parameter], rate: float) -> Group:
         decay = how.weight_decay / rate  # what is taken off in a step is the rate times this
         momentum = how.sgd_momentum
         return Group(name=name, kind="sgd", params=parameters, lr=rate, weight_decay=decay, momentum=momentum)
 
-    filters = Group(name="filters", kind="muon", params=members["filters"], lr=how.learning_rate, momentum=how.momentum)
+    def by_muon(name: str) -> Group:
+        return Group(name=name, kind="muon", params=members[name], lr=how.learning_rate, momentum=how.momentum)
+
     groups = [
-        filters,
+        by_muon("filters"),
         by_sgd("biases", members["biases"], how.bias_rate),
         by_sgd("head", _learning(network.head), how.head_rate),
         by_sgd(WHITENING, members[WHITENING], how.bias_rate),
+        by_muon(EARLY + "filters"),
+        by_sgd(EARLY + "biases", members[EARLY + "biases"], how.bias_rate),
     ]
     return [group for group in groups if group["params"]]

@@ -66,6 +66,9 @@ class MuonConfig:
         sgd_momentum: of head and biases.
         weight_decay: share by which head and biases shrink in a step.
         whitening_epochs: in which the bias of the whitening layer learns; then it stays.
+        frozen_stages: how many of the network's first stages stop learning before the others, so that the rest of the
+            training costs less. (Brock et al. 2017, "FreezeOut", arXiv 1706.04983.)
+        freeze_at: share of the training at which their rates have fallen to zero.
     """
 
     name: Literal["muon"] = "muon"
@@ -76,11 +79,15 @@ class MuonConfig:
     sgd_momentum: float = 0.85
     weight_decay: float = 0.004
     whitening_epochs: float = 3.0
+    frozen_stages: int = 0
+    freeze_at: float = 1.0
 
     def check(self) -> None:
         """Raise UsageError for a value that cannot work."""
         _above_zero(self, "learning_rate", "head_rate", "bias_rate")
-        _not_negative(self, "momentum", "sgd_momentum", "weight_decay", "whitening_epochs")
+        _not_negative(self, "momentum", "sgd_momentum", "weight_decay", "whitening_epochs", "frozen_stages")
+        if not 0 < self.freeze_at <= 1:
+            raise UsageError(f"optimizer.freeze_at must be above 0 and at most 1, not {self.freeze_at}")
 
 
 @dataclass(frozen=True)
