@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.export.making import logits_of
+from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.training.environment import describe_environment
 from firstlight.training.prepare import prepare
@@ -55,7 +56,15 @@ def with_network(**changes: Any) -> Change:
 
 def with_batches_of_airbench94(recipe: Recipe) -> Recipe:
     control = get_recipe("airbench94")
-    return replace(recipe, batch_size=control.batch_size, optimizer=control.optimizer)
+    assert isinstance(control.network, SpeedNetConfig)
+    scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay")
+    rates = {name: getattr(control.optimizer, name) for name in scaled}
+    of_large = with_network(norm_momentum=control.network.norm_momentum)(with_optimizer(**rates)(recipe))
+    return replace(of_large, batch_size=control.batch_size)
+
+
+def with_half_the_rate(recipe: Recipe) -> Recipe:
+    return with_optimizer(learning_rate=recipe.optimizer.learning_rate / 2)(recipe)
 
 
 VARIANTS: dict[str, dict[str, Change]] = {
@@ -67,7 +76,7 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "no_label_smoothing": without_label_smoothing,
         "no_averaging": lambda recipe: replace(recipe, averaging=0.0),
         "no_weight_decay": with_optimizer(weight_decay=0.0),
-        "half_the_rate": lambda recipe: with_optimizer(learning_rate=recipe.optimizer.learning_rate / 2)(recipe),
+        "half_the_rate": with_half_the_rate,
     },
     "fast94": {
         "whole": lambda recipe: recipe,
@@ -76,8 +85,9 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "no_alternation": without_alternation,
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
-        "no_whitening_bias": with_optimizer(whitening_epochs=0.0),
-        "half_the_rate": lambda recipe: with_optimizer(learning_rate=recipe.optimizer.learning_rate / 2)(recipe),
+        "no_freezing": with_optimizer(frozen_stages=0, freeze_at=1.0),
+        "whitening_bias_for_3_epochs": with_optimizer(whitening_epochs=3.0),
+        "half_the_rate": with_half_the_rate,
         "an_epoch_on_small_images": lambda recipe: replace(
             recipe, resizing=ProgressiveResizing(initial_scale=0.5, delay_fraction=0.2, finetune_fraction=0.8)
         ),

@@ -1,8 +1,10 @@
-"""fast94: the published speed record's network and loss in two thirds of the time; not at 94 % yet.
+"""fast94: the published speed record's network and loss, sooner.
 
 command   firstlight fit --recipe fast94
-source    airbench94 (Jordan 2024, arXiv 2404.00498), with five epochs instead of eight, but four times as many steps in
-          each; more views at test only of images of which the model is unsure (docs/decisions/0011-fast94.md)
+source    airbench94 (Jordan 2024, arXiv 2404.00498), with six epochs instead of eight, but four times as many steps in
+          each; the first stages freeze (Brock et al. 2017, arXiv 1706.04983); the whitening bias learns for 0.2 epochs
+          (Hiverge's cifar10-speedrun); more views at test only of images of which the model is unsure
+          (docs/decisions/0011-fast94.md)
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from firstlight.training.recipe import MuonConfig, Recipe
 
 
 def fast94() -> Recipe:
-    """The speed record's network, sooner: 5 epochs of small batches, more views only where the model is unsure."""
+    """The speed record's network, sooner: 6 epochs of small batches, first stages that freeze, views where unsure."""
     return Recipe(
         name="fast94",
         data="cifar10",

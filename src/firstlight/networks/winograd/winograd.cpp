@@ -60,6 +60,7 @@ inline void store(T *to, V value) {
 }
 
 // Store what will not be read before it has left the cache: where the CPU can, without fetching first what was there.
+// Other threads see it after the barrier that ends a loop, whose locked instruction drains such stores.
 template <class V, class T>
 inline void store_far(T *to, V value) {
 #ifdef __AVX__

@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 class Freezing(pl.Callback):
     """Asks for no gradient of parameters whose learning rate has fallen to zero: the step is the same, and cheaper.
 
-    The same but for the norm of Muon's filters, which is not set any more; under batch norm only their direction matters.
-    What comes before the first layer that learns then needs no backward pass at all. With several processes, which
-    exchange the gradients that they agreed on at the start, every step costs what the first did. When the training
-    ends, all learn again.
+    The same but for the norm of Muon's filters, which is not set any more; under batch norm only their direction
+    counts. What comes before the first layer that learns then needs no backward pass at all. With several processes,
+    which exchange the gradients that they agreed on at the start, every step costs what the first did. When the
+    training ends, all learn again.
     """
 
     def on_train_batch_start(
