@@ -32,10 +32,10 @@ from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
 from firstlight.export.bundle import BUNDLED_PATH
 from firstlight.export.pretrained import Pretrained
-from firstlight.networks.winograd import Conv3x3
 from firstlight.training.precision import cpu_multiplies_bfloat16, keep_freed_memory
 from firstlight.training.run import Run
 from record import record, spread
+from winograd import choose
 
 METHOD, STAGE = "grad_cam", "residual3"
 
@@ -99,10 +99,7 @@ def make_contestants(
 ) -> dict[str, Callable[[], Tensor]]:
     """By name, a function that returns the maps [n 4 4] of all images."""
     classes = explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size).classes
-    plain = copy.deepcopy(network)
-    for layer in plain.modules():
-        if isinstance(layer, Conv3x3):
-            layer.winograd = False
+    plain = choose(copy.deepcopy(network), "direct")
 
     def ours(**precision: Any) -> Tensor:
         return explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size, **precision).maps

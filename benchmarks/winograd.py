@@ -14,7 +14,7 @@ import copy
 import time
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from firstlight.networks import ResNet9, ResNet9Config
@@ -25,7 +25,7 @@ from record import record, spread
 WAYS = {"direct": False, "winograd": True}
 
 
-def choose(network: ResNet9, way: str) -> ResNet9:
+def choose(network: nn.Module, way: str) -> nn.Module:
     """Let the network's convolutions go one way."""
     for layer in network.modules():
         if isinstance(layer, Conv3x3):
@@ -33,14 +33,14 @@ def choose(network: ResNet9, way: str) -> ResNet9:
     return network
 
 
-def gradients(network: ResNet9, images: Tensor, labels: Tensor) -> list[Tensor]:
+def gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
     """Return the gradient of the loss for every parameter, float64."""
     network = copy.deepcopy(network)
     F.cross_entropy(network(images), labels).backward()
     return [p.grad.double() for p in network.parameters() if p.grad is not None]
 
 
-def rounding(network: ResNet9, images: Tensor, labels: Tensor) -> dict[str, float]:
+def rounding(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
     """Return for each way the largest relative error of any parameter's gradient, in the 2-norm."""
     exact = gradients(copy.deepcopy(network).double(), images.double(), labels)
     found = {way: gradients(choose(network, way), images, labels) for way in WAYS}

@@ -159,5 +159,11 @@ def test_output_and_gradient_are_dense(size: tuple[int, int], way: str) -> None:
     assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_layer_forgets_no_compiler() -> None:
+def test_half_precision_goes_the_way_in_pytorch() -> None:
     assert isinstance(convolution.winograd_for(torch.float16), PlainWinograd)
+
+
+def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "native_winograd", lambda: pytest.fail("compiled"))
+    assert not Conv3x3(64, 64).eval().pays(torch.randn(1, 64, 32, 32))
+    assert not Conv3x3(3, 64).pays(torch.randn(512, 3, 32, 32))

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from firstlight.networks.winograd.native import native_winograd
-from firstlight.networks.winograd.plain import FILTER, OUTPUT_TILE, PlainWinograd
-from firstlight.networks.winograd.way import Winograd
+from firstlight.networks.winograd.native import TYPES, NativeWinograd, native_winograd
+from firstlight.networks.winograd.plain import PlainWinograd
+from firstlight.networks.winograd.way import FILTER, Winograd
 
 
 def winograd_for(dtype: torch.dtype) -> Winograd:
     """Return the compiled way where it exists and knows the numbers' type, else the one in PyTorch."""
     native = native_winograd()
-    return native if native is not None and dtype in native.types else PlainWinograd()
+    return native if native is not None and dtype in TYPES else PlainWinograd()
 
 
 class _WinogradConv(torch.autograd.Function):
@@ -92,10 +92,10 @@ class Conv3x3(nn.Conv2d):
             return False
         if torch.is_autocast_enabled("cpu"):
             return False
-        way = winograd_for(images.dtype)
-        if images.shape[0] * images.shape[2] * images.shape[3] < way.min_tiles * OUTPUT_TILE**2:
-            return False
-        return min(self.in_channels, self.out_channels) >= way.min_channels and (self.training or way.forward_pays)
+        num_images, _, height, width = images.shape
+        case = min(self.in_channels, self.out_channels), num_images * height * width, self.training
+        # The compiled way pays wherever the other does: where it does not, nothing needs to be compiled to find out.
+        return NativeWinograd.pays(*case) and winograd_for(images.dtype).pays(*case)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.Conv2d gives it
         """Return the convolution, float [n c_out h w], of maps, float [n c_in h w]."""

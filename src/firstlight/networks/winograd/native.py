@@ -10,19 +10,18 @@ import torch
 from torch import Tensor
 
 from firstlight.compiler import compiled
-from firstlight.networks.winograd.way import Winograd
+from firstlight.networks.winograd.way import OUTPUT_TILE, Winograd
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
-ELEMENTS, PANEL, OUTPUT_TILE = 36, 16, 4  # as in winograd.cpp
+ELEMENTS, PANEL = 36, 16  # as in winograd.cpp
 TYPES = {torch.float32: "float", torch.float64: "double"}
 # Tiles in work at once for each thread: enough to read the filters seldom, few enough for little memory.
 TILES_PER_THREAD = 128
 
 
 class NativeWinograd(Winograd):
-    """`Winograd` in C++: transforms and matrix products of a block of images while they are in the cache."""
+    """`Winograd` in C++: a block of images goes through transforms and matrix products at once."""
 
-    types = TYPES
     min_channels = 16
     min_tiles = 128
     forward_pays = True
@@ -70,6 +69,7 @@ class NativeWinograd(Winograd):
 
     @staticmethod
     def _num_products(tiles: int, channels: int) -> int:
+        """Return the size of `Products` in winograd.cpp."""
         return ELEMENTS * (-(-channels // PANEL) * tiles + 1) * PANEL
 
     def _call(self, name: str, *arguments: Tensor | int | None) -> None:

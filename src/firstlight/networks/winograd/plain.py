@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from firstlight.networks.winograd.way import Winograd
+from firstlight.networks.winograd.way import FILTER, OUTPUT_TILE, Winograd
 
-OUTPUT_TILE, INPUT_TILE, FILTER = 4, 6, 3
+INPUT_TILE = OUTPUT_TILE + FILTER - 1
 NUM_ELEMENTS = INPUT_TILE**2
 # Tiles times channels in work at once: the products of one block, 36 numbers for each, stay in the cache.
 BLOCK = 2**17

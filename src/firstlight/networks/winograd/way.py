@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+FILTER, OUTPUT_TILE = 3, 4
+
 
 class Winograd(ABC):
     """The convolution and its gradients, for maps [n h w c] and filters [c_out c_in 3 3]: padding 1, stride 1."""
@@ -13,6 +15,12 @@ class Winograd(ABC):
     min_channels: int  # with fewer, of input or output, the direct convolution is faster
     min_tiles: int  # of all images; likewise
     forward_pays: bool  # whether a forward pass alone is faster than the direct convolution
+
+    @classmethod
+    def pays(cls, num_channels: int, num_pixels: int, is_training: bool) -> bool:
+        """Whether this way is faster than the direct convolution, for the fewer channels of input and output."""
+        enough = num_channels >= cls.min_channels and num_pixels >= cls.min_tiles * OUTPUT_TILE**2
+        return enough and (is_training or cls.forward_pays)
 
     @abstractmethod
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:

@@ -170,8 +170,16 @@ inline void transform_tile(Get get, Put put) {
     }
 }
 
-// Call work(tile, top, left) for every tile of one image; top, left: its first pixel. Tiles of the input start one pixel
-// before those of the output, which they overlap.
+// Call work(one, other) for all pairs of numbers below two bounds, in parallel; the second number runs faster.
+template <class Work>
+inline void in_parallel(long ones, long others, int threads, Work work) {
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (long one = 0; one < ones; ++one)
+        for (long other = 0; other < others; ++other) work(one, other);
+}
+
+// Call work(tile, top, left) for every tile of one image; top, left: its first pixel. Tiles of the input start one
+// pixel before those of the output, and overlap.
 template <int SIZE, class Work>
 inline void over_tiles(const Maps &where, long image, Work work) {
     constexpr int BORDER = SIZE > OUT ? 1 : 0;
@@ -181,28 +189,26 @@ inline void over_tiles(const Maps &where, long image, Work work) {
             work((image * rows + row) * columns + column, OUT * row - BORDER, OUT * column - BORDER);
 }
 
-// From maps to products: every tile is cut out, with zeros beyond the border, and transformed. One panel comes after the
-// other, so that each of the 36 matrices is written from its start to its end.
+// From maps to products: every tile is cut out, with zeros beyond the border, and transformed. Panel comes after panel,
+// so that each of the 36 matrices is written from its start to its end.
 template <class Transform, class T>
 void maps_to_products(const T *maps, T *products, Maps where, int threads) {
     using V = typename Vector<T, PANEL>::type;
     const Products layout = where.products();
     const long panels = layout.panels(), element = layout.element();
-#pragma omp parallel for collapse(2) num_threads(threads)
-    for (long panel = 0; panel < panels; ++panel)
-        for (long image = 0; image < where.images; ++image) {
-            const T *from = maps + panel * PANEL;
-            T *to = products + layout.at(0, panel);
-            const long lanes = layout.lanes(panel);
-            over_tiles<Transform::FROM>(where, image, [&](long tile, long top, long left) {
-                transform_tile<V, Transform>(
-                    [&](int y, int x) {
-                        if (!where.holds(top + y, left + x)) return V{};
-                        return load<V>(from + where.pixel(image, top + y, left + x), lanes);
-                    },
-                    [&](int y, int x, V value) { store_far(to + tile * PANEL + (6 * y + x) * element, value); });
-            });
-        }
+    in_parallel(panels, where.images, threads, [&](long panel, long image) {
+        const T *from = maps + panel * PANEL;
+        T *to = products + layout.at(0, panel);
+        const long lanes = layout.lanes(panel);
+        over_tiles<Transform::FROM>(where, image, [&](long tile, long top, long left) {
+            transform_tile<V, Transform>(
+                [&](int y, int x) {
+                    if (!where.holds(top + y, left + x)) return V{};
+                    return load<V>(from + where.pixel(image, top + y, left + x), lanes);
+                },
+                [&](int y, int x, V value) { store_far(to + tile * PANEL + (6 * y + x) * element, value); });
+        });
+    });
 }
 
 // From products to maps: every tile is transformed and set, or added where tiles overlap, where the maps have pixels.
@@ -212,27 +218,25 @@ void products_to_maps(const T *products, T *maps, Maps where, int threads) {
     constexpr bool OVERLAP = Transform::TO > OUT;
     const Products layout = where.products();
     const long panels = layout.panels(), element = layout.element();
-#pragma omp parallel for collapse(2) num_threads(threads)
-    for (long panel = 0; panel < panels; ++panel)
-        for (long image = 0; image < where.images; ++image) {
-            const T *from = products + layout.at(0, panel);
-            T *to = maps + panel * PANEL;
-            const long lanes = layout.lanes(panel);
-            if (OVERLAP)
-                for (long y = 0; y < where.height; ++y)
-                    for (long x = 0; x < where.width; ++x) store(to + where.pixel(image, y, x), V{}, lanes);
-            over_tiles<Transform::TO>(where, image, [&](long tile, long top, long left) {
-                transform_tile<V, Transform>(
-                    [&](int y, int x) { return load<V>(from + tile * PANEL + (6 * y + x) * element); },
-                    [&](int y, int x, V value) {
-                        if (!where.holds(top + y, left + x)) return;
-                        T *pixel = to + where.pixel(image, top + y, left + x);
-                        if (OVERLAP) store(pixel, load<V>(pixel, lanes) + value, lanes);
-                        else if (lanes == PANEL) store_far(pixel, value);
-                        else store(pixel, value, lanes);
-                    });
-            });
-        }
+    in_parallel(panels, where.images, threads, [&](long panel, long image) {
+        const T *from = products + layout.at(0, panel);
+        T *to = maps + panel * PANEL;
+        const long lanes = layout.lanes(panel);
+        if (OVERLAP)
+            for (long y = 0; y < where.height; ++y)
+                for (long x = 0; x < where.width; ++x) store(to + where.pixel(image, y, x), V{}, lanes);
+        over_tiles<Transform::TO>(where, image, [&](long tile, long top, long left) {
+            transform_tile<V, Transform>(
+                [&](int y, int x) { return load<V>(from + tile * PANEL + (6 * y + x) * element); },
+                [&](int y, int x, V value) {
+                    if (!where.holds(top + y, left + x)) return;
+                    T *pixel = to + where.pixel(image, top + y, left + x);
+                    if (OVERLAP) store(pixel, load<V>(pixel, lanes) + value, lanes);
+                    else if (lanes == PANEL) store_far(pixel, value);
+                    else store(pixel, value, lanes);
+                });
+        });
+    });
 }
 
 // ---- Matrix products, one for each of the 36 elements. Panels are narrow enough for their sums to stay in registers.
@@ -295,22 +299,20 @@ template <class T>
 void multiply(const T *images, const T *filters, T *product, Products from, Products to, int threads) {
     const Products bank{from.channels, to.channels};
     const long tiles = from.tiles, panels = to.panels();
-#pragma omp parallel for collapse(2) num_threads(threads)
-    for (long element = 0; element < ELEMENTS; ++element)
-        for (long panel = 0; panel < panels; ++panel) {
-            const T *right = filters + bank.at(element, panel);
-            T *result = product + to.at(element, panel);
-            over_rows<T>(tiles, [&](auto rows, long tile) {
-                Sums<T, decltype(rows)::value> sums;
-                for (long part = 0; part < from.panels(); ++part) {
-                    const T *weights = images + from.at(element, part) + tile * PANEL;
-                    const T *row = right + part * PANEL * PANEL;
-                    for (long lane = 0; lane < from.lanes(part); ++lane)
-                        sums.add([&](int i) { return weights[i * PANEL + lane]; }, row + lane * PANEL);
-                }
-                sums.set(result + tile * PANEL);
-            });
-        }
+    in_parallel(ELEMENTS, panels, threads, [&](long element, long panel) {
+        const T *right = filters + bank.at(element, panel);
+        T *result = product + to.at(element, panel);
+        over_rows<T>(tiles, [&](auto rows, long tile) {
+            Sums<T, decltype(rows)::value> sums;
+            for (long part = 0; part < from.panels(); ++part) {
+                const T *weights = images + from.at(element, part) + tile * PANEL;
+                const T *row = right + part * PANEL * PANEL;
+                for (long lane = 0; lane < from.lanes(part); ++lane)
+                    sums.add([&](int i) { return weights[i * PANEL + lane]; }, row + lane * PANEL);
+            }
+            sums.set(result + tile * PANEL);
+        });
+    });
 }
 
 // total[from][to] += sum over tiles: images[tile][from] gradient[tile][to].
@@ -318,44 +320,47 @@ template <class T>
 void add_outer(const T *images, const T *gradient, T *total, Products from, Products to, int threads) {
     const Products bank{from.channels, to.channels};
     const long tiles = from.tiles, panels = to.panels();
-#pragma omp parallel for collapse(2) num_threads(threads)
-    for (long element = 0; element < ELEMENTS; ++element)
-        for (long panel = 0; panel < panels; ++panel) {
-            const T *right = gradient + to.at(element, panel);
-            for (long part = 0; part < from.panels(); ++part) {
-                const T *left = images + from.at(element, part);
-                T *result = total + bank.at(element, panel) + part * PANEL * PANEL;
-                over_rows<T>(from.lanes(part), [&](auto rows, long lane) {
-                    Sums<T, decltype(rows)::value> sums;
-                    for (long tile = 0; tile < tiles; ++tile)
-                        sums.add([&](int i) { return left[tile * PANEL + lane + i]; }, right + tile * PANEL);
-                    sums.add_to(result + lane * PANEL);
-                });
-            }
+    in_parallel(ELEMENTS, panels, threads, [&](long element, long panel) {
+        const T *right = gradient + to.at(element, panel);
+        for (long part = 0; part < from.panels(); ++part) {
+            const T *left = images + from.at(element, part);
+            T *result = total + bank.at(element, panel) + part * PANEL * PANEL;
+            over_rows<T>(from.lanes(part), [&](auto rows, long lane) {
+                Sums<T, decltype(rows)::value> sums;
+                for (long tile = 0; tile < tiles; ++tile)
+                    sums.add([&](int i) { return left[tile * PANEL + lane + i]; }, right + tile * PANEL);
+                sums.add_to(result + lane * PANEL);
+            });
         }
+    });
 }
 
-// ---- The convolution and its gradients, in blocks of images whose products stay in the cache.
+// ---- The convolution and its gradients, in blocks of images whose products take little room.
+
+// Call work(input, output, first image) for every block: where its maps are, counted from that image.
+template <class Work>
+inline void over_blocks(const Maps &all, long channels_out, long block, Work work) {
+    for (long first = 0; first < all.images; first += block) {
+        const long count = std::min(block, all.images - first);
+        work(Maps{count, all.height, all.width, all.channels}, Maps{count, all.height, all.width, channels_out}, first);
+    }
+}
 
 template <class T>
 void convolve(const T *images, const T *filters, T *output, T *work, Maps all, long channels_out, long block,
               int threads) {
-    for (long first = 0; first < all.images; first += block) {
-        const long count = std::min(block, all.images - first);
-        const Maps in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
+    over_blocks(all, channels_out, block, [&](Maps in, Maps out, long first) {
         T *transformed = work, *product = transformed + in.products().size();
         maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
         multiply(transformed, filters, product, in.products(), out.products(), threads);
         products_to_maps<Output>(product, output + out.pixel(first, 0, 0), out, threads);
-    }
+    });
 }
 
 template <class T>
 void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, T *filter_gradient, T *work,
                Maps all, long channels_out, long block, int threads) {
-    for (long first = 0; first < all.images; first += block) {
-        const long count = std::min(block, all.images - first);
-        const Maps in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
+    over_blocks(all, channels_out, block, [&](Maps in, Maps out, long first) {
         T *transformed = work, *product = transformed + in.products().size();
         maps_to_products<OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
@@ -366,7 +371,7 @@ void gradients(const T *images, const T *filters, const T *gradient, T *image_gr
             multiply(product, filters, transformed, out.products(), in.products(), threads);
             products_to_maps<InputAdjoint>(transformed, image_gradient + in.pixel(first, 0, 0), in, threads);
         }
-    }
+    });
 }
 
 }  // namespace
