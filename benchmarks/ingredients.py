@@ -24,7 +24,7 @@ from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.training.environment import describe_environment
 from firstlight.training.prepare import prepare
-from firstlight.training.recipe import Recipe
+from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.resizing import ProgressiveResizing
 from firstlight.training.trainer import SILENT, Trainer
 from record import append_line
@@ -67,16 +67,25 @@ def with_half_the_rate(recipe: Recipe) -> Recipe:
     return with_optimizer(learning_rate=recipe.optimizer.learning_rate / 2)(recipe)
 
 
+def with_the_sgd_of_page(recipe: Recipe) -> Recipe:
+    """David Page's optimizer and schedule, with a head as slow as his and the average of the weights."""
+    optimizer = OptimizerConfig(
+        "sgd", learning_rate=0.4, head_rate=1 / 16, schedule="one_cycle", momentum=0.9, weight_decay=5e-4
+    )
+    return replace(recipe, optimizer=optimizer, averaging=0.99)
+
+
 VARIANTS: dict[str, dict[str, Change]] = {
     "page24": {
         "whole": lambda recipe: recipe,
-        "no_slow_head": with_optimizer(head_rate=1.0),
+        "page_s_sgd_instead": with_the_sgd_of_page,
+        "no_slow_head": with_optimizer(head_rate=16 * get_recipe("page24").optimizer.head_rate),
         "no_cutout": with_augmentation(cutout_px=0),
         "no_alternation": without_alternation,
         "no_label_smoothing": without_label_smoothing,
-        "no_averaging": lambda recipe: replace(recipe, averaging=0.0),
         "no_weight_decay": with_optimizer(weight_decay=0.0),
         "half_the_rate": with_half_the_rate,
+        "averaged_weights": lambda recipe: replace(recipe, averaging=0.99),
     },
     "fast94": {
         "whole": lambda recipe: recipe,

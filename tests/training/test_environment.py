@@ -44,6 +44,19 @@ def test_versions_and_hardware_are_those_of_this_process() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
+def test_the_compiler_is_named_unless_there_is_none_or_compiling_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "my-compiler"
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CXX", str(fake))
+    monkeypatch.delenv("FIRSTLIGHT_COMPILE", raising=False)
+    assert describe_environment()["hardware"]["compiler"] == "my-compiler"
+    monkeypatch.setenv("FIRSTLIGHT_COMPILE", "0")
+    assert describe_environment()["hardware"]["compiler"] is None
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_commit_is_that_of_the_checkout_with_a_plus_once_it_was_changed(tmp_path: Path) -> None:
     """In a repository of its own: code that git does not track, a fresh commit, a change of another file."""

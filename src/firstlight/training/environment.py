@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from firstlight.compiler import compile_command
+
 PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
 
 
@@ -25,6 +27,7 @@ def describe_environment() -> dict[str, Any]:
             "cpu_cores": os.cpu_count(),
             "cpu_bfloat16": _bfloat16_unit(),
             "threads": torch.get_num_threads(),
+            "compiler": _compiler_name(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -59,6 +62,12 @@ def _cpu_name() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _compiler_name() -> str | None:
+    """The compiler that convolutions in float32 on a CPU are compiled with, if any."""
+    command = compile_command()
+    return Path(command[0]).name if command else None
 
 
 def _bfloat16_unit() -> str | None:
