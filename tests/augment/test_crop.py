@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.augment import shifted_crop
+from firstlight.augment import center_crop, shifted_crop
 from reference.augmentation import shifted_image
 
 
@@ -47,3 +47,28 @@ def test_each_image_moves_by_its_own_shift_whatever_the_memory_layout() -> None:
     alone = [shifted_crop(images[i : i + 1], down[i : i + 1], right[i : i + 1]) for i in range(3)]
     assert torch.equal(contiguous, channels_last)
     assert torch.equal(contiguous, torch.cat(alone))
+
+
+@pytest.mark.parametrize(("height", "width", "top", "left"), [(4, 3, 1, 1), (6, 1, 0, 2), (5, 5, 0, 0), (1, 2, 2, 1)])
+def test_a_center_crop_is_the_middle(height: int, width: int, top: int, left: int) -> None:
+    images = torch.rand(2, 3, 6, 5)
+    found = center_crop(images, (height, width))
+    assert found.shape == (2, 3, height, width)
+    for y, x in itertools.product(range(height), range(width)):
+        assert torch.equal(found[:, :, y, x], images[:, :, top + y, left + x])
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_center_crop_at_the_images_own_size_hands_them_back() -> None:
+    images = torch.rand(2, 3, 6, 5)
+    assert center_crop(images, (6, 5)) is images
+
+
+def test_the_middle_of_a_shifted_image_is_a_crop_without_padding() -> None:
+    """As far as the shift is no longer than what is cut off: the crop starts there, counted from the corner."""
+    images = noise(5, 3, 8, 8)
+    shifts = torch.tensor([-2, -1, 0, 1, 2])
+    found = center_crop(shifted_crop(images, shifts, shifts.flip(0)).float(), (4, 4))
+    for number, shift in enumerate(shifts.tolist()):
+        top, left = 2 + shift, 2 - shift
+        assert torch.equal(found[number], images[number, :, top : top + 4, left : left + 4].float())

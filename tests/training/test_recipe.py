@@ -21,7 +21,9 @@ UNUSUAL = Recipe(
     image_size=48,
     network=SpeedNetConfig(width=3, head_scale=0.5, norm_momentum=0.2),
     augmentation=Augmentation(crop_px=2, flip="alternating", cutout_px=7),
-    resizing=ProgressiveResizing(initial_scale=0.4, delay_fraction=0.3, finetune_fraction=0.1, size_increment_px=2),
+    resizing=ProgressiveResizing(
+        "crop", initial_scale=0.4, delay_fraction=0.3, finetune_fraction=0.1, size_increment_px=2
+    ),
     optimizer=OptimizerConfig(
         "sgd", learning_rate=1e-5, head_rate=0.3, schedule="one_cycle", momentum=0.85, weight_decay=5e-4
     ),

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from firstlight.augment import resized
 from firstlight.errors import UsageError
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
-from firstlight.training.resizing import ProgressiveResizing
+from firstlight.training.resizing import Method, ProgressiveResizing
 from firstlight.training.trainer import SILENT, Trainer
+from reference.unchecked import without_type_checks
 
 HALF = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.5, finetune_fraction=0.25, size_increment_px=8)
 
@@ -67,6 +69,20 @@ def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
         ProgressiveResizing(**wrong)  # type: ignore[arg-type]
 
 
+def test_a_method_that_does_not_exist_is_refused() -> None:
+    with without_type_checks(), pytest.raises(UsageError, match="method must be one of scale, crop, not 'squeeze'"):
+        ProgressiveResizing("squeeze")  # type: ignore[arg-type]
+
+
+def test_images_are_scaled_or_cropped() -> None:
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(HALF.apply(images, 0.0), resized(images, (16, 16)))
+    cropping = replace(HALF, method="crop")
+    assert torch.equal(cropping.apply(images, 0.0), images[:, :, 8:24, 8:24])
+    assert torch.equal(cropping.apply(images, 0.6), images[:, :, 4:28, 4:28])
+    assert cropping.apply(images, 0.9) is images
+
+
 class Watched(ResNet9):
     """Notes the sides of what it is given in training and in evaluation."""
 
@@ -79,8 +95,9 @@ class Watched(ResNet9):
         return super().features(images)
 
 
-def test_a_training_grows_its_images_and_validates_on_whole_ones(tiny: str) -> None:
-    how = replace(HALF, size_increment_px=4)
+@pytest.mark.parametrize("method", ["scale", "crop"])
+def test_a_training_grows_its_images_and_validates_on_whole_ones(method: Method, tiny: str) -> None:
+    how = replace(HALF, size_increment_px=4, method=method)
     recipe = Recipe(data=tiny, num_val=32, batch_size=16, max_epochs=2, resizing=how)
     network = Watched(4)
     trainer = Trainer(max_epochs=2, num_sanity_val_steps=0, accelerator="cpu", **SILENT)

@@ -1,12 +1,12 @@
-"""Translation: a crop at the image's own size after reflect padding."""
+"""Crops: at the image's own size after reflect padding, which is translation, and at a smaller size."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from firstlight.arrays import Images, Offsets
+from firstlight.arrays import Images, Offsets, UnitImages
 
 
 def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
@@ -34,6 +34,26 @@ def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
     pixels = images.permute(0, 2, 3, 1)  # [n h w 3]: one index moves a whole pixel
     moved = pixels[which[:, None, None], rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)
+
+
+def center_crop(images: UnitImages, size_px: tuple[int, int]) -> Float[Tensor, "n 3 height width"]:
+    """Cut off what lies around the middle of the images; of an odd number of rows or columns one more at the end.
+
+    Args:
+        images: in [0, 1], float [n 3 h w].
+        size_px: height and width, at most those of the images.
+
+    Returns:
+        Float [n 3 height width], channels_last in memory; the images themselves if they have that size.
+
+    >>> center_crop(torch.arange(5.0).expand(1, 3, 5, 5), (2, 2))[0, 0, 0].tolist()
+    [1.0, 2.0]
+    """
+    if images.shape[2:] == size_px:
+        return images
+    top, left = ((whole - side) // 2 for whole, side in zip(images.shape[2:], size_px, strict=True))
+    inner = images[:, :, top : top + size_px[0], left : left + size_px[1]]
+    return inner.contiguous(memory_format=torch.channels_last)
 
 
 def _reflect(index: Int64[Tensor, "n s"], size: int) -> Int64[Tensor, "n s"]:

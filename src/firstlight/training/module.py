@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
-from firstlight.augment import resized
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
@@ -90,9 +89,7 @@ class Classifier(pl.LightningModule):
         how = self.recipe.resizing
         if how.initial_scale == 1 or self._trainer is None:
             return images
-        progress = self.progress
-        height, width = (how.side_px(side, progress) for side in images.shape[2:])
-        return resized(images, (height, width))
+        return how.apply(images, self.progress)
 
     def _logs_this_step(self, batch_idx: int) -> bool:
         """Whether this is a step that the logger asks for, or the first or the last of an epoch or a training.

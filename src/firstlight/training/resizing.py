@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+from jaxtyping import Float
+from torch import Tensor
+
+from firstlight.arrays import UnitImages
+from firstlight.augment import center_crop, resized
 from firstlight.errors import UsageError
+
+Method = Literal["scale", "crop"]
 
 _NUM_POINTS = 1000  # of the training, at which its work is added up
 
@@ -15,20 +23,27 @@ class ProgressiveResizing:
 
     A step costs about as much as its images have pixels, and what a network learns at first it learns from small images
     as well. (Howard 2018, "Training ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.)
+    Scaled down, an image shows all at half the size; cropped, a part as it is, so that a last share on whole images has
+    less to make good (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423).
 
     Args:
+        method: images are scaled down, or what lies around their middle is cut off. After a random shift by half as
+            many pixels, that is a random crop which needs no padding.
         initial_scale: side at the start, as a share of the whole; 1 leaves the images as they are throughout.
         delay_fraction: share of the training before the images begin to grow.
         finetune_fraction: share of the training, at its end, on whole images.
         size_increment_px: sides are multiples of this, rounded to the nearest, but for the whole one.
     """
 
+    method: Method = "scale"
     initial_scale: float = 1.0
     delay_fraction: float = 0.0
     finetune_fraction: float = 0.2
     size_increment_px: int = 4
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise UsageError(f"resizing.method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
         if not 0 < self.initial_scale <= 1:
             raise UsageError(f"resizing.initial_scale must be above 0 and at most 1, not {self.initial_scale}")
         for name in ("delay_fraction", "finetune_fraction"):
@@ -63,6 +78,11 @@ class ProgressiveResizing:
         """
         scale, unit = self.scale(progress), self.size_increment_px
         return whole_px if scale == 1 else min(whole_px, unit * max(1, round(scale * whole_px / unit)))
+
+    def apply(self, images: UnitImages, progress: float) -> Float[Tensor, "n 3 height width"]:
+        """Return images at the size of this share of the training, float [n 3 height width], channels_last if smaller."""
+        height, width = (self.side_px(side, progress) for side in images.shape[2:])
+        return (resized if self.method == "scale" else center_crop)(images, (height, width))
 
     def relative_work(self, whole_px: int, progress: float) -> float:
         """Return what a step costs at this share of the training, as a share of a step on whole images: its pixels'."""
