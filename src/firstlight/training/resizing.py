@@ -80,7 +80,7 @@ class ProgressiveResizing:
         return whole_px if scale == 1 else min(whole_px, unit * max(1, round(scale * whole_px / unit)))
 
     def apply(self, images: UnitImages, progress: float) -> Float[Tensor, "n 3 height width"]:
-        """Return images at the size of this share of the training, float [n 3 height width], channels_last if smaller."""
+        """Return images at the size of this share of the training, in channels_last memory format if it is smaller."""
         height, width = (self.side_px(side, progress) for side in images.shape[2:])
         return (resized if self.method == "scale" else center_crop)(images, (height, width))
 
