@@ -22,6 +22,7 @@ from record import RESULTS, lower_bound
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NUM_CIFAR10 = 50_000
+SHOWN_OPTIMIZERS = {"adam": "Adam", "sgd": "SGD", "muon": "Muon"}
 BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -42,16 +43,17 @@ def accuracy() -> str:
     for text in (RESULTS / "accuracy.jsonl").read_text().splitlines():
         line = json.loads(text)
         recipe = line["recipe"]
-        kind = recipe["name"], recipe["data"], recipe["max_epochs"], f"{recipe['num_val']:,}", hardware(line)
+        method = SHOWN_OPTIMIZERS[recipe["optimizer"]["name"]]
+        kind = recipe["name"], recipe["data"], method, recipe["max_epochs"], f"{recipe['num_val']:,}", hardware(line)
         groups[kind].append(line)
     rows = [
-        "| recipe | data | epochs | held out | n | test accuracy, single view | test accuracy, tta | time | hardware |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---|",
+        "| recipe | data | optimizer | epochs | held out | n | accuracy, single view | accuracy, tta | time | hardware |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for (name, data, epochs, held_out, where), lines in groups.items():
+    for (name, data, method, epochs, held_out, where), lines in groups.items():
         single, averaged = (mean_percent(lines, name) for name in ("test_acc", "test_acc_tta"))
         minutes = statistics.fmean(line["train_s"] for line in lines) / 60
-        what = f"{name} | {data} | {epochs} | {held_out} | {len(lines)}"
+        what = f"{name} | {data} | {method} | {epochs} | {held_out} | {len(lines)}"
         rows.append(f"| {what} | {single} | {averaged} | {minutes:.1f} min | {where} |")
     return "\n".join(rows)
 
