@@ -47,7 +47,7 @@ def accuracy() -> str:
         kind = recipe["name"], recipe["data"], method, recipe["max_epochs"], f"{recipe['num_val']:,}", hardware(line)
         groups[kind].append(line)
     rows = [
-        "| recipe | data | optimizer | epochs | held out | n | accuracy, single view | accuracy, tta | time | hardware |",
+        "| recipe | data | optimizer | epochs | held out | n | test, single view | test, tta | time | hardware |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for (name, data, method, epochs, held_out, where), lines in groups.items():
