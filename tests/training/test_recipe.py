@@ -174,6 +174,11 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> N
         ({"optimizer": MuonConfig(bias_rate=0.0)}, "bias_rate must be above 0"),
         ({"averaging": 1.0}, "averaging must be at least 0 and below 1"),
         ({"network": ResNet9Config(width=-1)}, "network.width must be 1 or more"),
+        ({"network": SpeedNetConfig(width=0)}, "network.width must be 1 or more, not 0"),
+        ({"network": SpeedNetConfig(head_scale=0.0)}, "network.head_scale must be above 0, not 0"),
+        ({"network": SpeedNetConfig(head_scale=float("inf"))}, "network.head_scale must be above 0, not inf"),
+        ({"network": SpeedNetConfig(norm_momentum=0.0)}, "network.norm_momentum must be above 0 and at most 1"),
+        ({"network": SpeedNetConfig(norm_momentum=1.5)}, "network.norm_momentum must be above 0 and at most 1"),
     ],
 )
 def test_values_that_cannot_work_are_refused_when_the_recipe_is_made(changes: dict[str, Any], found: str) -> None:

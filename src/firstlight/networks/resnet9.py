@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
-from firstlight.networks.staged import StagedNetwork
+from firstlight.networks.staged import StagedNetwork, check_width
 from firstlight.networks.winograd import Conv3x3
 
 
@@ -36,6 +36,10 @@ class ResNet9Config:
 
     width: int = 64
     name: Literal["resnet9"] = "resnet9"
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot work."""
+        check_width(self.width)
 
 
 def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn.Sequential:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.arrays import Images
+from firstlight.errors import UsageError
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
-from firstlight.networks.staged import StagedNetwork
+from firstlight.networks.staged import StagedNetwork, check_width
 from firstlight.networks.whitening import PatchWhitening
 from firstlight.networks.winograd import Conv3x3
 
@@ -44,6 +46,14 @@ class SpeedNetConfig:
     head_scale: float = 1 / 256
     norm_momentum: float = 0.4
     name: Literal["speednet"] = "speednet"
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot work."""
+        check_width(self.width)
+        if not 0 < self.head_scale < math.inf:
+            raise UsageError(f"network.head_scale must be above 0, not {self.head_scale}")
+        if not 0 < self.norm_momentum <= 1:
+            raise UsageError(f"network.norm_momentum must be above 0 and at most 1, not {self.norm_momentum}")
 
 
 class SpeedNet(StagedNetwork):

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from firstlight.arrays import Images
+from firstlight.errors import UsageError
 from firstlight.networks.normalize import Normalize
 
 
@@ -33,3 +34,9 @@ class StagedNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n k], for images in [0, 1], float [n 3 h w]."""
         return self.head(self.features(images))
+
+
+def check_width(width: int) -> None:
+    """Raise UsageError unless there is a channel at least."""
+    if width < 1:
+        raise UsageError(f"network.width must be 1 or more, not {width}")

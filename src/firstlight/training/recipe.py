@@ -148,8 +148,7 @@ class Recipe:
         if not 0 <= self.views_margin <= 1:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
         self.optimizer.check()
-        if self.network.width < 1:
-            raise UsageError(f"network.width must be 1 or more, not {self.network.width}")
+        self.network.check()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as `recipe.yaml` holds them."""
