@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from firstlight.networks import SpeedNet, SpeedNetConfig
+from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.training.recipe import MuonConfig
 
@@ -31,14 +31,15 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
         assert getattr(ours.optimizer, name) == pytest.approx(share * getattr(control.optimizer, name))
     assert ours.network.norm_momentum == pytest.approx(share * control.network.norm_momentum)
     scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay")
-    freezing = ("whitening_epochs", "frozen_stages", "freeze_at")
-    own = {name: getattr(control.optimizer, name) for name in scaled + freezing}
+    own = {name: getattr(control.optimizer, name) for name in scaled}
     assert replace(ours.optimizer, **own) == control.optimizer
 
 
-def test_it_looks_at_fewer_images_and_freezes_the_first_stages_before_the_end() -> None:
+def test_it_looks_at_fewer_images_and_at_crops_of_them_until_70_percent() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     assert ours.max_epochs < control.max_epochs
-    assert isinstance(ours.optimizer, MuonConfig)
-    assert SpeedNet.stages[: ours.optimizer.frozen_stages] == ("whiten", "group1")
-    assert ours.optimizer.whitening_epochs < ours.optimizer.freeze_at * ours.max_epochs < ours.max_epochs
+    sides = {0.0: 28, 0.69: 28, 0.71: 32, 1.0: 32}
+    assert {progress: ours.resizing.side_px(32, progress) for progress in sides} == sides
+    # A shift by at most half of what is cut off: no pixel of a crop is padding.
+    assert ours.resizing.method == "crop"
+    assert ours.augmentation.crop_px <= (32 - 28) // 2
