@@ -94,12 +94,13 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "no_alternation": without_alternation,
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
-        "no_freezing": with_optimizer(frozen_stages=0, freeze_at=1.0),
-        "whitening_bias_for_3_epochs": with_optimizer(whitening_epochs=3.0),
-        "half_the_rate": with_half_the_rate,
-        "an_epoch_on_small_images": lambda recipe: replace(
-            recipe, resizing=ProgressiveResizing(initial_scale=0.5, delay_fraction=0.2, finetune_fraction=0.8)
+        "no_crops": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
+        "small_images_instead_of_crops": lambda recipe: replace(
+            recipe, resizing=replace(recipe.resizing, method="scale")
         ),
+        "first_stages_frozen_from_75_percent": with_optimizer(frozen_stages=2, freeze_at=0.75),
+        "whitening_bias_for_a_fifth_of_an_epoch": with_optimizer(whitening_epochs=0.2),
+        "half_the_rate": with_half_the_rate,
     },
 }
 

@@ -1,9 +1,9 @@
 """fast94: the published speed record's network and loss, sooner.
 
 command   firstlight fit --recipe fast94
-source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead of eight, but four times as many steps in
-          each, and the first 70 % of them on crops of 28 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on smaller
-          images than it tests on); more views at test only of images of which the model is unsure
+source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead of eight, but four times as many steps
+          in each, and the first 70 % of them on crops of 28 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on
+          smaller images than it tests on); more views at test only of images of which the model is unsure
           (docs/decisions/0011-fast94.md)
 """
 
