@@ -44,8 +44,8 @@ Measured on the {num_test} images of the official test split with the half-preci
 ## How far to believe its probabilities
 
 Logits are divided by {temperature} before the softmax (temperature scaling, Guo et al. 2017), fitted on {num_val}
-validation images that were not trained on. On the test split this takes the expected calibration error (15 bins) from
-{error_before} to {error_after}.
+validation images {untrained}.
+On the test split this takes the expected calibration error (15 bins) from {error_before} to {error_after}.
 
 ## Pictures that it knows nothing of
 
@@ -104,6 +104,7 @@ def card_text(bundle: Bundle) -> str:
         by_class=_by_class(config.class_names, measured["confusion"]),
         temperature=f"{calibration['temperature']:.3f}",
         num_val=f"{calibration['num_validation_images']:,}",
+        untrained=_untrained(calibration.get("other_recipe")),
         error_before=f"{calibration['error_before']:.3f}",
         error_after=f"{calibration['error_after']:.3f}",
         threshold=f"{novelty['threshold']:.2f}",
@@ -115,6 +116,14 @@ def card_text(bundle: Bundle) -> str:
         hardware=_hardware(training.get("hardware") or {}),
         commit=(training.get("commit") or "unknown")[:12],
     )
+
+
+def _untrained(lender: dict[str, Any] | None) -> str:
+    """Say whose validation images they were: this training's, or another's, given by its recipe."""
+    if lender is None:
+        return "that were not trained on"
+    by = f"{lender['max_epochs']} epochs by recipe `{lender['name']}`"
+    return f"that another training, of {by}, had not seen,\nand its logits, as this one saw all of them"
 
 
 def detected_rows(novelty: dict[str, Any]) -> str:

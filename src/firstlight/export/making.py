@@ -44,6 +44,7 @@ class _Calibration:
     temperature: float
     threshold: float
     num_images: int
+    other_recipe: dict[str, Any] | None  # of the run that lent its validation images, if it was another
 
 
 def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
@@ -132,7 +133,8 @@ def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str 
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
     logits = logits_of(rounded.network if source is run else source.network, data.val.images)
     threshold = fit_threshold(energy(logits), FALSE_ALARMS)
-    return _Calibration(fit_temperature(logits, data.val.labels), threshold, len(data.val))
+    other_recipe = None if source is run else source.recipe.to_dict()
+    return _Calibration(fit_temperature(logits, data.val.labels), threshold, len(data.val), other_recipe)
 
 
 def _test_numbers(said: Predictions, averaged: Logits, views: Views) -> dict[str, Any]:
@@ -150,6 +152,7 @@ def _calibration_numbers(said: Predictions, calibration: _Calibration) -> dict[s
     return {
         "temperature": calibration.temperature,
         "num_validation_images": calibration.num_images,
+        "other_recipe": calibration.other_recipe,
         "error_before": calibration_error(said.probabilities(), said.labels),
         "error_after": calibration_error(after, said.labels),
     }
