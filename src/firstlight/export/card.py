@@ -123,7 +123,7 @@ def _untrained(lender: dict[str, Any] | None) -> str:
     if lender is None:
         return "that were not trained on"
     by = f"{lender['max_epochs']} epochs by recipe `{lender['name']}`"
-    return f"that another training, of {by}, had not seen,\nand its logits, as this one saw all of them"
+    return f"that another training, of {by}, had not seen,\nby its logits, since this one saw all"
 
 
 def detected_rows(novelty: dict[str, Any]) -> str:
