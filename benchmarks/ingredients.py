@@ -78,7 +78,7 @@ def with_the_sgd_of_page(recipe: Recipe) -> Recipe:
 VARIANTS: dict[str, dict[str, Change]] = {
     "page24": {
         "whole": lambda recipe: recipe,
-        "page_s_sgd_instead": with_the_sgd_of_page,
+        "the_sgd_of_page": with_the_sgd_of_page,
         "no_slow_head": with_optimizer(head_rate=16 * get_recipe("page24").optimizer.head_rate),
         "no_cutout": with_augmentation(cutout_px=0),
         "no_alternation": without_alternation,
