@@ -123,7 +123,7 @@ def test_every_example_is_answered_and_clear_empties_the_page(page: Page, bundle
     service = Service(bundle)
     for place in range(4):
         answer = service.answer(bundle.examples.images[place], View(None))
-        page.all(".fl-example")[place].click()
+        page.click(".fl-example", place)
         seen = plain(answer.pixels, "").partition('src="')[2].partition('"')[0]
         page.until(partial(_shows, page, seen), f"example {place} is not shown")
         assert page.text("#answer h2").startswith(answer.prediction.label)

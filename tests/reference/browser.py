@@ -44,59 +44,69 @@ class Page:
         return self.until(lambda: self.all(selector), f"no {selector} on the page")[0]
 
     def until(self, look: Callable[[], _Value], message: str) -> _Value:
-        """Look again and again until there is something to see."""
-        from selenium.common.exceptions import StaleElementReferenceException
+        """Look, or act, again and again until that succeeds; the page may be drawn anew at any moment."""
+        from selenium.common.exceptions import (
+            ElementClickInterceptedException,
+            ElementNotInteractableException,
+            StaleElementReferenceException,
+        )
 
+        drawn_anew = (StaleElementReferenceException, ElementClickInterceptedException, ElementNotInteractableException)
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             try:
                 if found := look():
                     return found
-            except StaleElementReferenceException:  # the page was drawn anew while we looked
+            except drawn_anew:
                 pass
             time.sleep(0.1)
         pytest.fail(f"{message}; the page says: {self.text()[:800]}")
 
     def text(self, selector: str = "body") -> str:
-        return "\n".join(each.text for each in self.all(selector))
+        return self.until(lambda: ["\n".join(each.text for each in self.all(selector))], f"{selector} never rests")[0]
 
-    def click(self, selector: str) -> None:
-        self._do(selector, lambda element: element.click())
+    def click(self, selector: str, place: int = 0) -> None:
+        self._do(selector, lambda element: element.click(), place)
 
-    def _do(self, selector: str, action: Callable[[Any], None]) -> None:
+    def _do(self, selector: str, action: Callable[[Any], None], place: int = 0) -> None:
         """Act on an element, again if the page was drawn anew in that moment."""
-        from selenium.common.exceptions import ElementClickInterceptedException
 
         def act() -> bool:
-            element = self.all(selector)[:1]
+            element = self.all(selector)[place : place + 1]
             if element and element[0].tag_name != "input":
                 self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element[0])
-            try:
-                for each in element:
-                    action(each)
-            except ElementClickInterceptedException:
-                return False
+            for each in element:
+                action(each)
             return bool(element)
 
         self.until(act, f"no {selector} to act on")
 
     def tab(self, name: str) -> None:
-        found = self.until(
-            lambda: [each for each in self.all("button[role=tab]") if each.text == name], f"no tab {name}"
-        )
-        found[0].click()
+        def act() -> bool:
+            found = [each for each in self.all("button[role=tab]") if each.text == name]
+            for each in found[:1]:
+                each.click()
+            return bool(found)
+
+        self.until(act, f"no tab {name}")
 
     def upload(self, path: Path) -> None:
         self._do("#picture input[type=file]", lambda element: element.send_keys(str(path)))
 
     def choose(self, dropdown: str, option: str) -> None:
         """Open a dropdown and click on an option."""
-        self.click(f"#{dropdown} input")
-        options = self.until(
-            lambda: [each for each in self.all("[role=option]") if each.text.strip().lstrip("✓").strip() == option],
-            f"{dropdown} has no option {option}",
-        )
-        options[0].click()
+
+        def act() -> bool:
+            listed = self.all(f"#{dropdown} [role=option]")
+            if not listed:  # closed still, or again, since the page was drawn anew
+                self.click(f"#{dropdown} input")
+                return False
+            found = [each for each in listed if each.text.strip().lstrip("✓").strip() == option]
+            for each in found[:1]:
+                each.click()
+            return bool(found)
+
+        self.until(act, f"{dropdown} has no option {option}")
 
     def slide(self, slider: str, value: float) -> None:
         """Move a slider as a hand does: value, input event, change event, release."""
@@ -106,10 +116,12 @@ class Page:
             "set.call(e, v); for (const name of ['input', 'change', 'pointerup', 'mouseup'])"
             " e.dispatchEvent(new Event(name, {bubbles: true}));"
         )
-        self.driver.execute_script(script, self.wait_for(f"#{slider} input[type=range]"), value)
+        self._do(f"#{slider} input[type=range]", lambda element: self.driver.execute_script(script, element, value))
 
     def sources(self, selector: str) -> list[str]:
-        return [str(each.get_attribute("src")) for each in self.all(selector)]
+        return self.until(
+            lambda: [[str(each.get_attribute("src")) for each in self.all(selector)]], f"{selector} never rests"
+        )[0]
 
     def pixels(self, selector: str) -> np.ndarray:
         """What the screen shows of the first element, float [h w 3]."""
