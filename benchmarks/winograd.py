@@ -1,10 +1,11 @@
-"""A training step of ResNet9 in float32 with direct and with Winograd's convolutions, alternately in one process.
+"""A training step of ResNet9 with direct and with Winograd's convolutions, alternately in one process.
 
 Both ways train the same network on the same images: forward, loss, backward, step of the optimizer. The images are
 random, since their content does not change the speed. Beside the speed stands how far the gradients of the first step
 are from those in float64, for both ways: what the fast way costs in rounding.
 
     python benchmarks/winograd.py --num_turns 5 --num_steps 2
+    python benchmarks/winograd.py --num_turns 5 --num_steps 2 --precision bf16-mixed
 """
 
 from __future__ import annotations
@@ -33,17 +34,23 @@ def choose(network: nn.Module, way: str) -> nn.Module:
     return network
 
 
-def gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
+def loss_of(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> Tensor:
+    """Return the loss as it is computed in a precision."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        return F.cross_entropy(network(images), labels)
+
+
+def gradients(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> list[Tensor]:
     """Return the gradient of the loss for every parameter, float64."""
     network = copy.deepcopy(network)
-    F.cross_entropy(network(images), labels).backward()
+    loss_of(network, images, labels, precision).backward()
     return [p.grad.double() for p in network.parameters() if p.grad is not None]
 
 
-def rounding(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+def rounding(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> dict[str, float]:
     """Return for each way the largest relative error of any parameter's gradient, in the 2-norm."""
-    exact = gradients(copy.deepcopy(network).double(), images.double(), labels)
-    found = {way: gradients(choose(network, way), images, labels) for way in WAYS}
+    exact = gradients(copy.deepcopy(network).double(), images.double(), labels, "64-true")
+    found = {way: gradients(choose(network, way), images, labels, precision) for way in WAYS}
     return {
         way: max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
         for way, got in found.items()
@@ -56,6 +63,7 @@ def main() -> None:
     parser.add_argument("--num_steps", type=int, default=2)
     parser.add_argument("--batch_size", type=int, default=512)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     options = parser.parse_args()
     keep_freed_memory()
     torch.manual_seed(0)
@@ -63,7 +71,7 @@ def main() -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.rand(options.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (options.batch_size,))
-    errors = rounding(network, images[:64], labels[:64])
+    errors = rounding(network, images[:64], labels[:64], options.precision)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     rates: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(options.num_turns + 1):
@@ -72,7 +80,7 @@ def main() -> None:
             started_s = time.perf_counter()
             for _ in range(options.num_steps):
                 optimizer.zero_grad()
-                F.cross_entropy(network(images), labels).backward()
+                loss_of(network, images, labels, options.precision).backward()
                 optimizer.step()
             rate = options.num_steps * options.batch_size / (time.perf_counter() - started_s)
             if turn:  # the first turn warms up
@@ -80,14 +88,17 @@ def main() -> None:
                 print(f"{way} {rate:.1f} images/s", flush=True)
     ratios = [fast / direct for fast, direct in zip(rates["winograd"], rates["direct"], strict=True)]
     results = {
-        "what": "training images per second, ResNet9, float32, channels_last, bare loop",
+        "what": f"training images per second, ResNet9, {options.precision}, channels_last, bare loop",
         "batch_size": options.batch_size,
         "width": options.width,
         "gradient_error": errors,
         "ratio": spread(ratios),
     }
     command = f"python benchmarks/winograd.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
-    print(record("winograd", command, results | {way: spread(found) for way, found in rates.items()}))
+    name = "winograd"
+    if options.precision != "32-true":
+        command, name = f"{command} --precision {options.precision}", "winograd_bf16"
+    print(record(name, command, results | {way: spread(found) for way, found in rates.items()}))
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from firstlight.networks.winograd.native import TYPES, NativeWinograd, native_winograd
+from firstlight.networks.winograd.native import NativeWinograd, native_winograd
 from firstlight.networks.winograd.plain import PlainWinograd
 from firstlight.networks.winograd.way import FILTER, Winograd
 
 
-def winograd_for(dtype: torch.dtype) -> Winograd:
-    """Return the compiled way where it exists and knows the numbers' type, else the one in PyTorch."""
+def winograd_for(dtype: torch.dtype, channels_in: int, channels_out: int) -> Winograd:
+    """Return the compiled way where it exists and knows maps of this type, else the one in PyTorch."""
     native = native_winograd()
-    return native if native is not None and dtype in TYPES else PlainWinograd()
+    return native if native is not None and native.knows(dtype, channels_in, channels_out) else PlainWinograd()
 
 
 class _WinogradConv(torch.autograd.Function):
@@ -35,14 +35,15 @@ class _WinogradConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, filters: Tensor) -> Tensor:
         ctx.save_for_backward(images, filters)
-        return winograd_for(images.dtype).convolve(images.permute(0, 2, 3, 1), filters).permute(0, 3, 1, 2)
+        way = winograd_for(images.dtype, filters.shape[1], filters.shape[0])
+        return way.convolve(images.permute(0, 2, 3, 1), filters).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         images, filters = ctx.saved_tensors
         maps, map_gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        way = winograd_for(images.dtype)
+        way = winograd_for(images.dtype, filters.shape[1], filters.shape[0])
         of_images, of_filters = way.gradients(maps, filters, map_gradient, *ctx.needs_input_grad)
         return None if of_images is None else of_images.permute(0, 3, 1, 2), of_filters
 
@@ -51,14 +52,15 @@ def winograd_conv2d(images: Tensor, filters: Tensor) -> Tensor:
     """Return the 3x3 convolution of maps, padded by one zero, with stride 1.
 
     The same function as `torch.nn.functional.conv2d(images, filters, padding=1)` but for rounding: in float32 the
-    result and both gradients differ by about 1e-5 of their maximum.
+    result and both gradients differ by about 2e-6 of their maximum, in bfloat16 by about 2e-2 (1e-2 of their standard
+    deviation; the direct way 2e-3).
 
     Args:
         images: float [n c_in h w]; in channels_last memory format no copy is made.
-        filters: float [c_out c_in 3 3].
+        filters: float [c_out c_in 3 3]; float32 for images in bfloat16, too.
 
     Returns:
-        Float [n c_out h w], in channels_last memory format.
+        Float [n c_out h w] of the images' type, in channels_last memory format.
 
     >>> images, filters = torch.randn(2, 3, 7, 9), torch.randn(5, 3, 3, 3)
     >>> torch.allclose(winograd_conv2d(images, filters), torch.conv2d(images, filters, padding=1), atol=1e-4)
@@ -70,9 +72,10 @@ def winograd_conv2d(images: Tensor, filters: Tensor) -> Tensor:
 class Conv3x3(nn.Conv2d):
     """A 3x3 convolution without bias, padded by one, that takes Winograd's method where this is the faster way.
 
-    That is on a CPU, in float32 (where the CPU multiplies bfloat16 in hardware, training runs in it and the direct way
-    is as fast), with enough channels on both sides and enough tiles; in evaluation only where the method is compiled.
-    What is traced, compiled or exported always holds the direct convolution.
+    That is on a CPU, with enough channels on both sides and enough tiles: in float32, in evaluation only where the
+    method is compiled; in bfloat16 in training only, whose gradients are noisier than this rounding, where the CPU
+    multiplies it by vectors (AVX512-BF16) and not by AMX tiles. What is traced, compiled or exported always holds the
+    direct convolution.
 
     Args:
         channels_in: channels of the input.
@@ -86,19 +89,25 @@ class Conv3x3(nn.Conv2d):
 
     def pays(self, images: Tensor) -> bool:
         """Whether Winograd's method will be used for this input, float [n c h w]."""
-        if not self.winograd or images.device.type != "cpu" or images.dtype != torch.float32:
+        if not self.winograd or images.device.type != "cpu" or images.dtype == torch.float64:
             return False
         if type(images) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():
             return False
-        if torch.is_autocast_enabled("cpu"):
+        if self.weight.dtype != torch.float32:
             return False
         num_images, _, height, width = images.shape
-        case = min(self.in_channels, self.out_channels), num_images * height * width, self.training
+        dtype = _arithmetic(images)
+        case = dtype, min(self.in_channels, self.out_channels), num_images * height * width, self.training
         # The compiled way pays wherever the other does: where it does not, nothing needs to be compiled to find out.
-        return NativeWinograd.pays(*case) and winograd_for(images.dtype).pays(*case)
+        return NativeWinograd.pays(*case) and winograd_for(dtype, self.in_channels, self.out_channels).pays(*case)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.Conv2d gives it
         """Return the convolution, float [n c_out h w], of maps, float [n c_in h w]."""
         if self.pays(input):
-            return winograd_conv2d(input, self.weight)
+            return winograd_conv2d(input.to(_arithmetic(input)), self.weight)
         return super().forward(input)
+
+
+def _arithmetic(images: Tensor) -> torch.dtype:
+    """Return the type in which a convolution of these images is computed."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype

@@ -14,7 +14,8 @@ from firstlight.networks.winograd.way import OUTPUT_TILE, Winograd
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
 ELEMENTS, PANEL = 36, 16  # as in winograd.cpp
-TYPES = {torch.float32: "float", torch.float64: "double"}
+TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+SUMS = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
 # Tiles in work at once for each thread: enough to read the filters seldom, few enough for little memory.
 TILES_PER_THREAD = 128
 
@@ -25,14 +26,31 @@ class NativeWinograd(Winograd):
     min_channels = 16
     min_tiles = 128
     forward_pays = True
+    min_channels_bfloat16 = 32
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
+    @classmethod
+    def pays(cls, dtype: torch.dtype, num_channels: int, num_pixels: int, is_training: bool) -> bool:
+        """Whether this way is faster than the direct convolution; in bfloat16 it is for training only, see Conv3x3."""
+        if dtype != torch.bfloat16:
+            return super().pays(dtype, num_channels, num_pixels, is_training)
+        enough = num_channels >= cls.min_channels_bfloat16 and num_pixels >= cls.min_tiles * OUTPUT_TILE**2
+        return enough and is_training and not _has_amx()
+
+    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
+        """Whether it convolves maps of this type: bfloat16 only where the CPU multiplies it, in pairs of channels."""
+        if dtype == torch.bfloat16:
+            return hasattr(self._library, "convolve_bfloat16") and channels_in % 2 == channels_out % 2 == 0
+        return dtype in TYPES
+
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Winograd says
         maps, output = maps.contiguous(), maps.new_empty(*maps.shape[:3], len(filters))
         work, block = self._work(maps, len(filters))
-        self._call("convolve", maps, self._transformed(filters), output, work, *maps.shape, len(filters), block)
+        self._call(
+            "convolve", maps, self._transformed(filters, maps.dtype), output, work, *maps.shape, len(filters), block
+        )
         return output
 
     def gradients(  # noqa: D102
@@ -40,24 +58,26 @@ class NativeWinograd(Winograd):
     ) -> tuple[Tensor | None, Tensor | None]:
         maps, gradient = maps.contiguous(), gradient.contiguous()
         channels_out, channels_in = filters.shape[:2]
-        transposed = self._transformed(filters.transpose(0, 1)) if of_maps else None
+        transposed = self._transformed(filters.transpose(0, 1), maps.dtype) if of_maps else None
         map_gradient = torch.empty_like(maps) if of_maps else None
-        products = maps.new_zeros(self._num_products(channels_in, channels_out)) if of_filters else None
+        num_products = self._num_products(channels_in, channels_out)
+        products = maps.new_zeros(num_products, dtype=SUMS[maps.dtype]) if of_filters else None
         work, block = self._work(maps, channels_out)
         sizes = *maps.shape, channels_out, block
         self._call("gradients", maps, transposed, gradient, map_gradient, products, work, *sizes)
         if products is None:
             return map_gradient, None
-        taps = filters.new_empty(channels_in, 3, 3, channels_out)
+        taps = products.new_empty(channels_in, 3, 3, channels_out)
         self._call("filters_adjoint", products, taps, channels_in, channels_out)
-        return map_gradient, taps.permute(3, 0, 1, 2)
+        return map_gradient, taps.permute(3, 0, 1, 2).to(filters.dtype)
 
-    def _transformed(self, filters: Tensor) -> Tensor:
-        """Return the products of filters [c_out c_in 3 3], whose input channels are the tiles."""
+    def _transformed(self, filters: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the bank of filters [c_out c_in 3 3] for maps of a type: products, whose tiles are input channels."""
         channels_out, channels_in = filters.shape[:2]
-        products = filters.new_empty(self._num_products(channels_in, channels_out))
-        self._call("transform_filters", filters.permute(1, 2, 3, 0).contiguous(), products, channels_in, channels_out)
-        return products
+        bank = filters.new_empty(self._num_products(channels_in, channels_out), dtype=dtype)
+        taps = filters.to(SUMS[dtype]).permute(1, 2, 3, 0).contiguous()
+        self._call("transform_filters", taps, bank, channels_in, channels_out, dtype=dtype)
+        return bank
 
     def _work(self, maps: Tensor, channels_out: int) -> tuple[Tensor, int]:
         """Return room for the products of a block, of input and output, and the number of images in it."""
@@ -65,21 +85,29 @@ class NativeWinograd(Winograd):
         num_tiles = -(-height // OUTPUT_TILE) * -(-width // OUTPUT_TILE)
         block = min(num_images, max(1, TILES_PER_THREAD * torch.get_num_threads() // num_tiles))
         sizes = (self._num_products(block * num_tiles, channels) for channels in (channels_in, channels_out))
-        return maps.new_empty(sum(sizes)), block
+        return maps.new_empty(sum(sizes), dtype=SUMS[maps.dtype]), block
 
     @staticmethod
     def _num_products(tiles: int, channels: int) -> int:
         """Return the size of `Products` in winograd.cpp."""
         return ELEMENTS * (-(-channels // PANEL) * tiles + 1) * PANEL
 
-    def _call(self, name: str, *arguments: Tensor | int | None) -> None:
-        """Call a function of the library: tensors by their address, numbers as they are, and the number of threads."""
-        dtype = next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
+    def _call(self, name: str, *arguments: Tensor | int | None, dtype: torch.dtype | None = None) -> None:
+        """Call a function of the library: tensors by their address, numbers as they are, and the number of threads.
+
+        The maps' type is that of the first tensor if it is not given.
+        """
+        dtype = dtype or next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
         plain = (
             ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr())
             for a in arguments
         )
         getattr(self._library, f"{name}_{TYPES[dtype]}")(*plain, ctypes.c_int(torch.get_num_threads()))
+
+
+def _has_amx() -> bool:
+    """Whether PyTorch multiplies bfloat16 by AMX tiles, against which ours was not measured."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
 @cache

@@ -13,28 +13,31 @@ NUM_ELEMENTS = INPUT_TILE**2
 BLOCK = 2**17
 MIN_BLOCK_TILES = 256
 
-# The transforms B', G and A' of the paper's section 4.3.
+# The transforms B', G and A' of the paper's section 4.3, for the points 0, P, -P, Q, -Q and infinity. The paper has
+# P = 1 and Q = 2; these round to half of that error.
+P, Q = 5 / 8, 3 / 2
 INPUT_TRANSFORM = [
-    [4, 0, -5, 0, 1, 0],
-    [0, -4, -4, 1, 1, 0],
-    [0, 4, -4, -1, 1, 0],
-    [0, -2, -1, 2, 1, 0],
-    [0, 2, -1, -2, 1, 0],
-    [0, 4, 0, -5, 0, 1],
+    [P**2 * Q**2, 0, -(P**2) - Q**2, 0, 1, 0],
+    [0, -P * Q**2, -(Q**2), P, 1, 0],
+    [0, P * Q**2, -(Q**2), -P, 1, 0],
+    [0, -(P**2) * Q, -(P**2), Q, 1, 0],
+    [0, P**2 * Q, -(P**2), -Q, 1, 0],
+    [0, P**2 * Q**2, 0, -(P**2) - Q**2, 0, 1],
 ]
+AT_P, AT_Q = 2 * P**2 * (P**2 - Q**2), 2 * Q**2 * (Q**2 - P**2)
 FILTER_TRANSFORM = [
-    [1 / 4, 0, 0],
-    [-1 / 6, -1 / 6, -1 / 6],
-    [-1 / 6, 1 / 6, -1 / 6],
-    [1 / 24, 1 / 12, 1 / 6],
-    [1 / 24, -1 / 12, 1 / 6],
+    [1 / (P**2 * Q**2), 0, 0],
+    [1 / AT_P, P / AT_P, P**2 / AT_P],
+    [1 / AT_P, -P / AT_P, P**2 / AT_P],
+    [1 / AT_Q, Q / AT_Q, Q**2 / AT_Q],
+    [1 / AT_Q, -Q / AT_Q, Q**2 / AT_Q],
     [0, 0, 1],
 ]
 OUTPUT_TRANSFORM = [
     [1, 1, 1, 1, 1, 0],
-    [0, 1, -1, 2, -2, 0],
-    [0, 1, 1, 4, 4, 0],
-    [0, 1, -1, 8, -8, 1],
+    [0, P, -P, Q, -Q, 0],
+    [0, P**2, P**2, Q**2, Q**2, 0],
+    [0, P**3, -(P**3), Q**3, -(Q**3), 1],
 ]
 
 

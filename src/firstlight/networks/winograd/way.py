@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 FILTER, OUTPUT_TILE = 3, 4
@@ -17,10 +18,10 @@ class Winograd(ABC):
     forward_pays: bool  # whether a forward pass alone is faster than the direct convolution
 
     @classmethod
-    def pays(cls, num_channels: int, num_pixels: int, is_training: bool) -> bool:
+    def pays(cls, dtype: torch.dtype, num_channels: int, num_pixels: int, is_training: bool) -> bool:
         """Whether this way is faster than the direct convolution, for the fewer channels of input and output."""
         enough = num_channels >= cls.min_channels and num_pixels >= cls.min_tiles * OUTPUT_TILE**2
-        return enough and (is_training or cls.forward_pays)
+        return dtype == torch.float32 and enough and (is_training or cls.forward_pays)
 
     @abstractmethod
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:

@@ -1,15 +1,20 @@
 // Winograd's convolution F(4x4, 3x3) and its gradients on a CPU, compiled for the CPU that runs it.
 //
-// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13 and
-// section 4.3. The same in PyTorch, slower and easier to read, is in plain.py; native.py compiles and calls this.
+// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13. The
+// same in PyTorch, slower and easier to read, is in plain.py; native.py compiles and calls this.
+//
+// Maps are float, double or, where the CPU multiplies it, bfloat16. With bfloat16 all transforms and sums are float:
+// what is rounded is the maps and the factors of the matrix products, which take two numbers of each lane at once.
 //
 // Maps are [images height width channels]. Products, which is what the transforms give and take, are
 // [36 elements, panels, tiles, 16 lanes]: element 6 y + x of every 6x6 tile is one matrix, whose columns, the channels,
 // are cut into panels of 16. Lanes beyond the last channel are zero. One matrix is a line of the cache longer than
 // its numbers, or all elements of a tile would want the same places in the cache. Tiles are numbered by image, row and
-// column. A bank of filters is held as products, too: each input channel is an image of 3x3 pixels and its one tile.
+// column. A bank of filters is held as products, too: each input channel is an image of 3x3 pixels and its one tile;
+// in bfloat16 the rows of two input channels are woven into one.
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -20,6 +25,24 @@
 namespace {
 
 constexpr int ELEMENTS = 36, PANEL = 16, OUT = 4;
+
+struct bfloat16 {
+    std::uint16_t bits;
+};
+
+// What numbers are summed in, and how many products one lane of a register sums at once.
+template <class T>
+struct Numbers {
+    typedef T Sum;
+    static constexpr int DEPTH = 1;
+};
+template <>
+struct Numbers<bfloat16> {
+    typedef float Sum;
+    static constexpr int DEPTH = 2;
+};
+template <class T>
+using Sum = typename Numbers<T>::Sum;
 
 // Where products are.
 struct Products {
@@ -75,31 +98,61 @@ inline void store_far(T *to, V value) {
     store(to, value);
 }
 
+#ifdef __AVX512BF16__
+// The same for 16 numbers in bfloat16, which are float while they are worked on.
+template <class V>
+inline V load(const bfloat16 *from) {
+    typedef Vector<std::uint16_t, PANEL>::type Bits;
+    return reinterpret_cast<V>(__builtin_convertvector(load<Bits>(&from->bits), Vector<std::uint32_t, PANEL>::type) << 16);
+}
+
+template <class V>
+inline __m256bh rounded(V value) {
+    return _mm512_cvtneps_pbh(reinterpret_cast<__m512>(value));
+}
+
+template <class V>
+inline void store(bfloat16 *to, V value) {
+    store(&to->bits, rounded(value));
+}
+
+template <class V>
+inline void store_far(bfloat16 *to, V value) {
+    store_far(&to->bits, rounded(value));
+}
+#endif
+
 // The same for the first lanes only; the others are zero.
 template <class V, class T>
 inline V load(const T *from, long lanes) {
     if (lanes == PANEL) return load<V>(from);
-    V value = {};
-    for (long lane = 0; lane < lanes; ++lane) value[lane] = from[lane];
-    return value;
+    T all[PANEL] = {};
+    std::copy(from, from + lanes, all);
+    return load<V>(all);
 }
 
 template <class V, class T>
 inline void store(T *to, V value, long lanes) {
     if (lanes == PANEL) return store(to, value);
-    for (long lane = 0; lane < lanes; ++lane) to[lane] = value[lane];
+    T all[PANEL];
+    store(all, value);
+    std::copy(all, all + lanes, to);
 }
 
-// ---- Transforms. Each struct is one column or row of a tile: B' d, A' m, G g of the paper, and the adjoint of each.
+// ---- Transforms. Each struct is one column or row of a tile: B' d, A' m, G g of the paper, and the adjoint of each,
+// for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; these round to half of that error.
+
+constexpr float P = 5 / 8.f, P2 = P * P, P3 = P * P2;
+constexpr float Q = 3 / 2.f, Q2 = Q * Q, Q3 = Q * Q2;
 
 struct Input {
     static constexpr int FROM = 6, TO = 6;
     template <class V>
     static void apply(const V *d, V *v) {
-        const V a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
-        v[0] = 4 * d[0] - 5 * d[2] + d[4];
+        const V a = d[4] - Q2 * d[2], b = P * (d[3] - Q2 * d[1]), c = d[4] - P2 * d[2], e = Q * (d[3] - P2 * d[1]);
+        v[0] = P2 * Q2 * d[0] - (P2 + Q2) * d[2] + d[4];
         v[1] = a + b, v[2] = a - b, v[3] = c + e, v[4] = c - e;
-        v[5] = 4 * d[1] - 5 * d[3] + d[5];
+        v[5] = P2 * Q2 * d[1] - (P2 + Q2) * d[3] + d[5];
     }
 };
 
@@ -107,11 +160,11 @@ struct InputAdjoint {
     static constexpr int FROM = 6, TO = 6;
     template <class V>
     static void apply(const V *v, V *d) {
-        const V a = v[1] + v[2], b = v[1] - v[2], c = v[3] + v[4], e = 2 * (v[3] - v[4]);
-        d[0] = 4 * v[0];
-        d[1] = 4 * (v[5] - b) - e;
-        d[2] = -5 * v[0] - 4 * a - c;
-        d[3] = b + e - 5 * v[5];
+        const V a = v[1] + v[2], b = P * (v[1] - v[2]), c = v[3] + v[4], e = Q * (v[3] - v[4]);
+        d[0] = P2 * Q2 * v[0];
+        d[1] = P2 * Q2 * v[5] - Q2 * b - P2 * e;
+        d[2] = -(P2 + Q2) * v[0] - Q2 * a - P2 * c;
+        d[3] = b + e - (P2 + Q2) * v[5];
         d[4] = v[0] + a + c;
         d[5] = v[5];
     }
@@ -121,8 +174,8 @@ struct Output {
     static constexpr int FROM = 6, TO = 4;
     template <class V>
     static void apply(const V *m, V *y) {
-        const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
-        y[0] = m[0] + a + c, y[1] = b + 2 * e, y[2] = a + 4 * c, y[3] = b + 8 * e + m[5];
+        const V a = m[1] + m[2], b = P * (m[1] - m[2]), c = m[3] + m[4], e = Q * (m[3] - m[4]);
+        y[0] = m[0] + a + c, y[1] = b + e, y[2] = P2 * a + Q2 * c, y[3] = P2 * b + Q2 * e + m[5];
     }
 };
 
@@ -130,17 +183,18 @@ struct OutputAdjoint {
     static constexpr int FROM = 4, TO = 6;
     template <class V>
     static void apply(const V *y, V *m) {
-        const V a = y[0] + y[2], b = y[1] + y[3], c = y[0] + 4 * y[2], e = 2 * y[1] + 8 * y[3];
+        const V a = y[0] + P2 * y[2], b = P * (y[1] + P2 * y[3]), c = y[0] + Q2 * y[2], e = Q * (y[1] + Q2 * y[3]);
         m[0] = y[0], m[1] = a + b, m[2] = a - b, m[3] = c + e, m[4] = c - e, m[5] = y[3];
     }
 };
 
 struct Filter {
     static constexpr int FROM = 3, TO = 6;
+    static constexpr float AT_0 = P2 * Q2, AT_P = 2 * P2 * (P2 - Q2), AT_Q = 2 * Q2 * (Q2 - P2);
     template <class V>
     static void apply(const V *g, V *u) {
-        const V a = (g[0] + g[2]) / 6, b = g[1] / 6, c = g[0] / 24 + g[2] / 6, e = g[1] / 12;
-        u[0] = g[0] / 4, u[1] = -a - b, u[2] = b - a, u[3] = c + e, u[4] = c - e, u[5] = g[2];
+        const V a = (g[0] + P2 * g[2]) / AT_P, b = P * g[1] / AT_P, c = (g[0] + Q2 * g[2]) / AT_Q, e = Q * g[1] / AT_Q;
+        u[0] = g[0] / AT_0, u[1] = a + b, u[2] = a - b, u[3] = c + e, u[4] = c - e, u[5] = g[2];
     }
 };
 
@@ -148,10 +202,9 @@ struct FilterAdjoint {
     static constexpr int FROM = 6, TO = 3;
     template <class V>
     static void apply(const V *u, V *g) {
-        const V a = (u[1] + u[2]) / 6, b = u[3] + u[4];
-        g[0] = u[0] / 4 - a + b / 24;
-        g[1] = (u[2] - u[1]) / 6 + (u[3] - u[4]) / 12;
-        g[2] = b / 6 - a + u[5];
+        const V a = (u[1] + u[2]) / Filter::AT_P, b = (u[1] - u[2]) / Filter::AT_P;
+        const V c = (u[3] + u[4]) / Filter::AT_Q, e = (u[3] - u[4]) / Filter::AT_Q;
+        g[0] = u[0] / Filter::AT_0 + a + c, g[1] = P * b + Q * e, g[2] = P2 * a + Q2 * c + u[5];
     }
 };
 
@@ -193,7 +246,7 @@ inline void over_tiles(const Maps &where, long image, Work work) {
 // so that each of the 36 matrices is written from its start to its end.
 template <class Transform, class T>
 void maps_to_products(const T *maps, T *products, Maps where, int threads) {
-    using V = typename Vector<T, PANEL>::type;
+    using V = typename Vector<Sum<T>, PANEL>::type;
     const Products layout = where.products();
     const long panels = layout.panels(), element = layout.element();
     in_parallel(panels, where.images, threads, [&](long panel, long image) {
@@ -213,13 +266,13 @@ void maps_to_products(const T *maps, T *products, Maps where, int threads) {
 
 // From products to maps: every tile is transformed and set, or added where tiles overlap, where the maps have pixels.
 template <class Transform, class T>
-void products_to_maps(const T *products, T *maps, Maps where, int threads) {
-    using V = typename Vector<T, PANEL>::type;
+void products_to_maps(const Sum<T> *products, T *maps, Maps where, int threads) {
+    using V = typename Vector<Sum<T>, PANEL>::type;
     constexpr bool OVERLAP = Transform::TO > OUT;
     const Products layout = where.products();
     const long panels = layout.panels(), element = layout.element();
     in_parallel(panels, where.images, threads, [&](long panel, long image) {
-        const T *from = products + layout.at(0, panel);
+        const Sum<T> *from = products + layout.at(0, panel);
         T *to = maps + panel * PANEL;
         const long lanes = layout.lanes(panel);
         if (OVERLAP)
@@ -239,7 +292,7 @@ void products_to_maps(const T *products, T *maps, Maps where, int threads) {
     });
 }
 
-// ---- Matrix products, one for each of the 36 elements. Panels are narrow enough for their sums to stay in registers.
+// ---- Rows: what a register multiplies at once. In bfloat16, two rows of 16 are woven into one, number by number.
 
 #ifdef __AVX512F__
 constexpr int REGISTER_BYTES = 64, NUM_REGISTERS = 32;
@@ -249,88 +302,212 @@ constexpr int REGISTER_BYTES = 32, NUM_REGISTERS = 16;
 
 template <class T>
 struct Register {
-    static constexpr int LANES = REGISTER_BYTES / sizeof(T), PER_PANEL = PANEL / LANES;
-    static constexpr int ROWS = std::max(1, std::min(12, (NUM_REGISTERS - PER_PANEL - 1) / PER_PANEL));  // of sums
-    typedef typename Vector<T, LANES>::type type;
+    static constexpr int LANES = REGISTER_BYTES / sizeof(Sum<T>), PER_PANEL = PANEL / LANES;
+    typedef typename Vector<Sum<T>, LANES>::type type;
+    // A number that is loaded serves several panels, where there are registers for 16 sums or more of theirs.
+    static constexpr int PANELS = NUM_REGISTERS / PER_PANEL >= 32 ? 2 : 1;
+    static constexpr int ROWS = std::max(1, std::min(16, (NUM_REGISTERS - PER_PANEL - 1) / PER_PANEL));  // of one panel
 };
 
-// The sums of ROWS rows of one panel: sums += weight(row) * a row of 16.
-template <class T, int ROWS>
+// A row of 16 numbers in registers.
+template <class T>
+struct Row {
+    using R = Register<T>;
+    typename R::type parts[R::PER_PANEL];
+    Row() = default;
+    explicit Row(const T *row, long = 0) {
+        for (int part = 0; part < R::PER_PANEL; ++part) parts[part] = load<typename R::type>(row + part * R::LANES);
+    }
+};
+
+template <class T>
+inline T deep(const T *number) {
+    return *number;
+}
+
+template <class V, class T>
+inline void multiply_add(V &sum, T factor, const V &row) {
+    sum += factor * row;
+}
+
+template <class T, class V>
+inline void store_woven(T *to, const V (&rows)[1]) {
+    store(to, rows[0]);
+}
+
+template <class T>
+inline const T *woven(const T *rows, long, T *) {
+    return rows;
+}
+
+#ifdef __AVX512BF16__
+typedef Vector<std::uint32_t, PANEL>::type Woven;
+
+inline Woven weave(__m256bh one, __m256bh other) {
+    typedef Vector<std::uint16_t, PANEL>::type Bits;
+    return __builtin_convertvector(reinterpret_cast<Bits>(one), Woven) |
+           __builtin_convertvector(reinterpret_cast<Bits>(other), Woven) << 16;
+}
+
+// The first two rows, or the only one beside zeros.
+inline Woven weave(const bfloat16 *rows, long count) {
+    return weave(load<__m256bh>(&rows->bits), count > 1 ? load<__m256bh>(&rows[PANEL].bits) : __m256bh{});
+}
+
+// Two rows: woven already, or not yet.
+template <>
+struct Row<bfloat16> {
+    Woven parts[1];
+    Row() = default;
+    explicit Row(const bfloat16 *woven) : parts{load<Woven>(&woven->bits)} {}
+    Row(const bfloat16 *rows, long count) : parts{weave(rows, count)} {}
+};
+
+// Two numbers that follow each other.
+inline std::uint32_t deep(const bfloat16 *numbers) { return load<std::uint32_t>(&numbers->bits); }
+
+template <class V>
+inline void multiply_add(V &sum, std::uint32_t factor, const Woven &row) {
+    const Woven factors = Woven{} + factor;
+    sum = reinterpret_cast<V>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(factors),
+                                               reinterpret_cast<__m512bh>(row)));
+}
+
+template <class V>
+inline void store_woven(bfloat16 *to, const V (&rows)[2]) {
+    store(&to->bits, weave(rounded(rows[0]), rounded(rows[1])));
+}
+
+inline const bfloat16 *woven(const bfloat16 *rows, long count, bfloat16 *room) {
+    for (long row = 0; row < count; row += 2) store(&room[row * PANEL].bits, weave(rows + row * PANEL, count - row));
+    return room;
+}
+#endif
+
+// From filters [from 3 3 to] to a bank of them.
+template <class T>
+void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, int threads) {
+    using V = typename Vector<Sum<T>, PANEL>::type;
+    constexpr int DEPTH = Numbers<T>::DEPTH;
+    const Products layout{from, to};
+    in_parallel(layout.panels(), from / DEPTH, threads, [&](long panel, long group) {
+        const long lanes = layout.lanes(panel);
+        V transformed[ELEMENTS][DEPTH];
+        for (int depth = 0; depth < DEPTH; ++depth) {
+            const Sum<T> *taps = filters + 9 * (group * DEPTH + depth) * to + panel * PANEL;
+            transform_tile<V, Filter>([&](int y, int x) { return load<V>(taps + (3 * y + x) * to, lanes); },
+                                      [&](int y, int x, V value) { transformed[6 * y + x][depth] = value; });
+        }
+        T *row = bank + layout.at(0, panel) + group * DEPTH * PANEL;
+        for (int element = 0; element < ELEMENTS; ++element)
+            store_woven(row + element * layout.element(), transformed[element]);
+    });
+}
+
+// ---- Matrix products, one for each of the 36 elements. Panels are narrow enough for their sums to stay in registers.
+
+// The sums of ROWS rows of some panels: sums += weight(row) * row(panel), which is a row of 16, or two for bfloat16.
+template <class T, int ROWS, int PANELS>
 struct Sums {
     using R = Register<T>;
-    typename R::type sums[ROWS][R::PER_PANEL] = {};
+    typename R::type sums[ROWS][PANELS][R::PER_PANEL] = {};
 
-    template <class Weight>
-    void add(Weight weight, const T *row) {
-        typename R::type values[R::PER_PANEL];
-        for (int part = 0; part < R::PER_PANEL; ++part) values[part] = load<typename R::type>(row + part * R::LANES);
+    template <class Weight, class GetRow>
+    void add(Weight weight, GetRow row) {
+        std::array<Row<T>, PANELS> rows;
+        for (int panel = 0; panel < PANELS; ++panel) rows[panel] = row(panel);
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i) {
-            const T factor = weight(i);
+            const auto factor = weight(i);
 #pragma GCC unroll 4
-            for (int part = 0; part < R::PER_PANEL; ++part) sums[i][part] += factor * values[part];
+            for (int panel = 0; panel < PANELS; ++panel)
+#pragma GCC unroll 4
+                for (int part = 0; part < R::PER_PANEL; ++part)
+                    multiply_add(sums[i][panel][part], factor, rows[panel].parts[part]);
         }
     }
 
-    void set(T *rows) const { each([&](long at, typename R::type sum) { store(rows + at, sum); }); }
-    void add_to(T *rows) const {
-        each([&](long at, typename R::type sum) { store(rows + at, load<typename R::type>(rows + at) + sum); });
+    // Set or add to ROWS rows of 16; panel_size numbers lie between a row of one panel and that of the next.
+    void set(Sum<T> *rows, long panel_size) const {
+        each(panel_size, [&](long at, typename R::type sum) { store(rows + at, sum); });
+    }
+    void add_to(Sum<T> *rows, long panel_size) const {
+        each(panel_size, [&](long at, typename R::type sum) {
+            store(rows + at, load<typename R::type>(rows + at) + sum);
+        });
     }
 
     template <class Put>
-    void each(Put put) const {
-        for (int i = 0; i < ROWS; ++i)
-            for (int part = 0; part < R::PER_PANEL; ++part) put(i * PANEL + part * R::LANES, sums[i][part]);
+    void each(long panel_size, Put put) const {
+        for (int panel = 0; panel < PANELS; ++panel)
+            for (int i = 0; i < ROWS; ++i)
+                for (int part = 0; part < R::PER_PANEL; ++part)
+                    put(panel * panel_size + i * PANEL + part * R::LANES, sums[i][panel][part]);
     }
 };
 
+template <int NUMBER>
+using Constant = std::integral_constant<int, NUMBER>;
+
 // Call work(number of rows, first row) for all rows, as many at once as fit the registers.
-template <class T, class Work>
+template <int MOST, class Work>
 inline void over_rows(long rows, Work work) {
-    constexpr int MOST = Register<T>::ROWS;
     long row = 0;
-    for (; row + MOST <= rows; row += MOST) work(std::integral_constant<int, MOST>(), row);
-    for (; row + 4 <= rows; row += 4) work(std::integral_constant<int, 4>(), row);
-    for (; row < rows; ++row) work(std::integral_constant<int, 1>(), row);
+    for (; row + MOST <= rows; row += MOST) work(Constant<MOST>(), row);
+    for (; row + 4 <= rows; row += 4) work(Constant<4>(), row);
+    for (; row < rows; ++row) work(Constant<1>(), row);
 }
 
 // product[tile][to] = sum over from: images[tile][from] filters[from][to].
 template <class T>
-void multiply(const T *images, const T *filters, T *product, Products from, Products to, int threads) {
+void multiply(const T *images, const T *filters, Sum<T> *product, Products from, Products to, int threads) {
+    constexpr int DEPTH = Numbers<T>::DEPTH, MOST = Register<T>::PANELS;
     const Products bank{from.channels, to.channels};
-    const long tiles = from.tiles, panels = to.panels();
-    in_parallel(ELEMENTS, panels, threads, [&](long element, long panel) {
+    const auto work = [&](auto panels, long element, long panel) {
+        constexpr int NUM_PANELS = decltype(panels)::value;
         const T *right = filters + bank.at(element, panel);
-        T *result = product + to.at(element, panel);
-        over_rows<T>(tiles, [&](auto rows, long tile) {
-            Sums<T, decltype(rows)::value> sums;
+        Sum<T> *result = product + to.at(element, panel);
+        over_rows<Register<T>::ROWS / NUM_PANELS>(from.tiles, [&](auto rows, long tile) {
+            Sums<T, decltype(rows)::value, NUM_PANELS> sums;
             for (long part = 0; part < from.panels(); ++part) {
                 const T *weights = images + from.at(element, part) + tile * PANEL;
                 const T *row = right + part * PANEL * PANEL;
-                for (long lane = 0; lane < from.lanes(part); ++lane)
-                    sums.add([&](int i) { return weights[i * PANEL + lane]; }, row + lane * PANEL);
+                for (long lane = 0; lane < from.lanes(part); lane += DEPTH)
+                    sums.add([&](int i) { return deep(weights + i * PANEL + lane); },
+                             [&](int each) { return Row<T>(row + (each * bank.tiles + lane) * PANEL); });
             }
-            sums.set(result + tile * PANEL);
+            sums.set(result + tile * PANEL, to.tiles * PANEL);
         });
+    };
+    in_parallel(ELEMENTS, (to.panels() + MOST - 1) / MOST, threads, [&](long element, long group) {
+        const long first = group * MOST, last = std::min(first + MOST, to.panels());
+        if (last - first == MOST) return work(Constant<MOST>(), element, first);
+        for (long panel = first; panel < last; ++panel) work(Constant<1>(), element, panel);
     });
 }
 
 // total[from][to] += sum over tiles: images[tile][from] gradient[tile][to].
 template <class T>
-void add_outer(const T *images, const T *gradient, T *total, Products from, Products to, int threads) {
+void add_outer(const T *images, const T *gradient, Sum<T> *total, Products from, Products to, int threads) {
+    constexpr int DEPTH = Numbers<T>::DEPTH;
+    constexpr long MOST = 128;  // tiles at once
     const Products bank{from.channels, to.channels};
-    const long tiles = from.tiles, panels = to.panels();
-    in_parallel(ELEMENTS, panels, threads, [&](long element, long panel) {
-        const T *right = gradient + to.at(element, panel);
-        for (long part = 0; part < from.panels(); ++part) {
-            const T *left = images + from.at(element, part);
-            T *result = total + bank.at(element, panel) + part * PANEL * PANEL;
-            over_rows<T>(from.lanes(part), [&](auto rows, long lane) {
-                Sums<T, decltype(rows)::value> sums;
-                for (long tile = 0; tile < tiles; ++tile)
-                    sums.add([&](int i) { return left[tile * PANEL + lane + i]; }, right + tile * PANEL);
-                sums.add_to(result + lane * PANEL);
-            });
+    in_parallel(ELEMENTS, from.panels(), threads, [&](long element, long part) {
+        T room[MOST * PANEL];
+        for (long first = 0; first < from.tiles; first += MOST) {
+            const long tiles = std::min(MOST, from.tiles - first);
+            const T *left = woven(images + from.at(element, part) + first * PANEL, tiles, room);
+            for (long panel = 0; panel < to.panels(); ++panel) {
+                const T *right = gradient + to.at(element, panel) + first * PANEL;
+                Sum<T> *result = total + bank.at(element, panel) + part * PANEL * PANEL;
+                over_rows<Register<T>::ROWS>(from.lanes(part), [&](auto rows, long lane) {
+                    Sums<T, decltype(rows)::value, 1> sums;
+                    for (long tile = 0; tile < tiles; tile += DEPTH)
+                        sums.add([&](int i) { return deep(left + tile * PANEL + (lane + i) * DEPTH); },
+                                 [&](int) { return Row<T>(right + tile * PANEL, tiles - tile); });
+                    sums.add_to(result + lane * PANEL, 0);
+                });
+            }
         }
     });
 }
@@ -347,10 +524,11 @@ inline void over_blocks(const Maps &all, long channels_out, long block, Work wor
 }
 
 template <class T>
-void convolve(const T *images, const T *filters, T *output, T *work, Maps all, long channels_out, long block,
+void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps all, long channels_out, long block,
               int threads) {
     over_blocks(all, channels_out, block, [&](Maps in, Maps out, long first) {
-        T *transformed = work, *product = transformed + in.products().size();
+        T *transformed = reinterpret_cast<T *>(work);
+        Sum<T> *product = work + in.products().size();
         maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
         multiply(transformed, filters, product, in.products(), out.products(), threads);
         products_to_maps<Output>(product, output + out.pixel(first, 0, 0), out, threads);
@@ -358,41 +536,44 @@ void convolve(const T *images, const T *filters, T *output, T *work, Maps all, l
 }
 
 template <class T>
-void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, T *filter_gradient, T *work,
-               Maps all, long channels_out, long block, int threads) {
+void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, Sum<T> *filter_gradient,
+               Sum<T> *work, Maps all, long channels_out, long block, int threads) {
     over_blocks(all, channels_out, block, [&](Maps in, Maps out, long first) {
-        T *transformed = work, *product = transformed + in.products().size();
+        T *transformed = reinterpret_cast<T *>(work), *product = reinterpret_cast<T *>(work + in.products().size());
         maps_to_products<OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
             maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
             add_outer(transformed, product, filter_gradient, in.products(), out.products(), threads);
         }
         if (image_gradient) {
-            multiply(product, filters, transformed, out.products(), in.products(), threads);
-            products_to_maps<InputAdjoint>(transformed, image_gradient + in.pixel(first, 0, 0), in, threads);
+            multiply(product, filters, work, out.products(), in.products(), threads);
+            products_to_maps<InputAdjoint>(work, image_gradient + in.pixel(first, 0, 0), in, threads);
         }
     });
 }
 
 }  // namespace
 
-#define EXPORT(T)                                                                                                   \
-    extern "C" void transform_filters_##T(const T *filters, T *products, long from, long to, int threads) {         \
-        maps_to_products<Filter>(filters, products, Maps{from, 3, 3, to}, threads);                                 \
-    }                                                                                                               \
-    extern "C" void filters_adjoint_##T(const T *products, T *filters, long from, long to, int threads) {           \
-        products_to_maps<FilterAdjoint>(products, filters, Maps{from, 3, 3, to}, threads);                          \
-    }                                                                                                               \
-    extern "C" void convolve_##T(const T *images, const T *filters, T *output, T *work, long n, long height,        \
-                                 long width, long from, long to, long block, int threads) {                         \
-        convolve(images, filters, output, work, Maps{n, height, width, from}, to, block, threads);                  \
-    }                                                                                                               \
-    extern "C" void gradients_##T(const T *images, const T *filters, const T *gradient, T *image_gradient,          \
-                                  T *filter_gradient, T *work, long n, long height, long width, long from, long to, \
-                                  long block, int threads) {                                                        \
-        gradients(images, filters, gradient, image_gradient, filter_gradient, work, Maps{n, height, width, from},   \
-                  to, block, threads);                                                                              \
+#define EXPORT(T)                                                                                                     \
+    extern "C" void transform_filters_##T(const Sum<T> *filters, T *bank, long from, long to, int threads) {          \
+        filters_to_bank(filters, bank, from, to, threads);                                                            \
+    }                                                                                                                 \
+    extern "C" void filters_adjoint_##T(const Sum<T> *products, Sum<T> *filters, long from, long to, int threads) {   \
+        products_to_maps<FilterAdjoint>(products, filters, Maps{from, 3, 3, to}, threads);                            \
+    }                                                                                                                 \
+    extern "C" void convolve_##T(const T *images, const T *filters, T *output, Sum<T> *work, long n, long height,     \
+                                 long width, long from, long to, long block, int threads) {                           \
+        convolve(images, filters, output, work, Maps{n, height, width, from}, to, block, threads);                    \
+    }                                                                                                                 \
+    extern "C" void gradients_##T(const T *images, const T *filters, const T *gradient, T *image_gradient,            \
+                                  Sum<T> *filter_gradient, Sum<T> *work, long n, long height, long width, long from,  \
+                                  long to, long block, int threads) {                                                 \
+        gradients(images, filters, gradient, image_gradient, filter_gradient, work, Maps{n, height, width, from}, to, \
+                  block, threads);                                                                                    \
     }
 
 EXPORT(float)
 EXPORT(double)
+#ifdef __AVX512BF16__
+EXPORT(bfloat16)
+#endif
