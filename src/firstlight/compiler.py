@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from firstlight.errors import WriteError
 from firstlight.files import atomic
@@ -45,6 +46,18 @@ def compiled(source: Path) -> ctypes.CDLL | None:
         return ctypes.CDLL(os.fspath(library))
     except (OSError, subprocess.SubprocessError, WriteError):
         return None
+
+
+def call(library: ctypes.CDLL | None, name: str, *arguments: Any, threads: int) -> None:
+    """Call a function of a library: tensors (or None) by their address, whole numbers as long, and number of threads.
+
+    Tensors must be contiguous, of the type that the function is for, and live on the CPU.
+    """
+    plain = (
+        ctypes.c_long(each) if isinstance(each, int) else ctypes.c_void_p(None if each is None else each.data_ptr())
+        for each in arguments
+    )
+    getattr(library, name)(*plain, ctypes.c_int(threads))
 
 
 def compile_command() -> list[str] | None:

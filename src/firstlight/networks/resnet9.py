@@ -19,6 +19,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
 from firstlight.networks.staged import StagedNetwork, check_width
@@ -47,7 +48,7 @@ def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn
     block = nn.Sequential()
     block.add_module("conv", Conv3x3(channels_in, channels_out))
     if pool:
-        block.add_module("pool", nn.MaxPool2d(2))
+        block.add_module("pool", MaxPool2x2())
     block.add_module("relu", nn.ReLU())
     block.add_module("norm", nn.BatchNorm2d(channels_out))
     return block

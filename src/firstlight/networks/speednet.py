@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
+from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.staged import StagedNetwork, check_width
 from firstlight.networks.whitening import PatchWhitening
@@ -123,7 +124,7 @@ def conv_group(channels_in: int, channels_out: int, norm_momentum: float) -> nn.
         norm.weight.requires_grad = False
         group.add_module(f"conv{number}", conv)
         if number == 1:
-            group.add_module("pool", nn.MaxPool2d(2))
+            group.add_module("pool", MaxPool2x2())
         group.add_module(f"norm{number}", norm)
         group.add_module(f"activation{number}", nn.GELU())
     return group

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from firstlight.compiler import compiled
+from firstlight.compiler import call, compiled
 from firstlight.networks.winograd.way import OUTPUT_TILE, Winograd
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
@@ -93,16 +93,9 @@ class NativeWinograd(Winograd):
         return ELEMENTS * (-(-channels // PANEL) * tiles + 1) * PANEL
 
     def _call(self, name: str, *arguments: Tensor | int | None, dtype: torch.dtype | None = None) -> None:
-        """Call a function of the library: tensors by their address, numbers as they are, and the number of threads.
-
-        The maps' type is that of the first tensor if it is not given.
-        """
+        """Call a function of the library for maps of a type, by default that of the first tensor."""
         dtype = dtype or next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
-        plain = (
-            ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr())
-            for a in arguments
-        )
-        getattr(self._library, f"{name}_{TYPES[dtype]}")(*plain, ctypes.c_int(torch.get_num_threads()))
+        call(self._library, f"{name}_{TYPES[dtype]}", *arguments, threads=torch.get_num_threads())
 
 
 def _has_amx() -> bool:
