@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -117,8 +119,13 @@ def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -
     assert not MaxPool2x2().pays(torch.randn(1, 128, 32, 32))
 
 
-def test_what_is_exported_holds_the_pool_of_pytorch(pool: MaxPool2x2) -> None:
+def test_what_is_traced_or_exported_holds_the_pool_of_pytorch(pool: MaxPool2x2) -> None:
     images = torch.randn(4, 8, 6, 6)
     exported = torch.export.export(pool, (images,))
     assert any("max_pool2d" in str(node.target) for node in exported.graph.nodes)
     assert_the_same_bits(exported.module()(images), pool(images))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(pool, images, check_trace=False)
+    assert "max_pool2d" in str(traced.inlined_graph)

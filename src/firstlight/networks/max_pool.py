@@ -56,9 +56,9 @@ class MaxPool2x2(nn.MaxPool2d):
 
     def pays(self, images: Tensor) -> bool:
         """Whether the compiled way will be used for this input, float [n c h w]."""
-        if images.device.type != "cpu" or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
-            return False
         if type(images) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return False
+        if images.device.type != "cpu" or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
             return False
         return images.ndim == 4 and min(images.shape[2:]) >= 2 and _library() is not None
 
