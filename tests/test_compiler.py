@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from firstlight import compiler
 from firstlight.compiler import compile_command, compiled, fingerprint, library_path
@@ -38,6 +39,17 @@ def test_compiles_once_and_keeps_it(source: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(compiler.subprocess, "run", lambda *a, **k: pytest.fail("compiled again"))
     assert compiled(source).answer() == 42
     assert kept(tmp_path) == [library]
+
+
+def test_calls_with_tensors_numbers_and_threads(source: Path) -> None:
+    source.write_text(
+        """extern "C" void put(double *to, const void *nothing, long number, int threads) {
+            to[0] = nothing == nullptr; to[1] = number; to[2] = threads;
+        }"""
+    )
+    room = torch.zeros(3, dtype=torch.float64)
+    compiler.call(compiled(source), "put", room, None, 2**40, threads=3)
+    assert room.tolist() == [1, 2**40, 3]
 
 
 def test_a_changed_source_or_compiler_is_compiled_anew(source: Path, tmp_path: Path) -> None:
