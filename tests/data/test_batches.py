@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -145,6 +147,44 @@ def test_draws_cover_their_ranges_evenly_and_change_from_epoch_to_epoch() -> Non
     assert abs((epochs[0].mirrored == epochs[1].mirrored).float().mean() - 0.5) < 0.02
     independent = torch.stack([epochs[0].down, epochs[0].right, epochs[1].down, epochs[0].cut_row]).double()
     assert (torch.corrcoef(independent) - torch.eye(4)).abs().max() < 0.04
+
+
+@pytest.mark.parametrize("flip", ["none", "random", "alternating"])
+def test_an_image_that_comes_again_in_an_epoch_is_augmented_anew(flip: str) -> None:
+    images = noise_set(40, (8, 8))
+    how = Augmentation(crop_px=2, flip=flip)  # type: ignore[arg-type]
+    batches = Batches(images, EpochSampler(40, 8, shuffle=True, seed=0, hardest_share=0.25), how)
+    assert batches.wants_losses
+    hardest = images.ids[torch.randperm(40, generator=torch.Generator().manual_seed(1))[:10]]
+    for batch in batches:
+        batches.add_losses(batch.ids, torch.isin(batch.ids, hardest).float())
+    batches.sampler.set_epoch(1)
+    seen: dict[int, list[torch.Tensor]] = {}
+    draws = EpochDraws.of(40, (8, 8), how, seed=0, epoch=1, num_rounds=4)
+    for batch in batches:
+        for pixels, label, id_ in zip(batch.images, batch.labels, batch.ids.tolist(), strict=True):
+            place = images.ids.tolist().index(id_)
+            assert label == images.labels[place]
+            visit = place + 40 * len(seen.setdefault(id_, []))
+            whole = torch.nn.functional.pad(images.images[place].float() / 255, (2, 2, 2, 2), mode="reflect")
+            top, left = 2 + int(draws.down[visit]), 2 + int(draws.right[visit])
+            expected = whole[:, top : top + 8, left : left + 8]
+            if flip != "none" and draws.mirrored[visit]:
+                expected = expected.flip(2)
+            torch.testing.assert_close(pixels, expected)
+            seen[id_].append(draws.mirrored[visit])
+    assert sorted(seen) == sorted(hardest.tolist())
+    assert {len(each) for each in seen.values()} == {4}
+    if flip == "alternating":
+        assert all(one != other for each in seen.values() for one, other in itertools.pairwise(each))
+    assert len(set(draws.down[:40] * 5 + draws.right[:40])) > 10
+    assert not torch.equal(draws.down[:40], draws.down[40:80])
+
+
+def test_batches_without_pruning_want_no_losses() -> None:
+    batches = make(noise_set(10), SETTINGS[0])
+    assert not batches.wants_losses
+    batches.add_losses(torch.tensor([100]), torch.tensor([1.0]))
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,65 @@ def test_without_shuffling_the_order_of_the_set_is_kept_in_every_epoch() -> None
         assert [batch.tolist() for batch in sampler] == [[0, 1, 2], [3, 4, 5], [6]]
 
 
+def pruned(share: float, rank: int = 0, num_ranks: int = 1, num_images: int = 50) -> EpochSampler:
+    """A sampler that was told, in its first epoch, that an image's loss is its number."""
+    sampler = EpochSampler(num_images, 8, shuffle=True, seed=4, rank=rank, num_ranks=num_ranks, hardest_share=share)
+    assert sampler.last_losses is not None
+    sampler.last_losses.add(torch.arange(num_images), torch.arange(num_images).float())
+    return sampler
+
+
+@pytest.mark.parametrize(("share", "num_rounds"), [(0.98, 2), (0.6, 2), (0.5, 2), (0.4, 3), (0.1, 10), (0.001, 50)])
+def test_every_epoch_but_the_first_has_the_hardest_images_only(share: float, num_rounds: int) -> None:
+    sampler = pruned(share)
+    assert sampler.num_rounds == num_rounds
+    assert together([batch.tolist() for batch in sampler]) == together(cut(50, 8, 1, 0))
+    num_hardest = max(1, round(50 * share))
+    orders = []
+    for epoch in (1, 2):
+        sampler.set_epoch(epoch)
+        visits = torch.cat([*sampler])
+        assert len(visits) == 50
+        assert len(set(visits.tolist())) == 50, "a second visit is told from the first"
+        images, rounds = visits % 50, visits // 50
+        assert set(images.tolist()) == set(range(50 - num_hardest, 50))
+        assert rounds.tolist() == [place // num_hardest for place in range(50)], "all of them before any comes again"
+        orders.append(images.tolist())
+    assert orders[0] != orders[1] or num_hardest == 1
+    if num_hardest > 5:
+        assert orders[0][:num_hardest][: 50 - num_hardest] != orders[0][num_hardest:]
+
+
+def test_a_pruned_epoch_goes_on_from_a_saved_state_on_any_number_of_ranks() -> None:
+    whole = pruned(0.6)
+    whole.set_epoch(1)
+    expected = [batch.tolist() for batch in whole]
+    before = pruned(0.6)
+    before.set_epoch(1)
+    iterator = iter(before)
+    for _ in range(3):
+        next(iterator)
+    assert before.last_losses is not None
+    before.last_losses.add(torch.tensor([49]), torch.tensor([-1.0]))  # counts in the next epoch, not in this one
+    for ranks in (1, 2):
+        parts = []
+        for rank in range(ranks):
+            after = EpochSampler(50, 8, shuffle=True, seed=4, rank=rank, num_ranks=ranks, hardest_share=0.6)
+            after.load_state_dict(before.state_dict())
+            after.set_epoch(1)
+            parts.append([batch.tolist() for batch in after])
+            after.set_epoch(2)
+            assert 49 not in torch.cat([*after]) % 50
+        assert [together(each) for each in zip(*parts, strict=True)] == expected[3:]
+
+
+def test_without_pruning_no_losses_are_kept() -> None:
+    sampler = make(10, 3)
+    assert sampler.last_losses is None
+    assert sampler.num_rounds == 1
+    assert sampler.state_dict() == {"epoch": 0, "next_batch": 0}
+
+
 @pytest.mark.parametrize(("num_images", "batch_size", "num_ranks"), [(10, 2, 3), (2, 8, 3), (0, 1, 1), (5, 0, 1)])
 def test_too_little_for_every_rank_is_refused(num_images: int, batch_size: int, num_ranks: int) -> None:
     with pytest.raises(UsageError, match=r"device") as refusal:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -52,6 +53,40 @@ def test_the_trained_weights_are_the_moving_average_of_every_fifth_step(tiny: st
 def test_without_averaging_the_trained_weights_are_the_last_step_s(tiny: str) -> None:
     module, _, seen = train(Recipe(data=tiny, num_val=32, batch_size=16, optimizer=SGD), num_epochs=1)
     assert all(torch.equal(value, seen[-1][name]) for name, value in module.network.named_parameters())
+
+
+def test_later_epochs_have_the_images_whose_loss_was_largest(tiny: str) -> None:
+    """Told by a second look at every step's own logits."""
+    seen: list[list[tuple[int, float]]] = []
+
+    class Watched(Classifier):
+        def on_train_epoch_start(self) -> None:
+            seen.append([])
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            with torch.no_grad():
+                state = {name: value.clone() for name, value in self.network.state_dict().items()}
+                losses = -self.network(batch.images).log_softmax(dim=1)[torch.arange(len(batch.ids)), batch.labels]
+                self.network.load_state_dict(state)  # batch norm has counted this batch
+            seen[-1] += zip(batch.ids.tolist(), losses.tolist(), strict=True)
+            return super().training_step(batch, batch_idx)
+
+    recipe = Recipe(data=tiny, num_val=32, batch_size=16, optimizer=SGD, hardest_share=0.6, label_smoothing=0.2)
+    torch.manual_seed(0)
+    module = Watched(ResNet9(4, ResNet9Config(width=4)), recipe)
+    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "precision": "32-true"}
+    data = ImageData(recipe)
+    Trainer(max_epochs=4, enable_progress_bar=False, enable_model_summary=False, **options).fit(module, datamodule=data)
+    last: dict[int, float] = {}
+    assert sorted(id_ for id_, _ in seen[0]) == sorted(data.train.ids.tolist())
+    for before, now in itertools.pairwise(seen):
+        of_epoch: dict[int, list[float]] = {}
+        for id_, loss in before:
+            of_epoch.setdefault(id_, []).append(loss)
+        last |= {id_: sum(losses) / len(losses) for id_, losses in of_epoch.items()}
+        hardest = sorted(last, key=lambda id_: -last[id_])[: round(0.6 * len(data.train))]
+        assert {id_ for id_, _ in now} == set(hardest)
+        assert len(now) == len(data.train)
 
 
 def test_a_recipe_with_views_has_its_second_accuracy_beside_the_first(tiny: str) -> None:

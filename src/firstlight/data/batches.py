@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, UnitImages
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochDraws:
-    """All that chance decides in one epoch, a number for every image of the set, on the CPU."""
+    """All that chance decides in one epoch, on the CPU: for every image of the set, for each time that it can come."""
 
     down: Int64[Tensor, " n"]
     right: Int64[Tensor, " n"]
@@ -61,19 +61,25 @@ class EpochDraws:
     cut_column: Int64[Tensor, " n"]
 
     @staticmethod
-    def of(num_images: int, size_px: tuple[int, int], how: Augmentation, seed: int, epoch: int) -> EpochDraws:
+    def of(
+        num_images: int, size_px: tuple[int, int], how: Augmentation, seed: int, epoch: int, num_rounds: int = 1
+    ) -> EpochDraws:
         """Draw for every image: each number depends on (seed, epoch, purpose) and the image's place in the set."""
+        num_draws = num_rounds * num_images
 
         def whole(purpose: str, low: int, high: int) -> Tensor:
-            return torch.randint(low, high + 1, (num_images,), generator=generator(seed, epoch, purpose))
+            return torch.randint(low, high + 1, (num_draws,), generator=generator(seed, epoch, purpose))
 
-        flip_epoch = epoch if how.flip == "random" else 0
-        coin = torch.rand(num_images, generator=generator(seed, flip_epoch, "flip")) < 0.5
+        if how.flip == "alternating":
+            coin = torch.rand(num_images, generator=generator(seed, 0, "flip")) < 0.5
+            mirrored = torch.cat([alternate(coin, epoch + number) for number in range(num_rounds)])
+        else:
+            mirrored = torch.rand(num_draws, generator=generator(seed, epoch, "flip")) < 0.5
         half = how.cutout_px // 2
         return EpochDraws(
             down=whole("down", -how.crop_px, how.crop_px),
             right=whole("right", -how.crop_px, how.crop_px),
-            mirrored=alternate(coin, epoch) if how.flip == "alternating" else coin,
+            mirrored=mirrored,
             cut_row=whole("cut row", 0, size_px[0] - 1) - half,
             cut_column=whole("cut column", 0, size_px[1] - 1) - half,
         )
@@ -127,6 +133,12 @@ class Batches:
         return self.set.ids.to(self.device)
 
     @cached_property
+    def _place_of_id(self) -> Tensor:
+        places = torch.zeros(int(self.set.ids.max()) + 1, dtype=torch.int64)
+        places[self.set.ids] = torch.arange(len(self.set))
+        return places.to(self.device)
+
+    @cached_property
     def _fill(self) -> Tensor:
         mean, _ = self.set.mean_and_std
         return (torch.tensor(mean) * 255).round().to(self.device, torch.uint8)
@@ -137,17 +149,28 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         how, draws = self.augmentation, None
         if how is not None:
-            draws = EpochDraws.of(len(self.set), self.set.size_px, how, self.sampler.seed, self.sampler.epoch)
-        for chosen in self.sampler:
-            on_device = chosen.to(self.device)
+            of_epoch = self.sampler.seed, self.sampler.epoch, self.sampler.num_rounds
+            draws = EpochDraws.of(len(self.set), self.set.size_px, how, *of_epoch)
+        for visits in self.sampler:
+            on_device = (visits % len(self.set)).to(self.device)
             pixels = self._pixels[on_device]
             if how is not None and draws is not None:
-                pixels = self._augment(pixels, chosen, how, draws)
+                pixels = self._augment(pixels, visits, how, draws)
             yield Batch(to_unit(pixels), self._labels[on_device], self._ids[on_device])
 
-    def _augment(self, pixels: Images, chosen: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws) -> Images:
+    @property
+    def wants_losses(self) -> bool:
+        """Whether later epochs depend on the losses of this one, which `add_losses` takes."""
+        return self.sampler.last_losses is not None
+
+    def add_losses(self, ids: Ids, losses: Float[Tensor, " n"]) -> None:
+        """Remember how hard the images of a batch were."""
+        if self.sampler.last_losses is not None:
+            self.sampler.last_losses.add(self._place_of_id[ids], losses)
+
+    def _augment(self, pixels: Images, visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws) -> Images:
         def pick(draw: Tensor) -> Tensor:
-            return draw[chosen].to(self.device)
+            return draw[visits].to(self.device)
 
         if how.crop_px:
             pixels = shifted_crop(pixels, pick(draws.down), pick(draws.right))

@@ -108,7 +108,12 @@ class ImageData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training images."""
-        return self._batches(self.train, shuffle=True, augmentation=self.recipe.augmentation)
+        return self._batches(
+            self.train,
+            shuffle=True,
+            augmentation=self.recipe.augmentation,
+            hardest_share=self.recipe.hardest_share,
+        )
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Batches of the validation images in order, untouched; none if the recipe keeps none."""
@@ -128,7 +133,14 @@ class ImageData(pl.LightningDataModule):
             "digests": {name: images.digest() for name, images in loaded.items()},
         }
 
-    def _batches(self, images: ImageSet, *, shuffle: bool = False, augmentation: Augmentation | None = None) -> Batches:
+    def _batches(
+        self,
+        images: ImageSet,
+        *,
+        shuffle: bool = False,
+        augmentation: Augmentation | None = None,
+        hardest_share: float = 1.0,
+    ) -> Batches:
         trainer = self.trainer
         sampler = EpochSampler(
             len(images),
@@ -137,6 +149,7 @@ class ImageData(pl.LightningDataModule):
             seed=self.recipe.seed,
             rank=trainer.global_rank if trainer else 0,
             num_ranks=trainer.world_size if trainer else 1,
+            hardest_share=hardest_share,
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         return Batches(images, sampler, augmentation, device)

@@ -74,10 +74,17 @@ class Classifier(pl.LightningModule):
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
         self.unlogged.add({"train_loss": loss, "train_acc": accuracy}, len(labels))
+        self._tell_losses(batch, logits.detach())
         if self._logs_this_step(batch_idx):
             means, count = self.unlogged.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
         return loss
+
+    def _tell_losses(self, batch: Batch | Sequence[Tensor], logits: Tensor) -> None:
+        """Tell the batches how hard their images were, if later epochs depend on it."""
+        batches = self.trainer.train_dataloader if self._trainer is not None else None
+        if isinstance(batches, Batches) and batches.wants_losses:
+            batches.add_losses(batch[2], F.cross_entropy(logits, batch[1], reduction="none"))
 
     @property
     def progress(self) -> float:

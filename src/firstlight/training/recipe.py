@@ -102,6 +102,8 @@ class Recipe:
         network: which, and its shape.
         augmentation: what is done to the training images.
         resizing: how the side of the training images grows, if it does.
+        hardest_share: share of the training images, those whose loss was largest when they were last seen, of which
+            every epoch but the first is made; it is as long as ever, and has them more than once. 1 trains on all.
         optimizer: how the weights are updated.
         averaging: decay per step of an exponential moving average of the weights, which validation and test use;
             0 keeps none.
@@ -109,7 +111,7 @@ class Recipe:
         views: of each test image, for a second accuracy beside the single view's ("single": none).
         views_margin: only test images whose two largest probabilities differ by no more than this get these views;
             1 gives them to all.
-        max_epochs: times that every training image is seen.
+        max_epochs: epochs, of as many images as the training set has.
         batch_size: images in a step, over all devices.
         seed: of the weights, the split, the order and the augmentation.
 
@@ -124,6 +126,7 @@ class Recipe:
     network: NetworkConfig = ResNet9Config()
     augmentation: Augmentation = Augmentation()
     resizing: ProgressiveResizing = ProgressiveResizing()
+    hardest_share: float = 1.0
     optimizer: OptimizerConfig | MuonConfig = OptimizerConfig()
     averaging: float = 0.0
     label_smoothing: float = 0.0
@@ -142,6 +145,8 @@ class Recipe:
         check_image_size(self.image_size)
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
+        if not 0 < self.hardest_share <= 1:
+            raise UsageError(f"hardest_share must be above 0 and at most 1, not {self.hardest_share}")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
         _checked(Recipe, "views", self.views)

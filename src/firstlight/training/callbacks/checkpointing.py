@@ -162,11 +162,15 @@ class Checkpointing(pl.Callback):
                 "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             },
         }
-        if self._place == "batch start":
-            next_batch = _go_on_at_batch(checkpoint["loops"]["fit_loop"])
-            checkpoint["firstlight"]["next_batch"] = {"epoch": trainer.current_epoch, "next_batch": next_batch}
-        if self._place == "epoch start":
-            _go_on_at_epoch(checkpoint["loops"]["fit_loop"])
+        if self._place in ("batch start", "epoch start"):
+            fit_loop, next_batch = checkpoint["loops"]["fit_loop"], 0
+            if self._place == "batch start":
+                next_batch = _go_on_at_batch(fit_loop)
+            else:
+                _go_on_at_epoch(fit_loop)
+            batches: Any = trainer.train_dataloader
+            place = {"epoch": trainer.current_epoch, "next_batch": next_batch}
+            checkpoint["firstlight"]["next_batch"] = batches.state_dict() | place
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
