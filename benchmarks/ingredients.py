@@ -94,6 +94,8 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "no_alternation": without_alternation,
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
+        "all_images": lambda recipe: replace(recipe, hardest_share=1.0),
+        "hardest_40_percent": lambda recipe: replace(recipe, hardest_share=0.4),
         "no_crops": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")

@@ -23,11 +23,13 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Batches, to_unit
 from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import build_network
+from firstlight.networks.winograd import Conv3x3
 from firstlight.recipes import get_recipe
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.environment import describe_environment
 from firstlight.training.module import Classifier
+from firstlight.training.precision import default_precision
 from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe
 from firstlight.training.trainer import SILENT, Trainer
@@ -85,6 +87,14 @@ def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
     }
 
 
+def convolutions() -> str:
+    """Say how a wide layer is convolved when it trains on this machine: by "winograd" or "direct"."""
+    if torch.cuda.is_available():
+        return "direct"
+    with torch.autocast("cpu", torch.bfloat16, enabled=default_precision("cpu") == "bf16-mixed"):
+        return "winograd" if Conv3x3(64, 64).pays(torch.empty(512, 64, 16, 16)) else "direct"
+
+
 def load_data(recipe: Recipe, data_dir: str) -> ImageData:
     """Read the images before any clock runs."""
     data = ImageData(recipe, data_dir)
@@ -123,7 +133,8 @@ def main() -> None:
             found[recipe.name].append(numbers)
             cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first else {}
             is_first = False
-            line = {"recipe": seeded.to_dict()} | numbers | cold | describe_environment()
+            where = {"convolutions": convolutions()} | describe_environment()
+            line = {"recipe": seeded.to_dict()} | numbers | cold | where
             if not options.max_epochs:
                 append_line("time_to_accuracy", line)
             print(recipe.name, "  ".join(f"{name} {value:.4f}" for name, value in (numbers | cold).items()), flush=True)

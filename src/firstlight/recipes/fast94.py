@@ -3,8 +3,9 @@
 command   firstlight fit --recipe fast94
 source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead of eight, but four times as many steps
           in each, and the first 70 % of them on crops of 28 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on
-          smaller images than it tests on); more views at test only of images of which the model is unsure
-          (docs/decisions/0011-fast94.md)
+          smaller images than it tests on); from the second epoch on, the 60 % of the images whose loss was largest
+          (Jiang et al. 2019, arXiv 1910.00762; Raju et al. 2021, arXiv 2111.12621); more views at test only of images
+          of which the model is unsure (docs/decisions/0011-fast94.md)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from firstlight.training.resizing import ProgressiveResizing
 
 
 def fast94() -> Recipe:
-    """The speed record's network, sooner: 7 epochs of small batches, on crops at first, views where unsure."""
+    """The speed record's network, sooner: 7 epochs of small batches, crops at first, mostly of the hardest images."""
     return Recipe(
         name="fast94",
         data="cifar10",
@@ -24,6 +25,7 @@ def fast94() -> Recipe:
         network=SpeedNetConfig(width=64, norm_momentum=0.1),
         augmentation=Augmentation(crop_px=2, flip="alternating"),
         resizing=ProgressiveResizing("crop", initial_scale=0.875, delay_fraction=0.7, finetune_fraction=0.3),
+        hardest_share=0.6,
         optimizer=MuonConfig(
             learning_rate=0.12,
             head_rate=335.0,
