@@ -96,6 +96,7 @@ class TestRendering:
         assert lines[0] == "ResNet9, one 32x32 image: 6,573,120 parameters, 379,261,952 multiply-accumulates"
         assert "layer1" in lines
         assert "pool          MaxPool2d 2x2  128x16x16         6    2" in lines
+        assert "conv          Conv2d 3x3     128x32x32         5    1     73,728  75,497,472" in lines
         assert "add           add              512x4x4   64 (24)    8" in lines
         assert lines[-2].split() == ["total", "6,573,120", "379,261,952"]
 

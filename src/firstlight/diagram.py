@@ -32,10 +32,8 @@ SHORT = {
     "input": "image",
     "BatchNorm2d": "BN",
     "Linear": "linear",
-    **dict.fromkeys(("Conv2d", "Conv3x3", "convolution"), "conv"),
-    **dict.fromkeys(
-        ("MaxPool2d", "MaxPool2x2", "AdaptiveMaxPool2d", "max_pool2d", "adaptive_max_pool2d", "amax"), "max-pool"
-    ),
+    **dict.fromkeys(("Conv2d", "convolution"), "conv"),
+    **dict.fromkeys(("MaxPool2d", "AdaptiveMaxPool2d", "max_pool2d", "adaptive_max_pool2d", "amax"), "max-pool"),
     **dict.fromkeys(("AvgPool2d", "AdaptiveAvgPool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean"), "mean-pool"),
 }
 ROWS = ("layer", "then", "channels", "map", "receptive\nfield, px")

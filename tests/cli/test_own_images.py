@@ -57,7 +57,7 @@ def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.
     assert "cat/broken.jpg: is not an image that can be read" in printed.err
     run = load("logs/demo/version_0")
     assert run.class_names == ("bird", "cat", "dog")
-    assert run.results["test_acc"] > 0.2
+    assert len(run.predictions.ids) == 14, "how many of so few are right is chance"
     recipe = yaml.safe_load((run.path / "recipe.yaml").read_text())
     assert (recipe["name"], recipe["data"], recipe["image_size"]) == ("demo", "folder", 32)
     assert run.environment["data"]["name"] == "my_photos"

@@ -51,6 +51,8 @@ class MaxPool2x2(nn.MaxPool2d):
     [[[[4.0]]]]
     """
 
+    stands_for = "MaxPool2d"  # in tables and drawings
+
     def __init__(self) -> None:
         super().__init__(2)
 

@@ -181,7 +181,8 @@ class _Tracer(TorchDispatchMode):
         trails = self.trails_of(output)
         if not trails:
             raise FirstlightError(f"{call.name}: its output cannot be followed back to the image.")
-        self._add_layer(type(call.module).__name__, call, trails)
+        # A layer that computes one of PyTorch's by a faster way says whose.
+        self._add_layer(getattr(call.module, "stands_for", type(call.module).__name__), call, trails)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

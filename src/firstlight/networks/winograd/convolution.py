@@ -83,6 +83,8 @@ class Conv3x3(nn.Conv2d):
         winograd: whether Winograd's method may be used at all.
     """
 
+    stands_for = "Conv2d"  # in tables and drawings
+
     def __init__(self, channels_in: int, channels_out: int, *, winograd: bool = True) -> None:
         super().__init__(channels_in, channels_out, kernel_size=FILTER, padding=1, bias=False)
         self.winograd = winograd
