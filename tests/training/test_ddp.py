@@ -41,7 +41,8 @@ class Seen(pl.Callback):
         Path(sys.argv[2], f"seen_{trainer.global_rank}.json").write_text(json.dumps([self.ids, self.losses]))
 
 SOURCES["tiny"] = lambda data_dir, split: tiny_split(split)
-recipe = Recipe(name="tiny", data="tiny", num_val=33, network=ResNet9Config(width=4), max_epochs=2, batch_size=48)
+small = dict(name="tiny", data="tiny", num_val=33, network=ResNet9Config(width=4), max_epochs=2, batch_size=48)
+recipe = Recipe(**small, hardest_share=float(sys.argv[3]))
 options = dict(accelerator="cpu", devices=2, strategy="ddp", enable_progress_bar=False, precision="32-true")
 fit(recipe, logs_dir=Path(sys.argv[2], "logs"), callbacks=[Seen()], logger="none", **options)
 """
@@ -56,9 +57,12 @@ def alone() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left: started by Lightning, as `--trainer.devices 2 --trainer.strategy ddp` does."""
-    folder = tmp_path_factory.mktemp("two")
+    return train_by_two(tmp_path_factory.mktemp("two"))
+
+
+def train_by_two(folder: Path, hardest_share: float = 1.0) -> Path:
     (folder / "two.py").write_text(SCRIPT)
-    command = [sys.executable, folder / "two.py", Path(__file__).parent.parent, folder]
+    command = [sys.executable, folder / "two.py", Path(__file__).parent.parent, folder, str(hardest_share)]
     subprocess.run(command, check=True, timeout=400, env=alone(), cwd=folder)
     return folder
 
@@ -92,6 +96,16 @@ def test_the_epochs_training_loss_is_that_of_all_images(trained: Path) -> None:
     expected = sum(count * loss for count, loss in last) / sum(count for count, _ in last)
     run = Run(trained / "logs" / "tiny" / "version_0")
     assert run.results["train_loss_epoch"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_both_processes_choose_the_same_hardest_images(tmp_path: Path) -> None:
+    train_by_two(tmp_path, hardest_share=0.5)
+    seen = [json.loads((tmp_path / f"seen_{rank}.json").read_text())[0] for rank in (0, 1)]
+    first, second = ([i for each in seen for at, _, ids in each if at == epoch for i in ids] for epoch in (0, 1))
+    assert len(first) == len(set(first)) == 192 - 33
+    assert len(second) == 192 - 33
+    assert len(set(second)) == 80, "half of them, which come twice"
+    assert max(second.count(i) for i in set(second)) == 2
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
