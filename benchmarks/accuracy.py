@@ -9,20 +9,28 @@ Lines add up over days and machines; `benchmarks/tables.py` renders mean and dev
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.training.run import Run, load
-from record import append_line
+from record import append_line, usual_precision
 
 
 def line_of(run: Run) -> dict[str, Any]:
     """All that is needed to judge a run's accuracy."""
     environment = {name: run.environment.get(name) for name in ("date", "commit", "hardware", "versions")}
+    environment["precision"] = precision_of(run)
     numbers = {name: run.results.get(name) for name in ("test_acc", "test_acc_tta", "test_loss", "val_acc", "train_s")}
     return {"recipe": run.recipe.to_dict()} | numbers | environment
+
+
+def precision_of(run: Run) -> str:
+    """Return the run's precision: as it says, or, of a run from before runs said so, as it was asked for."""
+    asked_for = json.loads((run.path / "options.json").read_text())["trainer"]["precision"]
+    return run.environment.get("precision") or asked_for or usual_precision(run.environment)
 
 
 def main() -> None:

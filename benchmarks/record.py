@@ -31,6 +31,11 @@ def append_line(name: str, line: dict[str, Any]) -> None:
         write_atomic(path, known + text)
 
 
+def usual_precision(line: dict[str, Any]) -> str:
+    """Return the precision that training has, unless it is told otherwise, on the CPU of a run or a line."""
+    return "bf16-mixed" if line["hardware"]["cpu_bfloat16"] else "32-true"
+
+
 def lower_bound(values: Sequence[float]) -> float:
     """Return what the mean exceeds with 95 % confidence, one-sided, by the normal approximation; of two or more."""
     return statistics.fmean(values) - 1.645 * statistics.stdev(values) / math.sqrt(len(values))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.files import write_atomic
-from record import RESULTS, lower_bound
+from record import RESULTS, lower_bound, usual_precision
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,16 +44,18 @@ def accuracy() -> str:
         line = json.loads(text)
         recipe = line["recipe"]
         method = SHOWN_OPTIMIZERS[recipe["optimizer"]["name"]]
-        kind = recipe["name"], recipe["data"], method, recipe["max_epochs"], f"{recipe['num_val']:,}", hardware(line)
+        held_out = f"{recipe['num_val']:,}"
+        precision = line.get("precision") or usual_precision(line)
+        kind = recipe["name"], recipe["data"], method, recipe["max_epochs"], held_out, precision, hardware(line)
         groups[kind].append(line)
     rows = [
-        "| recipe | data | optimizer | epochs | held out | n | test, single view | test, tta | time | hardware |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---|",
+        "| recipe | data | optimizer | epochs | held out | precision | n | single view | tta | time | hardware |",
+        "|---|---|---|---:|---:|---|---:|---:|---:|---:|---|",
     ]
-    for (name, data, method, epochs, held_out, where), lines in groups.items():
+    for (name, data, method, epochs, held_out, precision, where), lines in groups.items():
         single, averaged = (mean_percent(lines, name) for name in ("test_acc", "test_acc_tta"))
         minutes = statistics.fmean(line["train_s"] for line in lines) / 60
-        what = f"{name} | {data} | {method} | {epochs} | {held_out} | {len(lines)}"
+        what = f"{name} | {data} | {method} | {epochs} | {held_out} | {precision} | {len(lines)}"
         rows.append(f"| {what} | {single} | {averaged} | {minutes:.1f} min | {where} |")
     return "\n".join(rows)
 

@@ -21,6 +21,7 @@ from firstlight.errors import DataError, FirstlightError, RunError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.training.fit import dry_run, fit, new_version
 from firstlight.training.measure import measure
+from firstlight.training.precision import default_precision
 from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.run import Run, latest_run
 from reference.made_run import make_run
@@ -75,6 +76,7 @@ def test_the_run_folder_holds_what_the_run_was_and_what_it_reached(tiny: str, tm
     assert torch.equal(run.predictions.labels, tiny_split("test").labels)
     assert run.environment["data"]["digests"]["test"] == tiny_split("test").digest()
     assert run.environment["data"]["num_images"] == {"train": 160, "val": 32, "test": 83}
+    assert run.environment["precision"] == default_precision("cpu")
     with (run.path / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3", "4", "5"]

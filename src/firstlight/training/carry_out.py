@@ -186,7 +186,8 @@ def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, re
     run.save_weights(module.network, data.train)
     if module.test_predictions is not None:
         module.test_predictions.save(run.path / "predictions.npz")
-    run.save_json("environment.json", run.environment | {"data": data.describe()})
+    how = {"data": data.describe(), "precision": str(trainer.precision)}
+    run.save_json("environment.json", run.environment | how)
     tensorboard = next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
     save_figures(run, data, tensorboard)
     final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
