@@ -140,7 +140,7 @@ def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
 def speed() -> str:
     """What was measured about speed, each with its n."""
     throughput, overhead, batches = map(load, ("throughput", "overhead", "batches"))
-    startup, reading, winograd = map(load, ("startup", "reading", "winograd"))
+    startup, reading, winograd, in_bf16 = map(load, ("startup", "reading", "winograd", "winograd_bf16"))
     measured = [
         (throughput, "training ResNet9 through Lightning", "firstlight", "{:.0f} images/s"),
         (throughput, "the plain way: float32, NCHW, per-image transforms", "plain", "{:.0f} images/s"),
@@ -151,6 +151,9 @@ def speed() -> str:
             "added_by_lightning",
             "{:.1f} ms",
         ),
+        (in_bf16, "training ResNet9 in bfloat16, bare loop, Winograd's convolutions", "winograd", "{:.0f} images/s"),
+        (in_bf16, "likewise, direct convolutions", "direct", "{:.0f} images/s"),
+        (in_bf16, "the first over the second", "ratio", "{:.2f}"),
         (winograd, "training ResNet9 in float32, Winograd's convolutions", "winograd", "{:.0f} images/s"),
         (winograd, "likewise, direct convolutions", "direct", "{:.0f} images/s"),
         (winograd, "the first over the second", "ratio", "{:.2f}"),
