@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from firstlight.compiler import call, compiled
+from firstlight.compiler import compiled
+from firstlight.networks.compiled import TYPES, call_for, is_eager_on_cpu
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
-TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 MIN_NUMBERS = 2**18  # in the maps: below, nothing needs to be compiled
 
 
@@ -58,9 +58,7 @@ class MaxPool2x2(nn.MaxPool2d):
 
     def pays(self, images: Tensor) -> bool:
         """Whether the compiled way will be used for this input, float [n c h w]."""
-        if type(images) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return False
-        if images.device.type != "cpu" or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
+        if not is_eager_on_cpu(images) or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
             return False
         return images.ndim == 4 and min(images.shape[2:]) >= 2 and _library() is not None
 
@@ -75,4 +73,4 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int) -> None:
-    call(_library(), f"{name}_{TYPES[dtype]}", *arguments, threads=torch.get_num_threads())
+    call_for(dtype, _library(), name, *arguments)

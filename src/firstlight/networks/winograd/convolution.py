@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from firstlight.networks.compiled import is_eager_on_cpu
 from firstlight.networks.winograd.native import NativeWinograd, native_winograd
 from firstlight.networks.winograd.plain import PlainWinograd
 from firstlight.networks.winograd.way import FILTER, Winograd
@@ -91,11 +92,9 @@ class Conv3x3(nn.Conv2d):
 
     def pays(self, images: Tensor) -> bool:
         """Whether Winograd's method will be used for this input, float [n c h w]."""
-        if not self.winograd or images.device.type != "cpu" or images.dtype == torch.float64:
+        if not self.winograd or not is_eager_on_cpu(images):
             return False
-        if type(images) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return False
-        if self.weight.dtype != torch.float32:
+        if images.dtype == torch.float64 or self.weight.dtype != torch.float32:
             return False
         num_images, _, height, width = images.shape
         dtype = _arithmetic(images)

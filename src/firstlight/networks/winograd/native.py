@@ -5,16 +5,17 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from firstlight.compiler import call, compiled
+from firstlight.compiler import compiled
+from firstlight.networks.compiled import TYPES, call_for
 from firstlight.networks.winograd.way import OUTPUT_TILE, Winograd
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
 ELEMENTS, PANEL = 36, 16  # as in winograd.cpp
-TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 SUMS = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
 # Tiles in work at once for each thread: enough to read the filters seldom, few enough for little memory.
 TILES_PER_THREAD = 128
@@ -23,10 +24,9 @@ TILES_PER_THREAD = 128
 class NativeWinograd(Winograd):
     """`Winograd` in C++: a block of images goes through transforms and matrix products at once."""
 
-    min_channels = 16
+    min_channels: ClassVar = {torch.float32: 16, torch.bfloat16: 32}
     min_tiles = 128
     forward_pays = True
-    min_channels_bfloat16 = 32
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -34,10 +34,8 @@ class NativeWinograd(Winograd):
     @classmethod
     def pays(cls, dtype: torch.dtype, num_channels: int, num_pixels: int, is_training: bool) -> bool:
         """Whether this way is faster than the direct convolution; in bfloat16 it is for training only, see Conv3x3."""
-        if dtype != torch.bfloat16:
-            return super().pays(dtype, num_channels, num_pixels, is_training)
-        enough = num_channels >= cls.min_channels_bfloat16 and num_pixels >= cls.min_tiles * OUTPUT_TILE**2
-        return enough and is_training and not _has_amx()
+        may = dtype != torch.bfloat16 or (is_training and not _has_amx())
+        return may and super().pays(dtype, num_channels, num_pixels, is_training)
 
     def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
         """Whether it convolves maps of this type: bfloat16 only where the CPU multiplies it, in pairs of channels."""
@@ -95,7 +93,7 @@ class NativeWinograd(Winograd):
     def _call(self, name: str, *arguments: Tensor | int | None, dtype: torch.dtype | None = None) -> None:
         """Call a function of the library for maps of a type, by default that of the first tensor."""
         dtype = dtype or next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
-        call(self._library, f"{name}_{TYPES[dtype]}", *arguments, threads=torch.get_num_threads())
+        call_for(dtype, self._library, name, *arguments)
 
 
 def _has_amx() -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,7 @@ OUTPUT_TRANSFORM = [
 class PlainWinograd(Winograd):
     """`Winograd` by matrix products only: the transforms, too, are products, of flattened tiles."""
 
-    min_channels = 32
+    min_channels: ClassVar = {torch.float32: 32}
     min_tiles = 256
     forward_pays = False
 
