@@ -37,6 +37,16 @@ def test_five_steps_bring_every_singular_value_near_one() -> None:
     assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
 
 
+def test_in_bfloat16_it_is_one_percent_off() -> None:
+    matrices = torch.randn(2, 32, 200, generator=torch.Generator().manual_seed(0))
+    matrices *= torch.logspace(0, -2, 32)[:, None]  # singular values over two orders of magnitude
+    found = orthogonalized(matrices.bfloat16())
+    assert found.dtype == torch.bfloat16
+    for one, matrix in zip(found.double().numpy(), matrices.numpy(), strict=True):
+        expected = newton_schulz_of_singular_values(matrix, 3)
+        assert np.linalg.norm(one - expected) < 0.02 * np.linalg.norm(expected)
+
+
 def test_a_matrix_of_zeros_stays_zero() -> None:
     assert torch.equal(orthogonalized(torch.zeros(1, 3, 4)), torch.zeros(1, 3, 4))
 
@@ -77,6 +87,18 @@ def test_its_filters_follow_the_equations() -> None:
             weights[index] = w - 0.24 * newton_schulz_of_singular_values(update, 3).reshape(w.shape)
     for parameter, expected in zip(parameters, weights, strict=True):
         np.testing.assert_allclose(parameter.detach(), expected, atol=1e-6)
+
+
+def test_its_update_can_be_computed_in_bfloat16_while_weights_stay_what_they_are() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start, gradient = (torch.randn(8, 4, 3, 3, generator=draw) for _ in range(2))
+    weights = [nn.Parameter(start.clone()) for _ in range(2)]
+    for weight, dtype in zip(weights, (None, torch.bfloat16), strict=True):
+        weight.grad = gradient.clone()
+        Muon([{"params": [weight], "kind": "muon", "lr": 0.24}], matmul_dtype=dtype).step()
+    exact, rounded = (each.detach() - start * 8**0.5 / start.norm() for each in weights)
+    assert weights[1].dtype == torch.float32
+    assert 0 < (rounded - exact).norm() < 0.02 * exact.norm()
 
 
 def test_filters_in_channels_last_memory_are_updated_alike() -> None:

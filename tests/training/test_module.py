@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import AVERAGING_EVERY_N_STEPS, Classifier
-from firstlight.training.recipe import OptimizerConfig, Recipe
+from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
 from firstlight.training.trainer import Trainer
 
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01)
@@ -53,6 +54,13 @@ def test_the_trained_weights_are_the_moving_average_of_every_fifth_step(tiny: st
 def test_without_averaging_the_trained_weights_are_the_last_step_s(tiny: str) -> None:
     module, _, seen = train(Recipe(data=tiny, num_val=32, batch_size=16, optimizer=SGD), num_epochs=1)
     assert all(torch.equal(value, seen[-1][name]) for name, value in module.network.named_parameters())
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", None), ("bf16-mixed", torch.bfloat16)])
+def test_muon_multiplies_in_the_training_s_precision(precision: str, dtype: torch.dtype | None) -> None:
+    module = Classifier(ResNet9(4, ResNet9Config(width=4)), Recipe(optimizer=MuonConfig()))
+    module._trainer = SimpleNamespace(precision=precision, estimated_stepping_batches=10)  # type: ignore[assignment]
+    assert module.configure_optimizers()["optimizer"].matmul_dtype == dtype
 
 
 def test_later_epochs_have_the_images_whose_loss_was_largest(tiny: str) -> None:

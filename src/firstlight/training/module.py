@@ -200,7 +200,8 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimizer and, where the rate changes, its schedule by the step."""
         how = self.recipe.optimizer
-        optimizer = build_optimizer(how, self.network)
+        matmul_dtype = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        optimizer = build_optimizer(how, self.network, matmul_dtype)
         shares = courses(how, optimizer, self.trainer.estimated_stepping_batches, self.recipe.max_epochs)
         if shares is None:
             return optimizer

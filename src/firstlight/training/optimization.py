@@ -23,10 +23,18 @@ WHITENING = "whitening"
 EARLY = "early_"  # begins the names of the groups that stop learning before the others
 
 
-def build_optimizer(how: OptimizerConfig | MuonConfig, network: StagedNetwork) -> torch.optim.Optimizer:
-    """Return the optimizer that the recipe names, over all the network's parameters that learn."""
+def build_optimizer(
+    how: OptimizerConfig | MuonConfig, network: StagedNetwork, matmul_dtype: torch.dtype | None = None
+) -> torch.optim.Optimizer:
+    """Return the optimizer that the recipe names, over all the network's parameters that learn.
+
+    Args:
+        how: as the recipe has it.
+        network: what learns.
+        matmul_dtype: see `Muon`.
+    """
     if isinstance(how, MuonConfig):
-        return Muon(_muon_groups(how, network))
+        return Muon(_muon_groups(how, network), matmul_dtype=matmul_dtype)
     groups = [{"params": _learning(network)}] if how.head_rate == 1 else _body_and_head(how, network)
     if how.name == "adam":
         return torch.optim.Adam(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
