@@ -12,7 +12,7 @@ import json
 import re
 import statistics
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +45,24 @@ def accuracy() -> str:
         recipe = line["recipe"]
         method = SHOWN_OPTIMIZERS[recipe["optimizer"]["name"]]
         held_out = f"{recipe['num_val']:,}"
-        precision = line.get("precision") or usual_precision(line)
-        kind = recipe["name"], recipe["data"], method, recipe["max_epochs"], held_out, precision, hardware(line)
+        kind = recipe["name"], recipe["data"], method, recipe["max_epochs"], held_out, hardware(line)
         groups[kind].append(line)
     rows = [
         "| recipe | data | optimizer | epochs | held out | precision | n | single view | tta | time | hardware |",
         "|---|---|---|---:|---:|---|---:|---:|---:|---:|---|",
     ]
-    for (name, data, method, epochs, held_out, precision, where), lines in groups.items():
+    for (name, data, method, epochs, held_out, where), lines in groups.items():
         single, averaged = (mean_percent(lines, name) for name in ("test_acc", "test_acc_tta"))
         minutes = statistics.fmean(line["train_s"] for line in lines) / 60
-        what = f"{name} | {data} | {method} | {epochs} | {held_out} | {precision} | {len(lines)}"
+        what = f"{name} | {data} | {method} | {epochs} | {held_out} | {precisions(lines)} | {len(lines)}"
         rows.append(f"| {what} | {single} | {averaged} | {minutes:.1f} min | {where} |")
     return "\n".join(rows)
+
+
+def precisions(lines: list[dict[str, Any]]) -> str:
+    """The precision of all lines, or how many had each."""
+    counts = Counter(line.get("precision") or usual_precision(line) for line in lines)
+    return ", ".join(f"{count} of {name}" if len(counts) > 1 else name for name, count in counts.items())
 
 
 def ingredients(of: str) -> str:

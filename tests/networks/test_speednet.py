@@ -9,10 +9,11 @@ from firstlight.networks.speednet import SpeedNet, SpeedNetConfig
 from reference.macs import count_macs
 
 
-def plain_logits(network: SpeedNet, images: torch.Tensor) -> torch.Tensor:
-    """The published network written out, from the same tensors, in evaluation mode."""
+def plain_logits(network: SpeedNet, images: torch.Tensor, padding: int = 0) -> torch.Tensor:
+    """The published network written out, from the same tensors, in evaluation mode; perhaps padded on two sides."""
     w = network.state_dict()
     x = (images - w["normalize.mean"]) / w["normalize.std"]
+    x = F.pad(x, (0, padding, 0, padding))
     x = F.gelu(F.conv2d(x, w["whiten.conv.weight"], w["whiten.conv.bias"]))
     for group in ("group1", "group2", "group3"):
         for number in (1, 2):
@@ -22,19 +23,20 @@ def plain_logits(network: SpeedNet, images: torch.Tensor) -> torch.Tensor:
             mean, variance, bias = w[norm + "running_mean"], w[norm + "running_var"], w[norm + "bias"]
             x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-12).sqrt() + bias[:, None, None]
             x = F.gelu(x)
-    return F.max_pool2d(x, 3).flatten(1) @ w["head.weight"].T / 256
+    return x.amax(dim=(2, 3)) @ w["head.weight"].T / 256
 
 
-def test_it_is_the_published_network() -> None:
+@pytest.mark.parametrize("is_padded", [False, True], ids=["", "padded"])
+def test_it_is_the_published_network(is_padded: bool) -> None:
     torch.manual_seed(0)
-    network = SpeedNet(10, SpeedNetConfig(width=8)).eval()
+    network = SpeedNet(10, SpeedNetConfig(width=8, pad_patches=is_padded)).eval()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.bias)
             nn.init.normal_(layer.running_mean)
             nn.init.uniform_(layer.running_var, 0.5, 2)
     images = torch.rand(3, 3, 32, 32)
-    torch.testing.assert_close(network(images), plain_logits(network, images), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(network(images), plain_logits(network, images, int(is_padded)), rtol=1e-4, atol=1e-6)
 
 
 def test_parameters_and_work_by_hand() -> None:
@@ -45,6 +47,15 @@ def test_parameters_and_work_by_hand() -> None:
     macs = 31 * 31 * (12 * 24 + 9 * 24 * 64) + 15 * 15 * 9 * (64 * 64 + 64 * 256)
     macs += 7 * 7 * 9 * 2 * 256 * 256 + 3 * 3 * 9 * 256 * 256 + 2560
     assert count_macs(network, torch.rand(1, 3, 32, 32)) == macs
+
+
+def test_padded_maps_are_halved_without_a_rest() -> None:
+    network = SpeedNet(10, SpeedNetConfig(width=4, pad_patches=True))
+    x, sides = network.normalize(torch.rand(1, 3, 32, 32)), []
+    for stage in network.stages:
+        x = network.get_submodule(stage)(x)
+        sides.append(tuple(x.shape[2:]))
+    assert sides == [(32, 32), (16, 16), (8, 8), (4, 4)]
 
 
 def test_convolutions_start_as_the_identity_on_as_many_channels_as_they_have() -> None:

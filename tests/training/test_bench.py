@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -25,10 +26,26 @@ def test_a_recipe_s_time_is_its_images_over_the_rate() -> None:
     assert 0 < found.test_s < found.train_s
 
 
-def test_images_that_grow_take_less_time_in_training() -> None:
+def test_every_size_is_measured_and_counts_by_its_share_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides_px: list[int] = []
+    apply = ProgressiveResizing.apply
+
+    def watched(how: ProgressiveResizing, images: Tensor, progress: float) -> Tensor:
+        grown = apply(how, images, progress)
+        sides_px.append(grown.shape[-1])
+        return grown
+
+    class Clock(pl.Callback):
+        def __init__(self, num_warmup_steps: int) -> None:
+            self.seconds = 1.0 if not sides_px else 3.0  # of two steps on small images; on whole ones
+
+    monkeypatch.setattr(ProgressiveResizing, "apply", watched)
+    monkeypatch.setattr(bench, "StepClock", Clock)
     small_at_first = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8)
     found = estimate(replace(TINY, num_val=0, resizing=small_at_first), num_steps=2)
-    assert found.train_s == pytest.approx(9 * 10_000 / found.images_per_s * 0.4)
+    assert sides_px == [16] * 4  # and whole images are given as they are
+    assert found.images_per_s == pytest.approx(2 * 16 / (0.8 * 1.0 + 0.2 * 3.0))
+    assert found.train_s == pytest.approx(9 * 10_000 / found.images_per_s)
 
 
 def test_the_test_is_measured_with_the_recipe_s_views_and_the_validation_with_one(

@@ -1,4 +1,4 @@
-"""Images grow as the recipe says, and the work of the steps to come is added up rightly."""
+"""Images grow as the recipe says, and the steps at each size are counted rightly."""
 
 from __future__ import annotations
 
@@ -27,17 +27,15 @@ def test_sides_by_hand() -> None:
     assert {progress: HALF.side_px(32, progress) for progress in sides} == sides
 
 
-def test_work_by_hand() -> None:
-    assert HALF.relative_work(32, 0.6) == pytest.approx((24 / 32) ** 2)
-    whole = 9 / 16 * 0.25 + 2 / 16 * 0.5625 + 5 / 16
-    assert HALF.mean_relative_work(32) == pytest.approx(whole, abs=0.001)
-    assert HALF.mean_relative_work(32, 0.5) == pytest.approx((0.0625 * 0.25 + 0.125 * 0.5625 + 0.3125) / 0.5, abs=0.001)
-    assert HALF.mean_relative_work(32, 1.0) == 1
+def test_shares_of_the_sides_by_hand() -> None:
+    assert HALF.shares(32) == pytest.approx({16: 9 / 16, 24: 2 / 16, 32: 5 / 16}, abs=0.002)
+    assert HALF.shares(32, 0.5) == pytest.approx({16: 2 / 16, 24: 4 / 16, 32: 10 / 16}, abs=0.002)
+    assert HALF.shares(32, 1.0) == {32: 1}
 
 
 def test_by_default_nothing_is_small() -> None:
     assert {ProgressiveResizing().side_px(32, progress / 10) for progress in range(11)} == {32}
-    assert ProgressiveResizing().mean_relative_work(32) == 1
+    assert ProgressiveResizing().shares(32) == {32: 1}
 
 
 def test_a_jump_without_growth() -> None:

@@ -7,6 +7,8 @@
 | group2 | conv 64->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x7x7 |
 | group3 | conv 256->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x3x3 |
 | pool, head | max-pool over the whole map, linear, scaled | 10 |
+
+With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from firstlight.networks.whitening import PatchWhitening
 from firstlight.networks.winograd import Conv3x3
 
 WHITENING_PX = 2
+NUM_DIRECTIONS = 3 * WHITENING_PX**2
 NORM_EPSILON = 1e-12
 
 
@@ -40,12 +43,17 @@ class SpeedNetConfig:
         head_scale: factor on the features that the head sees.
         norm_momentum: share of the newest batch in batch norm's running statistics. Runs are so short that they must be
             quick, and a small batch should count for less than one of 2,000.
+        patch_directions: in which patches are whitened, the strongest first: of 12 at most, the last are mostly noise.
+        pad_patches: whether a row and a column of zeros, of the mean colour that is, are added below and to the right
+            first: then sides are halved without a rest, and no pixel is lost.
         name: of the network.
     """
 
     width: int = 64
     head_scale: float = 1 / 256
     norm_momentum: float = 0.4
+    patch_directions: int = NUM_DIRECTIONS
+    pad_patches: bool = False
     name: Literal["speednet"] = "speednet"
 
     def check(self) -> None:
@@ -55,6 +63,11 @@ class SpeedNetConfig:
             raise UsageError(f"network.head_scale must be above 0, not {self.head_scale}")
         if not 0 < self.norm_momentum <= 1:
             raise UsageError(f"network.norm_momentum must be above 0 and at most 1, not {self.norm_momentum}")
+        if not 1 <= self.patch_directions <= NUM_DIRECTIONS:
+            raise UsageError(
+                f"network.patch_directions must be 1 to {NUM_DIRECTIONS}, which is how many numbers a patch has, not "
+                f"{self.patch_directions}"
+            )
 
 
 class SpeedNet(StagedNetwork):
@@ -89,8 +102,10 @@ class SpeedNet(StagedNetwork):
         super().__init__()
         width = config.width
         self.normalize = Normalize(mean, std)
-        whitening = PatchWhitening(3, WHITENING_PX)
+        whitening = PatchWhitening(3, WHITENING_PX, config.patch_directions)
         self.whiten = nn.Sequential()
+        if config.pad_patches:
+            self.whiten.add_module("pad", nn.ZeroPad2d((0, WHITENING_PX - 1, 0, WHITENING_PX - 1)))
         self.whiten.add_module("conv", whitening)
         self.whiten.add_module("activation", nn.GELU())
         self.group1 = conv_group(whitening.out_channels, width, config.norm_momentum)
@@ -104,7 +119,7 @@ class SpeedNet(StagedNetwork):
 
     def adopt(self, images: Images) -> None:
         """Take the whitening filters from some thousand training images, uint8 [n 3 h w]."""
-        cast(PatchWhitening, self.whiten[0]).adopt(self.normalize(images.float() / 255))
+        cast(PatchWhitening, self.whiten.get_submodule("conv")).adopt(self.normalize(images.float() / 255))
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""

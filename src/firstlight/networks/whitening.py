@@ -46,19 +46,22 @@ class PatchWhitening(nn.Conv2d):
 
     Args:
         channels: of the input.
-        size_px: side of the patches; the output has 2 * channels * size_px**2 channels.
+        size_px: side of the patches.
+        num_directions: how many filters there are, the strongest first; the output has twice as many channels. All
+            channels * size_px**2 if None.
 
     >>> layer = PatchWhitening(3, 2)
     >>> layer(torch.rand(1, 3, 32, 32)).shape
     torch.Size([1, 24, 31, 31])
     """
 
-    def __init__(self, channels: int, size_px: int) -> None:
-        super().__init__(channels, 2 * channels * size_px**2, kernel_size=size_px, bias=True)
+    def __init__(self, channels: int, size_px: int, num_directions: int | None = None) -> None:
+        num_directions = num_directions or channels * size_px**2
+        super().__init__(channels, 2 * num_directions, kernel_size=size_px, bias=True)
         self.weight.requires_grad = False
 
     def adopt(self, images: Float[Tensor, "n c h w"]) -> None:
         """Take the filters from images as this layer will see them, float [n c h w]."""
-        filters = whitening_filters(images, self.kernel_size[0])
+        filters = whitening_filters(images, self.kernel_size[0])[: self.out_channels // 2]
         with torch.no_grad():
             self.weight.copy_(torch.cat([filters, -filters]))

@@ -37,7 +37,7 @@ class Estimate:
     """How long a recipe takes here, from a few steps on made-up images.
 
     Args:
-        images_per_s: in training, of whole images.
+        images_per_s: in training, of all its sizes.
         train_s: of all epochs with their validations.
         test_s: of the test, all its views.
     """
@@ -52,25 +52,32 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
 
     Args:
         recipe: of a data set whose size is known beforehand; its own images are not needed.
-        num_steps: to measure, after two that warm up.
+        num_steps: to measure at each size that the images have in training, after two that warm up.
         **trainer_options: any argument of `pytorch_lightning.Trainer`.
     """
     num_images, num_test, num_classes, side_px = SIZES[recipe.data]
     num_train = num_images - recipe.num_val
     images = noise_images(recipe.batch_size * (NUM_WARMUP_STEPS + num_steps), num_classes, side_px)
-    on_whole_images = replace(recipe, resizing=ProgressiveResizing())
-    module = Classifier(build_network(num_classes, recipe.network), on_whole_images)
+    module = Classifier(build_network(num_classes, recipe.network), recipe)
     module.network.adopt(images.images[: recipe.batch_size])
-    clock = StepClock(NUM_WARMUP_STEPS)
-    trainer = Trainer(max_epochs=1, limit_val_batches=0, callbacks=[clock], **(SILENT | trainer_options))
-    sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
-    trainer.fit(module, Batches(images, sampler, recipe.augmentation, trainer.strategy.root_device))
-    images_per_s = recipe.batch_size * num_steps / clock.seconds
-    train_s = recipe.max_epochs * num_train / images_per_s * recipe.resizing.mean_relative_work(side_px)
+    image_s = 0.0
+    for trained_px, share in recipe.resizing.shares(side_px).items():
+        module.recipe = replace(recipe, resizing=_always(recipe.resizing, trained_px / side_px))
+        clock = StepClock(NUM_WARMUP_STEPS)
+        trainer = Trainer(max_epochs=1, limit_val_batches=0, callbacks=[clock], **(SILENT | trainer_options))
+        sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
+        trainer.fit(module, Batches(images, sampler, recipe.augmentation, trainer.strategy.root_device))
+        image_s += share * clock.seconds / (recipe.batch_size * num_steps)
+    train_s = recipe.max_epochs * num_train * image_s
     test_s = num_test / _test_rate(trainer, module, images, recipe.batch_size, recipe.views)
     if recipe.num_val:
         train_s += recipe.max_epochs * recipe.num_val / _test_rate(trainer, module, images, recipe.batch_size)
-    return Estimate(images_per_s, train_s, test_s)
+    return Estimate(1 / image_s, train_s, test_s)
+
+
+def _always(resizing: ProgressiveResizing, scale: float) -> ProgressiveResizing:
+    """Return what has images of one size throughout."""
+    return replace(resizing, initial_scale=scale, delay_fraction=1.0, finetune_fraction=0.0, size_increment_px=1)
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_trials: int = 5) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,17 +15,17 @@ from firstlight.errors import UsageError
 
 Method = Literal["scale", "crop"]
 
-_NUM_POINTS = 1000  # of the training, at which its work is added up
+_NUM_POINTS = 1000  # of the training, at which sides are counted
 
 
 @dataclass(frozen=True)
 class ProgressiveResizing:
     """How the side of the training images grows: small at first, then step by step, then whole.
 
-    A step costs about as much as its images have pixels, and what a network learns at first it learns from small images
-    as well. (Howard 2018, "Training ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.)
-    Scaled down, an image shows all at half the size; cropped, a part as it is, so that a last share on whole images has
-    less to make good (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423).
+    Small images cost less, and what a network learns at first it learns from them as well. (Howard 2018, "Training
+    ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.) Scaled down, an image shows all at
+    half the size; cropped, a part as it is, so that a last share on whole images has less to make good (Touvron et al.
+    2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423).
 
     Args:
         method: images are scaled down, or what lies around their middle is cut off. After a random shift by half as
@@ -84,17 +85,18 @@ class ProgressiveResizing:
         height, width = (self.side_px(side, progress) for side in images.shape[2:])
         return (resized if self.method == "scale" else center_crop)(images, (height, width))
 
-    def relative_work(self, whole_px: int, progress: float) -> float:
-        """Return what a step costs at this share of the training, as a share of a step on whole images: its pixels'."""
-        return (self.side_px(whole_px, progress) / whole_px) ** 2
+    def shares(self, whole_px: int, progress: float = 0.0) -> dict[int, float]:
+        """Return which share of the rest of the training has images of which side in pixels; together they are 1.
 
-    def mean_relative_work(self, whole_px: int, progress: float = 0.0) -> float:
-        """Return what a step costs on average from this share of the training to its end.
+        Args:
+            whole_px: side of a whole image.
+            progress: share of the training that is behind.
 
-        >>> ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8).mean_relative_work(32)
-        0.4
+        >>> ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8).shares(32)
+        {16: 0.8, 32: 0.2}
         """
         if self.initial_scale == 1:
-            return 1.0
+            return {whole_px: 1.0}
         points = (progress + (1 - progress) * (i + 0.5) / _NUM_POINTS for i in range(_NUM_POINTS))
-        return round(sum(self.relative_work(whole_px, point) for point in points) / _NUM_POINTS, 6)
+        counts = Counter(self.side_px(whole_px, point) for point in points)
+        return {side_px: count / _NUM_POINTS for side_px, count in counts.items()}

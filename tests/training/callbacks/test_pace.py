@@ -125,7 +125,9 @@ def test_a_training_without_an_end_has_no_time_left(monkeypatch: pytest.MonkeyPa
     assert math.isnan(training.left_s)
 
 
-def test_where_images_grow_the_steps_to_come_count_by_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_images_grow_steps_at_a_size_count_by_its_pixels_until_it_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     training = Training(monkeypatch, num_val_batches=0)
     resizing = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.75, finetune_fraction=0.25)
     module = Mock(spec=pl.LightningModule, recipe=Recipe(resizing=resizing))
@@ -142,9 +144,10 @@ def test_where_images_grow_the_steps_to_come_count_by_their_pixels(monkeypatch: 
     assert training.left_s == pytest.approx(20 * 1.0 + 10 * 4.0, rel=0.002)
     for _ in range(20):
         step(1.0)
+    assert training.left_s == pytest.approx(10 * 4.0, rel=0.002)
     for _ in range(5):
-        step(4.0)
-    assert training.left_s == pytest.approx(5 * 4.0, rel=0.002)
+        step(3.0)
+    assert training.left_s == pytest.approx(5 * 3.0, rel=0.002)
 
 
 def test_a_fit_announces_once_how_long_it_takes(tiny: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,8 +21,8 @@ VALIDATION_SHARE = 1 / 3  # of a training step, until one was measured: a forwar
 class Pace(pl.Callback):
     """Measures steps and validations, and announces after a few steps how long the training will take.
 
-    The first step is left out, since it warms up: memory, kernels, threads. Where the recipe has the images grow, a
-    step's duration counts by its pixels.
+    The first step is left out, since it warms up: memory, kernels, threads. Where the recipe has the images grow, steps
+    at a size that was not seen yet are expected to take as much longer as their images have more pixels.
 
     Attributes:
         is_validated: whether this epoch has been.
@@ -31,7 +31,7 @@ class Pace(pl.Callback):
     is_validated = False
 
     def __init__(self) -> None:
-        self._step_durations_s: deque[float] = deque(maxlen=NUM_RECENT_STEPS)  # as on whole images
+        self._durations_s: dict[int, deque[float]] = {}  # of steps, by the side of their images in pixels
         self._resizing = ProgressiveResizing()
         self._whole_px = 1
         self._num_steps_seen = 0
@@ -41,7 +41,7 @@ class Pace(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget an earlier training, and see how the images of this one grow."""
         self._resizing = getattr(getattr(pl_module, "recipe", None), "resizing", ProgressiveResizing())
-        self._step_durations_s.clear()
+        self._durations_s.clear()
         self._num_steps_seen = 0
         self._validation_s = None
 
@@ -56,12 +56,12 @@ class Pace(pl.Callback):
         """Note how long the step took, the making of its batch included."""
         now_s = time.perf_counter()
         self._num_steps_seen += 1
-        work = 1.0
         if self._resizing.initial_scale < 1:
             self._whole_px = batch[0].shape[-1]
-            work = self._work_of_last_step(trainer)
         if self._num_steps_seen > 1:
-            self._step_durations_s.append((now_s - self._started_s) / work)
+            side_px = self._resizing.side_px(self._whole_px, self._progress(trainer, trainer.global_step - 1))
+            recent = self._durations_s.setdefault(side_px, deque(maxlen=NUM_RECENT_STEPS))
+            recent.append(now_s - self._started_s)
         self._started_s = now_s
         if self._num_steps_seen == NUM_FIRST_STEPS and trainer.is_global_zero:
             self._announce(trainer)
@@ -83,34 +83,38 @@ class Pace(pl.Callback):
         num_steps = max(0.0, float(trainer.estimated_stepping_batches) - trainer.global_step)
         if num_steps == 0:
             return 0.0
-        if not self._step_durations_s or math.inf in (num_steps, trainer.num_training_batches):
+        if not self._durations_s or math.inf in (num_steps, trainer.num_training_batches):
             return math.nan
-        step_s = statistics.fmean(self._step_durations_s)
         num_batches = num_steps * trainer.accumulate_grad_batches
         num_validations = math.ceil(num_batches / trainer.num_training_batches)
-        training_s = num_batches * step_s * self._mean_work_left(trainer)
-        return training_s + num_validations * self._expected_validation_s(trainer, step_s)
+        training_s = num_batches * self._mean_step_left_s(trainer)
+        return training_s + num_validations * self._expected_validation_s(trainer)
 
-    def _work_of_last_step(self, trainer: pl.Trainer) -> float:
-        """Its pixels, as a share of a step's on whole images."""
-        before = max(0, trainer.global_step - 1) / max(1.0, float(trainer.estimated_stepping_batches))
-        return self._resizing.relative_work(self._whole_px, min(1.0, before))
+    @staticmethod
+    def _progress(trainer: pl.Trainer, num_steps: int) -> float:
+        """Return the share of the training that this many steps are."""
+        return min(1.0, max(0, num_steps) / max(1.0, float(trainer.estimated_stepping_batches)))
 
-    def _mean_work_left(self, trainer: pl.Trainer) -> float:
-        progress = trainer.global_step / max(1.0, float(trainer.estimated_stepping_batches))
-        return self._resizing.mean_relative_work(self._whole_px, min(1.0, progress))
+    def _step_s(self, side_px: int) -> float:
+        """Return how long a step on images of a side takes: as those seen, or as the nearest by their pixels."""
+        nearest_px = min(self._durations_s, key=lambda other_px: abs(other_px - side_px))
+        return statistics.fmean(self._durations_s[nearest_px]) * (side_px / nearest_px) ** 2
 
-    def _expected_validation_s(self, trainer: pl.Trainer, step_s: float) -> float:
+    def _mean_step_left_s(self, trainer: pl.Trainer) -> float:
+        shares = self._resizing.shares(self._whole_px, self._progress(trainer, trainer.global_step))
+        return sum(share * self._step_s(side_px) for side_px, share in shares.items())
+
+    def _expected_validation_s(self, trainer: pl.Trainer) -> float:
         if self._validation_s is not None:
             return self._validation_s
         sizes = trainer.num_val_batches
         num_batches = sum(sizes) if isinstance(sizes, list) else sizes
-        return VALIDATION_SHARE * step_s * num_batches if num_batches < math.inf else 0.0
+        return VALIDATION_SHARE * self._step_s(self._whole_px) * num_batches if num_batches < math.inf else 0.0
 
     def _announce(self, trainer: pl.Trainer) -> None:
         left_s = self.seconds_left(trainer)
         if math.isfinite(left_s):
-            step_s = statistics.fmean(self._step_durations_s) * self._mean_work_left(trainer)
+            step_s = self._mean_step_left_s(trainer)
             logging.getLogger("firstlight").info(
                 f"about {duration(left_s)} to go at {_brief(step_s)} a step: {trainer.max_epochs} epochs of "
                 f"{trainer.num_training_batches} steps"
