@@ -97,11 +97,18 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "all_images": lambda recipe: replace(recipe, hardest_share=1.0),
         "hardest_40_percent": lambda recipe: replace(recipe, hardest_share=0.4),
         "no_crops": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
+        "crops_of_28_pixels_only": lambda recipe: replace(
+            recipe, resizing=ProgressiveResizing("crop", 0.875, delay_fraction=0.7, finetune_fraction=0.3)
+        ),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
         ),
+        "rows_as_they_are": with_optimizer(row_decay=0.0),
+        "patches_not_padded": with_network(pad_patches=False),
+        "all_patch_directions": with_network(patch_directions=12),
+        "five_patch_directions": with_network(patch_directions=5),
         "first_stages_frozen_from_75_percent": with_optimizer(frozen_stages=2, freeze_at=0.75),
-        "whitening_bias_for_a_fifth_of_an_epoch": with_optimizer(whitening_epochs=0.2),
+        "whitening_bias_for_one_epoch": with_optimizer(whitening_epochs=1.0),
         "half_the_rate": with_half_the_rate,
     },
 }
