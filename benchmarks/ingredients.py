@@ -103,7 +103,6 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
         ),
-        "rows_as_they_are": with_optimizer(row_decay=0.0),
         "patches_not_padded": with_network(pad_patches=False),
         "all_patch_directions": with_network(patch_directions=12),
         "five_patch_directions": with_network(patch_directions=5),

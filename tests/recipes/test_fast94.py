@@ -31,7 +31,7 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
     for name in ("head_rate", "bias_rate", "weight_decay"):  # the sum over images of what each adds stays the same
         assert getattr(ours.optimizer, name) == pytest.approx(share * getattr(control.optimizer, name))
     assert ours.network.norm_momentum == pytest.approx(share * control.network.norm_momentum)
-    scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay", "row_decay")
+    scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay")
     own = {name: getattr(control.optimizer, name) for name in scaled}
     assert replace(ours.optimizer, **own) == control.optimizer
 

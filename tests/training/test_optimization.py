@@ -54,14 +54,6 @@ def test_muon_has_the_filters_and_sgd_the_rest() -> None:
     assert [group["kind"] for group in groups.values()] == ["muon", "sgd", "sgd", "sgd"]
     assert (groups["filters"]["lr"], groups["head"]["lr"], groups["biases"]["lr"]) == (0.24, 1340.0, 106.0)
     assert groups["head"]["lr"] * groups["head"]["weight_decay"] == pytest.approx(0.004)
-    assert [group["row_decay"] for group in groups.values()] == [0, 0, 0, 0]
-
-
-def test_muon_s_filters_have_the_recipe_s_row_decay() -> None:
-    network, how = SpeedNet(10, SpeedNetConfig(width=4)), MuonConfig(row_decay=0.95, frozen_stages=2)
-    groups = {group["name"]: group["row_decay"] for group in build_optimizer(how, network).param_groups}
-    assert groups["filters"] == groups["early_filters"] == 0.95
-    assert groups["head"] == 0
 
 
 def test_muon_trains_any_network_here() -> None:

@@ -173,7 +173,6 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> N
         ({"optimizer": OptimizerConfig(weight_decay=-0.1)}, "weight_decay must be 0 or more"),
         ({"optimizer": OptimizerConfig(head_rate=0.0)}, "head_rate must be above 0"),
         ({"optimizer": MuonConfig(bias_rate=0.0)}, "bias_rate must be above 0"),
-        ({"optimizer": MuonConfig(row_decay=1.0)}, "row_decay must be at least 0 and below 1"),
         ({"hardest_share": 0.0}, "hardest_share must be above 0 and at most 1"),
         ({"hardest_share": 1.1}, "hardest_share must be above 0 and at most 1"),
         ({"averaging": 1.0}, "averaging must be at least 0 and below 1"),

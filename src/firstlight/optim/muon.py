@@ -23,7 +23,6 @@ class Group(TypedDict, total=False):
     name: str
     lr: float
     momentum: float
-    row_decay: float
     weight_decay: float
 
 
@@ -74,30 +73,6 @@ def _quintic_factor(gram: Float[Tensor, "b rows rows"]) -> Float[Tensor, "b rows
     return factor
 
 
-def with_even_rows(
-    matrices: Float[Tensor, "b rows columns"], squares: Float[Tensor, "b rows"]
-) -> Float[Tensor, "b rows columns"]:
-    """Return matrices whose rows are divided by what they usually measure, each matrix as large as before.
-
-        O[i] <- U[i] / sqrt(v[i]),   O <- O |U| / |O|
-
-    Orthogonalizing evens out the directions of an update, but not what each neuron gets of it. (Li et al. 2025,
-    "NorMuon: Making Muon more efficient and scalable", arXiv 2510.05491, algorithm 1, which sets the size by a constant
-    instead.)
-
-    Args:
-        matrices: U, float [b rows columns]: orthogonalized updates, a row for each neuron.
-        squares: v, float [b rows]: the usual mean square of each row.
-
-    >>> even = with_even_rows(torch.tensor([[[3.0, 0.0], [0.0, 4.0]]]), torch.tensor([[9.0, 16.0]]))
-    >>> [round(size, 3) for size in even[0].norm(dim=1).tolist()]  # 25 / 2 = 3.536 ** 2
-    [3.536, 3.536]
-    """
-    even = matrices / (squares.sqrt() + _EPSILON)[:, :, None]
-    before, after = (each.flatten(1).norm(dim=1) for each in (matrices, even))
-    return even * (before / (after + _EPSILON))[:, None, None]
-
-
 class Muon(torch.optim.Optimizer):
     """Muon for groups of kind "muon", SGD with Nesterov momentum for groups of kind "sgd", as one optimizer.
 
@@ -105,9 +80,8 @@ class Muon(torch.optim.Optimizer):
 
         B <- m B + G,   U = orthogonalized(G + m B),   W <- sqrt(rows) W / |W| - lr U
 
-    or, where the group has a `row_decay` r, with U's rows evened out (`with_even_rows`) by v <- r v + (1 - r) mean U^2
-    of each row. The weight's norm is set anew at every step: under batch norm only its direction matters, and a fixed
-    norm makes the learning rate an angle. An "sgd" parameter with decay d:
+    The weight's norm is set anew at every step: under batch norm only its direction matters, and a fixed norm makes
+    the learning rate an angle. An "sgd" parameter with decay d:
 
         G <- G + d W,   B <- m B + G,   W <- W - lr (G + m B)
 
@@ -116,7 +90,6 @@ class Muon(torch.optim.Optimizer):
         lr: of groups that name none.
         momentum: likewise.
         weight_decay: likewise; "muon" groups take none, since their norm is fixed.
-        row_decay: likewise, of "muon" groups; 0 leaves rows as they are.
         matmul_dtype: in which matrices are orthogonalized: bfloat16 where that is multiplied faster; by default their
             own.
 
@@ -130,16 +103,9 @@ class Muon(torch.optim.Optimizer):
         lr: float = 0.1,
         momentum: float = 0.6,
         weight_decay: float = 0.0,
-        row_decay: float = 0.0,
         matmul_dtype: torch.dtype | None = None,
     ) -> None:
-        defaults = {
-            "kind": "sgd",
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "row_decay": row_decay,
-        }
+        defaults = {"kind": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([dict(group) for group in groups], defaults)
         self.matmul_dtype = matmul_dtype
         for group in self.param_groups:
@@ -190,20 +156,8 @@ class Muon(torch.optim.Optimizer):
         for shape, indices in by_shape.items():
             matrices = torch.stack([updates[index].reshape(shape[0], -1) for index in indices])
             orthogonal = orthogonalized(matrices.to(self.matmul_dtype or matrices.dtype)).to(matrices.dtype)
-            if group["row_decay"]:
-                squares = self._row_squares([parameters[index] for index in indices], orthogonal, group["row_decay"])
-                orthogonal = with_even_rows(orthogonal, squares)
             for index, update in zip(indices, orthogonal, strict=True):
                 parameters[index].add_(update.view(shape), alpha=-group["lr"])
-
-    def _row_squares(self, parameters: list[Tensor], updates: Tensor, decay: float) -> Tensor:
-        """Add updates [b rows columns] to the running mean square of each parameter's rows, and return them [b rows].
-
-        They begin at zero: that shrinks all rows' alike, which does not matter.
-        """
-        for each, new in zip(parameters, updates.square().mean(dim=2), strict=True):
-            self.state[each].setdefault("row_squares", torch.zeros_like(new)).lerp_(new, 1 - decay)
-        return torch.stack([self.state[each]["row_squares"] for each in parameters])
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:

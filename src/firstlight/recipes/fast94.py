@@ -4,9 +4,9 @@ command   firstlight fit --recipe fast94
 source    airbench94 (Jordan 2024, arXiv 2404.00498), with five epochs instead of eight, but four times as many steps
           in each, and the first 70 % of them on crops of 24, then 28 pixels (Touvron et al. 2019, arXiv 1906.06423,
           trains on smaller images than it tests on); from the second epoch on, the 60 % of the images whose loss was
-          largest (Jiang et al. 2019, arXiv 1910.00762; Raju et al. 2021, arXiv 2111.12621); filters whose updates are
-          equally large (Li et al. 2025, arXiv 2510.05491); a padded first layer without its four faintest directions;
-          more views at test only of images of which the model is unsure (docs/decisions/0011-fast94.md)
+          largest (Jiang et al. 2019, arXiv 1910.00762; Raju et al. 2021, arXiv 2111.12621); a padded first layer
+          without its four faintest directions; more views at test only of images of which the model is unsure
+          (docs/decisions/0011-fast94.md)
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ def fast94() -> Recipe:
         hardest_share=0.6,
         optimizer=MuonConfig(
             learning_rate=0.12,
-            row_decay=0.95,
             head_rate=335.0,
             bias_rate=26.5,
             weight_decay=0.001,

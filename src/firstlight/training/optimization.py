@@ -117,14 +117,7 @@ def _muon_groups(how: MuonConfig, network: StagedNetwork) -> list[Group]:
         return Group(name=name, kind="sgd", params=parameters, lr=rate, weight_decay=decay, momentum=momentum)
 
     def by_muon(name: str) -> Group:
-        return Group(
-            name=name,
-            kind="muon",
-            params=members[name],
-            lr=how.learning_rate,
-            momentum=how.momentum,
-            row_decay=how.row_decay,
-        )
+        return Group(name=name, kind="muon", params=members[name], lr=how.learning_rate, momentum=how.momentum)
 
     groups = [
         by_muon("filters"),

@@ -61,8 +61,6 @@ class MuonConfig:
         name: the optimizer's.
         learning_rate: of the filters, at the start.
         momentum: of the filters.
-        row_decay: share of the former steps in the mean square of each filter's update, by which the filters' updates
-            are made equally large; 0 leaves them as they are. (Li et al. 2025, "NorMuon", arXiv 2510.05491.)
         head_rate: learning rate of the head, for the mean of the loss over the batch.
         bias_rate: learning rate of the biases, likewise.
         sgd_momentum: of head and biases.
@@ -76,7 +74,6 @@ class MuonConfig:
     name: Literal["muon"] = "muon"
     learning_rate: float = 0.24
     momentum: float = 0.6
-    row_decay: float = 0.0
     head_rate: float = 1340.0
     bias_rate: float = 106.0
     sgd_momentum: float = 0.85
@@ -89,8 +86,6 @@ class MuonConfig:
         """Raise UsageError for a value that cannot work."""
         _above_zero(self, "learning_rate", "head_rate", "bias_rate")
         _not_negative(self, "momentum", "sgd_momentum", "weight_decay", "whitening_epochs", "frozen_stages")
-        if not 0 <= self.row_decay < 1:
-            raise UsageError(f"optimizer.row_decay must be at least 0 and below 1, not {self.row_decay}")
         if not 0 < self.freeze_at <= 1:
             raise UsageError(f"optimizer.freeze_at must be above 0 and at most 1, not {self.freeze_at}")
 
