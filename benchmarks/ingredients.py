@@ -97,8 +97,8 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "all_images": lambda recipe: replace(recipe, hardest_share=1.0),
         "hardest_40_percent": lambda recipe: replace(recipe, hardest_share=0.4),
         "no_crops": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
-        "crops_of_28_pixels_only": lambda recipe: replace(
-            recipe, resizing=ProgressiveResizing("crop", 0.875, delay_fraction=0.7, finetune_fraction=0.3)
+        "crops_of_24_pixels_first": lambda recipe: replace(
+            recipe, resizing=ProgressiveResizing("crop", 0.75, delay_fraction=0.175, finetune_fraction=0.125)
         ),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
