@@ -122,11 +122,8 @@ def time_to_accuracy() -> str:
         way = line.get("convolutions", "direct" if line["hardware"]["cpu_bfloat16"] else "winograd")
         day, threads = line["date"][:10], line["hardware"]["threads"]
         groups[day, recipe["name"], recipe["max_epochs"], way, hardware(line), threads].append(line)
-    rows = [
-        "| measured | recipe | epochs | convolutions | n | tta | 95 % sure above | single view | seconds | test, s "
-        "| hardware |",
-        "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    titles = "measured | recipe | epochs | convolutions | n | tta | 95 % sure above | single view | seconds | test, s"
+    rows = [f"| {titles} | hardware |", "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---|"]
     for (day, name, epochs, way, where, threads), lines in groups.items():
         averaged = [line["test_acc_tta"] for line in lines]
         bound = f"{lower_bound(averaged):.2%}" if len(lines) > 1 else "-"
