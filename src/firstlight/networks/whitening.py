@@ -56,7 +56,8 @@ class PatchWhitening(nn.Conv2d):
     """
 
     def __init__(self, channels: int, size_px: int, num_directions: int | None = None) -> None:
-        num_directions = num_directions or channels * size_px**2
+        if num_directions is None:
+            num_directions = channels * size_px**2
         super().__init__(channels, 2 * num_directions, kernel_size=size_px, bias=True)
         self.weight.requires_grad = False
 

@@ -98,6 +98,8 @@ inline void store_far(T *to, V value) {
     store(to, value);
 }
 
+// Store what will be read as soon as a block of tiles is transformed: far as well, since a block is larger than a core's
+// own cache.
 template <class V, class T>
 inline void store_product(T *to, V value) {
     store_far(to, value);
