@@ -24,6 +24,7 @@ from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.recipe import MuonConfig, Recipe
+from firstlight.training.resizing import progress_at
 from firstlight.training.running_means import RunningMeans
 
 MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
@@ -89,7 +90,7 @@ class Classifier(pl.LightningModule):
     @property
     def progress(self) -> float:
         """Share of the training's steps that are behind, 0 to 1; 0 where the training has no end."""
-        return min(1.0, self.global_step / max(1.0, float(self.trainer.estimated_stepping_batches)))
+        return progress_at(self.global_step, self.trainer.estimated_stepping_batches)
 
     def _grown(self, images: Tensor) -> Tensor:
         """Return training images at the size that the recipe has for this step, float [n 3 h w]."""

@@ -18,6 +18,15 @@ Method = Literal["scale", "crop"]
 _NUM_POINTS = 1000  # of the training, at which sides are counted
 
 
+def progress_at(step: int, num_steps: int | float) -> float:
+    """Return the share of a training of `num_steps` that is behind when a step begins, 0 to 1.
+
+    >>> progress_at(3, 4), progress_at(5, 4), progress_at(3, float("inf"))
+    (0.75, 1.0, 0.0)
+    """
+    return min(1.0, max(0, step) / max(1.0, num_steps))
+
+
 @dataclass(frozen=True)
 class ProgressiveResizing:
     """How the side of the training images grows: small at first, then step by step, then whole.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from firstlight.training.resizing import ProgressiveResizing
+from firstlight.training.resizing import ProgressiveResizing, progress_at
 
 NUM_RECENT_STEPS = 50  # whose mean duration stands for the steps to come
 NUM_FIRST_STEPS = 5  # after which the duration of the whole training is announced
@@ -59,7 +59,8 @@ class Pace(pl.Callback):
         if self._resizing.initial_scale < 1:
             self._whole_px = batch[0].shape[-1]
         if self._num_steps_seen > 1:
-            side_px = self._resizing.side_px(self._whole_px, self._progress(trainer, trainer.global_step - 1))
+            progress = progress_at(trainer.global_step - 1, trainer.estimated_stepping_batches)
+            side_px = self._resizing.side_px(self._whole_px, progress)
             recent = self._durations_s.setdefault(side_px, deque(maxlen=NUM_RECENT_STEPS))
             recent.append(now_s - self._started_s)
         self._started_s = now_s
@@ -90,18 +91,14 @@ class Pace(pl.Callback):
         training_s = num_batches * self._mean_step_left_s(trainer)
         return training_s + num_validations * self._expected_validation_s(trainer)
 
-    @staticmethod
-    def _progress(trainer: pl.Trainer, num_steps: int) -> float:
-        """Return the share of the training that this many steps are."""
-        return min(1.0, max(0, num_steps) / max(1.0, float(trainer.estimated_stepping_batches)))
-
     def _step_s(self, side_px: int) -> float:
         """Return how long a step on images of a side takes: as those seen, or as the nearest by their pixels."""
         nearest_px = min(self._durations_s, key=lambda other_px: abs(other_px - side_px))
         return statistics.fmean(self._durations_s[nearest_px]) * (side_px / nearest_px) ** 2
 
     def _mean_step_left_s(self, trainer: pl.Trainer) -> float:
-        shares = self._resizing.shares(self._whole_px, self._progress(trainer, trainer.global_step))
+        progress = progress_at(trainer.global_step, trainer.estimated_stepping_batches)
+        shares = self._resizing.shares(self._whole_px, progress)
         return sum(share * self._step_s(side_px) for side_px, share in shares.items())
 
     def _expected_validation_s(self, trainer: pl.Trainer) -> float:
