@@ -27,9 +27,7 @@ from firstlight.training.prepare import prepare
 from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.resizing import ProgressiveResizing
 from firstlight.training.trainer import SILENT, Trainer
-from record import append_line
-
-NUM_CIFAR10 = 50_000
+from record import NUM_CIFAR10, append_line
 
 Change = Callable[[Recipe], Recipe]
 

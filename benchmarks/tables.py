@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.files import write_atomic
-from record import RESULTS, lower_bound, usual_precision
+from record import NUM_CIFAR10, RESULTS, lower_bound, usual_precision
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NUM_CIFAR10 = 50_000
 SHOWN_OPTIMIZERS = {"adam": "Adam", "sgd": "SGD", "muon": "Muon"}
 BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

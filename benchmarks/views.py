@@ -13,14 +13,13 @@ from pathlib import Path
 
 import torch
 
-from firstlight.data.batches import to_unit
-from firstlight.evaluation.views import Views, averaged_logits, margins
+from firstlight.evaluation.views import margins
+from firstlight.export.making import logits_of
 from firstlight.training.data_module import ImageData
 from firstlight.training.run import load
 from record import record
 
 MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-BATCH_SIZE = 250
 
 
 def main() -> None:
@@ -32,14 +31,8 @@ def main() -> None:
     data = ImageData(run.recipe, options.data_dir)
     data.setup("validate")
     images, labels = data.val.images, data.val.labels
-    views: Views = "flip_shift"
-    with torch.inference_mode():
-        parts = [to_unit(part) for part in images.split(BATCH_SIZE)]
-        single = torch.cat([run.network(part) for part in parts])
-        known = single.split(BATCH_SIZE)
-        whole = torch.cat(
-            [averaged_logits(run.network, part, views, single=of) for part, of in zip(parts, known, strict=True)]
-        )
+    single = logits_of(run.network, images)
+    whole = logits_of(run.network, images, "flip_shift", single)
     rows = []
     for margin in MARGINS:
         unsure = margins(single) <= margin
