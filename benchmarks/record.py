@@ -39,9 +39,9 @@ def usual_precision(line: dict[str, Any]) -> str:
 
 
 def lower_bound(values: Sequence[float]) -> float:
-    """Return what the mean exceeds with 95 % confidence, one-sided, by Student's distribution; of two or more values."""
+    """Return what the mean exceeds with 95 % confidence by Student's distribution; of two values or more."""
     freedom = len(values) - 1
-    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 1.645 + 1.6 / freedom  # off by less than 0.01
+    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 1.645 + 1.6 / freedom  # off by under 0.01
     return statistics.fmean(values) - quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 

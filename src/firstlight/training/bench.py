@@ -39,7 +39,7 @@ class Estimate:
     Args:
         images_per_s: in training, of all its sizes.
         train_s: of all epochs with their validations.
-        test_s: of the test, all its views of every image: what a recipe's `views_margin` spares is not known beforehand.
+        test_s: of the test, all its views of every image; what `views_margin` spares is not known beforehand.
     """
 
     images_per_s: float
