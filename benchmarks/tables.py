@@ -13,10 +13,13 @@ import re
 import statistics
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from firstlight.files import write_atomic
+from firstlight.recipes import get_recipe
+from firstlight.training.recipe import Recipe, from_dict
 from record import NUM_CIFAR10, RESULTS, lower_bound, usual_precision
 
 ROOT = Path(__file__).parent.parent
@@ -109,18 +112,20 @@ def ingredients_fast() -> str:
 
 
 def time_to_accuracy() -> str:
-    """Seconds and accuracy of the speed recipes, on the clock of the speed records, from `time_to_accuracy.jsonl`.
+    """Seconds and accuracy of the speed recipes as they are, on the clock of the speed records.
 
-    Each day has its rows: the code gets faster, and a recipe better.
+    `time_to_accuracy.jsonl` has older forms of them, too. Each day has its rows: the code gets faster.
     """
     groups: dict[tuple[str, str, int, str, str, int], list[dict[str, Any]]] = defaultdict(list)
     for text in (RESULTS / "time_to_accuracy.jsonl").read_text().splitlines():
         line = json.loads(text)
-        recipe = line["recipe"]
+        recipe = from_dict(Recipe, line["recipe"])
+        if replace(recipe, seed=0) != get_recipe(recipe.name):
+            continue
         # Lines from before this was told: bfloat16 was convolved directly, float32 by Winograd's method.
         way = line.get("convolutions", "direct" if line["hardware"]["cpu_bfloat16"] else "winograd")
         day, threads = line["date"][:10], line["hardware"]["threads"]
-        groups[day, recipe["name"], recipe["max_epochs"], way, hardware(line), threads].append(line)
+        groups[day, recipe.name, recipe.max_epochs, way, hardware(line), threads].append(line)
     titles = "measured | recipe | epochs | convolutions | n | tta | 95 % sure above | single view | seconds | test, s"
     rows = [f"| {titles} | hardware |", "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---|"]
     for (day, name, epochs, way, where, threads), lines in groups.items():
@@ -132,6 +137,27 @@ def time_to_accuracy() -> str:
         rows.append(
             f"| {day} | {name} | {epochs} | {way} | {len(lines)} | {accuracies} | {seconds:,.0f} | {test_s:,.0f} "
             f"| {where} |"
+        )
+    return "\n".join(rows)
+
+
+def peers() -> str:
+    """Ours beside the scripts of others, from every `peer_*.json`."""
+    rows = [
+        "| script | tta | seconds | recipe | tta | seconds | ratio of the seconds | n | hardware |",
+        "|---|---:|---:|---|---:|---:|---:|---:|---|",
+    ]
+    for path in sorted(RESULTS.glob("peer_*.json")):
+        entry = json.loads(path.read_text())
+        found = entry["results"]
+        theirs, ours = (
+            (found[f"{whose}_accuracy"]["mean"], found[f"{whose}_seconds"]["mean"]) for whose in ("peer", "ours")
+        )
+        threads = entry["hardware"]["threads"]
+        where = f"{hardware(entry)}, {threads} thread{'s' if threads > 1 else ''}"
+        rows.append(
+            f"| `{found['peer']}` | {theirs[0]:.2%} | {theirs[1]:,.0f} | {found['recipe']} | {ours[0]:.2%} "
+            f"| {ours[1]:,.0f} | {ours[1] / theirs[1]:.2f} | {found['ours_seconds']['n']} | {where} |"
         )
     return "\n".join(rows)
 
@@ -275,6 +301,7 @@ TABLES = {
     "checkpoints": checkpoints,
     "devices": devices,
     "time_to_accuracy": time_to_accuracy,
+    "peers": peers,
     "ingredients_page": ingredients_page,
     "ingredients_fast": ingredients_fast,
     "speed": speed,
