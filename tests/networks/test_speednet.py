@@ -9,34 +9,45 @@ from firstlight.networks.speednet import SpeedNet, SpeedNetConfig
 from reference.macs import count_macs
 
 
-def plain_logits(network: SpeedNet, images: torch.Tensor, padding: int = 0) -> torch.Tensor:
-    """The published network written out, from the same tensors, in evaluation mode; perhaps padded on two sides."""
-    w = network.state_dict()
+def plain_logits(network: SpeedNet, images: torch.Tensor, padding: int = 0, deep: tuple[str, ...] = ()) -> torch.Tensor:
+    """The published network written out, from the same tensors, in evaluation mode; perhaps padded on two sides.
+
+    Groups named in `deep` have a third convolution.
+    """
+    w = {name.replace("residual.branch.", ""): tensor for name, tensor in network.state_dict().items()}
     x = (images - w["normalize.mean"]) / w["normalize.std"]
     x = F.pad(x, (0, padding, 0, padding))
     x = F.gelu(F.conv2d(x, w["whiten.conv.weight"], w["whiten.conv.bias"]))
     for group in ("group1", "group2", "group3"):
-        for number in (1, 2):
+        first = x
+        for number in (1, 2, 3) if group in deep else (1, 2):
             x = F.conv2d(x, w[f"{group}.conv{number}.weight"], padding=1)
             x = F.max_pool2d(x, 2) if number == 1 else x
             norm = f"{group}.norm{number}."
             mean, variance, bias = w[norm + "running_mean"], w[norm + "running_var"], w[norm + "bias"]
             x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-12).sqrt() + bias[:, None, None]
             x = F.gelu(x)
+            first = x if number == 1 else first
+        x = x + first if group in deep else x
     return x.amax(dim=(2, 3)) @ w["head.weight"].T / 256
 
 
-@pytest.mark.parametrize("is_padded", [False, True], ids=["", "padded"])
-def test_it_is_the_published_network(is_padded: bool) -> None:
+@pytest.mark.parametrize(
+    ("padding", "deep"),
+    [(0, ()), (1, ()), (1, ("group3",)), (0, ("group1", "group2", "group3"))],
+    ids=["as published", "padded", "last group deep", "all groups deep"],
+)
+def test_it_is_the_published_network(padding: int, deep: tuple[str, ...]) -> None:
     torch.manual_seed(0)
-    network = SpeedNet(10, SpeedNetConfig(width=8, pad_patches=is_padded)).eval()
+    config = SpeedNetConfig(width=8, pad_patches=bool(padding), deep_groups=len(deep))
+    network = SpeedNet(10, config).eval()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.bias)
             nn.init.normal_(layer.running_mean)
             nn.init.uniform_(layer.running_var, 0.5, 2)
     images = torch.rand(3, 3, 32, 32)
-    torch.testing.assert_close(network(images), plain_logits(network, images, int(is_padded)), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(network(images), plain_logits(network, images, padding, deep), rtol=1e-4, atol=1e-6)
 
 
 def test_parameters_and_work_by_hand() -> None:
@@ -47,6 +58,12 @@ def test_parameters_and_work_by_hand() -> None:
     macs = 31 * 31 * (12 * 24 + 9 * 24 * 64) + 15 * 15 * 9 * (64 * 64 + 64 * 256)
     macs += 7 * 7 * 9 * 2 * 256 * 256 + 3 * 3 * 9 * 256 * 256 + 2560
     assert count_macs(network, torch.rand(1, 3, 32, 32)) == macs
+
+
+def test_a_third_convolution_of_the_last_group_costs_little_work() -> None:
+    macs = [count_macs(SpeedNet(10, SpeedNetConfig(deep_groups=n)), torch.rand(1, 3, 32, 32)) for n in (0, 1)]
+    assert macs[1] - macs[0] == 3 * 3 * 9 * 256 * 256
+    assert macs[1] < 1.05 * macs[0]
 
 
 def test_padded_maps_are_halved_without_a_rest() -> None:

@@ -180,6 +180,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> N
         ({"network": SpeedNetConfig(width=0)}, "network.width must be 1 or more, not 0"),
         ({"network": SpeedNetConfig(head_scale=0.0)}, "network.head_scale must be above 0, not 0"),
         ({"network": SpeedNetConfig(head_scale=float("inf"))}, "network.head_scale must be above 0, not inf"),
+        ({"network": SpeedNetConfig(deep_groups=4)}, "network.deep_groups must be 0 to 3, not 4"),
         ({"network": SpeedNetConfig(patch_directions=13)}, "network.patch_directions must be 1 to 12"),
         ({"network": SpeedNetConfig(norm_momentum=0.0)}, "network.norm_momentum must be above 0 and at most 1"),
         ({"network": SpeedNetConfig(norm_momentum=1.5)}, "network.norm_momentum must be above 0 and at most 1"),

@@ -8,7 +8,11 @@
 | group3 | conv 256->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x3x3 |
 | pool, head | max-pool over the whole map, linear, scaled | 10 |
 
-With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4.
+With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4. A deep group has a third convolution, and a shortcut:
+
+| stage | layers |
+|---|---|
+| deep group3 | conv 256->256, pool 2, BN, GELU; (conv 256->256, BN, GELU) x 2, added to its input |
 """
 
 from __future__ import annotations
@@ -25,12 +29,14 @@ from firstlight.arrays import Images
 from firstlight.errors import UsageError
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.networks.residual import Residual
 from firstlight.networks.staged import StagedNetwork, check_width
 from firstlight.networks.whitening import PatchWhitening
 from firstlight.networks.winograd import Conv3x3
 
 WHITENING_PX = 2
 NUM_DIRECTIONS = 3 * WHITENING_PX**2
+NUM_GROUPS = 3
 NORM_EPSILON = 1e-12
 
 
@@ -44,6 +50,8 @@ class SpeedNetConfig:
         norm_momentum: share of the newest batch in batch norm's running statistics. Runs are so short that they must be
             quick, and a small batch should count for less than one of 2,000.
         patch_directions: in which patches are whitened, the strongest first: of 12 at most, the last are mostly noise.
+        deep_groups: how many of the groups, counted from the last, have a third convolution and a shortcut around the
+            second and the third. The last maps are so small that it costs little there.
         pad_patches: whether a row and a column of zeros, of the mean colour that is, are added below and to the right
             first: then sides are halved without a rest, and no pixel is lost.
         name: of the network.
@@ -54,6 +62,7 @@ class SpeedNetConfig:
     norm_momentum: float = 0.4
     patch_directions: int = NUM_DIRECTIONS
     pad_patches: bool = False
+    deep_groups: int = 0
     name: Literal["speednet"] = "speednet"
 
     def check(self) -> None:
@@ -63,6 +72,8 @@ class SpeedNetConfig:
             raise UsageError(f"network.head_scale must be above 0, not {self.head_scale}")
         if not 0 < self.norm_momentum <= 1:
             raise UsageError(f"network.norm_momentum must be above 0 and at most 1, not {self.norm_momentum}")
+        if not 0 <= self.deep_groups <= NUM_GROUPS:
+            raise UsageError(f"network.deep_groups must be 0 to {NUM_GROUPS}, not {self.deep_groups}")
         if not 1 <= self.patch_directions <= NUM_DIRECTIONS:
             raise UsageError(
                 f"network.patch_directions must be 1 to {NUM_DIRECTIONS}, which is how many numbers a patch has, not "
@@ -108,9 +119,10 @@ class SpeedNet(StagedNetwork):
             self.whiten.add_module("pad", nn.ZeroPad2d((0, WHITENING_PX - 1, 0, WHITENING_PX - 1)))
         self.whiten.add_module("conv", whitening)
         self.whiten.add_module("activation", nn.GELU())
-        self.group1 = conv_group(whitening.out_channels, width, config.norm_momentum)
-        self.group2 = conv_group(width, 4 * width, config.norm_momentum)
-        self.group3 = conv_group(4 * width, 4 * width, config.norm_momentum)
+        momentum, deep_from = config.norm_momentum, NUM_GROUPS - config.deep_groups + 1
+        self.group1 = conv_group(whitening.out_channels, width, momentum, is_deep=deep_from <= 1)
+        self.group2 = conv_group(width, 4 * width, momentum, is_deep=deep_from <= 2)
+        self.group3 = conv_group(4 * width, 4 * width, momentum, is_deep=deep_from <= 3)
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(4 * width, num_classes, bias=False)
         self.head_scale = config.head_scale
@@ -129,17 +141,30 @@ class SpeedNet(StagedNetwork):
         return self.pool(x).flatten(1) * self.head_scale
 
 
-def conv_group(channels_in: int, channels_out: int, norm_momentum: float) -> nn.Sequential:
-    """Return two convolutions 3x3, the first followed by 2x2 max-pool, each by batch norm and GELU."""
-    group = nn.Sequential()
-    for number, channels in ((1, channels_in), (2, channels_out)):
-        conv = Conv3x3(channels, channels_out)
-        nn.init.dirac_(conv.weight[: min(channels, channels_out)].data)
-        norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=norm_momentum)
-        norm.weight.requires_grad = False
-        group.add_module(f"conv{number}", conv)
-        if number == 1:
-            group.add_module("pool", MaxPool2x2())
-        group.add_module(f"norm{number}", norm)
-        group.add_module(f"activation{number}", nn.GELU())
+def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_deep: bool = False) -> nn.Sequential:
+    """Return two convolutions 3x3, the first followed by 2x2 max-pool, each by batch norm and GELU.
+
+    A deep group has three, and what the first gives is added to what the third gives. (After airbench96 of Jordan 2024,
+    arXiv 2404.00498, which has this in every group, but adds before the last activation.)
+    """
+    group, branch = nn.Sequential(), nn.Sequential()
+    _add_layer(group, 1, channels_in, channels_out, norm_momentum)
+    if is_deep:
+        for number in (2, 3):
+            _add_layer(branch, number, channels_out, channels_out, norm_momentum)
+        group.add_module("residual", Residual(branch))
+    else:
+        _add_layer(group, 2, channels_out, channels_out, norm_momentum)
     return group
+
+
+def _add_layer(to: nn.Sequential, number: int, channels_in: int, channels_out: int, norm_momentum: float) -> None:
+    conv = Conv3x3(channels_in, channels_out)
+    nn.init.dirac_(conv.weight[: min(channels_in, channels_out)].data)
+    norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=norm_momentum)
+    norm.weight.requires_grad = False
+    to.add_module(f"conv{number}", conv)
+    if number == 1:
+        to.add_module("pool", MaxPool2x2())
+    to.add_module(f"norm{number}", norm)
+    to.add_module(f"activation{number}", nn.GELU())
