@@ -93,17 +93,18 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
         "all_images": lambda recipe: replace(recipe, hardest_share=1.0),
-        "hardest_40_percent": lambda recipe: replace(recipe, hardest_share=0.4),
+        "hardest_60_percent": lambda recipe: replace(recipe, hardest_share=0.6),
         "no_crops": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
-        "crops_of_24_pixels_first": lambda recipe: replace(
-            recipe, resizing=ProgressiveResizing("crop", 0.75, delay_fraction=0.175, finetune_fraction=0.125)
+        "crops_of_28_pixels_only": lambda recipe: replace(
+            recipe, resizing=ProgressiveResizing("crop", 0.875, delay_fraction=0.75, finetune_fraction=0.25)
         ),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
         ),
         "patches_not_padded": with_network(pad_patches=False),
-        "all_patch_directions": with_network(patch_directions=12),
-        "five_patch_directions": with_network(patch_directions=5),
+        "eight_patch_directions": with_network(patch_directions=8),
+        "no_third_convolution": with_network(deep_groups=0),
+        "two_deep_groups": with_network(deep_groups=2),
         "first_stages_frozen_from_75_percent": with_optimizer(frozen_stages=2, freeze_at=0.75),
         "whitening_bias_for_one_epoch": with_optimizer(whitening_epochs=1.0),
         "half_the_rate": with_half_the_rate,

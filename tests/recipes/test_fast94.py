@@ -11,14 +11,14 @@ from firstlight.recipes import get_recipe
 from firstlight.training.recipe import MuonConfig
 
 
-def test_but_for_its_first_layer_it_is_the_control_s_network_and_loss_on_all_images() -> None:
+def test_but_for_its_ends_it_is_the_control_s_network_and_loss_on_all_images() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     same = ("data", "num_val", "augmentation", "label_smoothing", "views", "averaging")
     assert {name: getattr(ours, name) for name in same} == {name: getattr(control, name) for name in same}
     assert isinstance(ours.network, SpeedNetConfig)
     assert isinstance(control.network, SpeedNetConfig)
-    first_layer = {"patch_directions": control.network.patch_directions, "pad_patches": control.network.pad_patches}
-    assert replace(ours.network, norm_momentum=control.network.norm_momentum, **first_layer) == control.network
+    ends = {"pad_patches": control.network.pad_patches, "deep_groups": control.network.deep_groups}
+    assert replace(ours.network, norm_momentum=control.network.norm_momentum, **ends) == control.network
 
 
 def test_what_a_batch_s_size_scales_is_scaled() -> None:
@@ -36,11 +36,11 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
     assert replace(ours.optimizer, **own) == control.optimizer
 
 
-def test_it_looks_at_fewer_images_and_at_crops_of_them_until_70_percent() -> None:
+def test_it_looks_at_fewer_images_and_at_crops_of_them_at_first() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     assert ours.max_epochs < control.max_epochs
-    assert (ours.hardest_share, control.hardest_share) == (0.6, 1.0)
-    sides = {0.0: 28, 0.69: 28, 0.71: 32, 1.0: 32}
+    assert (ours.hardest_share, control.hardest_share) == (0.5, 1.0)
+    sides = {0.0: 24, 0.49: 24, 0.51: 28, 0.74: 28, 0.76: 32, 1.0: 32}
     assert {progress: ours.resizing.side_px(32, progress) for progress in sides} == sides
     # A shift by at most half of what is cut off: no pixel of a crop is padding.
     assert ours.resizing.method == "crop"
