@@ -39,6 +39,12 @@ def hardware(entry: dict[str, Any]) -> str:
     return found["gpu"] or f"{found['cpu_cores']} cores, {found['cpu']}{unit}"
 
 
+def with_threads(entry: dict[str, Any]) -> str:
+    """For instance "2 cores, AMD EPYC (avx512_bf16), 1 thread"."""
+    threads = entry["hardware"]["threads"]
+    return f"{hardware(entry)}, {threads} thread{'s' if threads > 1 else ''}"
+
+
 def as_it_is(line: dict[str, Any]) -> Recipe | None:
     """Return the recipe that a line was measured with, if that is what it still is, whatever the seed."""
     recipe = from_dict(Recipe, line["recipe"])
@@ -120,34 +126,36 @@ def ingredients_fast() -> str:
 def time_to_accuracy() -> str:
     """Seconds and accuracy of the speed recipes as they are, on the clock of the speed records.
 
-    `time_to_accuracy.jsonl` has older forms of them, too. Of the same hardware the last day counts: code gets faster.
+    `time_to_accuracy.jsonl` has older forms of them, too. Of the same hardware the last commit counts, whose runs
+    were made alternately.
     """
-    last_days: dict[tuple[str, str, int], str] = {}
-    groups: dict[tuple[str, str, int, str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
     for text in (RESULTS / "time_to_accuracy.jsonl").read_text().splitlines():
         line = json.loads(text)
         if (recipe := as_it_is(line)) is None:
             continue
-        # Lines from before this was told: bfloat16 was convolved directly, float32 by Winograd's method.
-        way = line.get("convolutions", "direct" if line["hardware"]["cpu_bfloat16"] else "winograd")
-        day, threads = line["date"][:10], line["hardware"]["threads"]
-        groups[day, recipe.name, recipe.max_epochs, way, hardware(line), threads].append(line)
-        last_days[recipe.name, hardware(line), threads] = day
+        lines = groups[recipe.name, hardware(line), line["hardware"]["threads"]]
+        if lines and commit(lines[-1]) != commit(line):
+            lines.clear()
+        lines.append(line)
     titles = "measured | recipe | epochs | convolutions | n | tta | 95 % sure above | single view | seconds | test, s"
     rows = [f"| {titles} | hardware |", "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---|"]
-    for (day, name, epochs, way, where, threads), lines in groups.items():
-        if day != last_days[name, where, threads]:
-            continue
+    for (name, _, _), lines in groups.items():
         averaged = [line["test_acc_tta"] for line in lines]
         bound = f"{lower_bound(averaged):.2%}" if len(lines) > 1 else "-"
         seconds, test_s = (statistics.fmean(line[each] for line in lines) for each in ("seconds", "test_s"))
         accuracies = f"{mean_percent(lines, 'test_acc_tta')} | {bound} | {mean_percent(lines, 'test_acc')}"
-        where += f", {threads} thread{'s' if threads > 1 else ''}"
-        rows.append(
-            f"| {day} | {name} | {epochs} | {way} | {len(lines)} | {accuracies} | {seconds:,.0f} | {test_s:,.0f} "
-            f"| {where} |"
-        )
+        last = lines[-1]
+        # A line from before this was told: float32 was convolved by Winograd's method.
+        way = last.get("convolutions", "winograd")
+        what = f"{last['date'][:10]} | {name} | {last['recipe']['max_epochs']} | {way} | {len(lines)}"
+        rows.append(f"| {what} | {accuracies} | {seconds:,.0f} | {test_s:,.0f} | {with_threads(last)} |")
     return "\n".join(rows)
+
+
+def commit(line: dict[str, Any]) -> str:
+    """Return the commit of a measurement, whether or not results were added since."""
+    return str(line["commit"]).removesuffix("+")
 
 
 def peers() -> str:
@@ -162,11 +170,9 @@ def peers() -> str:
         theirs, ours = (
             (found[f"{whose}_accuracy"]["mean"], found[f"{whose}_seconds"]["mean"]) for whose in ("peer", "ours")
         )
-        threads = entry["hardware"]["threads"]
-        where = f"{hardware(entry)}, {threads} thread{'s' if threads > 1 else ''}"
         rows.append(
             f"| `{found['peer']}` | {theirs[0]:.2%} | {theirs[1]:,.0f} | {found['recipe']} | {ours[0]:.2%} "
-            f"| {ours[1]:,.0f} | {ours[1] / theirs[1]:.2f} | {found['ours_seconds']['n']} | {where} |"
+            f"| {ours[1]:,.0f} | {ours[1] / theirs[1]:.2f} | {found['ours_seconds']['n']} | {with_threads(entry)} |"
         )
     return "\n".join(rows)
 
