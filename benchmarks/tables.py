@@ -20,6 +20,7 @@ from typing import Any
 from firstlight.files import write_atomic
 from firstlight.recipes import get_recipe
 from firstlight.training.recipe import Recipe, from_dict
+from ingredients import VARIANTS
 from record import NUM_CIFAR10, RESULTS, lower_bound, usual_precision
 
 ROOT = Path(__file__).parent.parent
@@ -84,7 +85,7 @@ def ingredients(of: str) -> str:
     runs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for text in (RESULTS / "ingredients.jsonl").read_text().splitlines():
         line = json.loads(text)
-        if line["of"] == of:
+        if line["of"] == of and is_present_variant(line):
             runs[line["variant"]][line["recipe"]["seed"]] = line
     whole = runs.pop("whole")
     rows = [f"| {of} | points, single view | points, tta | time | n |", "|---|---:|---:|---:|---:|"]
@@ -107,6 +108,16 @@ def ingredients(of: str) -> str:
         f"{NUM_CIFAR10 - recipe['num_val']:,} training images, {recipe['max_epochs']} epochs: small, to rank them."
     )
     return "\n".join([*rows, "", note])
+
+
+def is_present_variant(line: dict[str, Any]) -> bool:
+    """Whether a line was measured with a variant of the recipe as it is now."""
+    found = from_dict(Recipe, line["recipe"])
+    change = VARIANTS[line["of"]].get(line["variant"])
+    recipe = get_recipe(line["of"])
+    network = replace(recipe.network, width=found.network.width)
+    same = {name: getattr(found, name) for name in ("name", "seed", "num_val", "max_epochs")}
+    return change is not None and change(replace(recipe, network=network, **same)) == found
 
 
 def with_error(values: list[float]) -> str:
