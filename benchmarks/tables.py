@@ -33,6 +33,10 @@ def load(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def load_lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in (RESULTS / f"{name}.jsonl").read_text().splitlines()]
+
+
 def hardware(entry: dict[str, Any]) -> str:
     """For instance "2 cores, AMD EPYC (avx512_bf16)"."""
     found = entry["hardware"]
@@ -46,30 +50,28 @@ def with_threads(entry: dict[str, Any]) -> str:
     return f"{hardware(entry)}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def as_it_is(line: dict[str, Any]) -> Recipe | None:
-    """Return the recipe that a line was measured with, if that is what it still is, whatever the seed."""
+def is_present(line: dict[str, Any]) -> bool:
+    """Whether a line was measured with a recipe as it is now, whatever the seed."""
     recipe = from_dict(Recipe, line["recipe"])
-    return recipe if replace(recipe, seed=0) == get_recipe(recipe.name) else None
+    return replace(recipe, seed=0) == get_recipe(recipe.name)
 
 
 def accuracy() -> str:
     """Mean test accuracy of every recipe as it is; `accuracy.jsonl` has older and shorter ones, too."""
-    groups: dict[tuple[str, str, str, int, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for text in (RESULTS / "accuracy.jsonl").read_text().splitlines():
-        line = json.loads(text)
-        if (recipe := as_it_is(line)) is None:
-            continue
-        method = SHOWN_OPTIMIZERS[recipe.optimizer.name]
-        kind = recipe.name, recipe.data, method, recipe.max_epochs, f"{recipe.num_val:,}", hardware(line)
-        groups[kind].append(line)
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in filter(is_present, load_lines("accuracy")):
+        groups[line["recipe"]["name"], hardware(line)].append(line)
     rows = [
         "| recipe | data | optimizer | epochs | held out | precision | n | single view | tta | time | hardware |",
         "|---|---|---|---:|---:|---|---:|---:|---:|---:|---|",
     ]
-    for (name, data, method, epochs, held_out, where), lines in groups.items():
-        single, averaged = (mean_percent(lines, name) for name in ("test_acc", "test_acc_tta"))
+    for (name, where), lines in groups.items():
+        recipe = get_recipe(name)
+        single, averaged = (mean_percent(lines, each) for each in ("test_acc", "test_acc_tta"))
         minutes = statistics.fmean(line["train_s"] for line in lines) / 60
-        what = f"{name} | {data} | {method} | {epochs} | {held_out} | {precisions(lines)} | {len(lines)}"
+        method = SHOWN_OPTIMIZERS[recipe.optimizer.name]
+        how = f"{recipe.data} | {method} | {recipe.max_epochs} | {recipe.num_val:,}"
+        what = f"{name} | {how} | {precisions(lines)} | {len(lines)}"
         rows.append(f"| {what} | {single} | {averaged} | {minutes:.1f} min | {where} |")
     return "\n".join(rows)
 
@@ -83,8 +85,7 @@ def precisions(lines: list[dict[str, Any]]) -> str:
 def ingredients(of: str) -> str:
     """What a recipe loses without each ingredient, in points of validation accuracy, over the seeds that both have."""
     runs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for text in (RESULTS / "ingredients.jsonl").read_text().splitlines():
-        line = json.loads(text)
+    for line in load_lines("ingredients"):
         if line["of"] == of and is_present_variant(line):
             runs[line["variant"]][line["recipe"]["seed"]] = line
     whole = runs.pop("whole")
@@ -141,11 +142,8 @@ def time_to_accuracy() -> str:
     were made alternately.
     """
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
-    for text in (RESULTS / "time_to_accuracy.jsonl").read_text().splitlines():
-        line = json.loads(text)
-        if (recipe := as_it_is(line)) is None:
-            continue
-        lines = groups[recipe.name, hardware(line), line["hardware"]["threads"]]
+    for line in filter(is_present, load_lines("time_to_accuracy")):
+        lines = groups[line["recipe"]["name"], hardware(line), line["hardware"]["threads"]]
         if lines and commit(lines[-1]) != commit(line):
             lines.clear()
         lines.append(line)
@@ -159,7 +157,7 @@ def time_to_accuracy() -> str:
         last = lines[-1]
         # A line from before this was told: float32 was convolved by Winograd's method.
         way = last.get("convolutions", "winograd")
-        what = f"{last['date'][:10]} | {name} | {last['recipe']['max_epochs']} | {way} | {len(lines)}"
+        what = f"{last['date'][:10]} | {name} | {get_recipe(name).max_epochs} | {way} | {len(lines)}"
         rows.append(f"| {what} | {accuracies} | {seconds:,.0f} | {test_s:,.0f} | {with_threads(last)} |")
     return "\n".join(rows)
 

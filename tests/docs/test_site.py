@@ -213,3 +213,9 @@ def test_every_recipe_is_described() -> None:
     page = (DOCS / "training.md").read_text()
     for name in RECIPES:
         assert f"| `{name}` |" in page, f"docs/training.md says nothing of {name}"
+
+
+def test_the_tables_of_numbers_are_those_of_the_results() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "tables.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

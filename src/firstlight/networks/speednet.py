@@ -147,9 +147,10 @@ def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_
     A deep group has three, and what the first gives is added to what the third gives. (After airbench96 of Jordan 2024,
     arXiv 2404.00498, which has this in every group, but adds before the last activation.)
     """
-    group, branch = nn.Sequential(), nn.Sequential()
+    group = nn.Sequential()
     _add_layer(group, 1, channels_in, channels_out, norm_momentum)
     if is_deep:
+        branch = nn.Sequential()
         for number in (2, 3):
             _add_layer(branch, number, channels_out, channels_out, norm_momentum)
         group.add_module("residual", Residual(branch))
