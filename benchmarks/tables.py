@@ -147,18 +147,17 @@ def time_to_accuracy() -> str:
         if lines and commit(lines[-1]) != commit(line):
             lines.clear()
         lines.append(line)
-    titles = "measured | recipe | epochs | convolutions | n | tta | 95 % sure above | single view | seconds | test, s"
-    rows = [f"| {titles} | hardware |", "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---|"]
+    rows = [
+        "| recipe | epochs | seconds | tta | 95 % sure above | single view | n | hardware |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
     for (name, _, _), lines in groups.items():
         averaged = [line["test_acc_tta"] for line in lines]
         bound = f"{lower_bound(averaged):.2%}" if len(lines) > 1 else "-"
-        seconds, test_s = (statistics.fmean(line[each] for line in lines) for each in ("seconds", "test_s"))
+        seconds = statistics.fmean(line["seconds"] for line in lines)
         accuracies = f"{mean_percent(lines, 'test_acc_tta')} | {bound} | {mean_percent(lines, 'test_acc')}"
-        last = lines[-1]
-        # A line from before this was told: float32 was convolved by Winograd's method.
-        way = last.get("convolutions", "winograd")
-        what = f"{last['date'][:10]} | {name} | {get_recipe(name).max_epochs} | {way} | {len(lines)}"
-        rows.append(f"| {what} | {accuracies} | {seconds:,.0f} | {test_s:,.0f} | {with_threads(last)} |")
+        what = f"{name} | {get_recipe(name).max_epochs} | {seconds:,.0f}"
+        rows.append(f"| {what} | {accuracies} | {len(lines)} | {with_threads(lines[-1])} |")
     return "\n".join(rows)
 
 
