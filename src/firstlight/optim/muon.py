@@ -150,14 +150,23 @@ class Muon(torch.optim.Optimizer):
         updates = self._lookahead(parameters, _gradients(parameters), group["momentum"])
         norms = torch._foreach_norm(parameters)
         torch._foreach_mul_(parameters, [len(w) ** 0.5 / norm for w, norm in zip(parameters, norms, strict=True)])
-        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
-        for index, update in enumerate(updates):
-            by_shape[update.shape].append(index)
-        for shape, indices in by_shape.items():
-            matrices = torch.stack([updates[index].reshape(shape[0], -1) for index in indices])
-            orthogonal = orthogonalized(matrices.to(self.matmul_dtype or matrices.dtype)).to(matrices.dtype)
-            for index, update in zip(indices, orthogonal, strict=True):
-                parameters[index].add_(update.view(shape), alpha=-group["lr"])
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, update in zip(parameters, updates, strict=True):
+            lying = _axes_in_memory(parameter)
+            matrix = update.permute(lying).flatten(1).to(self.matmul_dtype or update.dtype)
+            by_shape[matrix.shape].append((parameter.permute(lying), matrix))
+        for pairs in by_shape.values():
+            orthogonal = orthogonalized(torch.stack([matrix for _, matrix in pairs]))
+            for (parameter, _), update in zip(pairs, orthogonal, strict=True):
+                parameter.add_(update.to(parameter.dtype).view(parameter.shape), alpha=-group["lr"])
+
+
+def _axes_in_memory(weight: Tensor) -> tuple[int, ...]:
+    """Return the first axis and the others as they lie in memory, outermost first.
+
+    A matrix is as orthogonal whatever the order of its columns: in this one, filters need not be copied.
+    """
+    return 0, *sorted(range(1, weight.ndim), key=weight.stride, reverse=True)
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:

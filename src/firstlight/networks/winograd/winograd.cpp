@@ -397,9 +397,10 @@ inline const bfloat16 *woven(const bfloat16 *rows, long count, bfloat16 *room) {
 }
 #endif
 
-// From filters [from 3 3 to] to a bank of them.
+// From filters to a bank of them. Numbers of neighbouring output channels lie side by side; from_step numbers lie between
+// those of two input channels, tap_step between those of two taps.
 template <class T>
-void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, int threads) {
+void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, long from_step, long tap_step, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
     constexpr int DEPTH = Numbers<T>::DEPTH;
     const Products layout{from, to};
@@ -407,8 +408,8 @@ void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, int thr
         const long lanes = layout.lanes(panel);
         V transformed[ELEMENTS][DEPTH];
         for (int depth = 0; depth < DEPTH; ++depth) {
-            const Sum<T> *taps = filters + 9 * (group * DEPTH + depth) * to + panel * PANEL;
-            transform_tile<V, Filter>([&](int y, int x) { return load<V>(taps + (3 * y + x) * to, lanes); },
+            const Sum<T> *taps = filters + (group * DEPTH + depth) * from_step + panel * PANEL;
+            transform_tile<V, Filter>([&](int y, int x) { return load<V>(taps + (3 * y + x) * tap_step, lanes); },
                                       [&](int y, int x, V value) { transformed[6 * y + x][depth] = value; });
         }
         T *row = bank + layout.at(0, panel) + group * DEPTH * PANEL;
@@ -499,21 +500,21 @@ void multiply(const T *images, const T *filters, Sum<T> *product, Products from,
     });
 }
 
-// total[from][to] += sum over tiles: images[tile][from] gradient[tile][to].
+// total[to][from] += sum over tiles: gradient[tile][to] images[tile][from].
 template <class T>
-void add_outer(const T *images, const T *gradient, Sum<T> *total, Products from, Products to, int threads) {
+void add_outer(const T *gradient, const T *images, Sum<T> *total, Products to, Products from, int threads) {
     constexpr int DEPTH = Numbers<T>::DEPTH;
     constexpr long MOST = 128;  // tiles at once
-    const Products bank{from.channels, to.channels};
-    in_parallel(ELEMENTS, from.panels(), threads, [&](long element, long part) {
+    const Products bank{to.channels, from.channels};
+    in_parallel(ELEMENTS, to.panels(), threads, [&](long element, long part) {
         T room[MOST * PANEL];
-        for (long first = 0; first < from.tiles; first += MOST) {
-            const long tiles = std::min(MOST, from.tiles - first);
-            const T *left = woven(images + from.at(element, part) + first * PANEL, tiles, room);
-            for (long panel = 0; panel < to.panels(); ++panel) {
-                const T *right = gradient + to.at(element, panel) + first * PANEL;
+        for (long first = 0; first < to.tiles; first += MOST) {
+            const long tiles = std::min(MOST, to.tiles - first);
+            const T *left = woven(gradient + to.at(element, part) + first * PANEL, tiles, room);
+            for (long panel = 0; panel < from.panels(); ++panel) {
+                const T *right = images + from.at(element, panel) + first * PANEL;
                 Sum<T> *result = total + bank.at(element, panel) + part * PANEL * PANEL;
-                over_rows<Register<T>::ROWS>(from.lanes(part), [&](auto rows, long lane) {
+                over_rows<Register<T>::ROWS>(to.lanes(part), [&](auto rows, long lane) {
                     Sums<T, decltype(rows)::value, 1> sums;
                     for (long tile = 0; tile < tiles; tile += DEPTH)
                         sums.add([&](int i) { return deep(left + tile * PANEL + (lane + i) * DEPTH); },
@@ -556,7 +557,7 @@ void gradients(const T *images, const T *filters, const T *gradient, T *image_gr
         maps_to_products<OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
             maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
-            add_outer(transformed, product, filter_gradient, in.products(), out.products(), threads);
+            add_outer(product, transformed, filter_gradient, out.products(), in.products(), threads);
         }
         if (image_gradient) {
             multiply(product, filters, work, out.products(), in.products(), threads);
@@ -568,11 +569,12 @@ void gradients(const T *images, const T *filters, const T *gradient, T *image_gr
 }  // namespace
 
 #define EXPORT(T)                                                                                                     \
-    extern "C" void transform_filters_##T(const Sum<T> *filters, T *bank, long from, long to, int threads) {          \
-        filters_to_bank(filters, bank, from, to, threads);                                                            \
+    extern "C" void transform_filters_##T(const Sum<T> *filters, T *bank, long from, long to, long from_step,         \
+                                          long tap_step, int threads) {                                               \
+        filters_to_bank(filters, bank, from, to, from_step, tap_step, threads);                                       \
     }                                                                                                                 \
-    extern "C" void filters_adjoint_##T(const Sum<T> *products, Sum<T> *filters, long from, long to, int threads) {   \
-        products_to_maps<FilterAdjoint>(products, filters, Maps{from, 3, 3, to}, threads);                            \
+    extern "C" void filters_adjoint_##T(const Sum<T> *products, Sum<T> *filters, long to, long from, int threads) {   \
+        products_to_maps<FilterAdjoint>(products, filters, Maps{to, 3, 3, from}, threads);                            \
     }                                                                                                                 \
     extern "C" void convolve_##T(const T *images, const T *filters, T *output, Sum<T> *work, long n, long height,     \
                                  long width, long from, long to, long block, int threads) {                           \
