@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from firstlight.networks.winograd import native
-from firstlight.networks.winograd.native import NativeWinograd, native_winograd
+from firstlight.networks.winograd.native import PANEL, TILES, NativeWinograd, cheapest_tile, native_winograd
 from firstlight.networks.winograd.plain import PlainWinograd
 
 
@@ -19,11 +19,23 @@ def compiled() -> NativeWinograd:
     return way
 
 
+@pytest.fixture(params=TILES)
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Tiles of one side after the other, whatever is cheapest."""
+    monkeypatch.setattr(native, "cheapest_tile", lambda height, width: request.param)
+    return request.param
+
+
 @pytest.mark.parametrize("tiles", [1, 20, 10_000])
 @pytest.mark.parametrize("channels", [(1, 1), (15, 17), (24, 64), (40, 20)])
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_equals_the_one_in_pytorch(
-    tiles: int, channels: tuple[int, int], num_threads: int, compiled: NativeWinograd, monkeypatch: pytest.MonkeyPatch
+    tile: int,
+    tiles: int,
+    channels: tuple[int, int],
+    num_threads: int,
+    compiled: NativeWinograd,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(native, "TILES_PER_THREAD", tiles)
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
@@ -42,7 +54,12 @@ def test_equals_the_one_in_pytorch(
 @pytest.mark.parametrize("channels", [(2, 2), (14, 18), (24, 64), (40, 20)])
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_bfloat16_by_blocks_and_threads(
-    tiles: int, channels: tuple[int, int], num_threads: int, compiled: NativeWinograd, monkeypatch: pytest.MonkeyPatch
+    tile: int,
+    tiles: int,
+    channels: tuple[int, int],
+    num_threads: int,
+    compiled: NativeWinograd,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not compiled.knows(torch.bfloat16, *channels):
         pytest.skip("this CPU does not multiply bfloat16")
@@ -81,7 +98,7 @@ def test_it_knows_no_odd_number_of_channels_in_bfloat16(compiled: NativeWinograd
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_nothing_is_written_beside_the_maps(dtype: torch.dtype, compiled: NativeWinograd) -> None:
+def test_nothing_is_written_beside_the_maps(tile: int, dtype: torch.dtype, compiled: NativeWinograd) -> None:
     """Guard bands around the output stay as they were, for channels that fill no panel."""
     if not compiled.knows(dtype, 20, 20):
         pytest.skip("this CPU does not multiply bfloat16")
@@ -89,9 +106,40 @@ def test_nothing_is_written_beside_the_maps(dtype: torch.dtype, compiled: Native
         room = torch.full((3 * 5 * 5 * channels + 2 * 64,), 7.0, dtype=dtype)
         output = room[64:-64].view(3, 5, 5, channels)
         maps, filters = torch.randn(3, 5, 5, 20).to(dtype), torch.randn(channels, 20, 3, 3)
-        work, block = compiled._work(maps, channels)
-        transformed = compiled._transformed(filters, dtype)
-        compiled._call("convolve", maps, transformed, output, work, *maps.shape, channels, block)
+        work, block = compiled._work(maps, channels, tile)
+        transformed = compiled._transformed(filters, dtype, tile)
+        compiled._call("convolve", maps, transformed, output, work, *maps.shape, channels, block, tile)
         assert (room[:64] == 7).all()
         assert (room[-64:] == 7).all()
         torch.testing.assert_close(output, compiled.convolve(maps, filters))
+
+
+def test_the_tile_with_the_fewest_products_is_taken() -> None:
+    """Counted by hand: 2 x 2 tiles of 6x6 are 144 products for a map of 8x8, 3 x 3 tiles of 5x5 are 225."""
+    by_side = {1: 3, 3: 3, 4: 4, 5: 3, 6: 3, 7: 4, 8: 4, 9: 3, 10: 4, 12: 4, 15: 4, 16: 4, 32: 4}
+    assert {side: cheapest_tile(side, side) for side in by_side} == by_side
+    assert cheapest_tile(3, 8) == 4  # 2 tiles of 36 against 3 of 25
+    assert cheapest_tile(3, 6) == 3
+
+
+def test_a_filter_gradient_lies_in_memory_as_the_filter_does(compiled: NativeWinograd) -> None:
+    maps, filters = torch.randn(4, 6, 8, 16), torch.randn(24, 16, 3, 3).contiguous(memory_format=torch.channels_last)
+    _, of_filters = compiled.gradients(maps, filters, torch.randn(4, 6, 8, 24), False, True)
+    assert of_filters is not None
+    assert of_filters.stride() == filters.stride()
+
+
+def test_a_bank_does_not_depend_on_how_filters_lie_in_memory(tile: int, compiled: NativeWinograd) -> None:
+    filters = torch.randn(20, 12, 3, 3)
+    bank = compiled._transformed(filters, torch.float32, tile)
+    for other in (
+        filters.contiguous(memory_format=torch.channels_last),
+        filters.transpose(0, 1).contiguous().transpose(0, 1),
+        filters.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0),
+        filters.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1),
+    ):
+        assert torch.equal(other, filters)
+        of_other = compiled._transformed(other, torch.float32, tile)
+        # What lies between one matrix and the next is not set.
+        ours, theirs = (each.view((tile + 2) ** 2, -1)[:, : 2 * 12 * PANEL] for each in (bank, of_other))
+        assert torch.equal(ours, theirs)

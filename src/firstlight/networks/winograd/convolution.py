@@ -1,4 +1,4 @@
-"""The convolution and its gradients by Winograd's minimal filtering F(4x4, 3x3), and the layer that uses it.
+"""The convolution and its gradients by Winograd's minimal filtering, F(4x4, 3x3), and the layer that uses it.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13. The
 padded input is cut into tiles d of 6x6 that overlap by two, one for each 4x4 tile of the output; then
@@ -7,7 +7,8 @@ padded input is cut into tiles d of 6x6 that overlap by two, one for each 4x4 ti
 
 where * multiplies element by element, summed over the input channels. For all tiles and channels at once the product
 is 36 matrix products, one for each element of the 6x6: that is where the time goes, and why this is fast on processors
-whose matrix rate, not whose memory, is the bound.
+whose matrix rate, not whose memory, is the bound. Where it is compiled and tiles of 3x3 fit the output better, it
+is F(3x3, 3x3): 25 products, of tiles of 5x5.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-// Winograd's convolution F(4x4, 3x3) and its gradients on a CPU, compiled for the CPU that runs it.
+// Winograd's convolutions F(4x4, 3x3) and F(3x3, 3x3) and their gradients, compiled for the CPU that runs them.
 //
 // Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13. The
-// same in PyTorch, slower and easier to read, is in plain.py; native.py compiles and calls this.
+// first in PyTorch, slower and easier to read, is in plain.py; native.py compiles and calls this.
 //
 // Maps are float, double or, where the CPU multiplies it, bfloat16. With bfloat16 all transforms and sums are float:
 // what is rounded is the maps and the factors of the matrix products, which take two numbers of each lane at once.
 //
 // Maps are [images height width channels]. Products, which is what the transforms give and take, are
-// [36 elements, panels, tiles, 16 lanes]: element 6 y + x of every 6x6 tile is one matrix, whose columns, the channels,
-// are cut into panels of 16. Lanes beyond the last channel are zero. One matrix is a line of the cache longer than
-// its numbers, or all elements of a tile would want the same places in the cache. Tiles are numbered by image, row and
-// column. A bank of filters is held as products, too: each input channel is an image of 3x3 pixels and its one tile;
-// in bfloat16 the rows of two input channels are woven into one.
+// [elements, panels, tiles, 16 lanes]: element 6 y + x of every 6x6 tile is one of 36 matrices (5 y + x of every 5x5
+// tile one of 25), whose columns, the channels, are cut into panels of 16. Lanes beyond the last channel are zero. One
+// matrix is a line of the cache longer than its numbers, or all elements of a tile would want the same places in the
+// cache. Tiles are numbered by image, row and column. A bank of filters is held as products, too: each input channel is
+// an image of 3x3 pixels and its one tile; in bfloat16 the rows of two input channels are woven into one.
 
 #include <algorithm>
 #include <array>
@@ -24,7 +24,7 @@
 
 namespace {
 
-constexpr int ELEMENTS = 36, PANEL = 16, OUT = 4;
+constexpr int PANEL = 16;
 
 struct bfloat16 {
     std::uint16_t bits;
@@ -43,26 +43,6 @@ struct Numbers<bfloat16> {
 };
 template <class T>
 using Sum = typename Numbers<T>::Sum;
-
-// Where products are.
-struct Products {
-    long tiles, channels;
-    long panels() const { return (channels + PANEL - 1) / PANEL; }
-    long element() const { return (panels() * tiles + 1) * PANEL; }  // from one matrix to the next
-    long size() const { return ELEMENTS * element(); }
-    long at(long element_number, long panel) const { return element_number * element() + panel * tiles * PANEL; }
-    long lanes(long panel) const { return std::min<long>(PANEL, channels - panel * PANEL); }
-};
-
-// Where maps are, and how they are cut into tiles.
-struct Maps {
-    long images, height, width, channels;
-    long rows() const { return (height + OUT - 1) / OUT; }
-    long columns() const { return (width + OUT - 1) / OUT; }
-    Products products() const { return {images * rows() * columns(), channels}; }
-    long pixel(long image, long y, long x) const { return ((image * height + y) * width + x) * channels; }
-    bool holds(long y, long x) const { return y >= 0 && y < height && x >= 0 && x < width; }
-};
 
 // Vectors of the compiler's; more lanes than a register has become several registers.
 template <class T, int LANES>
@@ -152,73 +132,152 @@ inline void store(T *to, V value, long lanes) {
     std::copy(all, all + lanes, to);
 }
 
-// ---- Transforms. Each struct is one column or row of a tile: B' d, A' m, G g of the paper, and the adjoint of each,
-// for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; these round to half of that error.
+// ---- Transforms. Each struct within is one column or row of a tile: B' d, A' m, G g of the paper, and the adjoint of
+// each.
 
-constexpr float P = 5 / 8.f, P2 = P * P, P3 = P * P2;
-constexpr float Q = 3 / 2.f, Q2 = Q * Q, Q3 = Q * Q2;
+// F(4x4, 3x3), for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; these round to half of that
+// error.
+struct F4 {
+    static constexpr int OUT = 4, SIZE = OUT + 2, ELEMENTS = SIZE * SIZE;
+    static constexpr float P = 5 / 8.f, P2 = P * P, P3 = P * P2;
+    static constexpr float Q = 3 / 2.f, Q2 = Q * Q, Q3 = Q * Q2;
 
-struct Input {
-    static constexpr int FROM = 6, TO = 6;
-    template <class V>
-    static void apply(const V *d, V *v) {
-        const V a = d[4] - Q2 * d[2], b = P * (d[3] - Q2 * d[1]), c = d[4] - P2 * d[2], e = Q * (d[3] - P2 * d[1]);
-        v[0] = P2 * Q2 * d[0] - (P2 + Q2) * d[2] + d[4];
-        v[1] = a + b, v[2] = a - b, v[3] = c + e, v[4] = c - e;
-        v[5] = P2 * Q2 * d[1] - (P2 + Q2) * d[3] + d[5];
-    }
+    struct Input {
+        static constexpr int FROM = 6, TO = 6;
+        template <class V>
+        static void apply(const V *d, V *v) {
+            const V a = d[4] - Q2 * d[2], b = P * (d[3] - Q2 * d[1]), c = d[4] - P2 * d[2], e = Q * (d[3] - P2 * d[1]);
+            v[0] = P2 * Q2 * d[0] - (P2 + Q2) * d[2] + d[4];
+            v[1] = a + b, v[2] = a - b, v[3] = c + e, v[4] = c - e;
+            v[5] = P2 * Q2 * d[1] - (P2 + Q2) * d[3] + d[5];
+        }
+    };
+
+    struct InputAdjoint {
+        static constexpr int FROM = 6, TO = 6;
+        template <class V>
+        static void apply(const V *v, V *d) {
+            const V a = v[1] + v[2], b = P * (v[1] - v[2]), c = v[3] + v[4], e = Q * (v[3] - v[4]);
+            d[0] = P2 * Q2 * v[0];
+            d[1] = P2 * Q2 * v[5] - Q2 * b - P2 * e;
+            d[2] = -(P2 + Q2) * v[0] - Q2 * a - P2 * c;
+            d[3] = b + e - (P2 + Q2) * v[5];
+            d[4] = v[0] + a + c;
+            d[5] = v[5];
+        }
+    };
+
+    struct Output {
+        static constexpr int FROM = 6, TO = 4;
+        template <class V>
+        static void apply(const V *m, V *y) {
+            const V a = m[1] + m[2], b = P * (m[1] - m[2]), c = m[3] + m[4], e = Q * (m[3] - m[4]);
+            y[0] = m[0] + a + c, y[1] = b + e, y[2] = P2 * a + Q2 * c, y[3] = P2 * b + Q2 * e + m[5];
+        }
+    };
+
+    struct OutputAdjoint {
+        static constexpr int FROM = 4, TO = 6;
+        template <class V>
+        static void apply(const V *y, V *m) {
+            const V a = y[0] + P2 * y[2], b = P * (y[1] + P2 * y[3]), c = y[0] + Q2 * y[2], e = Q * (y[1] + Q2 * y[3]);
+            m[0] = y[0], m[1] = a + b, m[2] = a - b, m[3] = c + e, m[4] = c - e, m[5] = y[3];
+        }
+    };
+
+    struct Filter {
+        static constexpr int FROM = 3, TO = 6;
+        static constexpr float AT_0 = P2 * Q2, AT_P = 2 * P2 * (P2 - Q2), AT_Q = 2 * Q2 * (Q2 - P2);
+        template <class V>
+        static void apply(const V *g, V *u) {
+            const V a = (g[0] + P2 * g[2]) / AT_P, b = P * g[1] / AT_P;
+            const V c = (g[0] + Q2 * g[2]) / AT_Q, e = Q * g[1] / AT_Q;
+            u[0] = g[0] / AT_0, u[1] = a + b, u[2] = a - b, u[3] = c + e, u[4] = c - e, u[5] = g[2];
+        }
+    };
+
+    struct FilterAdjoint {
+        static constexpr int FROM = 6, TO = 3;
+        template <class V>
+        static void apply(const V *u, V *g) {
+            const V a = (u[1] + u[2]) / Filter::AT_P, b = (u[1] - u[2]) / Filter::AT_P;
+            const V c = (u[3] + u[4]) / Filter::AT_Q, e = (u[3] - u[4]) / Filter::AT_Q;
+            g[0] = u[0] / Filter::AT_0 + a + c, g[1] = P * b + Q * e, g[2] = P2 * a + Q2 * c + u[5];
+        }
+    };
 };
 
-struct InputAdjoint {
-    static constexpr int FROM = 6, TO = 6;
-    template <class V>
-    static void apply(const V *v, V *d) {
-        const V a = v[1] + v[2], b = P * (v[1] - v[2]), c = v[3] + v[4], e = Q * (v[3] - v[4]);
-        d[0] = P2 * Q2 * v[0];
-        d[1] = P2 * Q2 * v[5] - Q2 * b - P2 * e;
-        d[2] = -(P2 + Q2) * v[0] - Q2 * a - P2 * c;
-        d[3] = b + e - (P2 + Q2) * v[5];
-        d[4] = v[0] + a + c;
-        d[5] = v[5];
-    }
-};
+// F(3x3, 3x3), for the points 0, P, -P, Q and infinity. Maps of 3x3 and 6x6 are cut into tiles of 3x3 without a rest.
+struct F3 {
+    static constexpr int OUT = 3, SIZE = OUT + 2, ELEMENTS = SIZE * SIZE;
+    static constexpr float P = 3 / 4.f, P2 = P * P;
+    static constexpr float Q = 2, Q2 = Q * Q;
 
-struct Output {
-    static constexpr int FROM = 6, TO = 4;
-    template <class V>
-    static void apply(const V *m, V *y) {
-        const V a = m[1] + m[2], b = P * (m[1] - m[2]), c = m[3] + m[4], e = Q * (m[3] - m[4]);
-        y[0] = m[0] + a + c, y[1] = b + e, y[2] = P2 * a + Q2 * c, y[3] = P2 * b + Q2 * e + m[5];
-    }
-};
+    struct Input {
+        static constexpr int FROM = 5, TO = 5;
+        template <class V>
+        static void apply(const V *d, V *v) {
+            const V a = d[3] - Q * d[2], b = P * (d[2] - Q * d[1]);
+            v[0] = P2 * (Q * d[0] - d[1]) + a;
+            v[1] = a + b, v[2] = a - b;
+            v[3] = d[3] - P2 * d[1];
+            v[4] = P2 * (Q * d[1] - d[2]) - Q * d[3] + d[4];
+        }
+    };
 
-struct OutputAdjoint {
-    static constexpr int FROM = 4, TO = 6;
-    template <class V>
-    static void apply(const V *y, V *m) {
-        const V a = y[0] + P2 * y[2], b = P * (y[1] + P2 * y[3]), c = y[0] + Q2 * y[2], e = Q * (y[1] + Q2 * y[3]);
-        m[0] = y[0], m[1] = a + b, m[2] = a - b, m[3] = c + e, m[4] = c - e, m[5] = y[3];
-    }
-};
+    struct InputAdjoint {
+        static constexpr int FROM = 5, TO = 5;
+        template <class V>
+        static void apply(const V *v, V *d) {
+            const V a = v[0] + v[1] + v[2], b = P * (v[1] - v[2]);
+            d[0] = P2 * Q * v[0];
+            d[1] = P2 * (Q * v[4] - v[0] - v[3]) - Q * b;
+            d[2] = b - Q * a - P2 * v[4];
+            d[3] = a + v[3] - Q * v[4];
+            d[4] = v[4];
+        }
+    };
 
-struct Filter {
-    static constexpr int FROM = 3, TO = 6;
-    static constexpr float AT_0 = P2 * Q2, AT_P = 2 * P2 * (P2 - Q2), AT_Q = 2 * Q2 * (Q2 - P2);
-    template <class V>
-    static void apply(const V *g, V *u) {
-        const V a = (g[0] + P2 * g[2]) / AT_P, b = P * g[1] / AT_P, c = (g[0] + Q2 * g[2]) / AT_Q, e = Q * g[1] / AT_Q;
-        u[0] = g[0] / AT_0, u[1] = a + b, u[2] = a - b, u[3] = c + e, u[4] = c - e, u[5] = g[2];
-    }
-};
+    struct Output {
+        static constexpr int FROM = 5, TO = 3;
+        template <class V>
+        static void apply(const V *m, V *y) {
+            const V a = m[1] + m[2], b = P * (m[1] - m[2]);
+            y[0] = m[0] + a + m[3], y[1] = b + Q * m[3], y[2] = P2 * a + Q2 * m[3] + m[4];
+        }
+    };
 
-struct FilterAdjoint {
-    static constexpr int FROM = 6, TO = 3;
-    template <class V>
-    static void apply(const V *u, V *g) {
-        const V a = (u[1] + u[2]) / Filter::AT_P, b = (u[1] - u[2]) / Filter::AT_P;
-        const V c = (u[3] + u[4]) / Filter::AT_Q, e = (u[3] - u[4]) / Filter::AT_Q;
-        g[0] = u[0] / Filter::AT_0 + a + c, g[1] = P * b + Q * e, g[2] = P2 * a + Q2 * c + u[5];
-    }
+    struct OutputAdjoint {
+        static constexpr int FROM = 3, TO = 5;
+        template <class V>
+        static void apply(const V *y, V *m) {
+            const V a = y[0] + P2 * y[2], b = P * y[1];
+            m[0] = y[0], m[1] = a + b, m[2] = a - b, m[3] = y[0] + Q * y[1] + Q2 * y[2], m[4] = y[2];
+        }
+    };
+
+    struct Filter {
+        static constexpr int FROM = 3, TO = 5;
+        static constexpr float AT_0 = P2 * Q, AT_P = 2 * P2 * (P - Q), AT_MINUS_P = -2 * P2 * (P + Q);
+        static constexpr float AT_Q = Q * (Q2 - P2);
+        template <class V>
+        static void apply(const V *g, V *u) {
+            const V a = g[0] + P2 * g[2], b = P * g[1];
+            u[0] = g[0] / AT_0, u[1] = (a + b) / AT_P, u[2] = (a - b) / AT_MINUS_P;
+            u[3] = (g[0] + Q * g[1] + Q2 * g[2]) / AT_Q, u[4] = g[2];
+        }
+    };
+
+    struct FilterAdjoint {
+        static constexpr int FROM = 5, TO = 3;
+        template <class V>
+        static void apply(const V *u, V *g) {
+            const V one = u[1] / Filter::AT_P, other = u[2] / Filter::AT_MINUS_P, c = u[3] / Filter::AT_Q;
+            g[0] = u[0] / Filter::AT_0 + one + other + c;
+            g[1] = P * (one - other) + Q * c;
+            g[2] = P2 * (one + other) + Q2 * c + u[4];
+        }
+    };
 };
 
 // Apply a transform to the columns, then to the rows of a tile; get(y, x) gives, put(y, x, value) takes an element.
@@ -236,6 +295,30 @@ inline void transform_tile(Get get, Put put) {
     }
 }
 
+// ---- Layouts, for one way F of the transforms.
+
+// Where products are.
+template <class F>
+struct Products {
+    long tiles, channels;
+    long panels() const { return (channels + PANEL - 1) / PANEL; }
+    long element() const { return (panels() * tiles + 1) * PANEL; }  // from one matrix to the next
+    long size() const { return F::ELEMENTS * element(); }
+    long at(long element_number, long panel) const { return element_number * element() + panel * tiles * PANEL; }
+    long lanes(long panel) const { return std::min<long>(PANEL, channels - panel * PANEL); }
+};
+
+// Where maps are, and how they are cut into tiles.
+template <class F>
+struct Maps {
+    long images, height, width, channels;
+    long rows() const { return (height + F::OUT - 1) / F::OUT; }
+    long columns() const { return (width + F::OUT - 1) / F::OUT; }
+    Products<F> products() const { return {images * rows() * columns(), channels}; }
+    long pixel(long image, long y, long x) const { return ((image * height + y) * width + x) * channels; }
+    bool holds(long y, long x) const { return y >= 0 && y < height && x >= 0 && x < width; }
+};
+
 // Call work(one, other) for all pairs of numbers below two bounds, in parallel; the second number runs faster.
 template <class Work>
 inline void in_parallel(long ones, long others, int threads, Work work) {
@@ -246,21 +329,21 @@ inline void in_parallel(long ones, long others, int threads, Work work) {
 
 // Call work(tile, top, left) for every tile of one image; top, left: its first pixel. Tiles of the input start one
 // pixel before those of the output, and overlap.
-template <int SIZE, class Work>
-inline void over_tiles(const Maps &where, long image, Work work) {
-    constexpr int BORDER = SIZE > OUT ? 1 : 0;
+template <int SIZE, class F, class Work>
+inline void over_tiles(const Maps<F> &where, long image, Work work) {
+    constexpr int BORDER = SIZE > F::OUT ? 1 : 0;
     const long rows = where.rows(), columns = where.columns();
     for (long row = 0; row < rows; ++row)
         for (long column = 0; column < columns; ++column)
-            work((image * rows + row) * columns + column, OUT * row - BORDER, OUT * column - BORDER);
+            work((image * rows + row) * columns + column, F::OUT * row - BORDER, F::OUT * column - BORDER);
 }
 
 // From maps to products: every tile is cut out, with zeros beyond the border, and transformed. Panel comes after panel,
-// so that each of the 36 matrices is written from its start to its end.
-template <class Transform, class T>
-void maps_to_products(const T *maps, T *products, Maps where, int threads) {
+// so that each matrix is written from its start to its end.
+template <class Transform, class T, class F>
+void maps_to_products(const T *maps, T *products, Maps<F> where, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
-    const Products layout = where.products();
+    const Products<F> layout = where.products();
     const long panels = layout.panels(), element = layout.element();
     in_parallel(panels, where.images, threads, [&](long panel, long image) {
         const T *from = maps + panel * PANEL;
@@ -272,17 +355,17 @@ void maps_to_products(const T *maps, T *products, Maps where, int threads) {
                     if (!where.holds(top + y, left + x)) return V{};
                     return load<V>(from + where.pixel(image, top + y, left + x), lanes);
                 },
-                [&](int y, int x, V value) { store_product(to + tile * PANEL + (6 * y + x) * element, value); });
+                [&](int y, int x, V value) { store_product(to + tile * PANEL + (F::SIZE * y + x) * element, value); });
         });
     });
 }
 
 // From products to maps: every tile is transformed and set, or added where tiles overlap, where the maps have pixels.
-template <class Transform, class T>
-void products_to_maps(const Sum<T> *products, T *maps, Maps where, int threads) {
+template <class Transform, class T, class F>
+void products_to_maps(const Sum<T> *products, T *maps, Maps<F> where, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
-    constexpr bool OVERLAP = Transform::TO > OUT;
-    const Products layout = where.products();
+    constexpr bool OVERLAP = Transform::TO > F::OUT;
+    const Products<F> layout = where.products();
     const long panels = layout.panels(), element = layout.element();
     in_parallel(panels, where.images, threads, [&](long panel, long image) {
         const Sum<T> *from = products + layout.at(0, panel);
@@ -293,7 +376,7 @@ void products_to_maps(const Sum<T> *products, T *maps, Maps where, int threads) 
                 for (long x = 0; x < where.width; ++x) store(to + where.pixel(image, y, x), V{}, lanes);
         over_tiles<Transform::TO>(where, image, [&](long tile, long top, long left) {
             transform_tile<V, Transform>(
-                [&](int y, int x) { return load<V>(from + tile * PANEL + (6 * y + x) * element); },
+                [&](int y, int x) { return load<V>(from + tile * PANEL + (F::SIZE * y + x) * element); },
                 [&](int y, int x, V value) {
                     if (!where.holds(top + y, left + x)) return;
                     T *pixel = to + where.pixel(image, top + y, left + x);
@@ -397,28 +480,29 @@ inline const bfloat16 *woven(const bfloat16 *rows, long count, bfloat16 *room) {
 }
 #endif
 
-// From filters to a bank of them. Numbers of neighbouring output channels lie side by side; from_step numbers lie between
-// those of two input channels, tap_step between those of two taps.
-template <class T>
+// From filters to a bank of them. Numbers of neighbouring output channels lie side by side, those of two input channels
+// from_step numbers apart, those of two taps tap_step.
+template <class F, class T>
 void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, long from_step, long tap_step, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
     constexpr int DEPTH = Numbers<T>::DEPTH;
-    const Products layout{from, to};
+    const Products<F> layout{from, to};
     in_parallel(layout.panels(), from / DEPTH, threads, [&](long panel, long group) {
         const long lanes = layout.lanes(panel);
-        V transformed[ELEMENTS][DEPTH];
+        V transformed[F::ELEMENTS][DEPTH];
         for (int depth = 0; depth < DEPTH; ++depth) {
             const Sum<T> *taps = filters + (group * DEPTH + depth) * from_step + panel * PANEL;
-            transform_tile<V, Filter>([&](int y, int x) { return load<V>(taps + (3 * y + x) * tap_step, lanes); },
-                                      [&](int y, int x, V value) { transformed[6 * y + x][depth] = value; });
+            transform_tile<V, typename F::Filter>(
+                [&](int y, int x) { return load<V>(taps + (3 * y + x) * tap_step, lanes); },
+                [&](int y, int x, V value) { transformed[F::SIZE * y + x][depth] = value; });
         }
         T *row = bank + layout.at(0, panel) + group * DEPTH * PANEL;
-        for (int element = 0; element < ELEMENTS; ++element)
+        for (int element = 0; element < F::ELEMENTS; ++element)
             store_woven(row + element * layout.element(), transformed[element]);
     });
 }
 
-// ---- Matrix products, one for each of the 36 elements. Panels are narrow enough for their sums to stay in registers.
+// ---- Matrix products, one for each element of a tile. Panels are narrow enough for their sums to stay in registers.
 
 // The sums of ROWS rows of some panels: sums += weight(row) * row(panel), which is a row of 16, or two for bfloat16.
 template <class T, int ROWS, int PANELS>
@@ -473,10 +557,10 @@ inline void over_rows(long rows, Work work) {
 }
 
 // product[tile][to] = sum over from: images[tile][from] filters[from][to].
-template <class T>
-void multiply(const T *images, const T *filters, Sum<T> *product, Products from, Products to, int threads) {
+template <class T, class F>
+void multiply(const T *images, const T *filters, Sum<T> *product, Products<F> from, Products<F> to, int threads) {
     constexpr int DEPTH = Numbers<T>::DEPTH, MOST = Register<T>::PANELS;
-    const Products bank{from.channels, to.channels};
+    const Products<F> bank{from.channels, to.channels};
     const auto work = [&](auto panels, long element, long panel) {
         constexpr int NUM_PANELS = decltype(panels)::value;
         const T *right = filters + bank.at(element, panel);
@@ -493,7 +577,7 @@ void multiply(const T *images, const T *filters, Sum<T> *product, Products from,
             sums.set(result + tile * PANEL, to.tiles * PANEL);
         });
     };
-    in_parallel(ELEMENTS, (to.panels() + MOST - 1) / MOST, threads, [&](long element, long group) {
+    in_parallel(F::ELEMENTS, (to.panels() + MOST - 1) / MOST, threads, [&](long element, long group) {
         const long first = group * MOST, last = std::min(first + MOST, to.panels());
         if (last - first == MOST) return work(Constant<MOST>(), element, first);
         for (long panel = first; panel < last; ++panel) work(Constant<1>(), element, panel);
@@ -501,12 +585,12 @@ void multiply(const T *images, const T *filters, Sum<T> *product, Products from,
 }
 
 // total[to][from] += sum over tiles: gradient[tile][to] images[tile][from].
-template <class T>
-void add_outer(const T *gradient, const T *images, Sum<T> *total, Products to, Products from, int threads) {
+template <class T, class F>
+void add_outer(const T *gradient, const T *images, Sum<T> *total, Products<F> to, Products<F> from, int threads) {
     constexpr int DEPTH = Numbers<T>::DEPTH;
     constexpr long MOST = 128;  // tiles at once
-    const Products bank{to.channels, from.channels};
-    in_parallel(ELEMENTS, to.panels(), threads, [&](long element, long part) {
+    const Products<F> bank{to.channels, from.channels};
+    in_parallel(F::ELEMENTS, to.panels(), threads, [&](long element, long part) {
         T room[MOST * PANEL];
         for (long first = 0; first < to.tiles; first += MOST) {
             const long tiles = std::min(MOST, to.tiles - first);
@@ -529,62 +613,81 @@ void add_outer(const T *gradient, const T *images, Sum<T> *total, Products to, P
 // ---- The convolution and its gradients, in blocks of images whose products take little room.
 
 // Call work(input, output, first image) for every block: where its maps are, counted from that image.
-template <class Work>
-inline void over_blocks(const Maps &all, long channels_out, long block, Work work) {
+template <class F, class Work>
+inline void over_blocks(const Maps<F> &all, long channels_out, long block, Work work) {
     for (long first = 0; first < all.images; first += block) {
         const long count = std::min(block, all.images - first);
-        work(Maps{count, all.height, all.width, all.channels}, Maps{count, all.height, all.width, channels_out}, first);
+        const Maps<F> in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
+        work(in, out, first);
     }
 }
 
-template <class T>
-void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps all, long channels_out, long block,
+template <class T, class F>
+void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps<F> all, long channels_out, long block,
               int threads) {
-    over_blocks(all, channels_out, block, [&](Maps in, Maps out, long first) {
+    over_blocks(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
         T *transformed = reinterpret_cast<T *>(work);
         Sum<T> *product = work + in.products().size();
-        maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
+        maps_to_products<typename F::Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
         multiply(transformed, filters, product, in.products(), out.products(), threads);
-        products_to_maps<Output>(product, output + out.pixel(first, 0, 0), out, threads);
+        products_to_maps<typename F::Output>(product, output + out.pixel(first, 0, 0), out, threads);
     });
 }
 
-template <class T>
+template <class T, class F>
 void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, Sum<T> *filter_gradient,
-               Sum<T> *work, Maps all, long channels_out, long block, int threads) {
-    over_blocks(all, channels_out, block, [&](Maps in, Maps out, long first) {
+               Sum<T> *work, Maps<F> all, long channels_out, long block, int threads) {
+    over_blocks(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
         T *transformed = reinterpret_cast<T *>(work), *product = reinterpret_cast<T *>(work + in.products().size());
-        maps_to_products<OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
+        maps_to_products<typename F::OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
-            maps_to_products<Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
+            maps_to_products<typename F::Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
             add_outer(product, transformed, filter_gradient, out.products(), in.products(), threads);
         }
         if (image_gradient) {
             multiply(product, filters, work, out.products(), in.products(), threads);
-            products_to_maps<InputAdjoint>(work, image_gradient + in.pixel(first, 0, 0), in, threads);
+            products_to_maps<typename F::InputAdjoint>(work, image_gradient + in.pixel(first, 0, 0), in, threads);
         }
     });
+}
+
+// Call work(F3 or F4) for tiles of so many pixels of the output.
+template <class Work>
+inline void with_tile(long tile, Work work) {
+    if (tile == F3::OUT) work(F3());
+    else work(F4());
 }
 
 }  // namespace
 
 #define EXPORT(T)                                                                                                     \
     extern "C" void transform_filters_##T(const Sum<T> *filters, T *bank, long from, long to, long from_step,         \
-                                          long tap_step, int threads) {                                               \
-        filters_to_bank(filters, bank, from, to, from_step, tap_step, threads);                                       \
+                                          long tap_step, long tile, int threads) {                                    \
+        with_tile(tile, [&](auto f) {                                                                                 \
+            filters_to_bank<decltype(f)>(filters, bank, from, to, from_step, tap_step, threads);                      \
+        });                                                                                                           \
     }                                                                                                                 \
-    extern "C" void filters_adjoint_##T(const Sum<T> *products, Sum<T> *filters, long to, long from, int threads) {   \
-        products_to_maps<FilterAdjoint>(products, filters, Maps{to, 3, 3, from}, threads);                            \
+    extern "C" void filters_adjoint_##T(const Sum<T> *products, Sum<T> *filters, long to, long from, long tile,       \
+                                        int threads) {                                                                \
+        with_tile(tile, [&](auto f) {                                                                                 \
+            using F = decltype(f);                                                                                    \
+            products_to_maps<typename F::FilterAdjoint>(products, filters, Maps<F>{to, 3, 3, from}, threads);         \
+        });                                                                                                           \
     }                                                                                                                 \
     extern "C" void convolve_##T(const T *images, const T *filters, T *output, Sum<T> *work, long n, long height,     \
-                                 long width, long from, long to, long block, int threads) {                           \
-        convolve(images, filters, output, work, Maps{n, height, width, from}, to, block, threads);                    \
+                                 long width, long from, long to, long block, long tile, int threads) {                \
+        with_tile(tile, [&](auto f) {                                                                                 \
+            const Maps<decltype(f)> all{n, height, width, from};                                                      \
+            convolve(images, filters, output, work, all, to, block, threads);                                         \
+        });                                                                                                           \
     }                                                                                                                 \
     extern "C" void gradients_##T(const T *images, const T *filters, const T *gradient, T *image_gradient,            \
                                   Sum<T> *filter_gradient, Sum<T> *work, long n, long height, long width, long from,  \
-                                  long to, long block, int threads) {                                                 \
-        gradients(images, filters, gradient, image_gradient, filter_gradient, work, Maps{n, height, width, from}, to, \
-                  block, threads);                                                                                    \
+                                  long to, long block, long tile, int threads) {                                      \
+        with_tile(tile, [&](auto f) {                                                                                 \
+            const Maps<decltype(f)> all{n, height, width, from};                                                      \
+            gradients(images, filters, gradient, image_gradient, filter_gradient, work, all, to, block, threads);     \
+        });                                                                                                           \
     }
 
 EXPORT(float)
