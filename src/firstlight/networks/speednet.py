@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
+from firstlight.networks.gelu import Gelu
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
@@ -118,7 +119,7 @@ class SpeedNet(StagedNetwork):
         if config.pad_patches:
             self.whiten.add_module("pad", nn.ZeroPad2d((0, WHITENING_PX - 1, 0, WHITENING_PX - 1)))
         self.whiten.add_module("conv", whitening)
-        self.whiten.add_module("activation", nn.GELU())
+        self.whiten.add_module("activation", Gelu())
         momentum, deep_from = config.norm_momentum, NUM_GROUPS - config.deep_groups + 1
         self.group1 = conv_group(whitening.out_channels, width, momentum, is_deep=deep_from <= 1)
         self.group2 = conv_group(width, 4 * width, momentum, is_deep=deep_from <= 2)
@@ -168,4 +169,4 @@ def _add_layer(to: nn.Sequential, number: int, channels_in: int, channels_out: i
     if number == 1:
         to.add_module("pool", MaxPool2x2())
     to.add_module(f"norm{number}", norm)
-    to.add_module(f"activation{number}", nn.GELU())
+    to.add_module(f"activation{number}", Gelu())
