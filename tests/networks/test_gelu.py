@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -19,11 +21,9 @@ DTYPES = list(TOLERANCES)
 
 
 @pytest.fixture
-def layer(monkeypatch: pytest.MonkeyPatch) -> Gelu:
+def layer(always_compiled: Callable[[ModuleType], None]) -> Gelu:
     """The layer, which takes the compiled way for any number of numbers."""
-    if gelu._library() is None:
-        pytest.skip("nothing can be compiled here")
-    monkeypatch.setattr(gelu, "MIN_NUMBERS", 0)
+    always_compiled(gelu)
     return Gelu()
 
 

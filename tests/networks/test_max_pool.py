@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,11 +17,9 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> MaxPool2x2:
+def pool(always_compiled: Callable[[ModuleType], None]) -> MaxPool2x2:
     """The layer, which takes the compiled way for maps of any size."""
-    if max_pool._library() is None:
-        pytest.skip("nothing can be compiled here")
-    monkeypatch.setattr(max_pool, "MIN_NUMBERS", 0)
+    always_compiled(max_pool)
     return MaxPool2x2()
 
 

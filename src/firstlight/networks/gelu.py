@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +71,5 @@ def _is_dense(numbers: Tensor) -> bool:
     return bool(torch.ops.aten.is_non_overlapping_and_dense(numbers))
 
 
-@cache
 def _library() -> ctypes.CDLL | None:
     return compiled(SOURCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,6 @@ class MaxPool2x2(nn.MaxPool2d):
         return _MaxPool.apply(input) if self.pays(input) else super().forward(input)
 
 
-@cache
 def _library() -> ctypes.CDLL | None:
     return compiled(SOURCE)
 

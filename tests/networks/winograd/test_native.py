@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -26,19 +28,17 @@ def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
     return request.param
 
 
-@pytest.mark.parametrize("tiles", [1, 20, 10_000])
-@pytest.mark.parametrize("channels", [(1, 1), (15, 17), (24, 64), (40, 20)])
-@pytest.mark.parametrize("num_threads", [1, 3])
-def test_equals_the_one_in_pytorch(
-    tile: int,
-    tiles: int,
-    channels: tuple[int, int],
-    num_threads: int,
-    compiled: NativeWinograd,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture(params=product([1, 20, 10_000], [1, 3]))
+def _blocks_and_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles in work at once, and threads: from an image at a time to all of them, alone or shared."""
+    tiles, num_threads = request.param
     monkeypatch.setattr(native, "TILES_PER_THREAD", tiles)
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+
+
+@pytest.mark.usefixtures("tile", "_blocks_and_threads")
+@pytest.mark.parametrize("channels", [(1, 1), (15, 17), (24, 64), (40, 20)])
+def test_equals_the_one_in_pytorch(channels: tuple[int, int], compiled: NativeWinograd) -> None:
     torch.manual_seed(0)
     maps, filters = torch.randn(7, 9, 6, channels[0]).double(), torch.randn(*channels[::-1], 3, 3).double()
     gradient = torch.randn(7, 9, 6, channels[1]).double()
@@ -50,21 +50,11 @@ def test_equals_the_one_in_pytorch(
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12 * float(plain.abs().max()))
 
 
-@pytest.mark.parametrize("tiles", [1, 20, 10_000])
+@pytest.mark.usefixtures("tile", "_blocks_and_threads")
 @pytest.mark.parametrize("channels", [(2, 2), (14, 18), (24, 64), (40, 20)])
-@pytest.mark.parametrize("num_threads", [1, 3])
-def test_bfloat16_by_blocks_and_threads(
-    tile: int,
-    tiles: int,
-    channels: tuple[int, int],
-    num_threads: int,
-    compiled: NativeWinograd,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bfloat16_by_blocks_and_threads(channels: tuple[int, int], compiled: NativeWinograd) -> None:
     if not compiled.knows(torch.bfloat16, *channels):
         pytest.skip("this CPU does not multiply bfloat16")
-    monkeypatch.setattr(native, "TILES_PER_THREAD", tiles)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     torch.manual_seed(0)
     maps, gradient = torch.randn(7, 9, 6, channels[0]).bfloat16(), torch.randn(7, 9, 6, channels[1]).bfloat16()
     filters = torch.randn(*channels[::-1], 3, 3)
