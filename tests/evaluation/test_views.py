@@ -5,30 +5,74 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstlight.evaluation.views import Views, averaged_logits, margins, views_of
+from firstlight.evaluation.views import ROUNDS, View, Views, averaged_logits, margins
+
+NUM_VIEWS: dict[Views, int] = {"single": 1, "flip": 2, "flip_shift": 6, "flip_grid": 50}
 
 
-def views_by_loop(image: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """The six views of one image [3 h w], written out with numpy's own padding."""
-    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="reflect")
-    up_left, down_right = padded[:, :-2, :-2], padded[:, 2:, 2:]
-    weighted = [(0.25, image), (0.125, up_left), (0.125, down_right)]
-    return [pair for weight, view in weighted for pair in ((weight, view), (weight, view[:, :, ::-1]))]
+def shifts_of(how: Views) -> dict[tuple[int, int, bool], float]:
+    """Weights by shift and mirroring; fails if a view comes twice."""
+    views = [view for views in ROUNDS[how] for view in views]
+    found = {(view.down_px, view.right_px, view.is_mirrored): view.weight for view in views}
+    assert len(found) == len(views)
+    return found
 
 
-def test_the_six_views_are_those_of_a_slow_twin() -> None:
+def linear_head(num_classes: int = 5) -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, num_classes))
+
+
+def averaged_by_hand(head: torch.nn.Module, image: Tensor, how: Views, margin: float) -> Tensor:
+    """The logits of one image [3 h w] by the docstring: round after round, one view at a time."""
+    total, weight, mean = torch.zeros(5), 0.0, torch.zeros(5)
+    for number, views in enumerate(ROUNDS[how]):
+        high, low = sorted(mean.softmax(0).tolist())[:-3:-1]
+        if number and margin < 1 and high - low > margin * (len(ROUNDS[how]) - number) / (len(ROUNDS[how]) - 1):
+            break
+        for view in views:
+            total = total + view.weight * head(torch.from_numpy(moved(image.numpy(), view))[None])[0]
+            weight += view.weight
+        mean = total / weight
+    return mean
+
+
+def moved(image: np.ndarray, view: View) -> np.ndarray:
+    """The view of one image [3 h w], by numpy's own padding."""
+    _, height, width = image.shape
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    top, left = 2 - view.down_px, 2 - view.right_px
+    cut = padded[:, top : top + height, left : left + width]
+    return np.ascontiguousarray(cut[:, :, ::-1] if view.is_mirrored else cut)
+
+
+def test_the_six_views_are_those_of_the_speed_record() -> None:
+    assert shifts_of("flip_shift") == {
+        (down, down, is_mirrored): 1.0 if down else 2.0 for down in (-1, 0, 1) for is_mirrored in (False, True)
+    }
+
+
+def test_the_grid_has_every_shift_of_two_pixels_once_with_its_mirror_image() -> None:
+    steps = (-2, -1, 0, 1, 2)
+    assert shifts_of("flip_grid") == {(a, b, c): 1.0 for a in steps for b in steps for c in (False, True)}
+
+
+@pytest.mark.parametrize("how", NUM_VIEWS)
+def test_views_are_those_of_a_slow_twin(how: Views) -> None:
     images = torch.rand(3, 3, 6, 9)
-    found = list(views_of(images, "flip_shift"))
-    for index, image in enumerate(images):
-        mine = sorted((weight, view[index].numpy().tobytes()) for weight, view in found)
-        expected = sorted(
-            (weight, np.ascontiguousarray(view).tobytes()) for weight, view in views_by_loop(image.numpy())
-        )
-        assert mine == expected
+    for view in (view for views in ROUNDS[how] for view in views):
+        for image, found in zip(images, view.of(images), strict=True):
+            np.testing.assert_array_equal(found.numpy(), moved(image.numpy(), view))
 
 
-@pytest.mark.parametrize(("how", "num_views"), [("single", 1), ("flip", 2), ("flip_shift", 6)])
-def test_the_weights_add_up_to_one_and_each_view_costs_one_pass(how: Views, num_views: int) -> None:
+def test_a_view_moves_what_is_seen_to_where_it_says() -> None:
+    image = torch.zeros(1, 3, 7, 7)
+    image[:, :, 3, 3] = 1
+    assert View(1.0, down_px=1, right_px=-2).of(image)[0, 0].nonzero().tolist() == [[4, 1]]
+
+
+@pytest.mark.parametrize(("how", "num_views"), NUM_VIEWS.items())
+def test_each_view_costs_one_pass_and_equal_logits_stay_as_they_are(how: Views, num_views: int) -> None:
     passes: list[Tensor] = []
 
     def constant(images: Tensor) -> Tensor:
@@ -36,20 +80,19 @@ def test_the_weights_add_up_to_one_and_each_view_costs_one_pass(how: Views, num_
         return torch.tensor([[3.0, -1.0]]).repeat(len(images), 1)
 
     averaged = averaged_logits(constant, torch.rand(2, 3, 8, 8), how)
-    assert len(passes) == num_views
+    assert [len(each) for each in passes] == [2] * num_views
     torch.testing.assert_close(averaged, torch.tensor([[3.0, -1.0]] * 2))
 
 
 def test_a_single_view_is_the_network_itself() -> None:
-    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
-    images = torch.rand(4, 3, 8, 8)
+    head, images = linear_head(), torch.rand(4, 3, 8, 8)
     assert torch.equal(averaged_logits(head, images, "single"), head(images))
 
 
-def test_flipped_images_get_the_same_logits() -> None:
-    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
-    images = torch.rand(4, 3, 8, 8)
-    once, again = averaged_logits(head, images, "flip"), averaged_logits(head, images.flip(3), "flip")
+@pytest.mark.parametrize("how", ["flip", "flip_grid"])
+def test_flipped_images_get_the_same_logits(how: Views) -> None:
+    head, images = linear_head(), torch.rand(4, 3, 8, 8)
+    once, again = averaged_logits(head, images, how), averaged_logits(head, images.flip(3), how)
     torch.testing.assert_close(once, again)
     assert not torch.allclose(head(images), head(images.flip(3)))
 
@@ -61,18 +104,19 @@ def test_logits_in_half_precision_are_averaged_in_float32() -> None:
     assert averaged_logits(half, torch.rand(1, 3, 8, 8), "flip_shift").dtype == torch.float32
 
 
-def test_logits_that_are_known_save_their_pass_and_change_nothing() -> None:
-    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
+def test_logits_that_are_known_save_their_pass_and_stay_as_they_were() -> None:
+    head, images = linear_head(), torch.rand(4, 3, 8, 8)
     passes: list[Tensor] = []
 
     def watched(images: Tensor) -> Tensor:
         passes.append(images)
         return head(images)
 
-    images = torch.rand(4, 3, 8, 8)
-    found = averaged_logits(watched, images, "flip_shift", single=head(images))
+    single = head(images)
+    found = averaged_logits(watched, images, "flip_shift", single=single)
     assert len(passes) == 5
-    assert torch.equal(found, averaged_logits(head, images, "flip_shift"))
+    torch.testing.assert_close(found, averaged_logits(head, images, "flip_shift"))
+    assert torch.equal(single, head(images))
 
 
 def test_margins_by_hand() -> None:
@@ -80,27 +124,26 @@ def test_margins_by_hand() -> None:
     torch.testing.assert_close(margins(probabilities.log()), torch.tensor([0.5, 0.25, 0.0]))
 
 
-@pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("margin", [0.0, 0.05, 0.1, 0.999, 1.0])
-def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool) -> None:
-    torch.manual_seed(0)
-    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 5))
+@pytest.mark.parametrize("how", ["flip", "flip_shift", "flip_grid"])
+@pytest.mark.parametrize("margin", [0.0, 0.03, 0.1, 0.3, 0.999, 1.0])
+def test_images_are_seen_again_while_they_are_within_the_margin(how: Views, margin: float) -> None:
+    head, images = linear_head(), torch.rand(40, 3, 8, 8)
+    found = averaged_logits(head, images, how, single=head(images), margin=margin)
+    with torch.no_grad():
+        expected = torch.stack([averaged_by_hand(head, image, how, margin) for image in images])
+    torch.testing.assert_close(found, expected)
+    num_changed = int(((expected - head(images)).abs().amax(dim=1) > 1e-4).sum())
+    assert (0 < num_changed < 40) == (margin in (0.03, 0.1)), num_changed
+
+
+def test_the_views_of_few_images_share_a_pass() -> None:
     passes: list[int] = []
 
-    def watched(images: Tensor) -> Tensor:
+    def only_ten_unsure(images: Tensor) -> Tensor:
         passes.append(len(images))
-        return head(images)
+        return torch.stack([20 * (images[:, 0, 4, 4] > 0.5), images[:, 0, 4, 4] * 0.01], dim=1)
 
-    images = torch.rand(40, 3, 8, 8)
-    single = head(images)
-    found = averaged_logits(watched, images, "flip_shift", single=single if known else None, margin=margin)
-    whole = averaged_logits(head, images, "flip_shift")
-    for index, image in enumerate(images):  # one image at a time, by hand
-        high, low = sorted(head(image[None])[0].softmax(0).tolist())[:-3:-1]
-        expected = whole[index] if high - low <= margin else single[index]
-        torch.testing.assert_close(found[index], expected)
-    num_unsure = int((margins(single) <= margin).sum())
-    if margin in (0.05, 0.1):
-        assert 0 < num_unsure < 40
-    again = [num_unsure] * 5 if num_unsure and margin < 1 else [40] * 5 if margin == 1 else []
-    assert passes == ([] if known else [40]) + again
+    images = torch.ones(100, 3, 8, 8)
+    images[:10] = 0
+    averaged_logits(only_ten_unsure, images, "flip_grid", margin=0.5)
+    assert passes == [100, 10, 80, 100, 100, 100, 100]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -9,11 +8,13 @@ import torch
 from torch import Tensor
 
 from firstlight.data.drawn import read_drawn
-from firstlight.networks import ResNet9Config, SpeedNetConfig
+from firstlight.networks import ResNet9, ResNet9Config, SpeedNetConfig
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.training import bench
 from firstlight.training.bench import SIZES, estimate, matmul_rate
+from firstlight.training.module import Classifier
 from firstlight.training.resizing import ProgressiveResizing
+from firstlight.training.trainer import SILENT, Trainer
 
 TINY = replace(get_recipe("demo"), network=ResNet9Config(width=2), batch_size=16)
 
@@ -48,18 +49,27 @@ def test_every_size_is_measured_and_counts_by_its_share_of_the_training(monkeypa
     assert found.train_s == pytest.approx(9 * 10_000 / found.images_per_s)
 
 
-def test_the_test_is_measured_with_the_recipe_s_views_and_the_validation_with_one(
+def test_the_test_takes_as_many_passes_as_the_recipe_s_views_and_a_validation_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[str] = []
+    monkeypatch.setattr(bench, "_test_rate", lambda *args: 100.0)
+    recipe = replace(TINY, network=SpeedNetConfig(width=2), num_val=0)
+    num_test = SIZES["drawn"][1]
+    assert estimate(recipe, 1).test_s == pytest.approx(num_test / 100)
+    assert estimate(replace(recipe, views="flip_shift"), 1).test_s == pytest.approx(6 * num_test / 100)
+    assert num_test / 100 < estimate(replace(recipe, views="flip_grid", views_margin=0.6), 1).test_s < num_test / 10
+    validated = estimate(replace(recipe, num_val=1000), 1)
+    trained_s = 9 * 9000 / validated.images_per_s
+    assert validated.train_s == pytest.approx(trained_s + 9 * 1000 / 100)
 
-    def watched(network: Any, images: Tensor, how: str) -> Tensor:
-        asked.append(how)
-        return network(images)
 
-    monkeypatch.setattr(bench, "averaged_logits", watched)
-    estimate(replace(TINY, network=SpeedNetConfig(width=2), views="flip_shift"), 1)
-    assert asked == ["flip_shift"] * 2 + ["single"] * 2
+def test_the_rate_of_the_test_is_that_of_the_network() -> None:
+    trainer = Trainer(max_epochs=1, **SILENT)
+    module = Classifier(ResNet9(10, ResNet9Config(width=2)))
+    seen: list[int] = []
+    module.network.register_forward_hook(lambda _, args, out: seen.append(len(args[0])))
+    assert bench._test_rate(trainer, module, bench.noise_images(40), 16) > 0
+    assert seen == [16, 16]
 
 
 def test_every_recipe_s_data_set_has_its_size() -> None:

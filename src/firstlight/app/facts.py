@@ -21,7 +21,11 @@ CALIBRATION = (
     "2017), so that of the answers given with 80%, about 80% are right. The calibration error is what is left on the "
     "test split."
 )
-NUM_VIEWS = {"flip": "with the mirror image", "flip_shift": "six views averaged"}
+NUM_VIEWS = {
+    "flip": "with the mirror image",
+    "flip_shift": "six views averaged",
+    "flip_grid": "up to fifty views averaged",
+}
 
 
 def model_panel(bundle: Bundle) -> str:

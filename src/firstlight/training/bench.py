@@ -12,7 +12,7 @@ from firstlight.data.batches import Batches, to_unit
 from firstlight.data.draws import generator
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
-from firstlight.evaluation.views import Views, averaged_logits
+from firstlight.evaluation.views import expected_passes
 from firstlight.networks import build_network
 from firstlight.training.callbacks.step_clock import StepClock, finished_s
 from firstlight.training.module import Classifier
@@ -39,7 +39,7 @@ class Estimate:
     Args:
         images_per_s: in training, of all its sizes.
         train_s: of all epochs with their validations.
-        test_s: of the test, all its views of every image; what `views_margin` spares is not known beforehand.
+        test_s: of the test with the recipe's views, as many as `expected_passes` supposes.
     """
 
     images_per_s: float
@@ -69,9 +69,9 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
         trainer.fit(module, Batches(images, sampler, recipe.augmentation, trainer.strategy.root_device))
         image_s += share * clock.seconds / (recipe.batch_size * num_steps)
     train_s = recipe.max_epochs * num_train * image_s
-    test_s = num_test / _test_rate(trainer, module, images, recipe.batch_size, recipe.views)
-    if recipe.num_val:
-        train_s += recipe.max_epochs * recipe.num_val / _test_rate(trainer, module, images, recipe.batch_size)
+    test_rate = _test_rate(trainer, module, images, recipe.batch_size)
+    test_s = num_test * expected_passes(recipe.views, recipe.views_margin) / test_rate
+    train_s += recipe.max_epochs * recipe.num_val / test_rate
     return Estimate(1 / image_s, train_s, test_s)
 
 
@@ -97,10 +97,8 @@ def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_tria
     return 2 * MATMUL_SIZE**3 / fastest_s
 
 
-def _test_rate(
-    trainer: pl.Trainer, module: Classifier, images: ImageSet, batch_size: int, views: Views = "single"
-) -> float:
-    """Test images a second, all views counted as one image."""
+def _test_rate(trainer: pl.Trainer, module: Classifier, images: ImageSet, batch_size: int) -> float:
+    """Test images a second, of a single view."""
     device = trainer.strategy.root_device
     network = module.network.to(device).eval()
     batch = to_unit(images.images[:batch_size].to(device))
@@ -108,7 +106,7 @@ def _test_rate(
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         for _ in range(2):  # the first warms up
             started_s = finished_s(device)
-            averaged_logits(network, batch, views)
+            network(batch)
             durations_s.append(finished_s(device) - started_s)
     return len(batch) / durations_s[-1]
 

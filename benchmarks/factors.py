@@ -1,0 +1,163 @@
+r"""What several numbers of a recipe are worth at once: each between two values, in an orthogonal array.
+
+Every run counts for every factor, so that 16 runs tell of each of up to 8 factors what 8 runs beside 8 others would.
+The array has resolution IV: no factor's effect is mixed up with another factor's or with that of a pair, only pairs
+with pairs. (Box and Hunter 1961, "The 2^(k-p) fractional factorial designs", Technometrics 3; the columns are all
+products of an odd number of basic ones.) All runs have one split into training and validation images, and each a seed
+of its own. The test split is not looked at. A factor is one field of the recipe, or several that change together:
+
+    python benchmarks/factors.py fast94 --data_dir DATA_DIR --num_runs 16 --factors network.patch_directions=12,8 \
+        "optimizer.sgd_momentum=0.85,0.75 optimizer.bias_rate=26.5,18" max_epochs=5,6
+
+Lines add up over days in `results/factors.jsonl`, and `benchmarks/tables.py` renders the effects. Two processes share
+the work with `--part 1/2` and `--part 2/2`, each in a checkout of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from torch.nn import functional as F
+
+from firstlight.cli.quiet import quiet_lightning
+from firstlight.export.making import logits_of
+from firstlight.networks import build_network
+from firstlight.recipes import RECIPES, get_recipe
+from firstlight.training.data_module import ImageData
+from firstlight.training.environment import describe_environment
+from firstlight.training.module import Classifier
+from firstlight.training.prepare import NUM_TO_ADOPT
+from firstlight.training.recipe import Recipe, from_dict
+from firstlight.training.trainer import SILENT, Trainer
+from record import append_line
+
+Factor = dict[str, tuple[Any, Any]]  # dotted names of fields, each with its two values
+
+SPLIT_SEED = 0
+TEMPERATURES = [0.3 * 1.1**step for step in range(20)]  # 0.3 to 1.8
+
+
+def orthogonal_array(num_runs: int, num_factors: int, seed: int) -> list[list[int]]:
+    """Return the levels, 0 or 1, of every factor in every run, in random order; factors get random columns.
+
+    >>> array = orthogonal_array(8, 4, seed=0)
+    >>> [sum(run[0] == run[1] for run in array), sum(run[0] == run[1] == run[2] for run in array)]
+    [4, 2]
+    """
+    num_basic = num_runs.bit_length() - 1
+    if 2**num_basic != num_runs or 2 ** (num_basic - 1) < num_factors:
+        raise ValueError(f"{num_factors} factors need a power of 2 of runs, at least {2 * num_factors}")
+    products = [c for size in range(1, num_basic + 1, 2) for c in itertools.combinations(range(num_basic), size)]
+    rng = random.Random(seed)
+    columns = rng.sample(products, num_factors)
+    runs = [
+        [sum(basic[i] for i in column) % 2 for column in columns]
+        for basic in itertools.product((0, 1), repeat=num_basic)
+    ]
+    rng.shuffle(runs)
+    return runs
+
+
+def with_field(recipe: Recipe, name: str, value: Any) -> Recipe:
+    """Return the recipe with another value of the field of that dotted name."""
+    values = recipe.to_dict()
+    *groups, last = name.split(".")
+    inner = values
+    for group in groups:
+        inner = inner[group]
+    if last not in inner:
+        raise ValueError(f"{recipe.name} has no {name}")
+    inner[last] = value
+    return from_dict(Recipe, values)
+
+
+def with_levels(recipe: Recipe, factors: list[Factor], levels: list[int]) -> Recipe:
+    """Return the recipe with each factor's first or second value."""
+    for factor, level in zip(factors, levels, strict=True):
+        for name, values in factor.items():
+            recipe = with_field(recipe, name, values[level])
+    return recipe
+
+
+def measure(recipe: Recipe, data_dir: Path | str) -> dict[str, float]:
+    """Train with the recipe's seed on the common split; return the validation's numbers and the seconds on the CPU.
+
+    Losses are those after the best temperature, so that they can be compared over label smoothings.
+    """
+    data = ImageData(replace(recipe, seed=SPLIT_SEED), data_dir)
+    data.prepare_data()
+    data.setup("fit")
+    data.recipe = recipe
+    pl.seed_everything(recipe.seed, verbose=False)
+    network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
+    network.adopt(data.train.images[:NUM_TO_ADOPT])
+    module = Classifier(network, recipe)
+    trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, **SILENT)
+    started_s = time.process_time()
+    trainer.fit(module, data.train_dataloader())
+    cpu_s = time.process_time() - started_s
+    module.eval()
+    labels, found = data.val.labels, {"cpu_s": cpu_s}
+    with trainer.precision_plugin.forward_context():
+        single = logits_of(module.network, data.val.images)
+        several = logits_of(module.network, data.val.images, recipe.views, single, recipe.views_margin)
+    for suffix, logits in (("", single), ("_tta", several)):
+        found[f"val_acc{suffix}"] = float((logits.argmax(dim=1) == labels).double().mean())
+        found[f"val_loss{suffix}"] = min(float(F.cross_entropy(logits / t, labels)) for t in TEMPERATURES)
+    return found
+
+
+def factor(text: str) -> Factor:
+    """Read "FIELD=FIRST,SECOND FIELD=FIRST,SECOND ...".
+
+    >>> factor("max_epochs=5,6 network.pad_patches=true,false")
+    {'max_epochs': (5, 6), 'network.pad_patches': (True, False)}
+    """
+    found = {}
+    for field in text.split():
+        name, _, values = field.partition("=")
+        first, second = (yaml.safe_load(value) for value in values.split(","))
+        found[name] = (first, second)
+    return found
+
+
+def part(text: str) -> slice:
+    """Read "1/2"."""
+    number, of = (int(each) for each in text.split("/"))
+    return slice(number - 1, None, of)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", choices=RECIPES)
+    parser.add_argument("--data_dir", default="data")
+    parser.add_argument("--factors", type=factor, nargs="+", required=True)
+    parser.add_argument("--num_runs", type=int, default=16)
+    parser.add_argument("--num_val", type=int, default=10_000)
+    parser.add_argument("--first_seed", type=int, default=100, help="of the runs; also chooses the array")
+    parser.add_argument("--part", type=part, default=slice(None), help="of the runs, 1/2 or 2/2 for instance")
+    options = parser.parse_args()
+    quiet_lightning()
+    whole = replace(get_recipe(options.recipe), num_val=options.num_val)
+    array = orthogonal_array(options.num_runs, len(options.factors), options.first_seed)
+    recipes = [
+        replace(with_levels(whole, options.factors, levels), seed=options.first_seed + run)
+        for run, levels in enumerate(array)
+    ]
+    for recipe, levels in list(zip(recipes, array, strict=True))[options.part]:
+        found = measure(recipe, options.data_dir)
+        line = {"of": options.recipe, "factors": options.factors, "levels": levels, "recipe": recipe.to_dict()}
+        append_line("factors", line | found | describe_environment())
+        print(f"seed {recipe.seed}  {levels}  " + "  ".join(f"{name} {value:.4f}" for name, value in found.items()))
+
+
+if __name__ == "__main__":
+    main()
