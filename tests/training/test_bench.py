@@ -57,7 +57,7 @@ def test_the_test_takes_as_many_passes_as_the_recipe_s_views_and_a_validation_on
     num_test = SIZES["drawn"][1]
     assert estimate(recipe, 1).test_s == pytest.approx(num_test / 100)
     assert estimate(replace(recipe, views="flip_shift"), 1).test_s == pytest.approx(6 * num_test / 100)
-    assert num_test / 100 < estimate(replace(recipe, views="flip_grid", views_margin=0.6), 1).test_s < num_test / 10
+    assert num_test / 100 < estimate(replace(recipe, views="flip_star", views_margin=0.6), 1).test_s < num_test / 10
     validated = estimate(replace(recipe, num_val=1000), 1)
     trained_s = 9 * 9000 / validated.images_per_s
     assert validated.train_s == pytest.approx(trained_s + 9 * 1000 / 100)

@@ -24,7 +24,7 @@ CALIBRATION = (
 NUM_VIEWS = {
     "flip": "with the mirror image",
     "flip_shift": "six views averaged",
-    "flip_grid": "up to fifty views averaged",
+    "flip_star": "up to 34 views averaged",
 }
 
 

@@ -24,7 +24,7 @@ SHOWN_NAMES = {"cifar10": "CIFAR-10", "drawn": "firstlight's drawn shapes", "wat
 VIEWS = {  # what `firstlight.evaluation.views` does, in words
     "flip": "two: the image and its mirror image, logits averaged",
     "flip_shift": "six: the image, moved by a pixel both ways, and the mirror images of all, logits averaged",
-    "flip_grid": "up to fifty: all shifts by up to two pixels, and the mirror images of all, logits averaged",
+    "flip_star": "up to 34: moved by up to two pixels in eight directions, and their mirror images, logits averaged",
 }
 BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that the package brings
 
