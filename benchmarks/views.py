@@ -1,58 +1,96 @@
-"""What more views of an image are worth where the network is sure: accuracy and work by margin.
+"""What more views of an image are worth, and cost: accuracy and forward passes by kind of view and by margin.
 
-Every validation image gets a single view; those whose two largest probabilities differ by no more than the margin get
-the others, too. The test split is not looked at.
+Of models that kept validation images; the test split is not looked at. An image is looked at again while its two
+largest probabilities differ by no more than the margin (`firstlight.evaluation.views`).
 
-    python benchmarks/views.py RUN --data_dir DATA_DIR
+    python benchmarks/views.py RUN [RUN ...] --data_dir DATA_DIR
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from firstlight.evaluation.views import margins
+from firstlight.data.batches import to_unit
+from firstlight.evaluation.views import Views, averaged_logits, expected_passes, margins
 from firstlight.export.making import logits_of
 from firstlight.training.data_module import ImageData
 from firstlight.training.run import load
-from record import record
+from record import record, spread
 
-MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+BATCH_SIZE = 1000
+KINDS: list[tuple[Views, float]] = [
+    ("single", 1.0),
+    ("flip", 1.0),
+    ("flip_shift", 1.0),
+    ("flip_shift", 0.5),
+    ("flip_star", 1.0),
+    ("flip_star", 0.8),
+    ("flip_star", 0.6),
+    ("flip_star", 0.4),
+]
+MARGINS = (0.2, 0.4, 0.6)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--data_dir", default="data")
     options = parser.parse_args()
-    run = load(options.run)
-    data = ImageData(run.recipe, options.data_dir)
-    data.setup("validate")
-    images, labels = data.val.images, data.val.labels
-    single = logits_of(run.network, images)
-    whole = logits_of(run.network, images, "flip_shift", single)
-    rows = []
-    for margin in MARGINS:
-        unsure = margins(single) <= margin
-        chosen = torch.where(unsure[:, None], whole, single).argmax(dim=1)
-        changed = int((chosen != single.argmax(dim=1)).sum())
-        row = {
+    accuracies: dict[tuple[Views, float], list[float]] = {kind: [] for kind in KINDS}
+    passes: dict[tuple[Views, float], list[float]] = {kind: [] for kind in KINDS}
+    within: dict[float, list[float]] = {margin: [] for margin in MARGINS}
+    for path in options.runs:
+        run = load(path)
+        data = ImageData(run.recipe, options.data_dir)
+        data.setup("validate")
+        images, labels = data.val.images, data.val.labels
+        num_passes = 0
+
+        def network(batch: Tensor, of: torch.nn.Module = run.network) -> Tensor:
+            nonlocal num_passes
+            num_passes += len(batch)
+            return of(batch)
+
+        single = logits_of(run.network, images)
+        for margin in MARGINS:
+            within[margin].append(float((margins(single) <= margin).double().mean()))
+        for views, margin in KINDS:
+            num_passes = len(images)
+            with torch.inference_mode():
+                logits = torch.cat(
+                    [
+                        averaged_logits(network, to_unit(batch), views, known, margin)
+                        for batch, known in zip(images.split(BATCH_SIZE), single.split(BATCH_SIZE), strict=True)
+                    ]
+                )
+            accuracies[views, margin].append(float((logits.argmax(dim=1) == labels).double().mean()))
+            passes[views, margin].append(num_passes / len(images))
+            print(f"{path.name}  {views:<10} {margin}  {accuracies[views, margin][-1]:.2%}", flush=True)
+    six = accuracies["flip_shift", 0.5]
+    rows = [
+        {
+            "views": views,
             "margin": margin,
-            "share_seen_again": float(unsure.double().mean()),
-            "accuracy": float((chosen == labels).double().mean()),
-            "num_changed": changed,
+            "passes": statistics.fmean(passes[views, margin]),
+            "passes_expected": expected_passes(views, margin),
+            "accuracy": spread(accuracies[views, margin]),
+            "over_six": spread([mine - other for mine, other in zip(accuracies[views, margin], six, strict=True)]),
         }
-        rows.append(row)
-        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+        for views, margin in KINDS
+    ]
     results = {
-        "what": "validation accuracy with six views of the images within the margin, one view of the others",
+        "what": "validation accuracy by the mean of several views, and forward passes an image",
         "num_images": len(labels),
-        "run": {"recipe": run.recipe.to_dict(), "commit": run.environment.get("commit")},
-        "margins": rows,
+        "recipe": run.recipe.to_dict(),
+        "share_within_margin": {str(margin): spread(shares) for margin, shares in within.items()},
+        "rows": rows,
     }
-    print(record("views", "python benchmarks/views.py RUN", results))
+    print(record("views", "python benchmarks/views.py RUN [RUN ...]", results))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,15 @@ def test_against_numpy(count: int) -> None:
     assert losses.hardest(count).tolist() == sorted(np.argsort(-values.numpy())[:count].tolist())
 
 
+def test_half_precision_is_summed_in_float32() -> None:
+    losses = LastLosses(2)
+    for _ in range(300):
+        losses.add(torch.tensor([0]), torch.tensor([1.0], dtype=torch.bfloat16))
+    losses.add(torch.tensor([1]), torch.tensor([0.99], dtype=torch.bfloat16))
+    losses.end_epoch()
+    assert losses.hardest(1).tolist() == [0]
+
+
 def test_a_kept_state_goes_on_in_the_middle_of_an_epoch() -> None:
     one = told([(0, 1.0), (1, 2.0), (2, 3.0)], LastLosses(3))
     one.end_epoch()
@@ -61,3 +70,14 @@ def test_a_kept_state_goes_on_in_the_middle_of_an_epoch() -> None:
         told([(0, 2.0), (2, 0.5)], each).end_epoch()
         assert each.hardest(1).tolist() == [0]
         assert each.hardest(2).tolist() == [0, 1]
+
+
+def test_processes_share_what_each_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process saw image 1 with a loss of 5, and image 2 with 1."""
+    from_other = iter([torch.tensor([0.0, 5.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])])
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(next(from_other)))
+    losses = told([(0, 4.0), (1, 2.0)], LastLosses(3))
+    losses.end_epoch()  # image 1: the mean of 2 and 5
+    assert losses.hardest(1).tolist() == [0]
+    assert losses.hardest(2).tolist() == [0, 1]

@@ -116,7 +116,6 @@ def test_the_trainers_options_are_kept_and_change_nothing_of_that(
         ),
         case("muon", replace(RECIPE, network=SpeedNetConfig(width=4), optimizer=MuonConfig(), views="flip_shift")),
         case("the hardest images", replace(RECIPE, hardest_share=0.4)),
-        case("self-distillation", replace(RECIPE, self_distillation=0.4, hardest_share=0.5)),
         slow("constant rate", replace(RECIPE, optimizer=OptimizerConfig("adam", 0.01))),
     ],
 )

@@ -21,7 +21,6 @@ from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.training.callbacks.freezing import Freezing
-from firstlight.training.distillation import SelfDistillation
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.recipe import MuonConfig, Recipe
@@ -58,15 +57,12 @@ class Classifier(pl.LightningModule):
         self.recipe = recipe
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self.unlogged = RunningMeans()
-        self._distillation: SelfDistillation | None = None
-        self._kept_distillation: dict[str, Any] | None = None
         self._test_rows: list[tuple[Tensor, ...]] = []
 
     def setup(self, stage: str) -> None:
         """Forget the steps of an earlier training that were not logged."""
         if stage == "fit":
             self.unlogged = RunningMeans()
-            self._distillation = self._kept_distillation = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
@@ -76,7 +72,7 @@ class Classifier(pl.LightningModule):
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
         images, labels = self._grown(batch[0]), batch[1]
         logits = self.network(images).float()
-        loss = self._loss(batch, logits)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
         self.unlogged.add({"train_loss": loss, "train_acc": accuracy}, len(labels))
         self._tell_losses(batch, logits.detach())
@@ -84,39 +80,6 @@ class Classifier(pl.LightningModule):
             means, count = self.unlogged.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
         return loss
-
-    def _loss(self, batch: Batch | Sequence[Tensor], logits: Tensor) -> Tensor:
-        """Cross-entropy with the labels, or with what self-distillation makes of them."""
-        if not self.recipe.self_distillation:
-            return F.cross_entropy(logits, batch[1], label_smoothing=self.recipe.label_smoothing)
-        distillation = self._distillation or self._begin_distillation()
-        distillation.begin_epoch(self.current_epoch)
-        targets = distillation.targets(batch[2], batch[1])
-        distillation.add(batch[2], logits.detach())
-        return F.cross_entropy(logits, targets)
-
-    def _begin_distillation(self) -> SelfDistillation:
-        batches = self.trainer.train_dataloader if self._trainer is not None else None
-        if not isinstance(batches, Batches):
-            raise UsageError(
-                "self_distillation needs to know which image is which: train with firstlight's batches, or set it to 0"
-            )
-        recipe = self.recipe
-        self._distillation = SelfDistillation(batches.set, recipe.self_distillation, recipe.label_smoothing)
-        if self._kept_distillation is not None:
-            self._distillation.load_state_dict(self._kept_distillation)
-        return self._distillation
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what was said of the training images, if the targets depend on it."""
-        if self._distillation is not None:
-            self._kept_distillation = self._distillation.state_dict()
-        if self._kept_distillation is not None:
-            checkpoint["self_distillation"] = self._kept_distillation
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there."""
-        self._kept_distillation = checkpoint.get("self_distillation")
 
     def _tell_losses(self, batch: Batch | Sequence[Tensor], logits: Tensor) -> None:
         """Tell the batches how hard their images were, if later epochs depend on it."""

@@ -108,7 +108,6 @@ class Recipe:
         averaging: decay per step of an exponential moving average of the weights, which validation and test use;
             0 keeps none.
         label_smoothing: share of the target spread over all classes.
-        self_distillation: share of the target that is the network's own answer in the last epoch that had the image.
         views: of each test image, for a second accuracy beside the single view's ("single": none).
         views_margin: only test images whose two largest probabilities differ by no more than this get these views;
             1 gives them to all.
@@ -131,7 +130,6 @@ class Recipe:
     optimizer: OptimizerConfig | MuonConfig = OptimizerConfig()
     averaging: float = 0.0
     label_smoothing: float = 0.0
-    self_distillation: float = 0.0
     views: Views = "single"
     views_margin: float = 1.0
     max_epochs: int = 24
@@ -145,11 +143,12 @@ class Recipe:
         if self.num_val < 0:
             raise UsageError(f"num_val must be 0 or more, not {self.num_val}")
         check_image_size(self.image_size)
-        for name in ("averaging", "label_smoothing", "self_distillation"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         if not 0 < self.hardest_share <= 1:
             raise UsageError(f"hardest_share must be above 0 and at most 1, not {self.hardest_share}")
+        if not 0 <= self.averaging < 1:
+            raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
         _checked(Recipe, "views", self.views)
         if not 0 <= self.views_margin <= 1:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
