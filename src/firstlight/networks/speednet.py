@@ -6,7 +6,7 @@
 | group1 | conv 24->64, pool 2, BN, GELU; conv 64->64, BN, GELU | 64x15x15 |
 | group2 | conv 64->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x7x7 |
 | group3 | conv 256->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x3x3 |
-| pool, head | max-pool over the whole map (plus its mean), linear, scaled | 10 |
+| pool, head | max-pool over the whole map, linear, scaled | 10 |
 
 With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4. A deep group has a third convolution, and a shortcut:
 
@@ -30,7 +30,6 @@ from firstlight.errors import UsageError
 from firstlight.networks.gelu import Gelu
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
-from firstlight.networks.pooling import MaxMeanPool
 from firstlight.networks.residual import Residual
 from firstlight.networks.staged import StagedNetwork, check_width
 from firstlight.networks.whitening import PatchWhitening
@@ -54,7 +53,6 @@ class SpeedNetConfig:
         patch_directions: in which patches are whitened, the strongest first: of 12 at most, the last are mostly noise.
         deep_groups: how many of the groups, counted from the last, have a third convolution and a shortcut around the
             second and the third. The last maps are so small that it costs little there.
-        pool: what the head sees of each of the last maps: its largest number, or that plus its mean.
         pad_patches: whether a row and a column of zeros, of the mean colour that is, are added below and to the right
             first: then sides are halved without a rest, and no pixel is lost.
         name: of the network.
@@ -66,7 +64,6 @@ class SpeedNetConfig:
     patch_directions: int = NUM_DIRECTIONS
     pad_patches: bool = False
     deep_groups: int = 0
-    pool: Literal["max", "max_and_mean"] = "max"
     name: Literal["speednet"] = "speednet"
 
     def check(self) -> None:
@@ -127,7 +124,7 @@ class SpeedNet(StagedNetwork):
         self.group1 = conv_group(whitening.out_channels, width, momentum, is_deep=deep_from <= 1)
         self.group2 = conv_group(width, 4 * width, momentum, is_deep=deep_from <= 2)
         self.group3 = conv_group(4 * width, 4 * width, momentum, is_deep=deep_from <= 3)
-        self.pool = MaxMeanPool() if config.pool == "max_and_mean" else nn.AdaptiveMaxPool2d(1)
+        self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(4 * width, num_classes, bias=False)
         self.head_scale = config.head_scale
         with torch.no_grad():
