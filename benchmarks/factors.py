@@ -9,20 +9,24 @@ of its own. The test split is not looked at. A factor is one field of the recipe
     python benchmarks/factors.py fast94 --data_dir DATA_DIR --num_runs 16 --factors network.patch_directions=12,8 \
         "optimizer.sgd_momentum=0.85,0.75 optimizer.bias_rate=26.5,18" max_epochs=5,6
 
-Lines add up over days in `results/factors.jsonl`, and `benchmarks/tables.py` renders the effects. Two processes share
-the work with `--part 1/2` and `--part 2/2`, each in a checkout of its own.
+Lines add up over days in `results/factors.jsonl`; at the end, or at once with `--show`, the effects are printed that
+all lines of these factors tell, by least squares. Two processes share the work with `--part 1/2` and `--part 2/2`, each in
+a checkout of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import math
 import random
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import yaml
 from torch.nn import functional as F
@@ -37,7 +41,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe, from_dict
 from firstlight.training.trainer import SILENT, Trainer
-from record import append_line
+from record import RESULTS, append_line
 
 Factor = dict[str, tuple[Any, Any]]  # dotted names of fields, each with its two values
 
@@ -115,6 +119,40 @@ def measure(recipe: Recipe, data_dir: Path | str) -> dict[str, float]:
     return found
 
 
+def effects(levels: list[list[int]], values: list[float]) -> list[tuple[float, float]]:
+    """Return by how much each factor's second value changes the mean, and the standard error of that.
+
+    >>> found = effects([[0, 0], [0, 1], [1, 0], [1, 1]], [1, 2, 4, 5])
+    >>> [(round(effect, 6), round(error, 6)) for effect, error in found]
+    [(3.0, 0.0), (1.0, 0.0)]
+    """
+    design = np.column_stack([np.ones(len(levels)), np.array(levels, float) - 0.5])
+    found, *_ = np.linalg.lstsq(design, np.array(values), rcond=None)
+    rest = np.array(values) - design @ found
+    variance = rest @ rest / max(1, len(values) - design.shape[1])
+    errors = np.sqrt(variance * np.diag(np.linalg.pinv(design.T @ design)))
+    return list(zip(found[1:].tolist(), errors[1:].tolist(), strict=True))
+
+
+def show(factors: list[Factor]) -> None:
+    """Print what all lines of these factors tell."""
+    wanted = json.loads(json.dumps(factors))
+    texts = (RESULTS / "factors.jsonl").read_text().splitlines() if (RESULTS / "factors.jsonl").exists() else []
+    lines = [line for line in map(json.loads, texts) if line["factors"] == wanted]
+    if len(lines) <= len(factors) + 1:
+        print(f"{len(lines)} runs do not tell {len(factors)} factors apart yet")
+        return
+    levels = [line["levels"] for line in lines]
+    points, losses, times = (
+        effects(levels, [scale(line[name]) for line in lines])
+        for name, scale in (("val_acc_tta", lambda x: 100 * x), ("val_loss_tta", float), ("cpu_s", math.log))
+    )
+    for each, point, loss, log_time in zip(factors, points, losses, times, strict=True):
+        what = ", ".join(f"{name} {first} -> {second}" for name, (first, second) in each.items())
+        numbers = f"{point[0]:+.2f} ± {point[1]:.2f} points  loss {loss[0]:+.4f} ± {loss[1]:.4f}"
+        print(f"{what}: {numbers}  time x {math.exp(log_time[0]):.2f}  n={len(lines)}")
+
+
 def factor(text: str) -> Factor:
     """Read "FIELD=FIRST,SECOND FIELD=FIRST,SECOND ...".
 
@@ -144,7 +182,11 @@ def main() -> None:
     parser.add_argument("--num_val", type=int, default=10_000)
     parser.add_argument("--first_seed", type=int, default=100, help="of the runs; also chooses the array")
     parser.add_argument("--part", type=part, default=slice(None), help="of the runs, 1/2 or 2/2 for instance")
+    parser.add_argument("--show", action="store_true", help="run nothing, print what is known")
     options = parser.parse_args()
+    if options.show:
+        show(options.factors)
+        return
     quiet_lightning()
     whole = replace(get_recipe(options.recipe), num_val=options.num_val)
     array = orthogonal_array(options.num_runs, len(options.factors), options.first_seed)
@@ -157,6 +199,7 @@ def main() -> None:
         line = {"of": options.recipe, "factors": options.factors, "levels": levels, "recipe": recipe.to_dict()}
         append_line("factors", line | found | describe_environment())
         print(f"seed {recipe.seed}  {levels}  " + "  ".join(f"{name} {value:.4f}" for name, value in found.items()))
+    show(options.factors)
 
 
 if __name__ == "__main__":

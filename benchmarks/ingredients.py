@@ -98,13 +98,16 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "crops_of_28_pixels_only": lambda recipe: replace(
             recipe, resizing=ProgressiveResizing("crop", 0.875, delay_fraction=0.75, finetune_fraction=0.25)
         ),
+        "whole_images_from_75_percent": lambda recipe: replace(
+            recipe, resizing=replace(recipe.resizing, delay_fraction=0.375, finetune_fraction=0.125)
+        ),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
         ),
         "patches_not_padded": with_network(pad_patches=False),
         "eight_patch_directions": with_network(patch_directions=8),
-        "no_third_convolution": with_network(deep_groups=0),
-        "two_deep_groups": with_network(deep_groups=2),
+        "no_third_convolutions": with_network(deep_groups=0),
+        "one_deep_group": with_network(deep_groups=1),
         "first_stages_frozen_from_75_percent": with_optimizer(frozen_stages=2, freeze_at=0.75),
         "whitening_bias_for_one_epoch": with_optimizer(whitening_epochs=1.0),
         "half_the_rate": with_half_the_rate,

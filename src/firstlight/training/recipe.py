@@ -109,8 +109,8 @@ class Recipe:
             0 keeps none.
         label_smoothing: share of the target spread over all classes.
         views: of each test image, for a second accuracy beside the single view's ("single": none).
-        views_margin: only test images whose two largest probabilities differ by no more than this get these views;
-            1 gives them to all.
+        views_margin: only test images whose two largest probabilities differ by no more than this get these views, and
+            of many views the later ones only while they differ by less and less; 1 gives them to all.
         max_epochs: epochs, of as many images as the training set has.
         batch_size: images in a step, over all devices.
         seed: of the weights, the split, the order and the augmentation.
