@@ -10,8 +10,8 @@ of its own. The test split is not looked at. A factor is one field of the recipe
         "optimizer.sgd_momentum=0.85,0.75 optimizer.bias_rate=26.5,18" max_epochs=5,6
 
 Lines add up over days in `results/factors.jsonl`; at the end, or at once with `--show`, the effects are printed that
-all lines of these factors tell, by least squares. Two processes share the work with `--part 1/2` and `--part 2/2`, each in
-a checkout of its own.
+all lines of these factors tell, by least squares. Two processes share the work with `--part 1/2` and `--part 2/2`, each
+in a checkout of its own.
 """
 
 from __future__ import annotations
