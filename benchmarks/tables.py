@@ -83,10 +83,15 @@ def precisions(lines: list[dict[str, Any]]) -> str:
 
 
 def ingredients(of: str) -> str:
-    """What a recipe loses without each ingredient, in points of validation accuracy, over the seeds that both have."""
+    """What a recipe loses without each ingredient, in points of validation accuracy, over the seeds that both have.
+
+    Of the recipe as it was when it was last measured whole; the note says in what it differs now.
+    """
+    lines = [line for line in load_lines("ingredients") if line["of"] == of]
+    measured = from_dict(Recipe, [line for line in lines if line["variant"] == "whole"][-1]["recipe"])
     runs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for line in load_lines("ingredients"):
-        if line["of"] == of and is_present_variant(line):
+    for line in lines:
+        if is_variant(line, measured):
             runs[line["variant"]][line["recipe"]["seed"]] = line
     whole = runs.pop("whole")
     rows = [f"| {of} | points, single view | points, tta | time | n |", "|---|---:|---:|---:|---:|"]
@@ -102,23 +107,32 @@ def ingredients(of: str) -> str:
         name = ("without " if variant.startswith("no_") else "with ") + variant.removeprefix("no_").replace("_", " ")
         rows.append(f"| {name} | {points[0]} | {points[1]} | x {times:.2f} | {len(pairs)} |")
     accuracy = mean_percent(list(whole.values()), "val_acc"), mean_percent(list(whole.values()), "val_acc_tta")
-    recipe = next(iter(whole.values()))["recipe"]
     note = (
         f"Differences of validation accuracy, mean and its standard error over paired seeds; the whole recipe has "
-        f"{accuracy[0]} single view, {accuracy[1]} tta. Width {recipe['network']['width']}, "
-        f"{NUM_CIFAR10 - recipe['num_val']:,} training images, {recipe['max_epochs']} epochs: small, to rank them."
+        f"{accuracy[0]} single view, {accuracy[1]} tta. Width {measured.network.width}, "
+        f"{NUM_CIFAR10 - measured.num_val:,} training images, {measured.max_epochs} epochs: small, to rank them."
+        f"{changed_since(measured, get_recipe(of))}"
     )
     return "\n".join([*rows, "", note])
 
 
-def is_present_variant(line: dict[str, Any]) -> bool:
-    """Whether a line was measured with a variant of the recipe as it is now."""
+def is_variant(line: dict[str, Any], measured: Recipe) -> bool:
+    """Whether a line was measured with a variant of the recipe as `measured`, whatever the seed."""
     found = from_dict(Recipe, line["recipe"])
     change = VARIANTS[line["of"]].get(line["variant"])
-    recipe = get_recipe(line["of"])
-    network = replace(recipe.network, width=found.network.width)
-    same = {name: getattr(found, name) for name in ("name", "seed", "num_val", "max_epochs")}
-    return change is not None and change(replace(recipe, network=network, **same)) == found
+    return change is not None and change(replace(measured, seed=found.seed)) == found
+
+
+def changed_since(measured: Recipe, present: Recipe) -> str:
+    """Say in which fields a recipe differs from what was measured, but for those that make a run small."""
+    of_size = {"name", "seed", "num_val", "max_epochs", "network.width"}
+    then, now = measured.flat(), present.flat()
+    changes = [
+        f"`{name}` {then[name]} (now {now[name]})"
+        for name in now
+        if name not in of_size and name in then and then[name] != now[name]
+    ]
+    return f" The recipe had {', '.join(changes)} then." if changes else ""
 
 
 def with_error(values: list[float]) -> str:

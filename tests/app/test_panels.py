@@ -10,17 +10,18 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from firstlight.app.facts import confusion_table, model_panel
+from firstlight.app.facts import NUM_VIEWS, confusion_table, model_panel
 from firstlight.app.panels import answer_panel, examples_panel, header, mistakes_panel, notes_panel, refusal_panel
 from firstlight.app.service import Answer, Service, View
 from firstlight.evaluation.prediction import Prediction
+from firstlight.evaluation.views import Views
 from firstlight.export.bundle import Bundle
 from firstlight.plots.overlay import has_evidence, overlay
 from reference.tiny import CLASS_NAMES, tiny_split
@@ -195,3 +196,7 @@ def test_a_hostile_bundle_cannot_write_markup(bundle: Bundle, tmp_path: Path) ->
     for text in texts:
         assert "<script" not in text.lower()
         Tree(text)
+
+
+def test_every_kind_of_views_has_its_words() -> None:
+    assert set(NUM_VIEWS) == set(get_args(Views)) - {"single"}

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sources import SOURCES
 from firstlight.errors import RunError
+from firstlight.evaluation.views import Views
 from firstlight.export import bundle as bundle_module
 from firstlight.export.bundle import Bundle, bundled
 from firstlight.export.making import make_bundle, sha256
@@ -194,3 +196,7 @@ def test_without_a_model_of_its_own_the_package_says_what_to_do(
         bundled()
     monkeypatch.setattr(bundle_module, "BUNDLED_PATH", bundle.path)
     assert bundled().measured == json.loads((bundle.path / "measured.json").read_text())
+
+
+def test_every_kind_of_views_has_its_words() -> None:
+    assert set(bundle_module.VIEWS) == set(get_args(Views)) - {"single"}
