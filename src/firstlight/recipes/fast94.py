@@ -2,11 +2,11 @@
 
 command   firstlight fit --recipe fast94
 source    airbench94 (Jordan 2024, arXiv 2404.00498), with six epochs instead of eight, but four times as many steps
-          in each; 60 % of them on crops of 24 pixels, a quarter on crops of 28 (Touvron et al. 2019, arXiv 1906.06423,
+          in each; half of them on crops of 24 pixels, a quarter on crops of 28 (Touvron et al. 2019, arXiv 1906.06423,
           trains on smaller images than it tests on); from the second epoch on, the half of the images whose loss
           was largest (Jiang et al. 2019, arXiv 1910.00762; Raju et al. 2021, arXiv 2111.12621); a padded first layer; a
-          third convolution in the last group, as airbench96 of the same paper has in all; more views at test, the
-          more the less sure the model is (docs/decisions/0011-fast94.md)
+          third convolution in the last group, as airbench96 of the same paper has in all; more views at test only of
+          images of which the model is unsure (docs/decisions/0011-fast94.md)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fast94() -> Recipe:
         num_val=0,
         network=SpeedNetConfig(width=64, norm_momentum=0.1, pad_patches=True, deep_groups=1),
         augmentation=Augmentation(crop_px=2, flip="alternating"),
-        resizing=ProgressiveResizing("crop", initial_scale=0.75, delay_fraction=0.475, finetune_fraction=0.025),
+        resizing=ProgressiveResizing("crop", initial_scale=0.75, delay_fraction=0.375, finetune_fraction=0.125),
         hardest_share=0.5,
         optimizer=MuonConfig(
             learning_rate=0.12,
@@ -34,7 +34,7 @@ def fast94() -> Recipe:
             weight_decay=0.001,
         ),
         label_smoothing=0.2,
-        views="flip_star",
+        views="flip_shift",
         views_margin=0.5,
         max_epochs=6,
         batch_size=500,
