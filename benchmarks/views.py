@@ -28,9 +28,9 @@ KINDS: list[tuple[Views, float]] = [
     ("flip", 1.0),
     ("flip_shift", 1.0),
     ("flip_shift", 0.5),
-    ("flip_star", 1.0),
     ("flip_star", 0.8),
     ("flip_star", 0.6),
+    ("flip_star", 0.5),
     ("flip_star", 0.4),
 ]
 MARGINS = (0.2, 0.4, 0.6)
