@@ -85,8 +85,8 @@ def with_field(recipe: Recipe, name: str, value: Any) -> Recipe:
 
 def with_levels(recipe: Recipe, factors: list[Factor], levels: list[int]) -> Recipe:
     """Return the recipe with each factor's first or second value."""
-    for factor, level in zip(factors, levels, strict=True):
-        for name, values in factor.items():
+    for fields, level in zip(factors, levels, strict=True):
+        for name, values in fields.items():
             recipe = with_field(recipe, name, values[level])
     return recipe
 
@@ -137,7 +137,8 @@ def effects(levels: list[list[int]], values: list[float]) -> list[tuple[float, f
 def show(factors: list[Factor]) -> None:
     """Print what all lines of these factors tell."""
     wanted = json.loads(json.dumps(factors))
-    texts = (RESULTS / "factors.jsonl").read_text().splitlines() if (RESULTS / "factors.jsonl").exists() else []
+    path = RESULTS / "factors.jsonl"
+    texts = path.read_text().splitlines() if path.exists() else []
     lines = [line for line in map(json.loads, texts) if line["factors"] == wanted]
     if len(lines) <= len(factors) + 1:
         print(f"{len(lines)} runs do not tell {len(factors)} factors apart yet")

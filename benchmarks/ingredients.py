@@ -98,9 +98,6 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "crops_of_28_pixels_only": lambda recipe: replace(
             recipe, resizing=ProgressiveResizing("crop", 0.875, delay_fraction=0.75, finetune_fraction=0.25)
         ),
-        "whole_images_from_75_percent": lambda recipe: replace(
-            recipe, resizing=replace(recipe.resizing, delay_fraction=0.375, finetune_fraction=0.125)
-        ),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
         ),

@@ -70,7 +70,7 @@ def main() -> None:
                 )
             accuracies[views, margin].append(float((logits.argmax(dim=1) == labels).double().mean()))
             passes[views, margin].append(num_passes / len(images))
-            print(f"{path.name}  {views:<10} {margin}  {accuracies[views, margin][-1]:.2%}", flush=True)
+            print(f"{path}  {views:<10} {margin}  {accuracies[views, margin][-1]:.2%}", flush=True)
     six = accuracies["flip_shift", 0.5]
     rows = [
         {

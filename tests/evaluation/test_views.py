@@ -116,13 +116,37 @@ def test_logits_that_are_known_save_their_pass_and_stay_as_they_were() -> None:
     single = head(images)
     found = averaged_logits(watched, images, "flip_shift", single=single)
     assert len(passes) == 5
-    torch.testing.assert_close(found, averaged_logits(head, images, "flip_shift"))
+    assert torch.equal(found, averaged_logits(head, images, "flip_shift"))
     assert torch.equal(single, head(images))
 
 
 def test_margins_by_hand() -> None:
     probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5], [0.4, 0.4, 0.2]])
     torch.testing.assert_close(margins(probabilities.log()), torch.tensor([0.5, 0.25, 0.0]))
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.1, 0.999, 1.0])
+def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool) -> None:
+    head, images = linear_head(), torch.rand(40, 3, 8, 8)
+    passes: list[int] = []
+
+    def watched(images: Tensor) -> Tensor:
+        passes.append(len(images))
+        return head(images)
+
+    single = head(images)
+    found = averaged_logits(watched, images, "flip_shift", single=single if known else None, margin=margin)
+    whole = averaged_logits(head, images, "flip_shift")
+    for index, image in enumerate(images):  # one image at a time, by hand
+        high, low = sorted(head(image[None])[0].softmax(0).tolist())[:-3:-1]
+        expected = whole[index] if high - low <= margin else single[index]
+        torch.testing.assert_close(found[index], expected)
+    num_unsure = int((margins(single) <= margin).sum())
+    if margin in (0.05, 0.1):
+        assert 0 < num_unsure < 40
+    assert sum(passes) == (0 if known else 40) + 5 * num_unsure
+    assert max(passes, default=0) <= 40
 
 
 @pytest.mark.parametrize("how", ["flip", "flip_shift", "flip_star"])
