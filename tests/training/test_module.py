@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +96,30 @@ def test_later_epochs_have_the_images_whose_loss_was_largest(tiny: str) -> None:
         hardest = sorted(last, key=lambda id_: -last[id_])[: round(0.6 * len(data.train))]
         assert {id_ for id_, _ in now} == set(hardest)
         assert len(now) == len(data.train)
+
+
+def test_a_step_goes_back_with_the_images_whose_losses_are_largest() -> None:
+    """The choice is by the plain loss, the gradient that of the smoothed one, and what is logged is of all images."""
+    torch.manual_seed(0)
+    recipe = Recipe(optimizer=SGD, backward_share=0.4, label_smoothing=0.2)
+    module = Classifier(ResNet9(4, ResNet9Config(width=4)), recipe).train()
+    module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    seen: list[dict[str, Tensor]] = []
+    module.unlogged.add = lambda means, count: seen.append(means)  # type: ignore[method-assign]
+    images, labels = torch.rand(10, 3, 16, 16), torch.arange(10) % 4
+    twin = copy.deepcopy(module.network)
+    module.unlogged.take = lambda: ({}, 10)  # type: ignore[method-assign]
+    loss = module.training_step((images, labels), batch_idx=1)
+    loss.backward()
+
+    features = twin.features(images).detach()
+    log_p = (features @ twin.head.weight.T).log_softmax(dim=1)
+    smoothed = -(0.8 * log_p[torch.arange(10), labels] + 0.2 * log_p.mean(dim=1))
+    hardest = log_p[torch.arange(10), labels].argsort()[:4]
+    torch.testing.assert_close(loss.detach(), smoothed[hardest].sum().detach() / 10)
+    torch.testing.assert_close(seen[0]["train_loss"].detach(), smoothed.mean().detach())
+    expected = torch.autograd.grad(smoothed[hardest].sum() / 10, twin.head.weight)[0]
+    torch.testing.assert_close(module.network.head.weight.grad, expected)
 
 
 def test_a_recipe_with_views_has_its_second_accuracy_beside_the_first(tiny: str) -> None:

@@ -28,6 +28,7 @@ UNUSUAL = Recipe(
         "sgd", learning_rate=1e-5, head_rate=0.3, schedule="one_cycle", momentum=0.85, weight_decay=5e-4
     ),
     hardest_share=0.4,
+    backward_share=0.7,
     averaging=0.99,
     label_smoothing=0.2,
     views_margin=0.5,
@@ -175,6 +176,8 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> N
         ({"optimizer": MuonConfig(bias_rate=0.0)}, "bias_rate must be above 0"),
         ({"hardest_share": 0.0}, "hardest_share must be above 0 and at most 1"),
         ({"hardest_share": 1.1}, "hardest_share must be above 0 and at most 1"),
+        ({"backward_share": 0.0}, "backward_share must be above 0 and at most 1"),
+        ({"backward_share": 1.1}, "backward_share must be above 0 and at most 1"),
         ({"averaging": 1.0}, "averaging must be at least 0 and below 1"),
         ({"network": ResNet9Config(width=-1)}, "network.width must be 1 or more"),
         ({"network": SpeedNetConfig(width=0)}, "network.width must be 1 or more, not 0"),

@@ -23,9 +23,7 @@ class _Gelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, numbers: Tensor) -> Tensor:
-        output = torch.empty_like(numbers)
-        slopes = torch.empty_like(numbers) if ctx.needs_input_grad[0] else None
-        call_for(numbers.dtype, _library(), "gelu", numbers, output, slopes, numbers.numel())
+        output, slopes = gelu(numbers, with_slopes=ctx.needs_input_grad[0])
         ctx.save_for_backward(slopes)
         return output
 
@@ -33,11 +31,24 @@ class _Gelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (slopes,) = ctx.saved_tensors
-        if gradient.stride() != slopes.stride():
-            gradient = torch.empty_like(slopes).copy_(gradient)
-        of_numbers = torch.empty_like(slopes)
-        call_for(slopes.dtype, _library(), "gelu_gradient", gradient, slopes, of_numbers, slopes.numel())
-        return of_numbers
+        return gelu_gradient(gradient, slopes)
+
+
+def gelu(numbers: Tensor, *, with_slopes: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the function of dense numbers, and its slopes if they are asked for, the compiled way."""
+    output = torch.empty_like(numbers)
+    slopes = torch.empty_like(numbers) if with_slopes else None
+    call_for(numbers.dtype, _library(), "gelu", numbers, output, slopes, numbers.numel())
+    return output, slopes
+
+
+def gelu_gradient(gradient: Tensor, slopes: Tensor) -> Tensor:
+    """Return the gradient of the input, from that of the output and the slopes that were kept."""
+    if gradient.stride() != slopes.stride():
+        gradient = torch.empty_like(slopes).copy_(gradient)
+    of_numbers = torch.empty_like(slopes)
+    call_for(slopes.dtype, _library(), "gelu_gradient", gradient, slopes, of_numbers, slopes.numel())
+    return of_numbers
 
 
 class Gelu(nn.GELU):

@@ -22,22 +22,36 @@ class _MaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, images: Tensor) -> Tensor:
-        maps = images.permute(0, 2, 3, 1).contiguous()
-        num_images, height, width, channels = ctx.shape = maps.shape
-        output = maps.new_empty(num_images, height // 2, width // 2, channels)
-        which = output.new_empty(output.shape, dtype=torch.uint8)
-        _call("pool", maps.dtype, maps, output, which, *maps.shape)
+        output, which = max_pool(images)
         ctx.save_for_backward(which)
-        return output.permute(0, 3, 1, 2)
+        ctx.size = images.shape[2:]
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (which,) = ctx.saved_tensors
-        gradient = gradient.permute(0, 2, 3, 1).contiguous()
-        of_maps = gradient.new_empty(ctx.shape)
-        _call("pool_gradient", gradient.dtype, gradient, which, of_maps, *ctx.shape)
-        return of_maps.permute(0, 3, 1, 2)
+        return max_pool_gradient(gradient, which, *ctx.size)
+
+
+def max_pool(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the maxima, [n c h//2 w//2], and which pixel of its window each is, uint8 [n h//2 w//2 c], compiled."""
+    maps = images.permute(0, 2, 3, 1).contiguous()
+    num_images, height, width, channels = maps.shape
+    output = maps.new_empty(num_images, height // 2, width // 2, channels)
+    which = output.new_empty(output.shape, dtype=torch.uint8)
+    _call("pool", maps.dtype, maps, output, which, *maps.shape)
+    return output.permute(0, 3, 1, 2), which
+
+
+def max_pool_gradient(gradient: Tensor, which: Tensor, height: int, width: int) -> Tensor:
+    """Return the gradient of the maps, [n c height width], from that of the maxima and what was kept of them."""
+    gradient = gradient.permute(0, 2, 3, 1).contiguous()
+    num_images, _, _, channels = which.shape
+    shape = num_images, height, width, channels
+    of_maps = gradient.new_empty(shape)
+    _call("pool_gradient", gradient.dtype, gradient, which, of_maps, *shape)
+    return of_maps.permute(0, 3, 1, 2)
 
 
 class MaxPool2x2(nn.MaxPool2d):

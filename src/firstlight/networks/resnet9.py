@@ -103,7 +103,4 @@ class ResNet9(StagedNetwork):
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
-        x = self.normalize(images)
-        for stage in self.stages:
-            x = self.get_submodule(stage)(x)
-        return self.pool(x).flatten(1)
+        return self.pool(self.maps(images)).flatten(1)

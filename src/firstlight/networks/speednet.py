@@ -136,10 +136,7 @@ class SpeedNet(StagedNetwork):
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
-        x = self.normalize(images)
-        for stage in self.stages:
-            x = self.get_submodule(stage)(x)
-        return self.pool(x).flatten(1) * self.head_scale
+        return self.pool(self.maps(images)).flatten(1) * self.head_scale
 
 
 def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_deep: bool = False) -> nn.Sequential:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
 from firstlight.networks.normalize import Normalize
+from firstlight.networks.selective import may_run, run
 
 
 class StagedNetwork(nn.Module):
@@ -18,14 +19,27 @@ class StagedNetwork(nn.Module):
         stages: names of the submodules whose outputs are the intermediate maps, in order.
         normalize: takes RGB in [0, 1].
         head: turns features into logits.
+        skips_zero_gradients: whether the backward pass in training leaves out the images whose gradient is zero, where
+            it can: see selective.py.
     """
 
     stages: ClassVar[tuple[str, ...]]
     normalize: Normalize
     head: nn.Linear
+    skips_zero_gradients: bool = False
 
     def adopt(self, images: Images) -> None:
         """Take from training images, uint8 [n 3 h w], what no gradient teaches; most networks take nothing."""
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the last stage's output, float [n c h' w'], for images in [0, 1], float [n 3 h w]."""
+        x = self.normalize(images)
+        stages = [self.get_submodule(name) for name in self.stages]
+        if self.skips_zero_gradients and may_run(stages, x):
+            return run(stages, x)
+        for stage in stages:
+            x = stage(x)
+        return x
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""

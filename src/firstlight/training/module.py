@@ -55,6 +55,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
+        self.network.skips_zero_gradients = recipe.backward_share < 1
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self.unlogged = RunningMeans()
         self._test_rows: list[tuple[Tensor, ...]] = []
@@ -72,20 +73,27 @@ class Classifier(pl.LightningModule):
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
         images, labels = self._grown(batch[0]), batch[1]
         logits = self.network(images).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        losses = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing, reduction="none")
+        loss = losses.mean()
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
         self.unlogged.add({"train_loss": loss, "train_acc": accuracy}, len(labels))
-        self._tell_losses(batch, logits.detach())
+        hardness = F.cross_entropy(logits.detach(), labels, reduction="none")
+        self._tell_losses(batch, hardness)
         if self._logs_this_step(batch_idx):
             means, count = self.unlogged.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
-        return loss
+        return loss if self.recipe.backward_share == 1 else (losses * self._largest(hardness)).mean()
 
-    def _tell_losses(self, batch: Batch | Sequence[Tensor], logits: Tensor) -> None:
+    def _largest(self, losses: Tensor) -> Tensor:
+        """Return 1 for the share of the images whose losses are largest, 0 for the others, shaped as the losses."""
+        count = max(1, round(self.recipe.backward_share * len(losses)))
+        return torch.zeros_like(losses).index_fill_(0, losses.topk(count).indices, 1)
+
+    def _tell_losses(self, batch: Batch | Sequence[Tensor], losses: Tensor) -> None:
         """Tell the batches how hard their images were, if later epochs depend on it."""
         batches = self.trainer.train_dataloader if self._trainer is not None else None
         if isinstance(batches, Batches) and batches.wants_losses:
-            batches.add_losses(batch[2], F.cross_entropy(logits, batch[1], reduction="none"))
+            batches.add_losses(batch[2], losses)
 
     @property
     def progress(self) -> float:

@@ -44,10 +44,20 @@ class _WinogradConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         images, filters = ctx.saved_tensors
-        maps, map_gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        way = winograd_for(images.dtype, filters.shape[1], filters.shape[0])
-        of_images, of_filters = way.gradients(maps, filters, map_gradient, *ctx.needs_input_grad)
-        return None if of_images is None else of_images.permute(0, 3, 1, 2), of_filters
+        return winograd_gradients(images, filters, gradient, *ctx.needs_input_grad)
+
+
+def winograd_gradients(
+    images: Tensor, filters: Tensor, gradient: Tensor, of_images: bool, of_filters: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of images and filters, each if it is asked for, from that of their convolution.
+
+    All are shaped as in `winograd_conv2d`.
+    """
+    maps, map_gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+    way = winograd_for(images.dtype, filters.shape[1], filters.shape[0])
+    of_maps, found = way.gradients(maps, filters, map_gradient, of_images, of_filters)
+    return None if of_maps is None else of_maps.permute(0, 3, 1, 2), found
 
 
 def winograd_conv2d(images: Tensor, filters: Tensor) -> Tensor:
