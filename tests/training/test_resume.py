@@ -115,7 +115,7 @@ def test_the_trainers_options_are_kept_and_change_nothing_of_that(
             replace(RECIPE, averaging=0.9, optimizer=OptimizerConfig("sgd", 0.1, head_rate=0.1, schedule="one_cycle")),
         ),
         case("muon", replace(RECIPE, network=SpeedNetConfig(width=4), optimizer=MuonConfig(), views="flip_shift")),
-        case("the hardest images", replace(RECIPE, hardest_share=0.4, backward_share=0.6)),
+        case("the hardest images", replace(RECIPE, hardest_share=0.4, gradient_share=0.6)),
         slow("constant rate", replace(RECIPE, optimizer=OptimizerConfig("adam", 0.01))),
     ],
 )

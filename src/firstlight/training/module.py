@@ -26,6 +26,7 @@ from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.recipe import MuonConfig, Recipe
 from firstlight.training.resizing import progress_at
 from firstlight.training.running_means import RunningMeans
+from firstlight.training.selection import largest_gradients
 
 MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
 AVERAGING_EVERY_N_STEPS = 5  # as often as matters; each time costs a pass over all weights
@@ -55,7 +56,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
-        self.network.skips_zero_gradients = recipe.backward_share < 1
+        self.network.skips_zero_gradients = recipe.gradient_share < 1
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self.unlogged = RunningMeans()
         self._test_rows: list[tuple[Tensor, ...]] = []
@@ -77,23 +78,20 @@ class Classifier(pl.LightningModule):
         loss = losses.mean()
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
         self.unlogged.add({"train_loss": loss, "train_acc": accuracy}, len(labels))
-        hardness = F.cross_entropy(logits.detach(), labels, reduction="none")
-        self._tell_losses(batch, hardness)
+        self._tell_losses(batch, logits.detach())
         if self._logs_this_step(batch_idx):
             means, count = self.unlogged.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
-        return loss if self.recipe.backward_share == 1 else (losses * self._largest(hardness)).mean()
+        share = self.recipe.gradient_share
+        if share == 1:
+            return loss
+        return (losses * largest_gradients(logits.detach(), labels, share, self.recipe.label_smoothing)).mean()
 
-    def _largest(self, losses: Tensor) -> Tensor:
-        """Return 1 for the share of the images whose losses are largest, 0 for the others, shaped as the losses."""
-        count = max(1, round(self.recipe.backward_share * len(losses)))
-        return torch.zeros_like(losses).index_fill_(0, losses.topk(count).indices, 1)
-
-    def _tell_losses(self, batch: Batch | Sequence[Tensor], losses: Tensor) -> None:
+    def _tell_losses(self, batch: Batch | Sequence[Tensor], logits: Tensor) -> None:
         """Tell the batches how hard their images were, if later epochs depend on it."""
         batches = self.trainer.train_dataloader if self._trainer is not None else None
         if isinstance(batches, Batches) and batches.wants_losses:
-            batches.add_losses(batch[2], losses)
+            batches.add_losses(batch[2], F.cross_entropy(logits, batch[1], reduction="none"))
 
     @property
     def progress(self) -> float:

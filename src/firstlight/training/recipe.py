@@ -104,8 +104,8 @@ class Recipe:
         resizing: how the side of the training images grows, if it does.
         hardest_share: share of the training images, those whose loss was largest when they were last seen, of which
             every epoch but the first is made; it is as long as ever, and has them more than once. 1 trains on all.
-        backward_share: share of the images of each step, those whose loss is largest, that the gradient is made of; on
-            a CPU the others cost no backward pass. 1 takes all.
+        gradient_share: share of each step's gradient that is computed: that of the images with the largest, as few as
+            hold it. On a CPU the others cost no backward pass. 1 computes all.
         optimizer: how the weights are updated.
         averaging: decay per step of an exponential moving average of the weights, which validation and test use;
             0 keeps none.
@@ -129,7 +129,7 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     resizing: ProgressiveResizing = ProgressiveResizing()
     hardest_share: float = 1.0
-    backward_share: float = 1.0
+    gradient_share: float = 1.0
     optimizer: OptimizerConfig | MuonConfig = OptimizerConfig()
     averaging: float = 0.0
     label_smoothing: float = 0.0
@@ -148,7 +148,7 @@ class Recipe:
         check_image_size(self.image_size)
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
-        for name in ("hardest_share", "backward_share"):
+        for name in ("hardest_share", "gradient_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be above 0 and at most 1, not {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
