@@ -136,8 +136,8 @@ def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool
         return head(images)
 
     single = head(images)
-    found = averaged_logits(watched, images, "flip_shift", single=single if known else None, margin=margin)
-    whole = averaged_logits(head, images, "flip_shift")
+    found = averaged_logits(watched, images, "flip", single=single if known else None, margin=margin)
+    whole = averaged_logits(head, images, "flip")
     for index, image in enumerate(images):  # one image at a time, by hand
         high, low = sorted(head(image[None])[0].softmax(0).tolist())[:-3:-1]
         expected = whole[index] if high - low <= margin else single[index]
@@ -145,7 +145,7 @@ def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool
     num_unsure = int((margins(single) <= margin).sum())
     if margin in (0.05, 0.1):
         assert 0 < num_unsure < 40
-    assert sum(passes) == (0 if known else 40) + 5 * num_unsure
+    assert sum(passes) == (0 if known else 40) + num_unsure
     assert max(passes, default=0) <= 40
 
 
