@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from firstlight.training import bench
 from firstlight.training.bench import SIZES, estimate, matmul_rate
 from firstlight.training.module import Classifier
 from firstlight.training.resizing import ProgressiveResizing
+from firstlight.training.selection import expected_images, largest_gradients
 from firstlight.training.trainer import SILENT, Trainer
 
 TINY = replace(get_recipe("demo"), network=ResNet9Config(width=2), batch_size=16)
@@ -47,6 +49,21 @@ def test_every_size_is_measured_and_counts_by_its_share_of_the_training(monkeypa
     assert sides_px == [16] * 4  # and whole images are given as they are
     assert found.images_per_s == pytest.approx(2 * 16 / (0.8 * 1.0 + 0.2 * 3.0))
     assert found.train_s == pytest.approx(9 * 10_000 / found.images_per_s)
+
+
+def test_a_share_of_the_gradient_is_measured_as_the_images_it_will_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares: list[float] = []
+
+    def watched(*arguments: Any) -> Tensor:
+        chosen = largest_gradients(*arguments)
+        shares.append(float(chosen.mean()))
+        return chosen
+
+    monkeypatch.setattr("firstlight.training.module.largest_gradients", watched)
+    estimate(replace(TINY, num_val=0, gradient_share=0.75), num_steps=2)
+    assert shares == pytest.approx([expected_images(0.75)] * 4, abs=0.1)
 
 
 def test_the_test_takes_as_many_passes_as_the_recipe_s_views_and_a_validation_one(

@@ -18,6 +18,7 @@ from firstlight.training.callbacks.step_clock import StepClock, finished_s
 from firstlight.training.module import Classifier
 from firstlight.training.recipe import Recipe
 from firstlight.training.resizing import ProgressiveResizing
+from firstlight.training.selection import expected_images
 from firstlight.training.trainer import SILENT, Trainer
 
 # Train images, test images, classes, side in pixels: what costs time; the pixels themselves do not.
@@ -62,7 +63,11 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
     module.network.adopt(images.images[: recipe.batch_size])
     image_s = 0.0
     for trained_px, share in recipe.resizing.shares(side_px).items():
-        module.recipe = replace(recipe, resizing=_always(recipe.resizing, trained_px / side_px))
+        module.recipe = replace(
+            recipe,
+            resizing=_always(recipe.resizing, trained_px / side_px),
+            gradient_share=expected_images(recipe.gradient_share),  # of noise, all gradients are as large
+        )
         clock = StepClock(NUM_WARMUP_STEPS)
         trainer = Trainer(max_epochs=1, limit_val_batches=0, callbacks=[clock], **(SILENT | trainer_options))
         sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
