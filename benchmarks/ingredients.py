@@ -93,10 +93,14 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "no_label_smoothing": without_label_smoothing,
         "no_translation": with_augmentation(crop_px=0),
         "all_images": lambda recipe: replace(recipe, hardest_share=1.0),
-        "hardest_60_percent": lambda recipe: replace(recipe, hardest_share=0.6),
+        "hardest_half": lambda recipe: replace(recipe, hardest_share=0.5),
+        "all_gradients": lambda recipe: replace(recipe, gradient_share=1.0),
         "no_crops": lambda recipe: replace(recipe, resizing=ProgressiveResizing()),
         "crops_of_28_pixels_only": lambda recipe: replace(
             recipe, resizing=ProgressiveResizing("crop", 0.875, delay_fraction=0.75, finetune_fraction=0.25)
+        ),
+        "crops_of_28_pixels_between": lambda recipe: replace(
+            recipe, resizing=ProgressiveResizing("crop", 0.75, delay_fraction=0.375, finetune_fraction=0.125)
         ),
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")

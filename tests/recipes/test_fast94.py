@@ -39,9 +39,10 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
 def test_it_looks_at_fewer_images_and_at_crops_of_them_at_first() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     assert ours.max_epochs < control.max_epochs
-    assert (ours.hardest_share, control.hardest_share) == (0.5, 1.0)
-    sides = {0.0: 24, 0.49: 24, 0.51: 28, 0.74: 28, 0.76: 32, 1.0: 32}
+    assert (ours.hardest_share, control.hardest_share) == (0.6, 1.0)
+    assert (ours.gradient_share, control.gradient_share) == (0.8, 1.0)
+    sides = {0.0: 24, 0.62: 24, 0.63: 32, 1.0: 32}
     assert {progress: ours.resizing.side_px(32, progress) for progress in sides} == sides
     # A shift by at most half of what is cut off: no pixel of a crop is padding.
     assert ours.resizing.method == "crop"
-    assert ours.augmentation.crop_px <= (32 - 28) // 2
+    assert ours.augmentation.crop_px <= (32 - 24) // 2
