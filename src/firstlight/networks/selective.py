@@ -105,7 +105,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        has_gradient = gradient.flatten(1).ne(0).any(dim=1)
+        has_gradient = gradient.ne(0).any(dim=tuple(range(1, gradient.ndim)))
         if not has_gradient.any():
             has_gradient[0] = True  # layers want an image at least
         backward = Backward(None if has_gradient.all() else has_gradient.nonzero().flatten(), len(gradient))
