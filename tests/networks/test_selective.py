@@ -88,6 +88,21 @@ def test_all_images_give_the_gradients_of_autograd(name: str) -> None:
     )
 
 
+def test_parameters_that_two_modules_share_add_up() -> None:
+    torch.manual_seed(0)
+    module = Conv3x3(4, 4).double()
+    twin, images, ones = copy.deepcopy(module), images_for(4, 8), torch.ones(NUM_IMAGES)
+    found = results(lambda x: run([module, module], x), module, images, ones)
+    assert_equal(found, results(lambda x: twin(twin(x)), twin, images, ones), tolerance=1e-13)
+
+
+def test_going_back_twice_is_refused() -> None:
+    output = run([Conv3x3(4, 4)], images_for(4, 8, torch.float32))
+    output.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="run them again"):
+        output.sum().backward()
+
+
 @pytest.mark.parametrize("name", [name for name in LAYERS if "norm" not in name and name != "residual"])
 def test_images_without_gradient_are_left_out_where_images_do_not_meet(name: str) -> None:
     """Only batch norm makes an image depend on the others: without it, zeros through autograd are the same."""

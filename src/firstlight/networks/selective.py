@@ -33,6 +33,7 @@ class Backward:
     Args:
         places: of the images that have a gradient, int64 [k]; None if all have.
         num_images: of the batch.
+        gradients: of the parameters, as far as they are known.
     """
 
     places: Tensor | None
@@ -80,7 +81,7 @@ def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
     >>> run(layers, images).shape
     torch.Size([2, 8, 6, 6])
     """
-    return _Run.apply(x, modules, *(each for module in modules for each in module.parameters()))
+    return _Run.apply(x, modules, *nn.ModuleList(modules).parameters())  # each once
 
 
 def may_run(modules: Sequence[nn.Module], x: Tensor) -> bool:
@@ -96,6 +97,8 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 class _Run(torch.autograd.Function):
+    """Modules one after the other, and the way back through their pullbacks."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, modules: Sequence[nn.Module], *parameters: nn.Parameter) -> Tensor:
         output, ctx.pullback = _chained(modules, x, ctx.needs_input_grad[0])
@@ -105,6 +108,8 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.pullback is None:
+            raise RuntimeError("these layers have gone back before, and what that needs is gone: run them again")
         has_gradient = gradient.ne(0).any(dim=tuple(range(1, gradient.ndim)))
         if not has_gradient.any():
             has_gradient[0] = True  # layers want an image at least
@@ -259,6 +264,12 @@ def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
         return _by_autograd(module, x, needs_gradient)
     output, slopes = gelu(x, with_slopes=needs_gradient)
     return output, lambda gradient, backward: gelu_gradient(gradient, backward.of(slopes))
+
+
+@traced.register
+def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001  # as all are called
+    output = x.relu()
+    return output, lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
 
 
 @traced.register
