@@ -35,10 +35,26 @@ class Unknown(nn.Module):
         return (x * self.factor).sin()
 
 
+class Doubled(nn.Conv2d):
+    """A layer that inherits from a known one, and does something else."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as nn.Conv2d names it
+        return super().forward(input) * 2
+
+
+def normalized_convolution() -> nn.Module:
+    """A known layer whose weight is a function of its parameters."""
+    return nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))
+
+
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "convolution": lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1),
     "convolution of groups": lambda: nn.Conv2d(4, 6, (1, 3), dilation=(1, 2), groups=2, bias=False),
     "convolution 3x3": lambda: Conv3x3(4, 6),
+    "convolution of the same size": lambda: nn.Conv2d(4, 6, 3, padding="same"),
+    "convolution over reflections": lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+    "convolution that does more": lambda: Doubled(4, 6, 3),
+    "parametrized convolution": normalized_convolution,
     "whitening": lambda: PatchWhitening(4, 2),
     "batch norm": lambda: nn.BatchNorm2d(4),
     "batch norm with a mean over all batches": lambda: nn.BatchNorm2d(4, momentum=None),

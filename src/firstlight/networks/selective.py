@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils.parametrize import is_parametrized
 
 from firstlight.networks.compiled import is_eager_on_cpu
 from firstlight.networks.gelu import Gelu, gelu, gelu_gradient
@@ -120,19 +121,28 @@ class _Run(torch.autograd.Function):
         return None if of_input is None else backward.among_all(of_input), None, *of_parameters
 
 
-@singledispatch
 def traced(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     """Return a layer's output, and its pullback.
 
     Args:
-        module: the layer.
+        module: the layer. A kind is known if `by_hand` has a rule for it, or for a class whose `forward` it inherits.
         x: its input, float [n c h w].
         needs_gradient: whether the input's gradient will be asked for.
     """
-    return _by_autograd(module, x, needs_gradient)
+    known = next(each for each in type(module).__mro__ if each in by_hand.registry)
+    if type(module).forward is not getattr(known, "forward", None) or is_parametrized(module):
+        return by_autograd(module, x, needs_gradient)
+    return by_hand.registry[known](module, x, needs_gradient)
 
 
-def _by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+@singledispatch
+def by_hand(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    """Return the output and the pullback of a layer by the rule for its kind: see `traced`."""
+    return by_autograd(module, x, needs_gradient)
+
+
+def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    """Return the output and a pullback of any layer: autograd's, of all images, zeros for those left out."""
     parameters = _learning(module.parameters())
     with torch.enable_grad():
         x = x.detach().requires_grad_(needs_gradient)
@@ -171,12 +181,12 @@ def _chained(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> t
     return x, pullback_all
 
 
-@traced.register
+@by_hand.register
 def _(module: nn.Sequential, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     return _chained(module, x, needs_gradient)
 
 
-@traced.register
+@by_hand.register
 def _(module: Residual, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     of_branch, pullback = traced(module.branch, x, needs_gradient)
 
@@ -187,10 +197,10 @@ def _(module: Residual, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullba
     return x + of_branch, pullback_sum
 
 
-@traced.register
+@by_hand.register
 def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     if not module.pays(x):
-        return traced.dispatch(nn.Conv2d)(module, x, needs_gradient)
+        return by_hand.registry[nn.Conv2d](module, x, needs_gradient)
     output = module(x)
     images = x.to(output.dtype)
 
@@ -204,8 +214,10 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
     return output, pullback
 
 
-@traced.register
+@by_hand.register
 def _(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return by_autograd(module, x, needs_gradient)
     output = module(x)
     weight, bias = module.weight, module.bias
     asked = [needs_gradient, weight.requires_grad, bias is not None and bias.requires_grad]
@@ -235,11 +247,11 @@ def _(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullb
     return output, pullback
 
 
-@traced.register
+@by_hand.register
 def _(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     weight, bias, means, variances = module.weight, module.bias, module.running_mean, module.running_var
     if weight is None or means is None or module.momentum is None:
-        return _by_autograd(module, x, needs_gradient)
+        return by_autograd(module, x, needs_gradient)
     cast(Tensor, module.num_batches_tracked).add_(1)
     output, mean, reciprocal_std = torch.ops.aten.native_batch_norm(
         x, weight, bias, means, variances, True, module.momentum, module.eps
@@ -258,24 +270,24 @@ def _(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, 
     return output, pullback
 
 
-@traced.register
+@by_hand.register
 def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     if not module.pays(x):
-        return _by_autograd(module, x, needs_gradient)
+        return by_autograd(module, x, needs_gradient)
     output, slopes = gelu(x, with_slopes=needs_gradient)
     return output, lambda gradient, backward: gelu_gradient(gradient, backward.of(slopes))
 
 
-@traced.register
+@by_hand.register
 def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001  # as all are called
     output = x.relu()
     return output, lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
 
 
-@traced.register
+@by_hand.register
 def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     if not module.pays(x):
-        return _by_autograd(module, x, needs_gradient)
+        return by_autograd(module, x, needs_gradient)
     output, which = max_pool(x)
     height, width = x.shape[2:]
 
