@@ -41,7 +41,7 @@ def expected_images(share: float) -> float:
     """Return the share of a step's images that `largest_gradients` will choose, on average.
 
     That depends on the network and the images. Supposed is `fast94` on CIFAR-10, where a share s of the gradient was
-    held by two thirds of s of the images (docs/decisions/0015-selective-backpropagation.md).
+    held by two thirds of s of the images (docs/LOG.md, backward passes of half the images).
 
     >>> expected_images(0.75), expected_images(1.0)
     (0.5, 1.0)
