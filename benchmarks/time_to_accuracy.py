@@ -45,26 +45,32 @@ class Clock(pl.Callback):
     seconds = 0.0
     _started_s = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started_s = finished_s(trainer.strategy.root_device)
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 0:  # what is compiled and recorded before does not count
+            self._started_s = finished_s(trainer.strategy.root_device)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds = finished_s(trainer.strategy.root_device) - self._started_s
 
 
-def run_once(recipe: Recipe, data: ImageData) -> dict[str, float]:
+def run_once(recipe: Recipe, data: ImageData, *, is_compiled: bool = False) -> dict[str, float]:
     """Train and test once; seconds on the clock, and accuracies on the test split."""
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
     clock = Clock()
-    trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, callbacks=[clock], **SILENT)
+    trainer = Trainer(
+        max_epochs=recipe.max_epochs, limit_val_batches=0, callbacks=[clock], log_every_n_steps=50, **SILENT
+    )
     device = trainer.strategy.root_device
     started_s = finished_s(device)
     network.to(device).adopt(data.train.images[:NUM_TO_ADOPT].to(device))
     adopt_s = finished_s(device) - started_s
     module = Classifier(network, recipe)
+    module.is_compiled = is_compiled
     data.recipe, data.trainer = recipe, trainer
-    trainer.fit(module, data.train_dataloader())
+    batches = data.train_dataloader()
+    batches.send()
+    trainer.fit(module, batches)
     module.to(device).eval()
     images, labels = data.test.images.to(device), data.test.labels.to(device)
     started_s = finished_s(device)
@@ -117,6 +123,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["airbench94", "fast94"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data_dir", default="data")
+    parser.add_argument("--compiled", action="store_true", help="make kernels for the steps first; not on the clock")
+    parser.add_argument("--warm_up", action="store_true", help="run every recipe once before, and leave that out")
     parser.add_argument("--max_epochs", type=int, help="fewer, to try it out: nothing is written")
     options = parser.parse_args()
     quiet_lightning()
@@ -126,14 +134,17 @@ def main() -> None:
     data = {recipe.name: load_data(recipe, options.data_dir) for recipe in recipes}
     found: dict[str, list[dict[str, float]]] = {recipe.name: [] for recipe in recipes}
     is_first = True
+    if options.warm_up:
+        for recipe in recipes:
+            run_once(recipe, data[recipe.name], is_compiled=options.compiled)
     for seed in options.seeds:
         for recipe in recipes:
             seeded = replace(recipe, seed=seed)
-            numbers = run_once(seeded, data[recipe.name])
+            numbers = run_once(seeded, data[recipe.name], is_compiled=options.compiled)
             found[recipe.name].append(numbers)
             cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first else {}
             is_first = False
-            where = {"convolutions": convolutions()} | describe_environment()
+            where = {"convolutions": convolutions(), "is_compiled": options.compiled} | describe_environment()
             line = {"recipe": seeded.to_dict()} | numbers | cold | where
             if not options.max_epochs:
                 append_line("time_to_accuracy", line)

@@ -26,21 +26,21 @@ def test_each_matrix_of_a_batch_gets_the_polynomial_on_its_singular_values(
     shape: tuple[int, int, int], num_steps: int
 ) -> None:
     matrices = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = orthogonalized(matrices, num_steps)
+    (found,) = orthogonalized([matrices], num_steps)
     for one, expected in zip(found, matrices, strict=True):
         np.testing.assert_allclose(one, newton_schulz_of_singular_values(expected.numpy(), num_steps), atol=1e-6)
 
 
 def test_five_steps_bring_every_singular_value_near_one() -> None:
     matrices = torch.randn(4, 16, 40, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalized(matrices, num_steps=5))
+    values = torch.linalg.svdvals(orthogonalized([matrices], num_steps=5)[0])
     assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
 
 
 def test_in_bfloat16_it_is_one_percent_off() -> None:
     matrices = torch.randn(2, 32, 200, generator=torch.Generator().manual_seed(0))
     matrices *= torch.logspace(0, -2, 32)[:, None]  # singular values over two orders of magnitude
-    found = orthogonalized(matrices.bfloat16())
+    (found,) = orthogonalized([matrices.bfloat16()])
     assert found.dtype == torch.bfloat16
     for one, matrix in zip(found.double().numpy(), matrices.numpy(), strict=True):
         expected = newton_schulz_of_singular_values(matrix, 3)
@@ -48,7 +48,14 @@ def test_in_bfloat16_it_is_one_percent_off() -> None:
 
 
 def test_a_matrix_of_zeros_stays_zero() -> None:
-    assert torch.equal(orthogonalized(torch.zeros(1, 3, 4)), torch.zeros(1, 3, 4))
+    assert torch.equal(orthogonalized([torch.zeros(1, 3, 4)])[0], torch.zeros(1, 3, 4))
+
+
+def test_matrices_of_several_shapes_do_not_mix() -> None:
+    draw = torch.Generator().manual_seed(1)
+    stacks = [torch.randn(shape, dtype=torch.float64, generator=draw) for shape in [(2, 3, 7), (1, 6, 4), (3, 5, 5)]]
+    for one, stack in zip(orthogonalized(stacks), stacks, strict=True):
+        torch.testing.assert_close(one, orthogonalized([stack])[0])
 
 
 def test_its_sgd_is_pytorch_s() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,6 +19,8 @@ from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
 Flip = Literal["none", "random", "alternating"]
+
+NUM_IMAGES_AHEAD = 10_000  # are made at once on a GPU, for which a batch is too little work to be worth its launches
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class EpochDraws:
             cut_column=whole("cut column", 0, size_px[1] - 1) - half,
         )
 
+    def to(self, device: torch.device) -> EpochDraws:
+        """Return the same on a device."""
+        return EpochDraws(*(getattr(self, each.name).to(device) for each in fields(self)))
+
 
 class Batches:
     """An iterable of `Batch` for Lightning or a plain loop: device-resident, shuffled, sharded, augmented.
@@ -143,6 +149,12 @@ class Batches:
         mean, _ = self.set.mean_and_std
         return (torch.tensor(mean) * 255).round().to(self.device, torch.uint8)
 
+    def send(self) -> None:
+        """Bring all that the device must hold there now, rather than with the first batch."""
+        _ = self._pixels, self._labels, self._ids
+        if self.wants_losses:
+            _ = self._place_of_id
+
     def __len__(self) -> int:
         return len(self.sampler)
 
@@ -150,13 +162,27 @@ class Batches:
         how, draws = self.augmentation, None
         if how is not None:
             of_epoch = self.sampler.seed, self.sampler.epoch, self.sampler.num_rounds
-            draws = EpochDraws.of(len(self.set), self.set.size_px, how, *of_epoch)
-        for visits in self.sampler:
-            on_device = (visits % len(self.set)).to(self.device)
-            pixels = self._pixels[on_device]
-            if how is not None and draws is not None:
-                pixels = self._augment(pixels, visits, how, draws)
-            yield Batch(to_unit(pixels), self._labels[on_device], self._ids[on_device])
+            draws = EpochDraws.of(len(self.set), self.set.size_px, how, *of_epoch).to(self.device)
+        upcoming = self.sampler.upcoming()
+        if not upcoming:
+            return
+        num_ahead = 1 if self.device.type == "cpu" else max(1, NUM_IMAGES_AHEAD // self.sampler.batch_size)
+        visits = torch.cat([each for _, each in upcoming]).to(self.device)  # at once: this waits for the device
+        for first in range(0, len(upcoming), num_ahead):
+            some = upcoming[first : first + num_ahead]
+            sizes = [len(each) for _, each in some]
+            columns = [column.split(sizes) for column in self._made(visits[: sum(sizes)], draws)]
+            visits = visits[sum(sizes) :]
+            for (number, _), batch in zip(some, map(Batch, *columns), strict=True):
+                self.sampler.next_batch = number + 1
+                yield batch
+
+    def _made(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
+        places = visits % len(self.set)
+        pixels = self._pixels[places]
+        if self.augmentation is not None and draws is not None:
+            pixels = self._augment(pixels, visits, self.augmentation, draws)
+        return Batch(to_unit(pixels), self._labels[places], self._ids[places])
 
     @property
     def wants_losses(self) -> bool:
@@ -170,7 +196,7 @@ class Batches:
 
     def _augment(self, pixels: Images, visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws) -> Images:
         def pick(draw: Tensor) -> Tensor:
-            return draw[visits].to(self.device)
+            return draw[visits]
 
         if how.crop_px:
             pixels = shifted_crop(pixels, pick(draws.down), pick(draws.right))

@@ -52,8 +52,8 @@ class LastLosses:
 
     def hardest(self, count: int) -> Int64[Tensor, " count"]:
         """Return the places of the images with the largest losses, in the order of the set, on the CPU."""
-        order = self._losses.cpu().argsort(descending=True, stable=True)
-        return order[:count].sort().values
+        order = self._losses.argsort(descending=True, stable=True)
+        return order[:count].sort().values.cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """All that is remembered."""

@@ -80,16 +80,24 @@ class EpochSampler:
         return max(1, whole + (rest >= self.num_ranks))
 
     def __iter__(self) -> Iterator[Int64[Tensor, " m"]]:
+        for number, batch in self.upcoming():
+            self.next_batch = number + 1
+            yield batch
+
+    def upcoming(self) -> list[tuple[int, Int64[Tensor, " m"]]]:
+        """Return the epoch's batches that are still to come, each with its number.
+
+        Whoever yields them keeps `next_batch`, one more than the number of the last that was yielded.
+        """
         # Only a loaded state is gone on from: an iteration that was broken off, like Lightning's check of the first
         # validation batches before training, must not shorten the next one.
         first, self._first_batch = self._first_batch, 0
-        order = self.order()
-        for number in range(first, len(self)):
-            start = number * self.batch_size
-            is_last = number == len(self) - 1
-            batch = order[start:] if is_last else order[start : start + self.batch_size]
-            self.next_batch = number + 1
-            yield batch.tensor_split(self.num_ranks)[self.rank]
+        order, last = self.order(), len(self) - 1
+        starts = ((number, number * self.batch_size) for number in range(first, len(self)))
+        batches = (
+            (number, order[start : None if number == last else start + self.batch_size]) for number, start in starts
+        )
+        return [(number, batch.tensor_split(self.num_ranks)[self.rank]) for number, batch in batches]
 
     @property
     def num_rounds(self) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
@@ -100,7 +100,3 @@ class ResNet9(StagedNetwork):
         self.residual3 = residual_block(8 * width)
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(8 * width, num_classes, bias=False)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
-        return self.pool(self.maps(images)).flatten(1)

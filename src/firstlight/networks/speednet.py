@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
@@ -133,10 +133,6 @@ class SpeedNet(StagedNetwork):
     def adopt(self, images: Images) -> None:
         """Take the whitening filters from some thousand training images, uint8 [n 3 h w]."""
         cast(PatchWhitening, self.whiten.get_submodule("conv")).adopt(self.normalize(images.float() / 255))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
-        return self.pool(self.maps(images)).flatten(1) * self.head_scale
 
 
 def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_deep: bool = False) -> nn.Sequential:

@@ -18,6 +18,8 @@ class StagedNetwork(nn.Module):
     Attributes:
         stages: names of the submodules whose outputs are the intermediate maps, in order.
         normalize: takes RGB in [0, 1].
+        pool: turns the last stage's maps into one number for each channel.
+        head_scale: factor on these numbers, which are then the features.
         head: turns features into logits.
         skips_zero_gradients: whether the backward pass in training leaves out the images whose gradient is zero, where
             it can: see selective.py.
@@ -25,6 +27,8 @@ class StagedNetwork(nn.Module):
 
     stages: ClassVar[tuple[str, ...]]
     normalize: Normalize
+    pool: nn.Module
+    head_scale: float = 1.0
     head: nn.Linear
     skips_zero_gradients: bool = False
 
@@ -43,7 +47,7 @@ class StagedNetwork(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
-        raise NotImplementedError
+        return self.pool(self.maps(images)).flatten(1) * self.head_scale
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n k], for images in [0, 1], float [n 3 h w]."""

@@ -33,10 +33,10 @@ def whitening_filters(
     """
     channels = images.shape[1]
     patches = F.unfold(images.float(), size_px).transpose(1, 2).flatten(0, 1)  # [patches, c s s]
-    moments = (patches.T @ patches).double() / len(patches)
+    moments = (patches.T @ patches).double().cpu() / len(patches)  # so few numbers are no work for a GPU
     eigenvalues, eigenvectors = torch.linalg.eigh(moments)
     filters = (eigenvectors / (eigenvalues + epsilon).sqrt()).T.flip(0)
-    return filters.float().reshape(-1, channels, size_px, size_px)
+    return filters.to(images.device, torch.float32).reshape(-1, channels, size_px, size_px)
 
 
 class PatchWhitening(nn.Conv2d):

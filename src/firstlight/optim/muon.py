@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, so that few steps suffice
 NUM_NEWTON_SCHULZ_STEPS = 3
@@ -27,8 +28,8 @@ class Group(TypedDict, total=False):
 
 
 def orthogonalized(
-    matrices: Float[Tensor, "b rows columns"], num_steps: int = NUM_NEWTON_SCHULZ_STEPS
-) -> Float[Tensor, "b rows columns"]:
+    stacks: Sequence[Float[Tensor, "_ _ _"]], num_steps: int = NUM_NEWTON_SCHULZ_STEPS
+) -> list[Float[Tensor, "_ _ _"]]:
     """Return roughly the nearest matrix with orthonormal rows or columns: U V^T of each matrix's U S V^T.
 
     Newton and Schulz's iteration with a quintic polynomial on X = G / |G|:
@@ -38,31 +39,35 @@ def orthogonalized(
     It brings every singular value near 1, somewhere between 0.7 and 1.2 after five steps, which serves as well as 1.
     (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Bernstein and Newhouse 2024,
     arXiv 2409.20325.) As A and P commute, A follows A <- P A P, and X is only multiplied in the end, by all P at once:
-    half the operations where a matrix has many more columns than rows, as those of filters do. In bfloat16 the result
-    is 1 % off, which serves as well, too.
+    half the operations where a matrix has many more columns than rows, as those of filters do. All A are square, and
+    those of fewer rows are filled up with zeros, which stay by themselves: so one iteration serves all matrices. In
+    bfloat16 the result is 1 % off, which serves as well, too.
 
     Args:
-        matrices: G, float [b rows columns], a batch of equal shape.
+        stacks: G, each a stack of matrices of equal shape, float [b rows columns].
         num_steps: of the iteration, at least 1.
 
     Returns:
-        In the dtype and shape of `matrices`.
+        In the order, dtypes and shapes of `stacks`.
 
-    >>> found = orthogonalized(torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]), num_steps=5)
+    >>> (found,) = orthogonalized([torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])], num_steps=5)
     >>> bool(((0.6 < found.diagonal(dim1=1, dim2=2)) & (found.diagonal(dim1=1, dim2=2) < 1.3)).all())
     True
     """
-    is_tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if is_tall else matrices
-    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + _EPSILON)
-    gram = x @ x.mT
+    lying = [stack.mT if stack.shape[1] > stack.shape[2] else stack for stack in stacks]
+    num_rows = max(x.shape[1] for x in lying)
+    spaces = [num_rows - x.shape[1] for x in lying]
+    gram = torch.cat([F.pad(x @ x.mT, (0, space) * 2) for x, space in zip(lying, spaces, strict=True)])
+    norm = gram.diagonal(dim1=1, dim2=2).sum(dim=1).sqrt() + _EPSILON  # a matrix's is the root of its gram's trace
+    gram = gram / norm[:, None, None] ** 2
     product = factor = _quintic_factor(gram)
     for _ in range(num_steps - 1):
         gram = factor @ gram @ factor
         factor = _quintic_factor(gram)
         product = factor @ product
-    x = product @ x
-    return x.mT if is_tall else x
+    products = (product / norm[:, None, None]).split([len(x) for x in lying])
+    found = [p[:, : x.shape[1], : x.shape[1]] @ x for p, x in zip(products, lying, strict=True)]
+    return [x.mT if stack.shape[1] > stack.shape[2] else x for x, stack in zip(found, stacks, strict=True)]
 
 
 def _quintic_factor(gram: Float[Tensor, "b rows rows"]) -> Float[Tensor, "b rows rows"]:
@@ -108,6 +113,8 @@ class Muon(torch.optim.Optimizer):
         defaults = {"kind": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([dict(group) for group in groups], defaults)
         self.matmul_dtype = matmul_dtype
+        self._rates: list[Tensor] = []  # on the device, for what is recorded
+        self._replay: Callable[[], None] | None = None
         for group in self.param_groups:
             if group["kind"] not in ("muon", "sgd"):
                 raise ValueError(f"a group's kind is 'muon' or 'sgd', not {group['kind']!r}")
@@ -116,49 +123,106 @@ class Muon(torch.optim.Optimizer):
                     "Muon is for matrices and filters: a parameter with one axis belongs into an sgd group"
                 )
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient once."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            parameters = [each for each in group["params"] if each.grad is not None]
-            if parameters:
-                (self._muon if group["kind"] == "muon" else self._sgd)(parameters, group)
+        if self._replay is None:
+            _update(self._work([group["lr"] for group in self.param_groups]))
+        else:
+            for rate, group in zip(self._rates, self.param_groups, strict=True):
+                rate.fill_(group["lr"])
+            self._replay()
         return loss
 
-    def _lookahead(self, parameters: list[Tensor], gradients: list[Tensor], momentum: float) -> list[Tensor]:
-        """Add the gradients to the momentum and return Nesterov's look ahead: gradient + momentum * buffer."""
-        for each in parameters:
-            if "momentum_buffer" not in self.state[each]:
-                self.state[each]["momentum_buffer"] = torch.zeros_like(each)
-        buffers = [self.state[each]["momentum_buffer"] for each in parameters]
-        torch._foreach_mul_(buffers, momentum)
-        torch._foreach_add_(buffers, gradients)
-        return list(torch._foreach_add(gradients, buffers, alpha=momentum))
+    def record(self, recorder: Callable[..., Callable[[], None]], *, is_compiled: bool = False) -> None:
+        """From now on update by a recorded copy of the update, for all parameters that have a gradient now.
 
-    def _sgd(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = _gradients(parameters)
-        if group["weight_decay"]:
-            gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
-        updates = self._lookahead(parameters, gradients, group["momentum"])
-        torch._foreach_add_(parameters, updates, alpha=-group["lr"])
+        Their gradients must stay where they are: filled anew, not replaced.
 
-    def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        updates = self._lookahead(parameters, _gradients(parameters), group["momentum"])
-        norms = torch._foreach_norm(parameters)
-        torch._foreach_mul_(parameters, [len(w) ** 0.5 / norm for w, norm in zip(parameters, norms, strict=True)])
-        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for parameter, update in zip(parameters, updates, strict=True):
-            lying = _axes_in_memory(parameter)
-            matrix = update.permute(lying).flatten(1).to(self.matmul_dtype or update.dtype)
-            by_shape[matrix.shape].append((parameter.permute(lying), matrix))
-        for pairs in by_shape.values():
-            orthogonal = orthogonalized(torch.stack([matrix for _, matrix in pairs]))
-            for (parameter, _), update in zip(pairs, orthogonal, strict=True):
-                parameter.add_(update.to(parameter.dtype).view(parameter.shape), alpha=-group["lr"])
+        Args:
+            recorder: makes of a function, its inputs and the tensors that it changes one that does the same.
+            is_compiled: whether kernels are made for it first.
+        """
+        self._rates = [torch.zeros((), device=group["params"][0].device) for group in self.param_groups]
+        work = self._work(self._rates)
+        changed = [each for group in work for each in (*group.parameters, *group.buffers)]
+        update = _compiled_update() if is_compiled else _update
+        self._replay = recorder(lambda: update(work), [], changed)
+
+    def _work(self, rates: Sequence[float | Tensor]) -> list[_Work]:
+        """Return what an update is to do, of the parameters that have a gradient, group by group."""
+        work = []
+        for group, rate in zip(self.param_groups, rates, strict=True):
+            parameters = [each for each in group["params"] if each.grad is not None]
+            lists = parameters, [each.grad for each in parameters], [self._buffer(each) for each in parameters]
+            is_muon, numbers = group["kind"] == "muon", (group["momentum"], group["weight_decay"])
+            if parameters:
+                work.append(_Work(is_muon, *lists, rate, *numbers, self.matmul_dtype))
+        return work
+
+    def _buffer(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        return cast(Tensor, state["momentum_buffer"])
+
+
+class _Work(NamedTuple):
+    """An update of some parameters: as a function of tensors and numbers alone, it can be compiled and recorded."""
+
+    is_muon: bool
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    buffers: list[Tensor]
+    rate: float | Tensor
+    momentum: float
+    weight_decay: float
+    matmul_dtype: torch.dtype | None
+
+
+@torch.no_grad()
+def _update(work: list[_Work]) -> None:
+    for group in work:
+        (_by_muon if group.is_muon else _by_sgd)(group)
+
+
+@cache
+def _compiled_update() -> Callable[[list[_Work]], None]:
+    return cast(Callable[[list[_Work]], None], torch.compile(_update, fullgraph=True, dynamic=False))
+
+
+def _by_sgd(work: _Work) -> None:
+    gradients = work.gradients
+    if work.weight_decay:
+        gradients = list(torch._foreach_add(gradients, work.parameters, alpha=work.weight_decay))
+    updates = _lookahead(gradients, work)
+    torch._foreach_mul_(updates, work.rate)
+    torch._foreach_sub_(work.parameters, updates)
+
+
+def _by_muon(work: _Work) -> None:
+    updates = _lookahead(work.gradients, work)
+    norms = torch._foreach_norm(work.parameters)
+    torch._foreach_mul_(work.parameters, [len(w) ** 0.5 / norm for w, norm in zip(work.parameters, norms, strict=True)])
+    lying = [_axes_in_memory(each) for each in work.parameters]
+    parameters = [each.permute(axes) for each, axes in zip(work.parameters, lying, strict=True)]
+    matrices = [each.permute(axes).flatten(1) for each, axes in zip(updates, lying, strict=True)]
+    shapes = list(dict.fromkeys(each.shape for each in matrices))
+    stacks = [torch.stack([each for each in matrices if each.shape == shape]) for shape in shapes]
+    found = orthogonalized([each.to(work.matmul_dtype or each.dtype) for each in stacks])
+    steps = {shape: iter(stack.to(parameters[0].dtype) * work.rate) for shape, stack in zip(shapes, found, strict=True)}
+    steps_of = [next(steps[each.shape]) for each in matrices]
+    torch._foreach_sub_(parameters, [step.view(w.shape) for step, w in zip(steps_of, parameters, strict=True)])
+
+
+def _lookahead(gradients: list[Tensor], work: _Work) -> list[Tensor]:
+    """Add the gradients to the momentum and return Nesterov's look ahead: gradient + momentum * buffer."""
+    torch._foreach_mul_(work.buffers, work.momentum)
+    torch._foreach_add_(work.buffers, gradients)
+    return list(torch._foreach_add(gradients, work.buffers, alpha=work.momentum))
 
 
 def _axes_in_memory(weight: Tensor) -> tuple[int, ...]:
@@ -167,7 +231,3 @@ def _axes_in_memory(weight: Tensor) -> tuple[int, ...]:
     A matrix is as orthogonal whatever the order of its columns: in this one, filters need not be copied.
     """
     return 0, *sorted(range(1, weight.ndim), key=weight.stride, reverse=True)
-
-
-def _gradients(parameters: list[Tensor]) -> list[Tensor]:
-    return [each.grad for each in parameters if each.grad is not None]

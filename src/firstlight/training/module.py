@@ -21,9 +21,11 @@ from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.training.callbacks.freezing import Freezing
+from firstlight.training.gradients import Losses
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.recipe import MuonConfig, Recipe
+from firstlight.training.recorded_steps import RecordedSteps, recorded_steps
 from firstlight.training.resizing import progress_at
 from firstlight.training.running_means import RunningMeans
 from firstlight.training.selection import largest_gradients
@@ -59,6 +61,9 @@ class Classifier(pl.LightningModule):
         self.network.skips_zero_gradients = recipe.gradient_share < 1
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self.unlogged = RunningMeans()
+        self.is_compiled = False
+        self._recorded: RecordedSteps | None = None
+        self._has_gradients = False
         self._test_rows: list[tuple[Tensor, ...]] = []
 
     def setup(self, stage: str) -> None:
@@ -73,25 +78,46 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
         images, labels = self._grown(batch[0]), batch[1]
-        logits = self.network(images).float()
-        losses = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing, reduction="none")
-        loss = losses.mean()
-        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        self.unlogged.add({"train_loss": loss, "train_acc": accuracy}, len(labels))
-        self._tell_losses(batch, logits.detach())
+        losses = self._recorded(images, labels) if self._recorded is not None else None
+        self._has_gradients = losses is not None
+        if losses is None:
+            logits = self.network(images).float()
+            losses = Losses.of(logits, labels, self.recipe.label_smoothing)
+        self.unlogged.add({"train_loss": losses.mean, "train_acc": losses.accuracy}, len(labels))
+        if self._batches is not None and self._batches.wants_losses:
+            self._batches.add_losses(batch[2], losses.plain)
         if self._logs_this_step(batch_idx):
             means, count = self.unlogged.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
         share = self.recipe.gradient_share
-        if share == 1:
-            return loss
-        return (losses * largest_gradients(logits.detach(), labels, share, self.recipe.label_smoothing)).mean()
+        if self._has_gradients or share == 1:
+            return losses.mean
+        chosen = largest_gradients(logits.detach(), labels, share, self.recipe.label_smoothing)
+        return (losses.smoothed * chosen).mean()
 
-    def _tell_losses(self, batch: Batch | Sequence[Tensor], logits: Tensor) -> None:
-        """Tell the batches how hard their images were, if later epochs depend on it."""
+    def on_train_start(self) -> None:
+        """Record the steps to come, where that can be done."""
+        if self.trainer.strategy.root_device.type == "cuda" and self.trainer.world_size == 1:
+            self._recorded = recorded_steps(self.trainer, self.network, self.recipe, is_compiled=self.is_compiled)
+
+    def on_train_end(self) -> None:
+        """Forget the recorded steps, and the memory that they hold."""
+        self._recorded = None
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Find the gradients, unless the step has found them already."""
+        if not self._has_gradients:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients of the step before; recorded steps fill theirs anew, and want them to stay in place."""
+        if not self._has_gradients:
+            optimizer.zero_grad(set_to_none=self._recorded is None)
+
+    @property
+    def _batches(self) -> Batches | None:
         batches = self.trainer.train_dataloader if self._trainer is not None else None
-        if isinstance(batches, Batches) and batches.wants_losses:
-            batches.add_losses(batch[2], F.cross_entropy(logits, batch[1], reduction="none"))
+        return batches if isinstance(batches, Batches) else None
 
     @property
     def progress(self) -> float:

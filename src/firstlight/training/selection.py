@@ -30,11 +30,29 @@ def largest_gradients(
     >>> largest_gradients(logits, torch.tensor([0, 0, 0]), share=0.9)  # right, undecided, wrong
     tensor([0., 1., 1.])
     """
+    order, is_chosen = by_gradient(gradients_at_logits(logits, labels, label_smoothing), share)
+    return torch.zeros_like(is_chosen).scatter_(0, order, is_chosen)
+
+
+def gradients_at_logits(
+    logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"], label_smoothing: float = 0.0
+) -> Float[Tensor, "n k"]:
+    """Return the gradient of each image's cross-entropy at its logits: softmax(z) - y, y the smoothed target."""
     num_classes = logits.shape[1]
     target = F.one_hot(labels, num_classes) * (1 - label_smoothing) + label_smoothing / num_classes
-    norms, order = (logits.softmax(dim=1) - target).norm(dim=1).sort(descending=True, stable=True)
+    return logits.softmax(dim=1) - target
+
+
+def by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return the images in the order of their gradients' norms, the largest first; and 1 for each that is chosen.
+
+    Args:
+        gradients: at the logits, float [n k].
+        share: see `largest_gradients`.
+    """
+    norms, order = gradients.norm(dim=1).sort(descending=True, stable=True)
     held_by_larger = norms.cumsum(dim=0) - norms
-    return torch.zeros_like(norms).scatter_(0, order, (held_by_larger < share * norms.sum()).to(norms.dtype))
+    return order, (held_by_larger < share * norms.sum()).to(norms.dtype)
 
 
 def expected_images(share: float) -> float:

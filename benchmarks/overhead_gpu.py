@@ -1,0 +1,89 @@
+"""What Lightning adds to a training on a GPU: fast94 through `Trainer.fit`, and the same recorded steps in a bare loop.
+
+Both train on the same batches with the same replayed steps; what was recorded and compiled before is on neither clock.
+One JSON: seconds for a whole training each way, in turns.
+
+    python benchmarks/overhead_gpu.py --data_dir DATA_DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import pytorch_lightning as pl
+import torch
+
+from firstlight.cli.quiet import quiet_lightning
+from firstlight.data.batches import Batches
+from firstlight.networks import build_network
+from firstlight.recipes import get_recipe
+from firstlight.training.callbacks.step_clock import finished_s
+from firstlight.training.data_module import ImageData
+from firstlight.training.optimization import build_optimizer, courses
+from firstlight.training.prepare import NUM_TO_ADOPT
+from firstlight.training.recipe import Recipe
+from firstlight.training.recorded_steps import RecordedSteps, course
+from firstlight.training.resizing import progress_at
+from record import record, spread
+from time_to_accuracy import load_data, run_once
+
+DEVICE = torch.device("cuda")
+
+
+def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
+    """Seconds for a whole training in a loop of our own."""
+    pl.seed_everything(recipe.seed, verbose=False)
+    network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
+    network = network.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.adopt(data.train.images[:NUM_TO_ADOPT].to(DEVICE))
+    batches = data.train_dataloader()
+    assert isinstance(batches, Batches)
+    batches.send()
+    optimizer = build_optimizer(recipe.optimizer, network, torch.bfloat16)
+    num_steps = recipe.max_epochs * len(batches)
+    keys = course(network, recipe, optimizer, batches, range(num_steps))
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    shares = courses(recipe.optimizer, optimizer, num_steps, recipe.max_epochs) or []
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    steps = RecordedSteps(network, recipe, optimizer, torch.bfloat16, is_compiled=is_compiled)
+    steps.prepare(keys, DEVICE)
+    step = 0
+    started_s = finished_s(DEVICE)
+    for epoch in range(recipe.max_epochs):
+        batches.sampler.set_epoch(epoch)
+        for images, labels, ids in batches:
+            for group, peak, share in zip(optimizer.param_groups, peaks, shares, strict=True):
+                group["lr"] = peak * share(step)
+            for each, learns in zip(parameters, keys[step][1], strict=True):
+                each.requires_grad_(learns)
+            losses = steps(recipe.resizing.apply(images, progress_at(step, num_steps)), labels)
+            assert losses is not None, "every step was recorded"
+            batches.add_losses(ids, losses.plain)
+            optimizer.step()
+            step += 1
+    return finished_s(DEVICE) - started_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", default="data")
+    parser.add_argument("--num_turns", type=int, default=3)
+    parser.add_argument("--compiled", action="store_true")
+    options = parser.parse_args()
+    quiet_lightning()
+    recipe = get_recipe("fast94")
+    data = load_data(recipe, options.data_dir)
+    found: dict[str, list[float]] = {"lightning": [], "bare": []}
+    run_once(recipe, data, is_compiled=options.compiled)  # warms up
+    for seed in range(options.num_turns):
+        seeded = replace(recipe, seed=seed)
+        found["lightning"].append(run_once(seeded, data, is_compiled=options.compiled)["train_s"])
+        found["bare"].append(bare_s(seeded, data, is_compiled=options.compiled))
+    ratios = [a / b for a, b in zip(found["lightning"], found["bare"], strict=True)]
+    results = {name: spread(values) for name, values in found.items()} | {"lightning_over_bare": spread(ratios)}
+    print(record("overhead_gpu", f"python benchmarks/overhead_gpu.py --num_turns {options.num_turns}", results))
+
+
+if __name__ == "__main__":
+    main()

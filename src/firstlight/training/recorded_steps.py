@@ -1,0 +1,160 @@
+"""The steps of a training on a GPU, recorded: what costs the processor a launch for every kernel costs it one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from firstlight.arrays import UnitImages
+from firstlight.data.batches import Batches
+from firstlight.networks import StagedNetwork
+from firstlight.optim import Muon
+from firstlight.training.gradients import Losses, knows_step, step_gradients
+from firstlight.training.optimization import courses
+from firstlight.training.recipe import Recipe
+from firstlight.training.recorded import record
+from firstlight.training.resizing import progress_at
+
+Recorder = Callable[..., Callable[..., Any]]  # as `record`
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}  # and in what autocast computes
+
+# What tells steps apart: the shape of the images, and which parameters learn.
+Key = tuple[tuple[int, ...], tuple[bool, ...]]
+
+
+class RecordedSteps:
+    """The gradients of all whole batches of a training, and the updates by Muon, ready to be replayed.
+
+    Args:
+        network: on the device where it trains.
+        recipe: of the training.
+        optimizer: of the network.
+        dtype: in which autocast computes; None computes as the weights are.
+        is_compiled: whether kernels are made for the steps first (`torch.compile`): steps are faster, but the first
+            takes a minute.
+        recorder: see `record`.
+    """
+
+    def __init__(
+        self,
+        network: StagedNetwork,
+        recipe: Recipe,
+        optimizer: torch.optim.Optimizer,
+        dtype: torch.dtype | None,
+        *,
+        is_compiled: bool = False,
+        recorder: Recorder = record,
+    ) -> None:
+        self._network = network
+        self._recipe = recipe
+        self._optimizer = optimizer
+        self._dtype = dtype
+        self._gradients = _compiled_gradients() if is_compiled else step_gradients
+        self._recorder, self._is_compiled = recorder, is_compiled
+        self._parameters = [each for each in network.parameters() if each.requires_grad]
+        self._replays: dict[Key, Callable[..., Losses]] = {}
+
+    def prepare(self, keys: list[Key], device: torch.device) -> None:
+        """Record a step for each key, and the update; weights and statistics stay as they are.
+
+        Args:
+            keys: that the training will come by.
+            device: where the network and the batches are.
+        """
+        for each in self._parameters:
+            each.grad = torch.zeros_like(each) if each.grad is None else each.grad
+        learnt = [each.requires_grad for each in self._parameters]
+        for key in dict.fromkeys(keys):
+            shape, learns = key
+            _let_learn(self._parameters, learns)
+            images = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+            labels = torch.zeros(len(images), dtype=torch.int64, device=device)
+            changed = [*self._network.buffers(), *(each.grad for each in self._parameters if each.grad is not None)]
+            self._replays[key] = self._recorder(self._step, [images, labels], changed)
+        _let_learn(self._parameters, learnt)
+        if isinstance(self._optimizer, Muon):
+            self._optimizer.record(self._recorder, is_compiled=self._is_compiled)
+
+    def key(self, images: UnitImages) -> Key:
+        """Return what tells the step of these images apart, as things are."""
+        return tuple(images.shape), tuple(each.requires_grad for each in self._parameters)
+
+    def __call__(self, images: UnitImages, labels: Tensor) -> Losses | None:
+        """Leave the gradients of a batch in the parameters, and return its losses; None if it was not prepared."""
+        replay = self._replays.get(self.key(images))
+        return None if replay is None else replay(images, labels)
+
+    def _step(self, images: UnitImages, labels: Tensor) -> Losses:
+        device, smoothing = images.device.type, self._recipe.label_smoothing
+        with torch.autocast(device, self._dtype, enabled=self._dtype is not None, cache_enabled=False):
+            losses, found = self._gradients(self._network, images, labels, smoothing, self._recipe.gradient_share)
+        places = [each.grad for each in self._parameters if each.requires_grad and each.grad is not None]
+        torch._foreach_copy_(places, found)
+        return losses
+
+
+def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, **options: Any) -> RecordedSteps | None:
+    """Return the steps of a training that is about to begin, recorded; None where they cannot be.
+
+    They can on one GPU, in bfloat16 or float32, from firstlight's batches, for a network whose layers all have
+    pullbacks, in a training that has an end; a batch counts for one step, and Lightning does not clip gradients.
+
+    Args:
+        trainer: whose optimizers and batches are ready.
+        network: what it trains.
+        recipe: likewise.
+        **options: of `RecordedSteps`.
+    """
+    batches, precision = trainer.train_dataloader, str(trainer.precision)
+    is_usual = trainer.accumulate_grad_batches == 1 and trainer.gradient_clip_val is None
+    is_usual = is_usual and not math.isinf(trainer.estimated_stepping_batches)
+    if not (is_usual and precision in PRECISIONS and isinstance(batches, Batches) and knows_step(network)):
+        return None
+    (optimizer,) = trainer.optimizers
+    steps = RecordedSteps(network, recipe, optimizer, PRECISIONS[precision], **options)
+    left = range(trainer.global_step, int(trainer.estimated_stepping_batches))
+    steps.prepare(course(network, recipe, optimizer, batches, left), batches.device)
+    return steps
+
+
+def course(
+    network: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, batches: Batches, steps: range
+) -> list[Key]:
+    """Return the keys of the steps of a training, in their order.
+
+    Args:
+        network: before the first step.
+        recipe: of the training.
+        optimizer: of the network.
+        batches: likewise.
+        steps: those that are left, up to the last of the training.
+    """
+    rates = courses(recipe.optimizer, optimizer, steps.stop, recipe.max_epochs)
+    if rates is None or not isinstance(optimizer, Muon):  # all learn throughout
+        rates = [lambda _: 1.0] * len(optimizer.param_groups)
+    rate_of = {
+        each: rate for rate, group in zip(rates, optimizer.param_groups, strict=True) for each in group["params"]
+    }
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    keys = []
+    for step in steps:
+        progress = progress_at(step, steps.stop)
+        sides = (recipe.resizing.side_px(side, progress) for side in batches.set.size_px)
+        keys.append(((batches.sampler.batch_size, 3, *sides), tuple(rate_of[each](step) > 0 for each in parameters)))
+    return keys
+
+
+def _let_learn(parameters: list[nn.Parameter], learns: Any) -> None:
+    for each, does in zip(parameters, learns, strict=True):
+        each.requires_grad_(does)
+
+
+@cache
+def _compiled_gradients() -> Callable[..., tuple[Losses, list[Tensor]]]:
+    return torch.compile(step_gradients, fullgraph=True, dynamic=False)
