@@ -42,12 +42,12 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
     batches.send()
     optimizer = build_optimizer(recipe.optimizer, network, torch.bfloat16)
     num_steps = recipe.max_epochs * len(batches)
-    keys = course(network, recipe, optimizer, batches, range(num_steps))
+    kinds = course(network, recipe, optimizer, batches, range(num_steps))
     peaks = [group["lr"] for group in optimizer.param_groups]
     shares = courses(recipe.optimizer, optimizer, num_steps, recipe.max_epochs) or []
     parameters = [each for each in network.parameters() if each.requires_grad]
     steps = RecordedSteps(network, recipe, optimizer, torch.bfloat16, is_compiled=is_compiled)
-    steps.prepare(keys, DEVICE)
+    steps.prepare(kinds, DEVICE)
     step = 0
     started_s = finished_s(DEVICE)
     for epoch in range(recipe.max_epochs):
@@ -55,9 +55,10 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
         for images, labels, ids in batches:
             for group, peak, share in zip(optimizer.param_groups, peaks, shares, strict=True):
                 group["lr"] = peak * share(step)
-            for each, learns in zip(parameters, keys[step][1], strict=True):
+            for each, learns in zip(parameters, kinds[step].learns, strict=True):
                 each.requires_grad_(learns)
-            losses = steps(recipe.resizing.apply(images, progress_at(step, num_steps)), labels)
+            progress = progress_at(step, num_steps)
+            losses = steps(recipe.resizing.apply(images, progress), labels, progress)
             assert losses is not None, "every step was recorded"
             batches.add_losses(ids, losses.plain)
             optimizer.step()

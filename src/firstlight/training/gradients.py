@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from firstlight.arrays import UnitImages
 from firstlight.networks import StagedNetwork
 from firstlight.networks.pullbacks import Backward, are_known, chained
-from firstlight.training.selection import by_gradient, expected_images, gradients_at_logits
+from firstlight.training.selection import by_gradient, gradients_at_logits
 
 
 class Losses(NamedTuple):
@@ -60,11 +60,12 @@ def step_gradients(
     labels: Int64[Tensor, " n"],
     label_smoothing: float = 0.0,
     share: float = 1.0,
+    num_kept: int | None = None,
 ) -> tuple[Losses, list[Tensor]]:
     """Return the losses of a batch, and the gradients of their mean, of each parameter that learns, in their order.
 
     With a `share` below 1 the gradients are those of the images with the largest gradients, see `largest_gradients`,
-    but of a fixed number of images at most, so that every step does the same: of as many as hold the share on average.
+    but of a fixed number of images at most, so that every step does the same.
 
     Args:
         network: for which `knows_step`, in training.
@@ -72,6 +73,7 @@ def step_gradients(
         labels: int64 [n].
         label_smoothing: as the loss has it.
         share: of the gradient, above 0.
+        num_kept: the images that go back, at most; all if None.
     """
     *stages, pool, head = _layers(network)
     maps, pull_maps = chained(stages, network.normalize(images), needs_gradient=False)
@@ -81,7 +83,6 @@ def step_gradients(
     gradients, places = gradients_at_logits(logits, labels, label_smoothing) / len(images), None
     if share < 1:
         order, is_chosen = by_gradient(gradients, share)
-        num_kept = max(1, round(expected_images(share) * len(images)))
         places = order[:num_kept]
         gradients = gradients[places] * is_chosen[:num_kept, None]
     backward = Backward(places, len(images))

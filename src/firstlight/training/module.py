@@ -78,7 +78,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
         images, labels = self._grown(batch[0]), batch[1]
-        losses = self._recorded(images, labels) if self._recorded is not None else None
+        losses = self._recorded(images, labels, self.progress) if self._recorded is not None else None
         self._has_gradients = losses is not None
         if losses is None:
             logits = self.network(images).float()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -20,12 +20,24 @@ from firstlight.training.optimization import courses
 from firstlight.training.recipe import Recipe
 from firstlight.training.recorded import record
 from firstlight.training.resizing import progress_at
+from firstlight.training.selection import most_images
 
 Recorder = Callable[..., Callable[..., Any]]  # as `record`
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}  # and in what autocast computes
 
-# What tells steps apart: the shape of the images, and which parameters learn.
-Key = tuple[tuple[int, ...], tuple[bool, ...]]
+
+class Kind(NamedTuple):
+    """What tells the steps of a training apart.
+
+    Args:
+        shape: of the images.
+        learns: whether each parameter does.
+        num_kept: how many images go back at most.
+    """
+
+    shape: tuple[int, ...]
+    learns: tuple[bool, ...]
+    num_kept: int
 
 
 class RecordedSteps:
@@ -58,42 +70,46 @@ class RecordedSteps:
         self._gradients = _compiled_gradients() if is_compiled else step_gradients
         self._recorder, self._is_compiled = recorder, is_compiled
         self._parameters = [each for each in network.parameters() if each.requires_grad]
-        self._replays: dict[Key, Callable[..., Losses]] = {}
+        self._replays: dict[Kind, Callable[..., Losses]] = {}
 
-    def prepare(self, keys: list[Key], device: torch.device) -> None:
-        """Record a step for each key, and the update; weights and statistics stay as they are.
+    def prepare(self, kinds: list[Kind], device: torch.device) -> None:
+        """Record a step of each kind, and the update; weights and statistics stay as they are.
 
         Args:
-            keys: that the training will come by.
+            kinds: that the training will come by.
             device: where the network and the batches are.
         """
         for each in self._parameters:
             each.grad = torch.zeros_like(each) if each.grad is None else each.grad
         learnt = [each.requires_grad for each in self._parameters]
-        for key in dict.fromkeys(keys):
-            shape, learns = key
-            _let_learn(self._parameters, learns)
-            images = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+        for kind in dict.fromkeys(kinds):
+            _let_learn(self._parameters, kind.learns)
+            images = torch.zeros(kind.shape, device=device).contiguous(memory_format=torch.channels_last)
             labels = torch.zeros(len(images), dtype=torch.int64, device=device)
             changed = [*self._network.buffers(), *(each.grad for each in self._parameters if each.grad is not None)]
-            self._replays[key] = self._recorder(self._step, [images, labels], changed)
+            step = partial(self._step, kind.num_kept)
+            self._replays[kind] = self._recorder(step, [images, labels], changed)
         _let_learn(self._parameters, learnt)
         if isinstance(self._optimizer, Muon):
             self._optimizer.record(self._recorder, is_compiled=self._is_compiled)
 
-    def key(self, images: UnitImages) -> Key:
-        """Return what tells the step of these images apart, as things are."""
-        return tuple(images.shape), tuple(each.requires_grad for each in self._parameters)
+    def __call__(self, images: UnitImages, labels: Tensor, progress: float) -> Losses | None:
+        """Leave the gradients of a batch in the parameters, and return its losses; None if it was not prepared.
 
-    def __call__(self, images: UnitImages, labels: Tensor) -> Losses | None:
-        """Leave the gradients of a batch in the parameters, and return its losses; None if it was not prepared."""
-        replay = self._replays.get(self.key(images))
+        Args:
+            images: in [0, 1], float [n 3 h w].
+            labels: int64 [n].
+            progress: share of the training that is behind.
+        """
+        learns = tuple(each.requires_grad for each in self._parameters)
+        replay = self._replays.get(Kind(tuple(images.shape), learns, _num_kept(self._recipe, len(images), progress)))
         return None if replay is None else replay(images, labels)
 
-    def _step(self, images: UnitImages, labels: Tensor) -> Losses:
+    def _step(self, num_kept: int, images: UnitImages, labels: Tensor) -> Losses:
         device, smoothing = images.device.type, self._recipe.label_smoothing
         with torch.autocast(device, self._dtype, enabled=self._dtype is not None, cache_enabled=False):
-            losses, found = self._gradients(self._network, images, labels, smoothing, self._recipe.gradient_share)
+            how = smoothing, self._recipe.gradient_share, num_kept
+            losses, found = self._gradients(self._network, images, labels, *how)
         places = [each.grad for each in self._parameters if each.requires_grad and each.grad is not None]
         torch._foreach_copy_(places, found)
         return losses
@@ -125,8 +141,8 @@ def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, 
 
 def course(
     network: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, batches: Batches, steps: range
-) -> list[Key]:
-    """Return the keys of the steps of a training, in their order.
+) -> list[Kind]:
+    """Return the kinds of the steps of a training, in their order.
 
     Args:
         network: before the first step.
@@ -142,12 +158,18 @@ def course(
         each: rate for rate, group in zip(rates, optimizer.param_groups, strict=True) for each in group["params"]
     }
     parameters = [each for each in network.parameters() if each.requires_grad]
-    keys = []
+    num_images = batches.sampler.batch_size
+    kinds = []
     for step in steps:
         progress = progress_at(step, steps.stop)
         sides = (recipe.resizing.side_px(side, progress) for side in batches.set.size_px)
-        keys.append(((batches.sampler.batch_size, 3, *sides), tuple(rate_of[each](step) > 0 for each in parameters)))
-    return keys
+        learns = tuple(rate_of[each](step) > 0 for each in parameters)
+        kinds.append(Kind((num_images, 3, *sides), learns, _num_kept(recipe, num_images, progress)))
+    return kinds
+
+
+def _num_kept(recipe: Recipe, num_images: int, progress: float) -> int:
+    return max(1, round(most_images(recipe.gradient_share, progress) * num_images))
 
 
 def _let_learn(parameters: list[nn.Parameter], learns: Any) -> None:
