@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IMAGES_PER_SHARE = 2 / 3
-IMAGES_PER_SHARE_AT_FIRST = 7 / 8
 FIRST_PART = 3 / 7  # of a training
 
 
@@ -72,15 +71,15 @@ def expected_images(share: float) -> float:
 def most_images(share: float, progress: float) -> float:
     """Return the share of a step's images to which `largest_gradients` is held where steps must be alike.
 
-    At first all images are wrong and no gradient is much larger than another, so that it takes more of them to hold a
-    share s: supposed are seven eighths of s in the first three sevenths of a training, as many as in `expected_images`
-    after that.
+    A share s of the images, those with the largest gradients, always holds s of the sum at least. At first, when all
+    images are wrong and none has a much larger gradient than another, it hardly holds more; after three sevenths of a
+    training, as many as in `expected_images` are enough.
 
     Args:
         share: of the sum of all norms.
         progress: share of the training that is behind.
 
     >>> round(most_images(0.8, progress=0.0), 2), round(most_images(0.8, progress=0.5), 2), most_images(1.0, 0.0)
-    (0.7, 0.53, 1.0)
+    (0.8, 0.53, 1.0)
     """
-    return IMAGES_PER_SHARE_AT_FIRST * share if share < 1 and progress < FIRST_PART else expected_images(share)
+    return share if progress < FIRST_PART else expected_images(share)
