@@ -70,20 +70,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", default="data")
     parser.add_argument("--num_turns", type=int, default=3)
-    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--steps", default="recorded", choices=("recorded", "compiled"))
     options = parser.parse_args()
     quiet_lightning()
     recipe = get_recipe("fast94")
     data = load_data(recipe, options.data_dir)
     found: dict[str, list[float]] = {"lightning": [], "bare": []}
-    run_once(recipe, data, is_compiled=options.compiled)  # warms up
+    run_once(recipe, data, steps=options.steps)  # warms up
     for seed in range(options.num_turns):
         seeded = replace(recipe, seed=seed)
-        found["lightning"].append(run_once(seeded, data, is_compiled=options.compiled)["train_s"])
-        found["bare"].append(bare_s(seeded, data, is_compiled=options.compiled))
+        found["lightning"].append(run_once(seeded, data, steps=options.steps)["train_s"])
+        found["bare"].append(bare_s(seeded, data, is_compiled=options.steps == "compiled"))
     ratios = [a / b for a, b in zip(found["lightning"], found["bare"], strict=True)]
     results = {name: spread(values) for name, values in found.items()} | {"lightning_over_bare": spread(ratios)}
-    print(record("overhead_gpu", f"python benchmarks/overhead_gpu.py --num_turns {options.num_turns}", results))
+    print(
+        record(
+            "overhead_gpu",
+            f"python benchmarks/overhead_gpu.py --num_turns {options.num_turns} --steps {options.steps}",
+            results,
+        )
+    )
 
 
 if __name__ == "__main__":

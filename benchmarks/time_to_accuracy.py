@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from dataclasses import replace
+from typing import get_args
 
 import pytorch_lightning as pl
 import torch
@@ -29,6 +30,7 @@ from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.environment import describe_environment
 from firstlight.training.module import Classifier
+from firstlight.training.options import Steps
 from firstlight.training.precision import default_precision
 from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe
@@ -53,7 +55,7 @@ class Clock(pl.Callback):
         self.seconds = finished_s(trainer.strategy.root_device) - self._started_s
 
 
-def run_once(recipe: Recipe, data: ImageData, *, is_compiled: bool = False) -> dict[str, float]:
+def run_once(recipe: Recipe, data: ImageData, *, steps: Steps = "recorded") -> dict[str, float]:
     """Train and test once; seconds on the clock, and accuracies on the test split."""
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
@@ -66,7 +68,7 @@ def run_once(recipe: Recipe, data: ImageData, *, is_compiled: bool = False) -> d
     network.to(device).adopt(data.train.images[:NUM_TO_ADOPT].to(device))
     adopt_s = finished_s(device) - started_s
     module = Classifier(network, recipe)
-    module.is_compiled = is_compiled
+    module.steps = steps
     data.recipe, data.trainer = recipe, trainer
     batches = data.train_dataloader()
     batches.send()
@@ -123,7 +125,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["airbench94", "fast94"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data_dir", default="data")
-    parser.add_argument("--compiled", action="store_true", help="make kernels for the steps first; not on the clock")
+    parser.add_argument("--steps", default="recorded", choices=get_args(Steps), help="on a GPU; see `firstlight fit`")
     parser.add_argument("--warm_up", action="store_true", help="run every recipe once before, and leave that out")
     parser.add_argument("--max_epochs", type=int, help="fewer, to try it out: nothing is written")
     options = parser.parse_args()
@@ -136,15 +138,15 @@ def main() -> None:
     is_first = True
     if options.warm_up:
         for recipe in recipes:
-            run_once(recipe, data[recipe.name], is_compiled=options.compiled)
+            run_once(recipe, data[recipe.name], steps=options.steps)
     for seed in options.seeds:
         for recipe in recipes:
             seeded = replace(recipe, seed=seed)
-            numbers = run_once(seeded, data[recipe.name], is_compiled=options.compiled)
+            numbers = run_once(seeded, data[recipe.name], steps=options.steps)
             found[recipe.name].append(numbers)
             cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first else {}
             is_first = False
-            where = {"convolutions": convolutions(), "is_compiled": options.compiled} | describe_environment()
+            where = {"convolutions": convolutions(), "steps": options.steps} | describe_environment()
             line = {"recipe": seeded.to_dict()} | numbers | cold | where
             if not options.max_epochs:
                 append_line("time_to_accuracy", line)

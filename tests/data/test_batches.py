@@ -125,6 +125,35 @@ def test_an_epoch_goes_on_in_the_middle_with_the_same_bits() -> None:
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("num_ahead", [2, 3, 100])
+def test_batches_that_are_made_together_are_the_same(num_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU; the place in the epoch is that of the batch that was yielded last, not made last."""
+    setting, images = SETTINGS[1], noise_set(29)
+    one_by_one = list(make(images, setting, epoch=1))
+    monkeypatch.setattr(Batches, "_num_ahead", lambda self: num_ahead)
+    batches, found, states = make(images, setting, epoch=1), [], []
+    for batch in batches:
+        found.append(batch)
+        states.append(batches.state_dict()["next_batch"])
+    assert states == [1, 2, 3, 4]
+    for one, other in zip(one_by_one, found, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert other.images.is_contiguous(memory_format=torch.channels_last)
+    rest = make(images, setting, epoch=1)
+    rest.load_state_dict({"epoch": 1, "next_batch": 3})
+    (last,) = list(rest)
+    assert torch.equal(last.images, one_by_one[3].images)
+    rest.load_state_dict({"epoch": 1, "next_batch": 4})
+    assert not list(rest)
+
+
+def test_on_a_gpu_batches_are_made_by_ten_thousand_images_of_32_pixels() -> None:
+    sampler = EpochSampler(25, 5, shuffle=False, seed=0)
+    assert Batches(noise_set(25), sampler)._num_ahead() == 1
+    assert Batches(noise_set(25, (32, 32)), sampler, device="meta")._num_ahead() == 2000
+    assert Batches(noise_set(25, (320, 320)), sampler, device="meta")._num_ahead() == 20
+
+
 def test_the_first_batches_of_two_iterations_are_equal() -> None:
     batches = make(noise_set(30), SETTINGS[0])
     assert torch.equal(next(iter(batches)).ids, next(iter(batches)).ids)

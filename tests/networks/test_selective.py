@@ -66,6 +66,12 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "residual": lambda: Residual(nn.Sequential(Conv3x3(4, 4), nn.BatchNorm2d(4), Gelu())),
     "unknown": Unknown,
     "ReLU": nn.ReLU,
+    "maximum of the map": lambda: nn.AdaptiveMaxPool2d(1),
+    "maxima of its quarters": lambda: nn.AdaptiveMaxPool2d(2),
+    "padding": lambda: nn.ZeroPad2d((1, 0, 2, 3)),
+    "padding that cuts off": lambda: nn.ZeroPad2d((1, -1, 0, -2)),
+    "linear": lambda: nn.Linear(8, 5),
+    "head": lambda: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
     "nothing": lambda: nn.Sequential(),
     "one layer twice": lambda: nn.Sequential(*[Conv3x3(4, 4)] * 2),
 }

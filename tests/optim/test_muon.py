@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from firstlight.optim.muon import Muon, orthogonalized
+from reference.recording import called
 
 
 def newton_schulz_of_singular_values(matrix: np.ndarray, num_steps: int) -> np.ndarray:
@@ -148,6 +151,63 @@ def test_one_schedule_serves_every_group_and_the_state_comes_back() -> None:
     train(again, other, 1)
     assert torch.equal(conv.weight, again.weight)
     assert torch.equal(conv.bias, again.bias)
+
+
+def test_a_recorded_update_is_the_update() -> None:
+    """With rates that change from step to step."""
+    pairs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 6, 1)).double()
+        filters, biases = [each.weight for each in module], [each.bias for each in module]
+        groups = [{"params": filters, "kind": "muon"}, {"params": biases, "lr": 0.3, "weight_decay": 0.1}]
+        pairs.append((module, Muon(groups)))
+    (usual, plain), (recorded, replayed) = pairs
+    for each in recorded.parameters():
+        each.grad = torch.zeros_like(each)
+    replayed.record(called)
+    for one, other in zip(usual.parameters(), recorded.parameters(), strict=True):
+        assert torch.equal(one, other), "recording changes nothing"
+    for step in range(3):
+        images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        for module, optimizer in pairs:
+            optimizer.zero_grad(set_to_none=optimizer is plain)
+            module(images).square().sum().backward()
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.7
+            optimizer.step()
+    for one, other in zip(usual.parameters(), recorded.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+COMPILED = """
+import torch
+from torch import nn
+from firstlight.optim import Muon, muon
+
+muon._compiled_update = lambda: torch.compile(muon._update, fullgraph=True, dynamic=False, backend="aot_eager")
+found = []
+for is_compiled in (False, True):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 6, 1)).to(torch.float64)
+    optimizer = Muon([{"params": [each.weight for each in module], "kind": "muon"},
+                      {"params": [each.bias for each in module], "lr": 0.3, "weight_decay": 0.1}])
+    for each in module.parameters():
+        each.grad = torch.randn_like(each)
+    optimizer.record(lambda function, inputs, changed: function, is_compiled=is_compiled)
+    for _ in range(2):
+        optimizer.step()
+    found.append(list(module.parameters()))
+for one, other in zip(*found, strict=True):
+    torch.testing.assert_close(one, other)
+print("compiled")
+"""
+
+
+def test_an_update_can_be_compiled_whole() -> None:
+    """Without a break, in a process of its own: here types are checked, which no compiler sees through."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "compiled\n", done.stderr[-2000:]
 
 
 def test_parameters_without_a_gradient_stay() -> None:

@@ -26,6 +26,7 @@ from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.run import Run, latest_run
 from reference.made_run import make_run
 from reference.tiny import tiny_split
+from reference.unchecked import without_type_checks
 
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
 
@@ -164,6 +165,13 @@ def test_a_run_without_validation_images_trains_and_says_so(tiny: str, tmp_path:
     run = fit(tiny_recipe(num_val=0, max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
     assert "val_acc" not in run.results
     assert run.environment["data"]["num_images"]["train"] == 192
+
+
+def test_steps_are_kept_with_the_run_and_only_known_ones_taken(tiny: str, tmp_path: Path) -> None:
+    run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="plain", **QUIET)
+    assert json.loads((run.path / "options.json").read_text())["steps"] == "plain"
+    with without_type_checks(), pytest.raises(UsageError, match="plain, recorded, compiled, not 'quick'"):
+        fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="quick", **QUIET)
 
 
 def test_the_csv_logger_writes_into_the_run_folder(tiny: str, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def run(arguments: Sequence[str]) -> None:
         values["logs_dir"],
         logger=values["logger"],
         histograms=values["histograms"],
+        steps=values["steps"],
         **options,
     )
     if is_first_process():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from firstlight.cli.parser import Parser
 from firstlight.cli.trainer_options import TrainerOptions
 from firstlight.places import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
 from firstlight.recipes import RECIPES
+from firstlight.training.options import Steps
 from firstlight.training.recipe import Recipe
 
 DATA_DIR_HELP = "where data sets on disk are kept, or a folder of your own images, in a folder for each class"
@@ -26,6 +29,9 @@ def build_parser(recipe: Recipe) -> Parser:
         "--logger", type=str, default="tensorboard", help="tensorboard, csv, wandb, mlflow, comet or none"
     )
     parser.add_argument("--histograms", action="store_true", help="weight and gradient histograms in TensorBoard")
+    parser.add_argument(
+        "--steps", default="recorded", choices=get_args(Steps), help="on a GPU: replayed; with kernels made for them"
+    )
     parser.add_argument("--resume", type=str, metavar="RUN", help="go on with an interrupted run, in its own folder")
     parser.add_argument("--fast_dev_run", action="store_true", help="one batch through everything; keeps nothing")
     parser.add_class_arguments(Recipe, skip={"name", *PARTS})

@@ -20,7 +20,7 @@ from firstlight.errors import UsageError
 
 Flip = Literal["none", "random", "alternating"]
 
-NUM_IMAGES_AHEAD = 10_000  # are made at once on a GPU, for which a batch is too little work to be worth its launches
+PIXELS_AHEAD = 10_000 * 32 * 32  # are made at once on a GPU, for which a batch is too little work for its launches
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Batches:
         upcoming = self.sampler.upcoming()
         if not upcoming:
             return
-        num_ahead = 1 if self.device.type == "cpu" else max(1, NUM_IMAGES_AHEAD // self.sampler.batch_size)
+        num_ahead = self._num_ahead()
         visits = torch.cat([each for _, each in upcoming]).to(self.device)  # at once: this waits for the device
         for first in range(0, len(upcoming), num_ahead):
             some = upcoming[first : first + num_ahead]
@@ -176,6 +176,11 @@ class Batches:
             for (number, _), batch in zip(some, map(Batch, *columns), strict=True):
                 self.sampler.next_batch = number + 1
                 yield batch
+
+    def _num_ahead(self) -> int:
+        """Return how many batches are made at once."""
+        height, width = self.set.size_px
+        return 1 if self.device.type == "cpu" else max(1, PIXELS_AHEAD // (height * width * self.sampler.batch_size))
 
     def _made(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
         places = visits % len(self.set)

@@ -307,14 +307,18 @@ def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Te
 
 
 @rule_for(nn.ZeroPad2d)
-def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001
+def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     left, _, top, _ = module.padding
+    if min(module.padding) < 0:
+        return by_autograd(module, x, needs_gradient)
     height, width = x.shape[2:]
     return module(x), lambda gradient, _: gradient[:, :, top : top + height, left : left + width]
 
 
 @rule_for(nn.Linear)
 def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if x.ndim != 2:
+        return by_autograd(module, x, needs_gradient)
     output = module(x)
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:

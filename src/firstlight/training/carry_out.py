@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -32,7 +32,7 @@ from firstlight.training.figures import save_figures
 from firstlight.training.loggers import make_logger
 from firstlight.training.measure import exact_metrics
 from firstlight.training.module import Classifier
-from firstlight.training.options import FitOptions
+from firstlight.training.options import FitOptions, Steps
 from firstlight.training.run import Run
 from firstlight.training.run_lock import is_first_process
 from firstlight.training.trainer import Trainer, refusals_in_one_line
@@ -57,7 +57,7 @@ def carry_out(
         folder: of the run; on all processes but the first only a name.
         module: as the recipe makes it.
         data: with the training images loaded.
-        options: logger and histograms.
+        options: logger, histograms, and how steps are made.
         trainer_options: arguments of Lightning's Trainer.
         times: how often checkpoints are written.
         checkpoint: where to go on; None begins.
@@ -69,6 +69,7 @@ def carry_out(
         UsageError: Lightning's Trainer does not accept its arguments.
     """
     with StopSignals(folder) as stop, _one_line_errors(folder):
+        module.steps = cast(Steps, options.steps)
         keeper = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
         trainer = _make_trainer(folder, module, options, trainer_options, keeper, checkpoint)
         _announce(trainer, module, data, folder)

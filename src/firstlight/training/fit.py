@@ -16,7 +16,7 @@ from firstlight.training.carry_out import carry_out
 from firstlight.training.data_module import ImageData
 from firstlight.training.environment import describe_environment
 from firstlight.training.loggers import check_logger
-from firstlight.training.options import FitOptions
+from firstlight.training.options import FitOptions, Steps, check_steps
 from firstlight.training.prepare import prepare
 from firstlight.training.recipe import Recipe
 from firstlight.training.run import Run
@@ -31,6 +31,7 @@ def fit(
     *,
     logger: str = "tensorboard",
     histograms: bool = False,
+    steps: Steps = "recorded",
     checkpoints: CheckpointTimes = CheckpointTimes(),
     **trainer_options: Any,
 ) -> Run:
@@ -42,6 +43,7 @@ def fit(
         logs_dir: the run becomes `logs_dir/<recipe>/version_<n>`.
         logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none".
         histograms: write weight and gradient histograms to TensorBoard, once an epoch.
+        steps: how they are made on a GPU; see `Classifier.steps`.
         checkpoints: how often they are written.
         **trainer_options: any argument of `pytorch_lightning.Trainer`.
 
@@ -55,8 +57,9 @@ def fit(
     """
     started_s = time.perf_counter()
     check_logger(logger)
+    check_steps(steps)
     module, data = prepare(recipe, data_dir)
-    options = FitOptions.of(logger, histograms, trainer_options)
+    options = FitOptions.of(logger, histograms, steps, trainer_options)
     folder = _new_run_folder(data, Path(logs_dir), options)  # of data.recipe: a folder of images settles some of it
     with only_process(folder):
         try:

@@ -24,6 +24,7 @@ from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.gradients import Losses
 from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
 from firstlight.training.optimization import build_optimizer, courses
+from firstlight.training.options import Steps
 from firstlight.training.recipe import MuonConfig, Recipe
 from firstlight.training.recorded_steps import RecordedSteps, recorded_steps
 from firstlight.training.resizing import progress_at
@@ -49,6 +50,8 @@ class Classifier(pl.LightningModule):
         test_predictions: logits, features, labels and ids of the last `trainer.test`.
         test_images: what it tested; None if the batches were not firstlight's.
         unlogged: loss and accuracy of the training steps since the last that was logged.
+        steps: how they are made on a GPU: kernel by kernel ("plain"), or each replayed at once ("recorded"), or with
+            kernels that are made for them first ("compiled"), which takes a minute.
     """
 
     test_predictions: Predictions | None = None
@@ -61,7 +64,7 @@ class Classifier(pl.LightningModule):
         self.network.skips_zero_gradients = recipe.gradient_share < 1
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self.unlogged = RunningMeans()
-        self.is_compiled = False
+        self.steps: Steps = "recorded"
         self._recorded: RecordedSteps | None = None
         self._has_gradients = False
         self._test_rows: list[tuple[Tensor, ...]] = []
@@ -97,8 +100,11 @@ class Classifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Record the steps to come, where that can be done."""
-        if self.trainer.strategy.root_device.type == "cuda" and self.trainer.world_size == 1:
-            self._recorded = recorded_steps(self.trainer, self.network, self.recipe, is_compiled=self.is_compiled)
+        is_on_one_gpu = self.trainer.strategy.root_device.type == "cuda" and self.trainer.world_size == 1
+        self._recorded = None
+        if is_on_one_gpu and self.steps != "plain":
+            is_compiled = self.steps == "compiled"
+            self._recorded = recorded_steps(self.trainer, self.network, self.recipe, is_compiled=is_compiled)
 
     def on_train_end(self) -> None:
         """Forget the recorded steps, and the memory that they hold."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from firstlight.errors import RunError
+from firstlight.errors import RunError, UsageError
 from firstlight.files import write_atomic
 
 FILE_NAME = "options.json"
+
+Steps = Literal["plain", "recorded", "compiled"]
 
 
 @dataclass(frozen=True)
@@ -20,24 +22,26 @@ class FitOptions:
     Args:
         logger: its name.
         histograms: whether weights and gradients are written to TensorBoard.
+        steps: how training steps are made on a GPU.
         trainer: arguments of Lightning's Trainer that are numbers and text.
         not_kept: names of those that are objects: whoever resumes the run gives them again.
     """
 
     logger: str = "tensorboard"
     histograms: bool = False
+    steps: str = "recorded"
     trainer: dict[str, Any] = field(default_factory=dict)
     not_kept: list[str] = field(default_factory=list)
 
     @staticmethod
-    def of(logger: str, histograms: bool, trainer: dict[str, Any]) -> FitOptions:
+    def of(logger: str, histograms: bool, steps: str, trainer: dict[str, Any]) -> FitOptions:
         """Sort the arguments of Lightning's Trainer into those that can be kept and those that cannot.
 
-        >>> FitOptions.of("none", False, {"devices": 2, "callbacks": [object()]}).not_kept
+        >>> FitOptions.of("none", False, "plain", {"devices": 2, "callbacks": [object()]}).not_kept
         ['callbacks']
         """
         kept = {name: value for name, value in trainer.items() if _is_plain(value)}
-        return FitOptions(logger, histograms, kept, sorted(set(trainer) - set(kept)))
+        return FitOptions(logger, histograms, steps, kept, sorted(set(trainer) - set(kept)))
 
     def save(self, folder: Path) -> None:
         """Write `options.json`."""
@@ -58,6 +62,12 @@ class FitOptions:
         if not isinstance(found.trainer, dict) or not isinstance(found.not_kept, list):
             raise RunError(f"{path}: is damaged, so the run cannot be resumed; begin a new one")
         return found
+
+
+def check_steps(steps: str) -> None:
+    """Raise UsageError unless that is a way to make the steps of a training."""
+    if steps not in get_args(Steps):
+        raise UsageError(f"steps must be one of {', '.join(get_args(Steps))}, not {steps!r}")
 
 
 def _is_plain(value: Any) -> bool:

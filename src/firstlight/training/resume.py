@@ -16,7 +16,7 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.environment import describe_environment
 from firstlight.training.event_files import cut_event_files
 from firstlight.training.loggers import check_logger
-from firstlight.training.options import FitOptions
+from firstlight.training.options import FitOptions, check_steps
 from firstlight.training.prepare import prepare
 from firstlight.training.run import Run
 from firstlight.training.run_lock import LOCK, is_first_process, only_process
@@ -55,6 +55,7 @@ def resume(
         raise UsageError(f"{', '.join(sorted(known & new))}: a run is resumed with the options that it was begun with")
     _warn_of_missing(options, trainer_options)
     check_logger(options.logger)
+    check_steps(options.steps)
     with only_process(run.path):
         place = data_dir or run.data["place"]
         module, data = prepare(run.recipe, place)

@@ -1,0 +1,68 @@
+"""Pullbacks beyond what test_selective.py, which goes back through all of them, shows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from firstlight.networks.gelu import Gelu
+from firstlight.networks.pullbacks import RULES, Backward, are_known, chained, rule_for, traced
+from firstlight.networks.residual import Residual
+from firstlight.networks.winograd import Conv3x3
+
+
+@pytest.mark.parametrize("side", [8, 7])
+@pytest.mark.parametrize("places", [None, [4, 1]])
+def test_the_pool_in_plain_arithmetic_is_pytorch_s(
+    side: int, places: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is compiled; on maps of few values, so that most windows have several largest ones."""
+    from firstlight.networks.max_pool import MaxPool2x2
+
+    draw = torch.Generator().manual_seed(0)
+    maps = torch.randint(0, 3, (6, 5, side, side), generator=draw).double()
+    maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
+    expected = F.max_pool2d(maps, 2)
+    gradient = torch.randn(expected.shape, dtype=torch.float64, generator=draw)
+    chosen = torch.tensor(range(6) if places is None else places)
+    (of_maps,) = torch.autograd.grad(expected, maps, torch.zeros_like(gradient).index_copy(0, chosen, gradient[chosen]))
+
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    found, pullback = traced(MaxPool2x2(), maps.detach(), True)
+    assert torch.equal(found, expected)
+    back = pullback(gradient[chosen], Backward(None if places is None else chosen, 6))
+    assert torch.equal(back, of_maps[chosen])
+    assert back.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_layers_can_be_given_a_rule() -> None:
+    class Halved(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x / 2
+
+    layers = [Halved(), Residual(nn.Sequential(Halved()))]
+    assert not are_known(layers)
+    rule_for(Halved)(lambda module, x, needs_gradient: (module(x), lambda gradient, backward: gradient / 2))
+    try:
+        assert are_known(layers)
+        _, pullback = chained(layers, torch.ones(3, 1, 2, 2), needs_gradient=True)
+        assert torch.equal(pullback(torch.ones(3, 1, 2, 2), Backward(None, 3)), torch.full((3, 1, 2, 2), 0.75))
+    finally:
+        del RULES[Halved]
+
+
+def test_what_is_known_depends_on_what_is_within() -> None:
+    assert are_known([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(Gelu())))])
+    assert not are_known([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(nn.Sigmoid())))])
+    assert not are_known([nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))])
+
+
+@pytest.mark.parametrize("kept", [torch.arange(6.0), torch.arange(24.0).reshape(6, 2, 2, 1)], ids=["numbers", "maps"])
+def test_rows_are_taken_and_put_back(kept: Tensor) -> None:
+    backward = Backward(torch.tensor([5, 0]), 6)
+    assert torch.equal(backward.of(kept), kept[[5, 0]])
+    back = backward.among_all(backward.of(kept))
+    assert torch.equal(back[[5, 0]], kept[[5, 0]])
+    assert not back[1:5].any()
