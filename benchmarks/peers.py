@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 from record import record, spread
 
 ACCURACY = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s+[0-9.]+\s+\|\s*$"
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data_dir", default="data", type=Path)
     parser.add_argument("--num_turns", type=int, default=3)
     parser.add_argument("--num_seeds", type=int, default=1, help="of ours in a turn")
+    parser.add_argument("--steps", default="recorded", help="of ours, on a GPU; see `firstlight fit`")
     parser.add_argument("--num_warmups", type=int, default=1, help="of the peer's runs, which come first")
     parser.add_argument("--accuracy", default=ACCURACY, help="what finds the peer's accuracy")
     parser.add_argument("--seconds", default=SECONDS, help="what finds its seconds")
@@ -55,7 +58,8 @@ def main() -> None:
     if not options.peer.is_file():
         sys.exit(f"{options.peer}: no such file")
     ours = [sys.executable, str(Path(__file__).with_name("time_to_accuracy.py")), "--recipes", options.recipe]
-    ours += ["--data_dir", str(options.data_dir.absolute()), "--seeds"]
+    ours += ["--data_dir", str(options.data_dir.absolute()), "--steps", options.steps]
+    ours += ["--warm_up"] * torch.cuda.is_available() + ["--seeds"]
     peer = [sys.executable, str(options.peer.absolute())]
     found: dict[str, tuple[list[float], list[float]]] = {"ours": ([], []), "peer": ([], [])}
     for turn in range(options.num_turns):

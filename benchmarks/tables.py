@@ -175,6 +175,22 @@ def time_to_accuracy() -> str:
     return "\n".join(rows)
 
 
+def on_gpu() -> str:
+    """Accuracy of the speed recipes on a GPU."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in load_lines("time_to_accuracy_gpu"):
+        groups[line["recipe"]["name"], line["steps"], line["hardware"]["gpu"]].append(line)
+    rows = [
+        "| recipe | steps | tta | 95 % sure above | single view | n | hardware |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for (name, steps, gpu), lines in groups.items():
+        bound = f"{lower_bound([line['test_acc_tta'] for line in lines]):.2%}"
+        accuracies = f"{mean_percent(lines, 'test_acc_tta')} | {bound} | {mean_percent(lines, 'test_acc')}"
+        rows.append(f"| {name} | {steps} | {accuracies} | {len(lines)} | {gpu} |")
+    return "\n".join(rows)
+
+
 def commit(line: dict[str, Any]) -> str:
     """Return the commit of a measurement, whether or not results were added since."""
     return str(line["commit"]).removesuffix("+")
@@ -338,6 +354,7 @@ TABLES = {
     "checkpoints": checkpoints,
     "devices": devices,
     "time_to_accuracy": time_to_accuracy,
+    "on_gpu": on_gpu,
     "peers": peers,
     "ingredients_page": ingredients_page,
     "ingredients_fast": ingredients_fast,

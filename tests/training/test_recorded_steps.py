@@ -11,13 +11,14 @@ import torch
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
+from firstlight.errors import UsageError
 from firstlight.networks import build_network
 from firstlight.networks.speednet import SpeedNetConfig
 from firstlight.training.module import Classifier
 from firstlight.training.optimization import build_optimizer
 from firstlight.training.options import Steps
 from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
-from firstlight.training.recorded_steps import course, recorded_steps
+from firstlight.training.recorded_steps import course
 from firstlight.training.resizing import ProgressiveResizing
 from firstlight.training.trainer import SILENT, Trainer
 from reference.recording import called
@@ -44,7 +45,7 @@ class Recording(Classifier):
     num_replayed = 0
 
     def on_train_start(self) -> None:
-        self._recorded = recorded_steps(self.trainer, self.network, self.recipe, recorder=called)
+        self._recorded = self._record(recorder=called)
 
     def on_train_batch_end(self, *args: Any) -> None:
         self.num_replayed += self._has_gradients
@@ -129,6 +130,32 @@ def test_on_a_cpu_steps_are_plain(images: ImageSet) -> None:
 
     trained(Watching, SPEEDY, images)
     assert set(seen) == {(None, False)}
+
+
+@pytest.mark.parametrize(
+    ("steps", "error", "message"),
+    [
+        ("recorded", torch.OutOfMemoryError("CUDA out of memory."), "batch_size smaller, or steps plain"),
+        (
+            "compiled",
+            RuntimeError("Unsupported: such a layer\nand much more"),
+            r"leave steps recorded \(Unsupported: such",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_says_how_to_go_on(
+    steps: Steps, error: Exception, message: str, images: ImageSet
+) -> None:
+    def failing(*_: Any) -> None:
+        raise error
+
+    class Failing(Classifier):
+        def on_train_start(self) -> None:
+            self.steps = steps
+            self._record(recorder=failing)
+
+    with pytest.raises(UsageError, match=message):
+        trained(Failing, SPEEDY, images)
 
 
 def test_the_course_changes_kind_where_the_recipe_says_so(images: ImageSet) -> None:

@@ -103,8 +103,23 @@ class Classifier(pl.LightningModule):
         is_on_one_gpu = self.trainer.strategy.root_device.type == "cuda" and self.trainer.world_size == 1
         self._recorded = None
         if is_on_one_gpu and self.steps != "plain":
-            is_compiled = self.steps == "compiled"
-            self._recorded = recorded_steps(self.trainer, self.network, self.recipe, is_compiled=is_compiled)
+            self._recorded = self._record()
+
+    def _record(self, **options: Any) -> RecordedSteps | None:
+        is_compiled = self.steps == "compiled"
+        try:
+            return recorded_steps(self.trainer, self.network, self.recipe, is_compiled=is_compiled, **options)
+        except torch.OutOfMemoryError as error:
+            raise UsageError(
+                "the GPU has too little memory to record the training's steps: make batch_size smaller, or steps plain"
+            ) from error
+        except RuntimeError as error:
+            if not is_compiled:
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(
+                f"the training's steps cannot be compiled here, leave steps recorded ({reason})"
+            ) from error
 
     def on_train_end(self) -> None:
         """Forget the recorded steps, and the memory that they hold."""

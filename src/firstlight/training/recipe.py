@@ -105,7 +105,7 @@ class Recipe:
         hardest_share: share of the training images, those whose loss was largest when they were last seen, of which
             every epoch but the first is made; it is as long as ever, and has them more than once. 1 trains on all.
         gradient_share: share of each step's gradient that is computed: that of the images with the largest, as few as
-            hold it. On a CPU the others cost no backward pass. 1 computes all.
+            hold it. The others cost no backward pass on a CPU, nor where steps are recorded. 1 computes all.
         optimizer: how the weights are updated.
         averaging: decay per step of an exponential moving average of the weights, which validation and test use;
             0 keeps none.
