@@ -25,9 +25,10 @@ def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
     arXiv 1910.00762, goes back with some images only as well, but sends these forward twice.)
 
     Args:
-        modules: of any layers; see `pullbacks.py` for those that are known.
+        modules: of any layers; see `pullbacks` for those that are known.
         x: maps, float [n c h w], on the CPU.
 
+    >>> import torch
     >>> layers, images = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)], torch.rand(2, 3, 8, 8)
     >>> run(layers, images).shape
     torch.Size([2, 8, 6, 6])

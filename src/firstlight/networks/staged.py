@@ -47,7 +47,8 @@ class StagedNetwork(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head sees, float [n f], for images in [0, 1], float [n 3 h w]."""
-        return self.pool(self.maps(images)).flatten(1) * self.head_scale
+        pooled: Tensor = self.pool(self.maps(images)).flatten(1)
+        return pooled if self.head_scale == 1 else pooled * self.head_scale
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n k], for images in [0, 1], float [n 3 h w]."""

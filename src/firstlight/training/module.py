@@ -116,10 +116,8 @@ class Classifier(pl.LightningModule):
         except RuntimeError as error:
             if not is_compiled:
                 raise
-            reason = str(error).strip().splitlines()[0]
-            raise UsageError(
-                f"the training's steps cannot be compiled here, leave steps recorded ({reason})"
-            ) from error
+            reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
+            raise UsageError(f"the steps cannot be compiled here ({reason}): leave them recorded") from error
 
     def on_train_end(self) -> None:
         """Forget the recorded steps, and the memory that they hold."""
