@@ -135,7 +135,7 @@ def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, 
     (optimizer,) = trainer.optimizers
     steps = RecordedSteps(network, recipe, optimizer, PRECISIONS[precision], **options)
     left = range(trainer.global_step, int(trainer.estimated_stepping_batches))
-    steps.prepare(course(network, recipe, optimizer, batches, left), batches.device)
+    steps.prepare(course(network, recipe, optimizer, batches, left), trainer.strategy.root_device)
     return steps
 
 
