@@ -106,7 +106,7 @@ def test_after_the_training_nothing_is_kept(images: ImageSet) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 1.0}, {"precision": "64-true"}],
+    [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 1.0}, {"detect_anomaly": True}, {"precision": "64-true"}],
     ids=lambda options: next(iter(options)),
 )
 def test_what_is_not_usual_is_not_recorded(options: dict[str, Any], images: ImageSet) -> None:

@@ -119,7 +119,8 @@ def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, 
     """Return the steps of a training that is about to begin, recorded; None where they cannot be.
 
     They can on one GPU, in bfloat16 or float32, from firstlight's batches, for a network whose layers all have
-    pullbacks, in a training that has an end; a batch counts for one step, and Lightning does not clip gradients.
+    pullbacks, in a training that has an end; where a batch counts for one step, and Lightning neither clips gradients
+    nor looks for anomalies.
 
     Args:
         trainer: whose optimizers and batches are ready.
@@ -129,7 +130,7 @@ def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, 
     """
     batches, precision = trainer.train_dataloader, str(trainer.precision)
     is_usual = trainer.accumulate_grad_batches == 1 and trainer.gradient_clip_val is None
-    is_usual = is_usual and not math.isinf(trainer.estimated_stepping_batches)
+    is_usual = is_usual and not math.isinf(trainer.estimated_stepping_batches) and not torch.is_anomaly_enabled()
     if not (is_usual and precision in PRECISIONS and isinstance(batches, Batches) and knows_step(network)):
         return None
     (optimizer,) = trainer.optimizers
