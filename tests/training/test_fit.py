@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,6 +173,15 @@ def test_steps_are_kept_with_the_run_and_only_known_ones_taken(tiny: str, tmp_pa
     assert json.loads((run.path / "options.json").read_text())["steps"] == "plain"
     with without_type_checks(), pytest.raises(UsageError, match="plain, recorded, compiled, not 'quick'"):
         fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="quick", **QUIET)
+
+
+def test_compiled_steps_without_a_gpu_say_so(tiny: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("firstlight").addHandler(caplog.handler)
+    try:
+        fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="compiled", **QUIET)
+    finally:
+        logging.getLogger("firstlight").removeHandler(caplog.handler)
+    assert "on a GPU only" in caplog.text
 
 
 def test_the_csv_logger_writes_into_the_run_folder(tiny: str, tmp_path: Path) -> None:

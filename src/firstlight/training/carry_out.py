@@ -180,6 +180,8 @@ def _announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: 
             f"{len(data.train):,} images to train, {len(data.val):,} to validate; "
             f"{trainer.precision} on {device}; run folder {folder}"
         )
+        if module.steps == "compiled" and trainer.strategy.root_device.type != "cuda":
+            logging.getLogger("firstlight").warning("warning: steps are compiled on a GPU only; here they are plain")
 
 
 def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, results: dict[str, float]) -> None:
