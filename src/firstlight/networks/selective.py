@@ -14,7 +14,7 @@ from torch import Tensor, is_grad_enabled, nn
 from torch.autograd.function import Function, once_differentiable
 
 from firstlight.networks.compiled import is_eager_on_cpu
-from firstlight.networks.pullbacks import Backward, chained
+from firstlight.networks.pullbacks import Backward, chained, has_hooks
 
 
 def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -40,12 +40,7 @@ def may_run(modules: Sequence[nn.Module], x: Tensor) -> bool:
     """Whether `run` can stand for the modules: on the CPU, for a gradient, in training, with no hooks within."""
     if not (is_grad_enabled() and is_eager_on_cpu(x)):
         return False
-    return all(_is_plain(each) for module in modules for each in module.modules())
-
-
-def _is_plain(module: nn.Module) -> bool:
-    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return module.training and not any(hooks)
+    return all(each.training and not has_hooks(each) for module in modules for each in module.modules())
 
 
 class _Run(Function):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from firstlight.arrays import UnitImages
 from firstlight.networks import StagedNetwork
-from firstlight.networks.pullbacks import Backward, are_known, chained
+from firstlight.networks.pullbacks import Backward, are_known, chained, has_hooks
 from firstlight.training.selection import by_gradient, gradients_at_logits
 
 
@@ -48,9 +48,7 @@ def knows_step(network: StagedNetwork) -> bool:
     kind = type(network)
     if not all(getattr(kind, name) is getattr(StagedNetwork, name) for name in ("forward", "features", "maps")):
         return False
-    if any(module._forward_hooks or module._forward_pre_hooks for module in network.modules()):
-        return False
-    return are_known(_layers(network))
+    return are_known(_layers(network)) and not any(map(has_hooks, network.modules()))
 
 
 @torch.no_grad()
