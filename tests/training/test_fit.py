@@ -173,6 +173,8 @@ def test_steps_are_kept_with_the_run_and_only_known_ones_taken(tiny: str, tmp_pa
     assert json.loads((run.path / "options.json").read_text())["steps"] == "plain"
     with without_type_checks(), pytest.raises(UsageError, match="plain, recorded, compiled, not 'quick'"):
         fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="quick", **QUIET)
+    with without_type_checks(), pytest.raises(UsageError, match="plain, recorded, compiled, not 'quick'"):
+        dry_run(tiny_recipe(max_epochs=1), steps="quick", **QUIET)
 
 
 def test_compiled_steps_without_a_gpu_say_so(tiny: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
 
     quiet_lightning()
     if values["fast_dev_run"]:
-        dry_run(chosen, values["data_dir"], **options)
+        dry_run(chosen, values["data_dir"], steps=values["steps"], **options)
         print("fast_dev_run: one batch went through training, validation and test; nothing was kept")
         return
     finished = fit(

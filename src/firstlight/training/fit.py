@@ -70,9 +70,13 @@ def fit(
             raise
 
 
-def dry_run(recipe: Recipe, data_dir: Path | str = DEFAULT_DATA_DIR, **trainer_options: Any) -> None:
+def dry_run(
+    recipe: Recipe, data_dir: Path | str = DEFAULT_DATA_DIR, *, steps: Steps = "recorded", **trainer_options: Any
+) -> None:
     """Put one batch through training, validation and test, and keep nothing (Lightning's `fast_dev_run`)."""
+    check_steps(steps)
     module, data = prepare(recipe, data_dir)
+    module.steps = steps
     with refusals_in_one_line():
         trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)
