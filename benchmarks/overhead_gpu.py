@@ -23,7 +23,7 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.optimization import build_optimizer, courses
 from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe
-from firstlight.training.recorded_steps import RecordedSteps, course
+from firstlight.training.recorded_steps import RecordedSteps, steps_of
 from firstlight.training.resizing import progress_at
 from record import record, spread
 from time_to_accuracy import load_data, run_once
@@ -42,7 +42,7 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
     batches.send()
     optimizer = build_optimizer(recipe.optimizer, network, torch.bfloat16)
     num_steps = recipe.max_epochs * len(batches)
-    kinds = course(network, recipe, optimizer, batches, range(num_steps))
+    kinds = steps_of(network, recipe, optimizer, batches, range(num_steps))
     peaks = [group["lr"] for group in optimizer.param_groups]
     shares = courses(recipe.optimizer, optimizer, num_steps, recipe.max_epochs) or []
     parameters = [each for each in network.parameters() if each.requires_grad]

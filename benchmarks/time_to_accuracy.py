@@ -3,7 +3,8 @@
 The clock runs over what the records count: taking the whitening filters from the images, training with its
 augmentation, and the final pass over the test images with all views. It stands still while data are read, networks
 built, steps compiled, and Lightning sets up. The cold time of the whole process is given beside it: what a
-user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.jsonl`.
+user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.jsonl`,
+those of a GPU in `results/time_to_accuracy_gpu.jsonl`.
 
     python benchmarks/time_to_accuracy.py --recipes airbench94 fast94 --seeds 0 1 2 --data_dir DATA_DIR
 """
@@ -149,7 +150,7 @@ def main() -> None:
             where = {"convolutions": convolutions(), "steps": options.steps} | describe_environment()
             line = {"recipe": seeded.to_dict()} | numbers | cold | where
             if not options.max_epochs:
-                append_line("time_to_accuracy", line)
+                append_line("time_to_accuracy_gpu" if torch.cuda.is_available() else "time_to_accuracy", line)
             print(recipe.name, "  ".join(f"{name} {value:.4f}" for name, value in (numbers | cold).items()), flush=True)
     for name, runs in found.items():
         print(summary(name, runs), file=sys.stderr)
