@@ -18,7 +18,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.optimization import build_optimizer
 from firstlight.training.options import Steps
 from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
-from firstlight.training.recorded_steps import course
+from firstlight.training.recorded_steps import steps_of
 from firstlight.training.resizing import ProgressiveResizing
 from firstlight.training.trainer import SILENT, Trainer
 from reference.recording import called
@@ -163,12 +163,12 @@ def test_the_course_changes_kind_where_the_recipe_says_so(images: ImageSet) -> N
     recipe = replace(SPEEDY, gradient_share=0.8)
     optimizer = build_optimizer(recipe.optimizer, network)
     sampler = EpochSampler(len(images), 16, shuffle=True, seed=0)
-    kinds = course(network, recipe, optimizer, Batches(images, sampler), range(20))
+    kinds = steps_of(network, recipe, optimizer, Batches(images, sampler), range(20))
     assert [kind.shape[2] for kind in kinds] == [24] * 12 + [28] * 2 + [32] * 6
     assert [all(kind.learns) for kind in kinds] == [True] * 5 + [False] * 15  # the whitening's bias, for one epoch of 4
     assert {kind.learns.count(False) for kind in kinds} == {0, 1}
     assert [kind.num_kept for kind in kinds] == [13] * 9 + [9] * 11  # 0.8 and 0.53 of 16; from three sevenths on
-    assert course(network, recipe, optimizer, Batches(images, sampler), range(12, 20)) == kinds[12:]
+    assert steps_of(network, recipe, optimizer, Batches(images, sampler), range(12, 20)) == kinds[12:]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -30,7 +30,10 @@ def build_parser(recipe: Recipe) -> Parser:
     )
     parser.add_argument("--histograms", action="store_true", help="weight and gradient histograms in TensorBoard")
     parser.add_argument(
-        "--steps", default="recorded", choices=get_args(Steps), help="on a GPU: replayed; with kernels made for them"
+        "--steps",
+        default="recorded",
+        choices=get_args(Steps),
+        help="how steps are made on a GPU: kernel by kernel, replayed whole, or so with kernels made for them first",
     )
     parser.add_argument("--resume", type=str, metavar="RUN", help="go on with an interrupted run, in its own folder")
     parser.add_argument("--fast_dev_run", action="store_true", help="one batch through everything; keeps nothing")

@@ -44,12 +44,11 @@ def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]
     begun = FitOptions.load(run.path)
     typed = {each.name: begun.trainer.get(each.name, each.default) for each in fields(TrainerOptions)}
     parser = build_parser(run.recipe)
-    parser.set_defaults({"logger": begun.logger, "histograms": begun.histograms, "steps": begun.steps})
-    parser.set_defaults({"data_dir": None})
+    kept = {"logger": begun.logger, "histograms": begun.histograms, "steps": begun.steps}
+    parser.set_defaults(kept | {"data_dir": None})
     parser.set_defaults({f"trainer.{name}": value for name, value in typed.items() if not isinstance(value, list)})
     given = vars(parser.parse(arguments))
-    before = {"recipe": run.recipe.name, "logger": begun.logger, "histograms": begun.histograms, "steps": begun.steps}
-    before |= {"fast_dev_run": False}
+    before = kept | {"recipe": run.recipe.name, "fast_dev_run": False}
     before |= {name: value for name, value in run.recipe.flat().items() if name != "name"}
     before |= {f"trainer.{name}": value for name, value in (begun.trainer | typed).items()}
     now = _flat({name: given[name] for name in given if name not in ("data_dir", "logs_dir", "resume", "config")})

@@ -92,12 +92,13 @@ class EpochSampler:
         # Only a loaded state is gone on from: an iteration that was broken off, like Lightning's check of the first
         # validation batches before training, must not shorten the next one.
         first, self._first_batch = self._first_batch, 0
-        order, last = self.order(), len(self) - 1
-        starts = ((number, number * self.batch_size) for number in range(first, len(self)))
-        batches = (
-            (number, order[start : None if number == last else start + self.batch_size]) for number, start in starts
-        )
-        return [(number, batch.tensor_split(self.num_ranks)[self.rank]) for number, batch in batches]
+        order, upcoming = self.order(), []
+        for number in range(first, len(self)):
+            start = number * self.batch_size
+            is_last = number == len(self) - 1
+            batch = order[start:] if is_last else order[start : start + self.batch_size]
+            upcoming.append((number, batch.tensor_split(self.num_ranks)[self.rank]))
+        return upcoming
 
     @property
     def num_rounds(self) -> int:

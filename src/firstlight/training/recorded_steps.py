@@ -15,10 +15,10 @@ from firstlight.arrays import UnitImages
 from firstlight.data.batches import Batches
 from firstlight.networks import StagedNetwork
 from firstlight.optim import Muon
+from firstlight.training.cuda_graph import record
 from firstlight.training.gradients import Losses, knows_step, step_gradients
 from firstlight.training.optimization import courses
 from firstlight.training.recipe import Recipe
-from firstlight.training.recorded import record
 from firstlight.training.resizing import progress_at
 from firstlight.training.selection import most_images
 
@@ -136,11 +136,11 @@ def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, 
     (optimizer,) = trainer.optimizers
     steps = RecordedSteps(network, recipe, optimizer, PRECISIONS[precision], **options)
     left = range(trainer.global_step, int(trainer.estimated_stepping_batches))
-    steps.prepare(course(network, recipe, optimizer, batches, left), trainer.strategy.root_device)
+    steps.prepare(steps_of(network, recipe, optimizer, batches, left), trainer.strategy.root_device)
     return steps
 
 
-def course(
+def steps_of(
     network: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, batches: Batches, steps: range
 ) -> list[Kind]:
     """Return the kinds of the steps of a training, in their order.
