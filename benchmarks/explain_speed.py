@@ -28,6 +28,7 @@ import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
+from convolutions import choose
 from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
 from firstlight.export.bundle import BUNDLED_PATH
@@ -35,7 +36,6 @@ from firstlight.export.pretrained import Pretrained
 from firstlight.training.precision import cpu_multiplies_bfloat16, keep_freed_memory
 from firstlight.training.run import Run
 from record import record, spread
-from winograd import choose
 
 METHOD, STAGE = "grad_cam", "residual3"
 

@@ -25,7 +25,7 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Batches, to_unit
 from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import build_network
-from firstlight.networks.winograd import Conv3x3
+from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.recipes import get_recipe
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
@@ -97,11 +97,12 @@ def run_once(recipe: Recipe, data: ImageData, *, steps: Steps = "recorded") -> d
 
 
 def convolutions() -> str:
-    """Say how a wide layer is convolved when it trains on this machine: by "winograd" or "direct"."""
+    """Say how a wide layer is convolved when it trains on this machine: "amx", "winograd" or "pytorch"."""
     if torch.cuda.is_available():
-        return "direct"
+        return "pytorch"
     with torch.autocast("cpu", torch.bfloat16, enabled=default_precision("cpu") == "bf16-mixed"):
-        return "winograd" if Conv3x3(64, 64).pays(torch.empty(512, 64, 16, 16)) else "direct"
+        way = Conv3x3(64, 64).way(torch.empty(512, 64, 16, 16))
+    return "pytorch" if way is None else way.name
 
 
 def load_data(recipe: Recipe, data_dir: str) -> ImageData:

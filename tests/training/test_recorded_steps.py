@@ -36,7 +36,8 @@ SPEEDY = Recipe(
     max_epochs=4,
     batch_size=16,
 )
-BY_ADAM = replace(SPEEDY, optimizer=OptimizerConfig("adam"), hardest_share=1.0)
+# Adam divides by the size of a gradient, and so lets the rounding of a tiny one decide on a whole step.
+BY_SGD = replace(SPEEDY, optimizer=OptimizerConfig("sgd", learning_rate=0.01), hardest_share=1.0)
 
 
 class Recording(Classifier):
@@ -71,7 +72,7 @@ def trained(kind: type[Classifier], recipe: Recipe, images: ImageSet, **options:
     return module
 
 
-@pytest.mark.parametrize("recipe", [SPEEDY, BY_ADAM], ids=["muon", "adam"])
+@pytest.mark.parametrize("recipe", [SPEEDY, BY_SGD], ids=["muon", "sgd"])
 def test_recorded_steps_train_the_same_network(recipe: Recipe, images: ImageSet) -> None:
     usual, recorded = (trained(kind, recipe, images) for kind in (Classifier, Recording))
     assert recorded.num_replayed == 4 * 4  # of 5 steps in each of 4 epochs the last has too few images

@@ -19,11 +19,11 @@ from typing import Literal
 
 from torch import nn
 
+from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.networks.residual import Residual
 from firstlight.networks.staged import StagedNetwork, check_width
-from firstlight.networks.winograd import Conv3x3
 
 
 @dataclass(frozen=True)

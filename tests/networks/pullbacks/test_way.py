@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.gelu import Gelu
 from firstlight.networks.pullbacks import RULES, Backward, are_known, chained, rule_for
 from firstlight.networks.residual import Residual
-from firstlight.networks.winograd import Conv3x3
 
 
 def test_layers_can_be_given_a_rule() -> None:

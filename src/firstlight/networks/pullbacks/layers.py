@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from firstlight.networks.conv3x3 import Conv3x3
+from firstlight.networks.conv3x3.layer import gradients
 from firstlight.networks.gelu import Gelu, gelu, gelu_gradient
 from firstlight.networks.max_pool import MaxPool2x2, max_pool, max_pool_gradient
 from firstlight.networks.pullbacks.way import Backward, Pullback, by_autograd, chained, rule_for, traced
 from firstlight.networks.residual import Residual
-from firstlight.networks.winograd import Conv3x3, winograd_gradients
 
 
 @rule_for(nn.Sequential)
@@ -66,7 +67,8 @@ def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor,
 
 @rule_for(Conv3x3)
 def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    if not module.pays(x):
+    way = module.way(x)
+    if way is None:
         return _direct(module, x, needs_gradient)
     output = module(x)
     images = x.to(output.dtype)
@@ -74,7 +76,7 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
         filters = module.weight
         asked = needs_gradient, filters.requires_grad
-        of_images, of_filters = winograd_gradients(backward.of(images), filters, gradient, *asked)
+        of_images, of_filters = gradients(backward.of(images), filters, gradient, way, *asked)
         backward.add(filters, of_filters)
         return of_images
 

@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 import torch
 
-from firstlight.networks.winograd import native
-from firstlight.networks.winograd.native import PANEL, TILES, NativeWinograd, cheapest_tile, native_winograd
-from firstlight.networks.winograd.plain import PlainWinograd
+from firstlight.networks.conv3x3 import winograd
+from firstlight.networks.conv3x3.winograd import PANEL, TILES, NativeWinograd, cheapest_tile, native_winograd
+from firstlight.networks.conv3x3.winograd_plain import PlainWinograd
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def compiled() -> NativeWinograd:
 @pytest.fixture(params=TILES)
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Tiles of one side after the other, whatever is cheapest."""
-    monkeypatch.setattr(native, "cheapest_tile", lambda height, width: request.param)
+    monkeypatch.setattr(winograd, "cheapest_tile", lambda height, width: request.param)
     return request.param
 
 
@@ -32,7 +32,7 @@ def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 def _blocks_and_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles in work at once, and threads: from an image at a time to all of them, alone or shared."""
     tiles, num_threads = request.param
-    monkeypatch.setattr(native, "TILES_PER_THREAD", tiles)
+    monkeypatch.setattr(winograd, "TILES_PER_THREAD", tiles)
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
 
 

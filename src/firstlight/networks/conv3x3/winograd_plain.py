@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from firstlight.networks.winograd.way import FILTER, OUTPUT_TILE, Winograd
+from firstlight.networks.conv3x3.way import FILTER
+from firstlight.networks.conv3x3.winograd_way import OUTPUT_TILE, Winograd
 
 INPUT_TILE = OUTPUT_TILE + FILTER - 1
 NUM_ELEMENTS = INPUT_TILE**2
@@ -50,7 +51,10 @@ class PlainWinograd(Winograd):
     min_tiles = 256
     forward_pays = False
 
-    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Winograd says
+    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
+        return dtype.is_floating_point
+
+    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
         transforms, tiling = _Transforms(maps.dtype), _Tiling(maps, len(filters))
         transformed_filters = transforms.filters(filters)
         output = maps.new_empty(*maps.shape[:3], len(filters))

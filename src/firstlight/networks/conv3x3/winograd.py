@@ -12,7 +12,9 @@ from torch import Tensor
 
 from firstlight.compiler import compiled
 from firstlight.networks.compiled import TYPES, call_for
-from firstlight.networks.winograd.way import FILTER, Winograd
+from firstlight.networks.conv3x3.amx import has_amx
+from firstlight.networks.conv3x3.way import FILTER, Case
+from firstlight.networks.conv3x3.winograd_way import Winograd
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
 PANEL = 16  # as in winograd.cpp
@@ -33,18 +35,18 @@ class NativeWinograd(Winograd):
         self._library = library
 
     @classmethod
-    def pays(cls, dtype: torch.dtype, num_channels: int, num_pixels: int, is_training: bool) -> bool:
-        """Whether this way is faster than the direct convolution; in bfloat16 it is for training only, see Conv3x3."""
-        may = dtype != torch.bfloat16 or (is_training and not _has_amx())
-        return may and super().pays(dtype, num_channels, num_pixels, is_training)
+    def pays(cls, case: Case) -> bool:
+        """Whether this way is faster than PyTorch's; in bfloat16 it is for training only, see Conv3x3."""
+        may = case.dtype != torch.bfloat16 or (case.is_training and not has_amx())
+        return may and super().pays(case)
 
     def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
-        """Whether it convolves maps of this type: bfloat16 only where the CPU multiplies it, in pairs of channels."""
+        """Whether it convolves such maps: bfloat16 only where the CPU multiplies it, in pairs of channels."""
         if dtype == torch.bfloat16:
             return hasattr(self._library, "convolve_bfloat16") and channels_in % 2 == channels_out % 2 == 0
         return dtype in TYPES
 
-    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Winograd says
+    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Way says
         maps, output = maps.contiguous(), maps.new_empty(*maps.shape[:3], len(filters))
         tile = cheapest_tile(*maps.shape[1:3])
         work, block = self._work(maps, len(filters), tile)
@@ -118,11 +120,6 @@ def _num_tiles(height: int, width: int, tile: int) -> int:
 
 def _num_elements(tile: int) -> int:
     return (tile + FILTER - 1) ** 2
-
-
-def _has_amx() -> bool:
-    """Whether PyTorch multiplies bfloat16 by AMX tiles, against which ours was not measured."""
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
 @cache

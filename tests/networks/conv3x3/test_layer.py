@@ -1,4 +1,4 @@
-"""Winograd's convolution against the direct one, in values and in both gradients: compiled, and in PyTorch."""
+"""The 3x3 convolution against PyTorch's, in values and in both gradients; which way is taken where."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import torch
 from torch.nn import functional as F
 
 from firstlight.networks import ResNet9
-from firstlight.networks.winograd import Conv3x3, convolution, native, winograd_conv2d
-from firstlight.networks.winograd.native import NativeWinograd, native_winograd
-from firstlight.networks.winograd.plain import PlainWinograd
+from firstlight.networks.conv3x3 import Conv3x3, amx, conv3x3, winograd
+from firstlight.networks.conv3x3 import layer as module
+from firstlight.networks.conv3x3.amx import AmxConvolution
+from firstlight.networks.conv3x3.winograd import NativeWinograd, native_winograd
+from firstlight.networks.conv3x3.winograd_plain import PlainWinograd
+from firstlight.networks.conv3x3.winograd_way import Winograd
 
-WAYS = ["native", "plain"]
 
-
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=["native", "plain"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One way after the other, where there is a compiler."""
     if request.param == "plain":
-        monkeypatch.setattr(convolution, "native_winograd", lambda: None)
+        monkeypatch.setattr(module, "native_winograd", lambda: None)
     elif native_winograd() is None:
         pytest.skip("nothing can be compiled here")
     return request.param
@@ -30,8 +31,22 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> NativeWinograd:
     way = native_winograd()
     if way is None or not way.knows(torch.bfloat16, 2, 2):
         pytest.skip("nothing can be compiled here, or this CPU does not multiply bfloat16")
-    monkeypatch.setattr(native, "_has_amx", lambda: False)
+    for each in (amx, winograd):
+        monkeypatch.setattr(each, "has_amx", lambda: False)
     return way
+
+
+@pytest.fixture
+def tiles(amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch) -> AmxConvolution:
+    """The way by matrix tiles, as on a CPU with AMX."""
+    for each in (amx, winograd):
+        monkeypatch.setattr(each, "has_amx", lambda: True)
+    monkeypatch.setattr(module, "amx_convolution", lambda: amx_convolution)
+    return amx_convolution
+
+
+def winograd_conv2d(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    return conv3x3(images, filters, module.winograd_for(images.dtype, filters.shape[1], filters.shape[0]))
 
 
 def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
@@ -112,15 +127,15 @@ def both_ways_of_winograd(images: torch.Tensor, filters: torch.Tensor) -> tuple[
 def test_the_layer_takes_the_fast_way_on_the_cpu_in_float32(way: str) -> None:
     layer = Conv3x3(64, 64)
     images = torch.randn(32, 64, 16, 16)
-    assert layer.pays(images)
-    assert not layer.pays(images[:1])  # too few tiles
-    assert not layer.pays(images.double())
-    assert not layer.pays(images.to("meta"))
-    assert not Conv3x3(3, 64).pays(torch.randn(32, 3, 16, 16))
-    assert Conv3x3(24, 64).pays(torch.randn(32, 24, 16, 16)) == (way == "native")
-    assert not Conv3x3(64, 64, winograd=False).pays(images)
-    assert not layer.double().pays(images)
-    assert layer.float().eval().pays(images) == (way == "native")
+    assert isinstance(layer.way(images), Winograd)
+    assert layer.way(images[:1]) is None  # too few tiles
+    assert layer.way(images.double()) is None
+    assert layer.way(images.to("meta")) is None
+    assert Conv3x3(3, 64).way(torch.randn(32, 3, 16, 16)) is None
+    assert (Conv3x3(24, 64).way(torch.randn(32, 24, 16, 16)) is not None) == (way == "native")
+    assert Conv3x3(64, 64, fast=False).way(images) is None
+    assert layer.double().way(images) is None
+    assert (layer.float().eval().way(images) is not None) == (way == "native")
 
 
 def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
@@ -128,23 +143,24 @@ def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
 ) -> None:
     layer, images = Conv3x3(64, 64), torch.randn(32, 64, 16, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer.pays(images)
-        assert layer.pays(images.bfloat16())
-        assert not layer.pays(images[:1])
-        assert not layer.pays(images.double())
-        assert not Conv3x3(24, 64).pays(torch.randn(32, 24, 16, 16))
-        assert not Conv3x3(64, 65).pays(images)
-        assert not layer.eval().pays(images)
-        monkeypatch.setattr(native, "_has_amx", lambda: True)
-        assert not layer.train().pays(images)
+        assert isinstance(layer.way(images), Winograd)
+        assert isinstance(layer.way(images.bfloat16()), Winograd)
+        assert layer.way(images[:1]) is None
+        assert layer.way(images.double()) is None
+        assert Conv3x3(24, 64).way(torch.randn(32, 24, 16, 16)) is None
+        assert Conv3x3(64, 65).way(images) is None
+        assert layer.eval().way(images) is None
+        monkeypatch.setattr(winograd, "has_amx", lambda: True)
+        assert layer.train().way(images) is None
     with torch.autocast("cpu", dtype=torch.float16):
-        assert not layer.pays(images)
+        assert layer.way(images) is None
 
 
 def test_bfloat16_is_left_to_the_direct_convolution_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "native_winograd", lambda: None)
+    monkeypatch.setattr(module, "native_winograd", lambda: None)
+    monkeypatch.setattr(module, "amx_convolution", lambda: None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not Conv3x3(64, 64).pays(torch.randn(32, 64, 16, 16))
+        assert Conv3x3(64, 64).way(torch.randn(32, 64, 16, 16)) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
@@ -175,6 +191,26 @@ def test_the_same_bits_every_time_in_bfloat16(bfloat16: NativeWinograd) -> None:
         assert torch.equal(one, other)
 
 
+def test_the_layer_takes_tiles_in_bfloat16_whatever_it_is_for(tiles: AmxConvolution) -> None:
+    layer, images = Conv3x3(64, 33), torch.randn(16, 64, 8, 8)
+    assert layer.way(images) is not tiles
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer.way(images) is tiles
+        assert layer.eval().way(images.bfloat16()) is tiles
+        assert layer.way(images[:15]) is None
+        assert Conv3x3(15, 64).way(images[:, :15]) is None
+        assert Conv3x3(64, 64, fast=False).way(images) is None
+        torch.testing.assert_close(layer(images), Conv3x3.__base__.forward(layer, images), rtol=2e-2, atol=1e-2)
+
+
+def test_bfloat16_is_left_to_pytorch_where_no_tiles_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in (amx, winograd):
+        monkeypatch.setattr(each, "has_amx", lambda: True)
+    monkeypatch.setattr(module, "amx_convolution", lambda: None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Conv3x3(64, 64).way(torch.randn(32, 64, 16, 16)) is None
+
+
 def test_what_is_traced_or_exported_holds_the_direct_convolution() -> None:
     layer, images = Conv3x3(64, 64).eval(), torch.randn(32, 64, 16, 16)
     exported = torch.export.export(layer, (images,))
@@ -201,8 +237,10 @@ def errors_of_both_ways(images: torch.Tensor, labels: torch.Tensor, dtype: torch
         used: list[bool] = []
         for layer in network.modules():
             if isinstance(layer, Conv3x3):
-                layer.winograd = fast
-                layer.register_forward_pre_hook(lambda layer, args, used=used: used.append(layer.pays(args[0])))
+                layer.fast = fast
+                layer.register_forward_pre_hook(
+                    lambda layer, args, used=used: used.append(layer.way(args[0]) is not None)
+                )
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             got = gradients(network, images, labels)
         errors[fast] = max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
@@ -226,10 +264,10 @@ def test_output_and_gradient_are_dense(size: tuple[int, int], way: str) -> None:
 
 
 def test_half_precision_goes_the_way_in_pytorch() -> None:
-    assert isinstance(convolution.winograd_for(torch.float16, 16, 16), PlainWinograd)
+    assert isinstance(module.winograd_for(torch.float16, 16, 16), PlainWinograd)
 
 
 def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "native_winograd", lambda: pytest.fail("compiled"))
-    assert not Conv3x3(64, 64).eval().pays(torch.randn(1, 64, 32, 32))
-    assert not Conv3x3(3, 64).pays(torch.randn(512, 3, 32, 32))
+    monkeypatch.setattr(module, "native_winograd", lambda: pytest.fail("compiled"))
+    assert Conv3x3(64, 64).eval().way(torch.randn(1, 64, 32, 32)) is None
+    assert Conv3x3(3, 64).way(torch.randn(512, 3, 32, 32)) is None

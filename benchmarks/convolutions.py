@@ -1,17 +1,20 @@
-"""A training step of ResNet9 with direct and with Winograd's convolutions, alternately in one process.
+"""A training step of ResNet9 with PyTorch's convolutions and with ours, alternately in one process.
 
 Both ways train the same network on the same images: forward, loss, backward, step of the optimizer. The images are
 random, since their content does not change the speed. Beside the speed stands how far the gradients of the first step
 are from those in float64, for both ways: what the fast way costs in rounding.
 
-    python benchmarks/winograd.py --num_turns 5 --num_steps 2
-    python benchmarks/winograd.py --num_turns 5 --num_steps 2 --precision bf16-mixed
+    python benchmarks/convolutions.py --num_turns 5 --num_steps 2
+    python benchmarks/convolutions.py --num_turns 5 --num_steps 2 --precision bf16-mixed
+
+Results are named for our way: `winograd`, `winograd_bf16` or, on a CPU with such tiles, `amx_bf16`.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import sys
 import time
 
 import torch
@@ -19,18 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from firstlight.networks import ResNet9, ResNet9Config
-from firstlight.networks.winograd import Conv3x3
+from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.training.precision import keep_freed_memory
 from record import record, spread
 
-WAYS = {"direct": False, "winograd": True}
+WAYS = {"direct": False, "ours": True}
 
 
 def choose(network: nn.Module, way: str) -> nn.Module:
     """Let the network's convolutions go one way."""
     for layer in network.modules():
         if isinstance(layer, Conv3x3):
-            layer.winograd = WAYS[way]
+            layer.fast = WAYS[way]
     return network
 
 
@@ -57,6 +60,15 @@ def rounding(network: nn.Module, images: Tensor, labels: Tensor, precision: str)
     }
 
 
+def our_way(images: Tensor, precision: str) -> str:
+    """Name the way that a wide layer goes here."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        way = Conv3x3(64, 64).way(images.new_empty(len(images), 64, 16, 16))
+    if way is None:
+        sys.exit(f"nothing is faster than PyTorch's convolutions in {precision} here: there is nothing to measure")
+    return way.name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_turns", type=int, default=5)
@@ -71,6 +83,7 @@ def main() -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.rand(options.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (options.batch_size,))
+    name = our_way(images, options.precision)
     errors = rounding(network, images[:64], labels[:64], options.precision)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     rates: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -86,7 +99,7 @@ def main() -> None:
             if turn:  # the first turn warms up
                 found.append(rate)
                 print(f"{way} {rate:.1f} images/s", flush=True)
-    ratios = [fast / direct for fast, direct in zip(rates["winograd"], rates["direct"], strict=True)]
+    ratios = [fast / direct for fast, direct in zip(rates["ours"], rates["direct"], strict=True)]
     results = {
         "what": f"training images per second, ResNet9, {options.precision}, channels_last, bare loop",
         "batch_size": options.batch_size,
@@ -94,10 +107,9 @@ def main() -> None:
         "gradient_error": errors,
         "ratio": spread(ratios),
     }
-    command = f"python benchmarks/winograd.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
-    name = "winograd"
+    command = f"python benchmarks/convolutions.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
     if options.precision != "32-true":
-        command, name = f"{command} --precision {options.precision}", "winograd_bf16"
+        command, name = f"{command} --precision {options.precision}", f"{name}_bf16"
     print(record(name, command, results | {way: spread(found) for way, found in rates.items()}))
 
 

@@ -1,0 +1,122 @@
+"""The convolution by matrix tiles against float64's: groups, blocks and shares of any size change nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from firstlight.networks.conv3x3 import amx, conv3x3
+from firstlight.networks.conv3x3.amx import AmxConvolution
+
+SIZES = [(1, 1), (1, 7), (2, 3), (3, 3), (5, 8), (12, 6)]
+CHANNELS = [(1, 1), (24, 64), (33, 31), (40, 16), (64, 72)]
+IMAGES = [1, 16, 37]
+
+
+def exact(images: torch.Tensor, filters: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return output, image gradient and filter gradient in float64; filters are rounded to bfloat16 first."""
+    x, w = images.double().requires_grad_(), filters.bfloat16().double().requires_grad_()
+    output = F.conv2d(x, w, padding=1)
+    return output.detach(), *torch.autograd.grad(output, (x, w), gradient.double())
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("num_images", IMAGES)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("size", SIZES)
+def test_equals_the_convolution_in_float64(
+    size: tuple[int, int],
+    channels: tuple[int, int],
+    num_images: int,
+    num_threads: int,
+    amx_convolution: AmxConvolution,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sums are float32; what is rounded to bfloat16, by half of its last bit, is the output and the maps' gradient."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    torch.manual_seed(0)
+    images = torch.randn(num_images, channels[0], *size).bfloat16()
+    filters = torch.randn(*channels[::-1], 3, 3)
+    gradient = torch.randn(num_images, channels[1], *size).bfloat16()
+    x, w = images.clone().requires_grad_(), filters.clone().requires_grad_()
+    output = conv3x3(x, w, amx_convolution)
+    found = output, *torch.autograd.grad(output, (x, w), gradient)
+    assert [each.dtype for each in found] == [torch.bfloat16, torch.bfloat16, torch.float32]
+    for one, other, rounding in zip(found, exact(images, filters, gradient), (2**-8, 2**-8, 0), strict=True):
+        scale = max(1.0, float(other.abs().max()))
+        torch.testing.assert_close(one.detach().double(), other, rtol=rounding, atol=2e-6 * scale)
+
+
+def test_maps_too_large_for_the_cache(amx_convolution: AmxConvolution) -> None:
+    """Some rows at a time, for the gradient of the filters; the emulation is too slow for more of it."""
+    torch.manual_seed(1)
+    maps, gradient = torch.randn(33, 40, 9, 64).bfloat16(), torch.randn(33, 40, 9, 32).bfloat16()
+    filters = torch.randn(32, 64, 3, 3)
+    _, found = amx_convolution.gradients(maps, filters, gradient, False, True)
+    nchw = (each.permute(0, 3, 1, 2) for each in (maps, gradient))
+    images, of_output = nchw
+    expected = exact(images, filters, of_output)[2]
+    assert found is not None
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> None:
+    """Guard bands around what is written stay as they were, for channels and images that fill no tile."""
+    for channels in (1, 17, 32, 45):
+        maps, filters = torch.randn(5, 3, 4, 20).bfloat16(), torch.randn(channels, 20, 3, 3)
+        room = torch.full((5 * 3 * 4 * channels + 2 * 64,), 7.0, dtype=torch.bfloat16)
+        output = room[64:-64].view(5, 3, 4, channels)
+        amx_convolution._call("convolve", maps, amx._taps(filters), output, *maps.shape, channels)
+        gradient = torch.full((channels * 9 * 20 + 2 * 64,), 7.0)
+        of_filters = gradient[64:-64].view(channels, 3, 3, 20)
+        amx_convolution._call("filter_gradient", maps, output, of_filters, *maps.shape, channels)
+        for guarded in (room, gradient):
+            assert (guarded[:64] == 7).all()
+            assert (guarded[-64:] == 7).all()
+        torch.testing.assert_close(output, amx_convolution.convolve(maps, filters))
+
+
+def test_what_nobody_asks_for_is_not_made(amx_convolution: AmxConvolution) -> None:
+    maps, filters = torch.randn(2, 3, 3, 16).bfloat16(), torch.randn(8, 16, 3, 3)
+    gradient = torch.randn(2, 3, 3, 8).bfloat16()
+    of_maps, nothing = amx_convolution.gradients(maps, filters, gradient, True, False)
+    assert of_maps is not None
+    assert nothing is None
+    nothing, of_filters = amx_convolution.gradients(maps, filters, gradient, False, True)
+    assert nothing is None
+    assert of_filters is not None
+    assert of_filters.shape == filters.shape
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_filters_and_maps_may_lie_in_memory_as_they_like(
+    layout: torch.memory_format, amx_convolution: AmxConvolution
+) -> None:
+    torch.manual_seed(2)
+    images = torch.randn(4, 16, 3, 5).bfloat16().contiguous(memory_format=layout)
+    filters = torch.randn(16, 16, 3, 3).contiguous(memory_format=layout)
+    for views in ((images, filters), (images[:, :, 1:, :-2], filters), (images, filters.transpose(0, 1))):
+        output = conv3x3(*views, amx_convolution)
+        assert output.is_contiguous(memory_format=torch.channels_last)
+        expected = exact(*views, torch.ones_like(output))[0]
+        torch.testing.assert_close(output.double(), expected, rtol=2**-8, atol=1e-4)
+
+
+def test_the_same_bits_every_time(amx_convolution: AmxConvolution) -> None:
+    torch.manual_seed(3)
+    maps, filters = torch.randn(40, 5, 5, 32).bfloat16(), torch.randn(48, 32, 3, 3)
+    gradient = torch.randn(40, 5, 5, 48).bfloat16()
+    first, second = (
+        (amx_convolution.convolve(maps, filters), *amx_convolution.gradients(maps, filters, gradient, True, True))
+        for _ in range(2)
+    )
+    for one, other in zip(first, second, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+def test_it_knows_bfloat16_only(amx_convolution: AmxConvolution) -> None:
+    assert amx_convolution.knows(torch.bfloat16, 3, 5)
+    assert not amx_convolution.knows(torch.float32, 64, 64)
