@@ -64,6 +64,16 @@ def test_a_changed_source_or_compiler_is_compiled_anew(source: Path, tmp_path: P
     assert len(kept(tmp_path)) == 2
 
 
+def test_a_changed_header_is_compiled_anew(source: Path, tmp_path: Path) -> None:
+    header = tmp_path / "number.hpp"
+    header.write_text("constexpr int NUMBER = 1;\n")
+    source.write_text('#include "number.hpp"\nextern "C" int answer() { return NUMBER; }\n')
+    assert compiled(source).answer() == 1
+    header.write_text("constexpr int NUMBER = 2;\n")
+    compiled.cache_clear()
+    assert compiled(source).answer() == 2
+
+
 def test_many_at_once_get_a_whole_library(source: Path, tmp_path: Path) -> None:
     answers: list[int] = []
     uncached = compiled.__wrapped__

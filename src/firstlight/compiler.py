@@ -18,7 +18,8 @@ from firstlight.places import cache_dir
 
 COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
 COMPILERS = ("c++", "g++", "clang++")
-OPTIONS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi"]
+INCLUDE = Path(__file__).parent  # for headers of more than one folder
+OPTIONS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
 PATIENCE_S = 120
 
 
@@ -32,7 +33,7 @@ def compiled(source: Path) -> ctypes.CDLL | None:
     for another compiler and for a changed source.
 
     Args:
-        source: the file; OpenMP is at hand, nothing is included but the standard library.
+        source: the file; OpenMP is at hand; headers (.hpp) may lie in its folder, or beside this module.
     """
     command = compile_command()
     if command is None:
@@ -76,7 +77,16 @@ def library_path(source: Path, command: list[str]) -> Path:
 def fingerprint(source: Path, command: list[str]) -> str:
     """Return 16 hexadecimal digits for all that a library depends on: source, compiler, options and CPU."""
     compiler = Path(command[0]).resolve()
-    parts = [source.read_bytes(), repr(command), compiler, compiler.stat().st_mtime_ns, platform.machine(), cpu()]
+    headers = [each for folder in (source.parent, INCLUDE) for each in sorted(folder.glob("*.hpp"))]
+    parts = [
+        source.read_bytes(),
+        *(each.read_bytes() for each in headers),
+        repr(command),
+        compiler,
+        compiler.stat().st_mtime_ns,
+        platform.machine(),
+        cpu(),
+    ]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else str(part).encode())

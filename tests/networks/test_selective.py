@@ -224,16 +224,33 @@ def test_no_image_at_all_may_have_a_gradient(speednet: SpeedNet) -> None:
         assert each.grad is None or not each.grad.any(), name
 
 
+def test_without_skipping_all_images_count() -> None:
+    """An image without a gradient has one of batch norm's all the same: what autograd gives, to its last digits."""
+    torch.manual_seed(0)
+    module = nn.Sequential(Conv3x3(4, 6), nn.BatchNorm2d(6), Gelu(), Conv3x3(6, 4)).double()
+    twin, images, weights = copy.deepcopy(module), images_for(4, 8), (torch.arange(NUM_IMAGES) < 4).float()
+    expected = results(twin, twin, images, weights)
+    found = results(lambda x: run([module], x, skips=False), module, images, weights)
+    assert_equal(found, expected, tolerance=1e-13)
+    module.zero_grad()
+    skipping = results(lambda x: run([module], x), module, images, weights)
+    assert not torch.allclose(skipping["0.weight"], expected["0.weight"])
+
+
+@pytest.mark.parametrize("choice", ["by_pullbacks", "skips_zero_gradients"])
 @pytest.mark.parametrize("network", [SpeedNet(4, SpeedNetConfig(width=4)), ResNet9(4, ResNet9Config(width=4))])
-def test_a_network_takes_it_only_where_it_may(network: SpeedNet | ResNet9, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_takes_it_only_where_it_may(
+    network: SpeedNet | ResNet9, choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.by_pullbacks = network.skips_zero_gradients = False
     taken: list[int] = []
     monkeypatch.setattr(
-        "firstlight.networks.staged.run", lambda stages, x: (taken.append(len(stages)), run(stages, x))[1]
+        "firstlight.networks.staged.run", lambda stages, x, **how: (taken.append(len(stages)), run(stages, x, **how))[1]
     )
     images = torch.rand(8, 3, 16, 16)
     network.train()(images)
     assert not taken
-    network.skips_zero_gradients = True
+    setattr(network, choice, True)
     network(images)
     assert taken == [len(network.stages)]
     with torch.no_grad():

@@ -19,6 +19,7 @@ from typing import Literal
 
 from torch import nn
 
+from firstlight.networks.batch_norm import BatchNorm
 from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
@@ -50,7 +51,7 @@ def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn
     if pool:
         block.add_module("pool", MaxPool2x2())
     block.add_module("relu", nn.ReLU())
-    block.add_module("norm", nn.BatchNorm2d(channels_out))
+    block.add_module("norm", BatchNorm(channels_out))
     return block
 
 

@@ -27,6 +27,7 @@ from torch import nn
 
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
+from firstlight.networks.batch_norm import BatchNorm
 from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.gelu import Gelu
 from firstlight.networks.max_pool import MaxPool2x2
@@ -156,7 +157,7 @@ def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_
 def _add_layer(to: nn.Sequential, number: int, channels_in: int, channels_out: int, norm_momentum: float) -> None:
     conv = Conv3x3(channels_in, channels_out)
     nn.init.dirac_(conv.weight[: min(channels_in, channels_out)].data)
-    norm = nn.BatchNorm2d(channels_out, eps=NORM_EPSILON, momentum=norm_momentum)
+    norm = BatchNorm(channels_out, eps=NORM_EPSILON, momentum=norm_momentum)
     norm.weight.requires_grad = False
     to.add_module(f"conv{number}", conv)
     if number == 1:

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from firstlight.optim import passes
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, so that few steps suffice
 NUM_NEWTON_SCHULZ_STEPS = 3
 _EPSILON = 1e-7
@@ -186,7 +188,12 @@ class _Work(NamedTuple):
 @torch.no_grad()
 def _update(work: list[_Work]) -> None:
     for group in work:
-        (_by_muon if group.is_muon else _by_sgd)(group)
+        update = _by_sgd
+        if group.is_muon:
+            dtype = group.matmul_dtype or torch.float32
+            is_fast = passes.pay(group.parameters, group.gradients, group.buffers, dtype)
+            update = _by_muon_in_two_passes if is_fast else _by_muon
+        update(group)
 
 
 @cache
@@ -216,6 +223,23 @@ def _by_muon(work: _Work) -> None:
     steps = {shape: iter(stack.to(parameters[0].dtype) * work.rate) for shape, stack in zip(shapes, found, strict=True)}
     steps_of = [next(steps[each.shape]) for each in matrices]
     torch._foreach_sub_(parameters, [step.view(w.shape) for step, w in zip(steps_of, parameters, strict=True)])
+
+
+def _by_muon_in_two_passes(work: _Work) -> None:
+    """The same, compiled: matrices are of the columns as they lie in memory, as there."""
+    places: dict[tuple[int, int], list[int]] = {}  # of the matrices of a shape among the parameters
+    for place, weight in enumerate(work.parameters):
+        places.setdefault((len(weight), weight[0].numel()), []).append(place)
+    dtype = work.matmul_dtype or torch.float32
+    stacks = [torch.empty(len(these), *shape, dtype=dtype) for shape, these in places.items()]
+    matrices = (x for stack in stacks for x in stack)
+    ahead = dict(zip((place for these in places.values() for place in these), matrices, strict=True))
+    lists = work.parameters, work.gradients, work.buffers
+    norms = [passes.look_ahead(*each, ahead[i], work.momentum) for i, each in enumerate(zip(*lists, strict=True))]
+    for these, updates in zip(places.values(), orthogonalized(stacks), strict=True):
+        for place, update in zip(these, updates, strict=True):
+            weight = work.parameters[place]
+            passes.turn(weight, update, len(weight) ** 0.5 / norms[place], work.rate)
 
 
 def _lookahead(gradients: list[Tensor], work: _Work) -> list[Tensor]:

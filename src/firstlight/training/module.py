@@ -61,7 +61,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
-        self.network.skips_zero_gradients = recipe.gradient_share < 1
+        self.network.by_pullbacks, self.network.skips_zero_gradients = True, recipe.gradient_share < 1
         self.means = nn.ModuleDict({name: MeanMetric() for name in MEANS})
         self.unlogged = RunningMeans()
         self.steps: Steps = "recorded"

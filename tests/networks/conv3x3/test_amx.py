@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from firstlight.networks.conv3x3 import amx, conv3x3
 from firstlight.networks.conv3x3.amx import AmxConvolution
 
-SIZES = [(1, 1), (1, 7), (2, 3), (3, 3), (5, 8), (12, 6)]
-CHANNELS = [(1, 1), (24, 64), (33, 31), (40, 16), (64, 72)]
-IMAGES = [1, 16, 37]
+SIZES = [(1, 1), (1, 7), (3, 3), (5, 4)]
+CHANNELS = [(1, 1), (24, 64), (40, 31)]
+IMAGES_AND_THREADS = [(1, 3), (16, 1), (37, 1), (37, 3)]
 
 
 def exact(images: torch.Tensor, filters: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -21,8 +21,7 @@ def exact(images: torch.Tensor, filters: torch.Tensor, gradient: torch.Tensor) -
     return output.detach(), *torch.autograd.grad(output, (x, w), gradient.double())
 
 
-@pytest.mark.parametrize("num_threads", [1, 3])
-@pytest.mark.parametrize("num_images", IMAGES)
+@pytest.mark.parametrize(("num_images", "num_threads"), IMAGES_AND_THREADS)
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_the_convolution_in_float64(
@@ -49,16 +48,71 @@ def test_equals_the_convolution_in_float64(
 
 
 def test_maps_too_large_for_the_cache(amx_convolution: AmxConvolution) -> None:
-    """Some rows at a time, for the gradient of the filters; the emulation is too slow for more of it."""
+    """Some rows at a time: 82 of them, 9 pixels wide, of 64 channels and a group of images, are 3 MB."""
     torch.manual_seed(1)
-    maps, gradient = torch.randn(33, 40, 9, 64).bfloat16(), torch.randn(33, 40, 9, 32).bfloat16()
+    maps, gradient = torch.randn(3, 82, 9, 64).bfloat16(), torch.randn(3, 82, 9, 32).bfloat16()
     filters = torch.randn(32, 64, 3, 3)
-    _, found = amx_convolution.gradients(maps, filters, gradient, False, True)
-    nchw = (each.permute(0, 3, 1, 2) for each in (maps, gradient))
-    images, of_output = nchw
-    expected = exact(images, filters, of_output)[2]
-    assert found is not None
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    of_maps, of_filters = amx_convolution.gradients(maps, filters, gradient, True, True)
+    images, of_output = (each.permute(0, 3, 1, 2) for each in (maps, gradient))
+    _, of_images, expected = exact(images, filters, of_output)
+    assert of_maps is not None
+    assert of_filters is not None
+    torch.testing.assert_close(of_maps.double().permute(0, 3, 1, 2), of_images, rtol=2**-8, atol=1e-3)
+    torch.testing.assert_close(of_filters.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    pooled, which = amx_convolution.convolve_and_pool(maps, filters)
+    whole = amx_convolution.convolve(maps, filters).permute(0, 3, 1, 2).requires_grad_()
+    of_pool = torch.randn(pooled.shape).bfloat16()
+    assert torch.equal(pooled.permute(0, 3, 1, 2), F.max_pool2d(whole, 2))
+    (of_whole,) = torch.autograd.grad(F.max_pool2d(whole, 2), whole, of_pool.permute(0, 3, 1, 2))
+    one_by_one = amx_convolution.gradients(maps, filters, of_whole.permute(0, 2, 3, 1), True, True)
+    found = amx_convolution.gradients(maps, filters, of_pool, True, True, which=which)
+    for one, other in zip(found, one_by_one, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("channels", [(16, 40), (33, 16)])
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (6, 4)])
+@pytest.mark.parametrize("kept", [None, [0, 3, 4, 18]])
+def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
+    kept: list[int] | None,
+    size: tuple[int, int],
+    channels: tuple[int, int],
+    num_threads: int,
+    amx_convolution: AmxConvolution,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few values, so that windows have several largest ones."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    torch.manual_seed(4)
+    maps = torch.randint(-2, 3, (19, *size, channels[0])).bfloat16()
+    filters = torch.randint(-1, 2, (*channels[::-1], 3, 3)).float()
+    places = None if kept is None else torch.tensor(kept)
+    chosen = maps if places is None else maps[places]
+    pooled, which = amx_convolution.convolve_and_pool(maps, filters)
+    x = amx_convolution.convolve(maps, filters).permute(0, 3, 1, 2).requires_grad_()
+    expected = F.max_pool2d(x, 2)
+    assert torch.equal(pooled.permute(0, 3, 1, 2), expected)
+    gradient = torch.randn(len(chosen), *pooled.shape[1:]).bfloat16()
+    of_all = torch.zeros_like(pooled)
+    of_all[slice(None) if places is None else places] = gradient
+    (of_output,) = torch.autograd.grad(expected, x, of_all.permute(0, 3, 1, 2))
+    of_output = of_output.permute(0, 2, 3, 1)[slice(None) if places is None else places]
+    one_by_one = amx_convolution.gradients(chosen, filters, of_output, True, True)
+    found = amx_convolution.gradients(maps, filters, gradient, True, True, places=places, which=which)
+    for one, other in zip(found, one_by_one, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution) -> None:
+    maps, filters = torch.ones(2, 4, 4, 16).bfloat16(), torch.ones(16, 16, 3, 3)
+    maps[1, 0, 0, 3] = float("nan")
+    pooled, _ = amx_convolution.convolve_and_pool(maps, filters)
+    assert pooled.isnan().all(dim=3).tolist() == [[[False] * 2] * 2, [[True, False], [False, False]]]
 
 
 def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> None:
@@ -67,10 +121,10 @@ def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> 
         maps, filters = torch.randn(5, 3, 4, 20).bfloat16(), torch.randn(channels, 20, 3, 3)
         room = torch.full((5 * 3 * 4 * channels + 2 * 64,), 7.0, dtype=torch.bfloat16)
         output = room[64:-64].view(5, 3, 4, channels)
-        amx_convolution._call("convolve", maps, amx._taps(filters), output, *maps.shape, channels)
+        amx_convolution._call("convolve", maps, amx._taps(filters), output, None, *maps.shape, channels)
         gradient = torch.full((channels * 9 * 20 + 2 * 64,), 7.0)
         of_filters = gradient[64:-64].view(channels, 3, 3, 20)
-        amx_convolution._call("filter_gradient", maps, output, of_filters, *maps.shape, channels)
+        amx_convolution._call("filter_gradient", maps, output, None, None, of_filters, *maps.shape, channels)
         for guarded in (room, gradient):
             assert (guarded[:64] == 7).all()
             assert (guarded[-64:] == 7).all()

@@ -38,7 +38,7 @@ constexpr long TILE = SIDE * ROW / sizeof(bfloat16);  // numbers in a tile
 constexpr long PAIR = 2 * TILE;                       // in two: BLOCK rows, or columns
 constexpr long SUMS = BLOCK * BLOCK;
 constexpr long TAPS = 9;
-constexpr long CACHE = 5 << 18;  // bytes of the second cache that a block of the filters' gradient may take
+constexpr long CACHE = 5 << 18;  // bytes of the second cache that what is laid out may take
 
 inline long blocks(long channels) { return (channels + BLOCK - 1) / BLOCK; }
 
@@ -123,7 +123,11 @@ inline __m512i load(const float *from, long count) {
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 }
 
+// What is stored has left the cache before it is read again: a whole line of it is not fetched first. Other threads see it
+// after the barrier that ends a loop, whose locked instruction drains such stores.
 inline void store(bfloat16 *to, __m512i numbers, long count) {
+    if (count >= BLOCK && reinterpret_cast<std::uintptr_t>(to) % ROW == 0)
+        return _mm512_stream_si512(reinterpret_cast<__m512i *>(to), numbers);
     if (count >= BLOCK) return _mm512_storeu_si512(to, numbers);
     _mm512_mask_storeu_epi16(to, (1u << count) - 1, numbers);
 }
@@ -160,20 +164,53 @@ inline void weave(__m512i upper, __m512i lower, __m512i &first, __m512i &second)
     second = _mm512_permutex2var_epi16(upper, _mm512_add_epi16(places, _mm512_set1_epi16(SIDE)), lower);
 }
 
-// Maps, or a part of their images.
-template <class T>
-struct Maps {
-    T *numbers;
+// The size of maps, and which of their images are a thread's.
+struct Shape {
     long images, height, width, channels;
+    long first = 0;
 
-    T *at(long image, long y, long x) const { return numbers + ((image * height + y) * width + x) * channels; }
     long row_numbers() const { return width * blocks(channels) * PAIR; }  // in a row of a group, laid out anew
 
-    // The share of a thread.
-    Maps share(long thread, long threads) const {
-        const long first = images * thread / threads, end = images * (thread + 1) / threads;
-        return {at(first, 0, 0), end - first, height, width, channels};
+    Shape share(long thread, long threads) const {
+        const long from = images * thread / threads;
+        return {images * (thread + 1) / threads - from, height, width, channels, from};
     }
+};
+
+// Maps to read. They may be some of those that lie in memory, `places` says which. Or they are the gradient of maps that
+// were pooled over windows of 2x2: numbers are the pool's gradient, `which` of the window's pixels each belongs to lies in
+// memory for all images, and all other pixels are zero.
+struct Source {
+    const bfloat16 *numbers;
+    const long *places = nullptr;
+    const std::uint8_t *which = nullptr;
+
+    // Return a block's channels of a pixel.
+    __m512i at(const Shape &shape, long image, long y, long x, long block) const {
+        if (image >= shape.images) return _mm512_setzero_si512();
+        image += shape.first;
+        const long place = places ? places[image] : image, channel = block * BLOCK, count = shape.channels - channel;
+        if (!which)
+            return load(numbers + ((place * shape.height + y) * shape.width + x) * shape.channels + channel, count);
+        const long height = shape.height / 2, width = shape.width / 2, window = y / 2 * width + x / 2;
+        if (y / 2 >= height || x / 2 >= width) return _mm512_setzero_si512();
+        const std::uint8_t *pixels = which + (place * height * width + window) * shape.channels + channel;
+        const auto lanes = static_cast<__mmask32>(count >= BLOCK ? -1 : (1 << count) - 1);
+        const __m256i pixel = _mm256_set1_epi8(static_cast<char>(y % 2 * 2 + x % 2));
+        const __mmask32 is_this = _mm256_mask_cmpeq_epi8_mask(lanes, _mm256_maskz_loadu_epi8(lanes, pixels), pixel);
+        return _mm512_maskz_loadu_epi16(is_this, numbers + (image * height * width + window) * shape.channels + channel);
+    }
+};
+
+// Which rows of which groups are laid out at once: all rows of some groups, or some rows of one.
+struct Portion {
+    // Bytes are a row's; those of as many rows more are needed at the ends of what is not all.
+    Portion(long height, long row_bytes, long more_bytes) {
+        const bool takes_all = height * row_bytes <= CACHE;
+        rows = takes_all ? height : std::clamp((CACHE - more_bytes) / row_bytes / 2 * 2, 2L, height);
+        groups = takes_all ? CACHE / (height * row_bytes) : 1;
+    }
+    long rows, groups;
 };
 
 // A bank of filters: [blocks of outputs, taps, blocks of inputs, two tiles of 16 outputs], inputs woven in pairs.
@@ -215,72 +252,120 @@ void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inpu
 }
 
 // Lay out a row of a group of images: [x, block of channels, image, channel]. Images that are missing are zero.
-void lay_images(const Maps<const bfloat16> &maps, long image, long y, bfloat16 *to) {
-    const long num_blocks = blocks(maps.channels);
-    for (long i = 0; i < BLOCK; ++i) {
-        const bool is_there = image + i < maps.images;
-        const bfloat16 *row = maps.at(is_there ? image + i : image, y, 0);
-        for (long x = 0; x < maps.width; ++x)
-            for (long block = 0; block < num_blocks; ++block) {
-                const long count = is_there ? maps.channels - block * BLOCK : 0;
+void lay_images(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
+    const long num_blocks = blocks(shape.channels);
+    for (long i = 0; i < BLOCK; ++i)
+        for (long x = 0; x < shape.width; ++x)
+            for (long block = 0; block < num_blocks; ++block)
                 _mm512_store_si512(to + ((x * num_blocks + block) * BLOCK + i) * BLOCK,
-                                   load(row + x * maps.channels + block * BLOCK, count));
-            }
+                                   maps.at(shape, image + i, y, x, block));
+}
+
+// Where the results of a convolution go; with `which`, they are pooled first.
+struct Target {
+    bfloat16 *numbers;
+    std::uint8_t *which = nullptr;
+
+    // Round the sums of 32 images and 32 channels at one pixel.
+    void put(const float *sums, const Shape &shape, long image, long y, long x, long block) const {
+        const long images = std::min<long>(BLOCK, shape.images - image), count = shape.channels - block * BLOCK;
+        const long size = shape.height * shape.width * shape.channels;
+        bfloat16 *to = numbers + (shape.first + image) * size + (y * shape.width + x) * shape.channels + block * BLOCK;
+        for (long i = 0; i < images; ++i, to += size) store(to, load(sums + i * SUMS / BLOCK, BLOCK), count);
     }
-}
 
-// Round the sums of 32 images and 32 channels, at one pixel.
-void store_rounded(const float *sums, const Maps<bfloat16> &maps, long image, long y, long x, long block) {
-    const long images = std::min<long>(BLOCK, maps.images - image), channel = block * BLOCK;
-    bfloat16 *to = maps.at(image, y, x) + channel;
-    for (long i = 0; i < images; ++i, sums += BLOCK, to += maps.height * maps.width * maps.channels)
-        store(to, load(sums, BLOCK), maps.channels - channel);
-}
-
-// Convolve the images of one thread.
-void convolve_share(const Maps<const bfloat16> &maps, const bfloat16 *bank, const Maps<bfloat16> &output) {
-    const Tiles tiles;
-    const long from = blocks(maps.channels), to = blocks(output.channels), width = maps.width, height = maps.height;
-    const Room<bfloat16> rows(3 * maps.row_numbers());  // the one that is worked on, and its neighbours
-    const auto row = [&](long y) { return rows.start + y % 3 * maps.row_numbers(); };
-    alignas(64) float sums[SUMS];
-    for (long image = 0; image < maps.images; image += BLOCK) {
-        lay_images(maps, image, 0, row(0));
-        for (long y = 0; y < height; ++y) {
-            if (y + 1 < height) lay_images(maps, image, y + 1, row(y + 1));
-            settle();
-            for (long block = 0; block < to; ++block)
-                for (long x = 0; x < width; ++x) {
-                    clear_sums();
-                    for (long v = std::max(y - 1, 0L); v <= std::min(y + 1, height - 1); ++v)
-                        for (long u = std::max(x - 1, 0L); u <= std::min(x + 1, width - 1); ++u) {
-                            const long tap = 3 * (v - y + 1) + u - x + 1;
-                            const bfloat16 *left = row(v) + u * from * PAIR;
-                            const bfloat16 *right = bank + (block * TAPS + tap) * from * PAIR;
-                            for (long i = 0; i < from; ++i) add_products(left + i * PAIR, right + i * PAIR);
-                        }
-                    store_sums(sums);
-                    store_rounded(sums, output, image, y, x, block);
+    // Likewise the largest of four, the pixels of a window; of equal ones the first, or the last that is no number.
+    void put_largest(const float (&sums)[4][SUMS], const Shape &shape, long image, long y, long x, long block) const {
+        const long images = std::min<long>(BLOCK, shape.images - image), count = shape.channels - block * BLOCK;
+        const long width = shape.width / 2, size = shape.height / 2 * width * shape.channels;
+        long to = (shape.first + image) * size + (y / 2 * width + x / 2) * shape.channels + block * BLOCK;
+        const auto lanes = static_cast<__mmask32>(count >= BLOCK ? -1 : (1 << count) - 1);
+        for (long i = 0; i < images; ++i, to += size) {
+            __m512 best[2];
+            __m128i places[2];
+            for (long half = 0; half < 2; ++half) {
+                best[half] = rounded(sums[0] + i * BLOCK + half * SIDE);
+                __m512i place = _mm512_setzero_si512();
+                for (int pixel = 1; pixel < 4; ++pixel) {
+                    const __m512 other = rounded(sums[pixel] + i * BLOCK + half * SIDE);
+                    const __mmask16 is_taken = _mm512_cmp_ps_mask(other, best[half], _CMP_GT_OQ) |
+                                               _mm512_cmp_ps_mask(other, other, _CMP_UNORD_Q);
+                    best[half] = _mm512_mask_mov_ps(best[half], is_taken, other);
+                    place = _mm512_mask_mov_epi32(place, is_taken, _mm512_set1_epi32(pixel));
                 }
+                places[half] = _mm512_cvtepi32_epi8(place);
+            }
+            store(numbers + to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(best[1], best[0])), count);
+            _mm256_mask_storeu_epi8(which + to, lanes, _mm256_set_m128i(places[1], places[0]));
         }
     }
+
+    // A sum as it will be when it is rounded to bfloat16.
+    static __m512 rounded(const float *sums) {
+        const auto half = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(sums)));
+        return reinterpret_cast<__m512>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    }
+};
+
+// Convolve the images of one thread.
+template <bool POOLS>
+void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
+                    const Shape &of_output) {
+    const Tiles tiles;
+    const long from = blocks(shape.channels), to = blocks(of_output.channels), width = shape.width, height = shape.height;
+    const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
+    const Portion portion(height, row_bytes, 2 * row_bytes);
+    const long held = std::min(portion.rows + 2, height);
+    const Room<bfloat16> rows(portion.groups * held * shape.row_numbers());
+    constexpr int STEP = POOLS ? 2 : 1;
+    alignas(64) float sums[STEP * STEP][SUMS];
+    for (long image = 0; image < shape.images; image += portion.groups * BLOCK)
+        for (long top = 0; top < height; top += portion.rows) {
+            const long bottom = std::min(top + portion.rows, height);
+            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of the rows that are needed
+            const long groups = std::min(portion.groups, (shape.images - image + BLOCK - 1) / BLOCK);
+            const auto row = [&](long group, long y) {
+                return rows.start + (group * held + y - first) * shape.row_numbers();
+            };
+            const auto convolve_at = [&](long group, long y, long x, long block) {
+                clear_sums();
+                for (long v = std::max(y - 1, 0L); v <= std::min(y + 1, height - 1); ++v)
+                    for (long u = std::max(x - 1, 0L); u <= std::min(x + 1, width - 1); ++u) {
+                        const long tap = 3 * (v - y + 1) + u - x + 1;
+                        const bfloat16 *left = row(group, v) + u * from * PAIR;
+                        const bfloat16 *right = bank + (block * TAPS + tap) * from * PAIR;
+                        for (long i = 0; i < from; ++i) add_products(left + i * PAIR, right + i * PAIR);
+                    }
+            };
+            for (long group = 0; group < groups; ++group)
+                for (long y = first; y < end; ++y) lay_images(maps, shape, image + group * BLOCK, y, row(group, y));
+            settle();
+            for (long block = 0; block < to; ++block)
+                for (long group = 0; group < groups; ++group)
+                    for (long y = top; y + STEP <= bottom; y += STEP)
+                        for (long x = 0; x + STEP <= width; x += STEP) {
+                            for (int pixel = 0; pixel < STEP * STEP; ++pixel) {
+                                convolve_at(group, y + pixel / STEP, x + pixel % STEP, block);
+                                store_sums(sums[pixel]);
+                            }
+                            if constexpr (POOLS)
+                                output.put_largest(sums, of_output, image + group * BLOCK, y, x, block);
+                            else
+                                output.put(sums[0], of_output, image + group * BLOCK, y, x, block);
+                        }
+        }
 }
 
 // Lay out a row of a group of images with the images side by side: woven in pairs, [x, block of channels, half of the
 // block, pair of images, channel, image of the pair], or transposed, [x, block of channels, channel, image].
 template <bool IS_TRANSPOSED>
-void lay_across(const Maps<const bfloat16> &maps, long image, long y, bfloat16 *to) {
-    const long num_blocks = blocks(maps.channels);
-    for (long x = 0; x < maps.width; ++x)
-        for (long block = 0; block < num_blocks; ++block, to += PAIR) {
+void lay_across(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
+    for (long x = 0; x < shape.width; ++x)
+        for (long block = 0; block < blocks(shape.channels); ++block, to += PAIR) {
             __m512i halves[2][SIDE];
-            const auto numbers = [&](long i) {
-                const bool is_there = image + i < maps.images;
-                const bfloat16 *from = maps.at(is_there ? image + i : image, y, x) + block * BLOCK;
-                return load(from, is_there ? maps.channels - block * BLOCK : 0);
-            };
             for (long i = 0; i < SIDE; ++i)
-                weave(numbers(2 * i), numbers(2 * i + 1), halves[0][i], halves[1][i]);
+                weave(maps.at(shape, image + 2 * i, y, x, block), maps.at(shape, image + 2 * i + 1, y, x, block),
+                      halves[0][i], halves[1][i]);
             for (long half = 0; half < 2; ++half) {
                 if (IS_TRANSPOSED) transpose(halves[half]);
                 for (long i = 0; i < SIDE; ++i) _mm512_store_si512(to + half * TILE + i * BLOCK, halves[half][i]);
@@ -288,40 +373,31 @@ void lay_across(const Maps<const bfloat16> &maps, long image, long y, bfloat16 *
         }
 }
 
-// How much of a thread's images is laid out at once for the filters' gradient: all rows of some groups, or some of one.
-struct Portion {
-    Portion(const Maps<const bfloat16> &maps, const Maps<const bfloat16> &gradient) {
-        const long row = maps.row_numbers(), both = row + gradient.row_numbers(), room = CACHE / sizeof(bfloat16);
-        groups = std::max(1L, room / (both * maps.height));
-        rows = std::clamp((room - 2 * row) / both, 1L, maps.height);
-        if (both * maps.height <= room) rows = maps.height;
-    }
-    long groups, rows;
-};
-
-// Add to the sums, [taps, blocks of inputs, blocks of outputs, 32 inputs, 32 outputs], what one thread's images give.
-void filter_sums_share(const Maps<const bfloat16> &maps, const Maps<const bfloat16> &gradient, float *sums) {
+// Sum up what one thread's images give: [taps, blocks of inputs, blocks of outputs, 32 inputs, 32 outputs].
+void filter_sums_share(const Source &maps, const Shape &shape, const Source &gradient, const Shape &of_gradient,
+                       float *sums) {
     const Tiles tiles;
-    const long from = blocks(maps.channels), to = blocks(gradient.channels), width = maps.width, height = maps.height;
-    const Portion portion(maps, gradient);
+    const long from = blocks(shape.channels), to = blocks(of_gradient.channels), width = shape.width, height = shape.height;
+    const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
+    const Portion portion(height, row_bytes + of_gradient.row_numbers() * sizeof(bfloat16), 2 * row_bytes);
     const long held = std::min(portion.rows + 2, height);
-    const Room<bfloat16> inputs(portion.groups * held * maps.row_numbers());
-    const Room<bfloat16> outputs(portion.groups * portion.rows * gradient.row_numbers());
-    for (long image = 0; image < maps.images; image += portion.groups * BLOCK)
+    const Room<bfloat16> inputs(portion.groups * held * shape.row_numbers());
+    const Room<bfloat16> outputs(portion.groups * portion.rows * of_gradient.row_numbers());
+    for (long image = 0; image < shape.images; image += portion.groups * BLOCK)
         for (long top = 0; top < height; top += portion.rows) {
             const long bottom = std::min(top + portion.rows, height);
             const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of the inputs' rows
-            const long groups = std::min(portion.groups, (maps.images - image + BLOCK - 1) / BLOCK);
+            const long groups = std::min(portion.groups, (shape.images - image + BLOCK - 1) / BLOCK);
             const auto input = [&](long group, long y) {
-                return inputs.start + (group * held + y - first) * maps.row_numbers();
+                return inputs.start + (group * held + y - first) * shape.row_numbers();
             };
             const auto output = [&](long group, long y) {
-                return outputs.start + (group * portion.rows + y - top) * gradient.row_numbers();
+                return outputs.start + (group * portion.rows + y - top) * of_gradient.row_numbers();
             };
             for (long group = 0; group < groups; ++group) {
-                for (long y = first; y < end; ++y) lay_across<true>(maps, image + group * BLOCK, y, input(group, y));
-                for (long y = top; y < bottom; ++y)
-                    lay_across<false>(gradient, image + group * BLOCK, y, output(group, y));
+                const long at = image + group * BLOCK;
+                for (long y = first; y < end; ++y) lay_across<true>(maps, shape, at, y, input(group, y));
+                for (long y = top; y < bottom; ++y) lay_across<false>(gradient, of_gradient, at, y, output(group, y));
             }
             settle();
             for (long i = 0; i < from; ++i)
@@ -329,7 +405,7 @@ void filter_sums_share(const Maps<const bfloat16> &maps, const Maps<const bfloat
                     for (long tap = 0; tap < TAPS; ++tap) {
                         const long down = tap / 3 - 1, right = tap % 3 - 1;
                         float *block = sums + ((tap * from + i) * to + o) * SUMS;
-                        load_sums(block);
+                        image == 0 && top == 0 ? clear_sums() : load_sums(block);
                         for (long group = 0; group < groups; ++group)
                             for (long y = std::max(top, -down); y < std::min(bottom, height - down); ++y)
                                 for (long x = std::max(0L, -right); x < std::min(width, width - right); ++x)
@@ -364,10 +440,13 @@ void collect_filters(const float *sums, float *filters, long outputs, long input
             }
 }
 
-void convolve(const Maps<const bfloat16> &maps, const bfloat16 *bank, const Maps<bfloat16> &output, int threads) {
+void convolve(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output, const Shape &of_output,
+              int threads) {
 #pragma omp parallel for num_threads(threads)
-    for (int thread = 0; thread < threads; ++thread)
-        convolve_share(maps.share(thread, threads), bank, output.share(thread, threads));
+    for (int thread = 0; thread < threads; ++thread) {
+        const auto share = output.which ? convolve_share<true> : convolve_share<false>;
+        share(maps, shape.share(thread, threads), bank, output, of_output.share(thread, threads));
+    }
 }
 
 }  // namespace
@@ -378,30 +457,38 @@ extern "C" int request_tiles() {
     return static_cast<int>(syscall(SYS_arch_prctl, REQUEST, TILE_DATA));
 }
 
-extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, long n, long height,
-                                  long width, long inputs, long outputs, int threads) {
+// With `which`, the output is pooled over windows of 2x2, and so is smaller.
+extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
+                                  long n, long height, long width, long inputs, long outputs, int threads) {
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
-    convolve({maps, n, height, width, inputs}, bank.start, {output, n, height, width, outputs}, threads);
+    const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};
+    convolve({maps}, shape, bank.start, {output, which}, of_output, threads);
 }
 
-extern "C" void map_gradient_bfloat16(const bfloat16 *gradient, const float *filters, bfloat16 *of_maps, long n,
-                                      long height, long width, long inputs, long outputs, int threads) {
+// Gradients are of images at some places among those of the maps, and of `which`.
+extern "C" void map_gradient_bfloat16(const bfloat16 *gradient, const long *places, const std::uint8_t *which,
+                                      const float *filters, bfloat16 *of_maps, long n, long height, long width,
+                                      long inputs, long outputs, int threads) {
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_backward(filters, bank.start, outputs, inputs, threads);
-    convolve({gradient, n, height, width, outputs}, bank.start, {of_maps, n, height, width, inputs}, threads);
+    const Shape shape{n, height, width, outputs}, of_output{n, height, width, inputs};
+    convolve({gradient, which ? places : nullptr, which}, shape, bank.start, {of_maps}, of_output, threads);
 }
 
-extern "C" void filter_gradient_bfloat16(const bfloat16 *maps, const bfloat16 *gradient, float *of_filters, long n,
-                                         long height, long width, long inputs, long outputs, int threads) {
-    const Maps<const bfloat16> all_maps{maps, n, height, width, inputs}, all_gradient{gradient, n, height, width, outputs};
+extern "C" void filter_gradient_bfloat16(const bfloat16 *maps, const bfloat16 *gradient, const long *places,
+                                         const std::uint8_t *which, float *of_filters, long n, long height, long width,
+                                         long inputs, long outputs, int threads) {
+    const Source all_maps{maps, places}, all_gradients{gradient, which ? places : nullptr, which};
+    const Shape shape{n, height, width, inputs}, of_gradient{n, height, width, outputs};
     const long count = TAPS * blocks(inputs) * blocks(outputs) * SUMS;
     const Room<float> sums(threads * count);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
         float *mine = sums.start + thread * count;
-        std::fill_n(mine, count, 0.0f);
-        filter_sums_share(all_maps.share(thread, threads), all_gradient.share(thread, threads), mine);
+        const Shape share = shape.share(thread, threads), of_share = of_gradient.share(thread, threads);
+        if (share.images == 0) std::fill_n(mine, count, 0.0f);
+        filter_sums_share(all_maps, share, all_gradients, of_share, mine);
     }
     collect_filters(sums.start, of_filters, outputs, inputs, threads, threads);
 }

@@ -36,22 +36,52 @@ class AmxConvolution(Way):
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
         output = maps.new_empty(*maps.shape[:3], len(filters))
-        self._call("convolve", maps, _taps(filters), output, *maps.shape, len(filters))
+        self._call("convolve", maps, _taps(filters), output, None, *maps.shape, len(filters))
         return output
 
-    def gradients(  # noqa: D102
-        self, maps: Tensor, filters: Tensor, gradient: Tensor, of_maps: bool, of_filters: bool
+    def convolve_and_pool(self, maps: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the convolution pooled over windows of 2x2, and which pixel of its window each is, uint8.
+
+        Both are [n h//2 w//2 c_out]; the same as of `max_pool`, but what is pooled is never written.
+        """
+        num_images, height, width, _ = maps.shape
+        output = maps.new_empty(num_images, height // 2, width // 2, len(filters))
+        which = torch.empty(output.shape, dtype=torch.uint8)
+        self._call("convolve", maps, _taps(filters), output, which, *maps.shape, len(filters))
+        return output, which
+
+    def gradients(
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        gradient: Tensor,
+        of_maps: bool,
+        of_filters: bool,
+        *,
+        places: Tensor | None = None,
+        which: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        sizes, taps = (*maps.shape, len(filters)), _taps(filters)
-        map_gradient = maps.new_empty(maps.shape) if of_maps else None
+        """Return the gradients of maps and filters, each if it is asked for, from that of the output.
+
+        Args:
+            maps: [n h w c_in].
+            filters: [c_out c_in 3 3].
+            gradient: of the output, [k h w c_out], or, with `which`, of the pooled output.
+            of_maps: whether the maps' is asked for, [k h w c_in].
+            of_filters: whether the filters' is.
+            places: where the images of the gradient are among the maps, int64 [k]; by default they are all.
+            which: what `convolve_and_pool` gave, of all images.
+        """
+        sizes, taps = (len(gradient), *maps.shape[1:], len(filters)), _taps(filters)
+        map_gradient = maps.new_empty(len(gradient), *maps.shape[1:]) if of_maps else None
         tap_gradient = torch.empty_like(taps) if of_filters else None
         if map_gradient is not None:
-            self._call("map_gradient", gradient, taps, map_gradient, *sizes)
+            self._call("map_gradient", gradient, places, which, taps, map_gradient, *sizes)
         if tap_gradient is not None:
-            self._call("filter_gradient", maps, gradient, tap_gradient, *sizes)
+            self._call("filter_gradient", maps, gradient, places, which, tap_gradient, *sizes)
         return map_gradient, None if tap_gradient is None else tap_gradient.permute(0, 3, 1, 2).to(filters.dtype)
 
-    def _call(self, name: str, *arguments: Tensor | int) -> None:
+    def _call(self, name: str, *arguments: Tensor | int | None) -> None:
         dense = (each.contiguous() if isinstance(each, Tensor) else each for each in arguments)
         call(self._library, f"{name}_bfloat16", *dense, threads=torch.get_num_threads())
 

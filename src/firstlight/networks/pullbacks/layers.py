@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from firstlight.networks import batch_norm
+from firstlight.networks.batch_norm import BatchNorm
 from firstlight.networks.conv3x3 import Conv3x3
-from firstlight.networks.conv3x3.layer import gradients
+from firstlight.networks.conv3x3.amx import AmxConvolution
+from firstlight.networks.conv3x3.layer import arithmetic, gradients
 from firstlight.networks.gelu import Gelu, gelu, gelu_gradient
 from firstlight.networks.max_pool import MaxPool2x2, max_pool, max_pool_gradient
-from firstlight.networks.pullbacks.way import Backward, Pullback, by_autograd, chained, rule_for, traced
+from firstlight.networks.pullbacks.way import Backward, Pullback, by_autograd, chained, rule_for, rule_for_pair, traced
 from firstlight.networks.residual import Residual
 
 
@@ -71,6 +74,8 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
     if way is None:
         return _direct(module, x, needs_gradient)
     output = module(x)
+    if isinstance(way, AmxConvolution):
+        return output, _back_by_amx(way, module.weight, x.to(output.dtype), needs_gradient)
     images = x.to(output.dtype)
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
@@ -83,8 +88,69 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
     return output, pullback
 
 
+@rule_for_pair(Conv3x3, MaxPool2x2)
+def _(conv: Conv3x3, _pool: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    way = conv.way(x)
+    if not (isinstance(way, AmxConvolution) and min(x.shape[2:]) >= 2):
+        return None
+    images = x.to(arithmetic(x))
+    output, which = way.convolve_and_pool(images.permute(0, 2, 3, 1), conv.weight)
+    return output.permute(0, 3, 1, 2), _back_by_amx(way, conv.weight, images, needs_gradient, which)
+
+
+def _back_by_amx(
+    way: AmxConvolution, filters: Tensor, images: Tensor, needs_gradient: bool, which: Tensor | None = None
+) -> Pullback:
+    """Return the pullback of a convolution, which reads what it kept of the chosen images in place."""
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        asked = needs_gradient, filters.requires_grad
+        of_maps, of_filters = way.gradients(maps, filters, of_output, *asked, places=backward.places, which=which)
+        backward.add(filters, of_filters)
+        return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
+
+    return pullback
+
+
+@rule_for(BatchNorm)
+def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if not module.pays(x):
+        return _batch_norm(module, x, needs_gradient)
+    return _compiled_batch_norm(module, x, needs_gradient, with_gelu=False)
+
+
+@rule_for_pair(BatchNorm, Gelu)
+def _(norm: BatchNorm, activation: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    if not (norm.pays(x) and activation.pays(x)):
+        return None
+    return _compiled_batch_norm(norm, x, needs_gradient, with_gelu=True)
+
+
+def _compiled_batch_norm(
+    module: BatchNorm, x: Tensor, needs_gradient: bool, *, with_gelu: bool
+) -> tuple[Tensor, Pullback]:
+    maps = x.permute(0, 2, 3, 1).contiguous()
+    of = batch_norm.moments(maps)
+    module.take_note(of, x.numel() // x.shape[1])
+    weight, bias = module.weight, module.bias
+    factors = weight / of.deviation(module.eps)
+    output, slopes = batch_norm.normalize(maps, factors, bias - of.mean * factors, with_gelu=with_gelu)
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_output = gradient.permute(0, 2, 3, 1)
+        of_maps, of_weight, of_bias = batch_norm.gradients(
+            of_output, maps, slopes, backward.places, of, weight, module.eps
+        )
+        backward.add(weight, of_weight if weight.requires_grad else None)
+        backward.add(bias, of_bias if bias.requires_grad else None)
+        return of_maps.permute(0, 3, 1, 2) if needs_gradient else None
+
+    return output.permute(0, 3, 1, 2), pullback
+
+
 @rule_for(nn.BatchNorm2d)
-def _(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     weight, bias, means, variances = module.weight, module.bias, module.running_mean, module.running_var
     if weight is None or means is None or module.momentum is None:
         return by_autograd(module, x, needs_gradient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -54,7 +55,11 @@ Pullback = Callable[[Tensor, Backward], Tensor | None]
 # From a layer, its input, and whether that input's gradient will be asked for, to its output and its pullback.
 Rule = Callable[[Any, Tensor, bool], tuple[Tensor, Pullback]]
 
+# The same of two layers, one after the other, as one; None where they had better be two.
+PairRule = Callable[[Any, Any, Tensor, bool], tuple[Tensor, Pullback] | None]
+
 RULES: dict[type[nn.Module], Rule] = {}
+PAIR_RULES: dict[tuple[type[nn.Module], type[nn.Module]], PairRule] = {}
 _Some = TypeVar("_Some", bound=Rule)
 
 
@@ -63,6 +68,16 @@ def rule_for(*kinds: type[nn.Module]) -> Callable[[_Some], _Some]:
 
     def register(rule: _Some) -> _Some:
         RULES.update(dict.fromkeys(kinds, rule))
+        return rule
+
+    return register
+
+
+def rule_for_pair(first: type[nn.Module], second: type[nn.Module]) -> Callable[[PairRule], PairRule]:
+    """Say that a function is the rule for a layer of exactly one kind with one of another after it."""
+
+    def register(rule: PairRule) -> PairRule:
+        PAIR_RULES[first, second] = rule
         return rule
 
     return register
@@ -82,8 +97,15 @@ def traced(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, 
 def chained(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     """Return what modules give, one after the other, and the pullback of them all, which can be used once."""
     pullbacks: list[Pullback] = []
-    for each in modules:
-        x, pullback = traced(each, x, needs_gradient)
+    left = deque(modules)
+    while left:
+        each = left.popleft()
+        after = left[0] if left else None
+        pair_rule = PAIR_RULES.get((type(each), type(after))) if after is not None else None
+        found = pair_rule(each, after, x, needs_gradient) if pair_rule is not None else None
+        if found is not None:
+            left.popleft()
+        x, pullback = found or traced(each, x, needs_gradient)
         pullbacks.append(pullback)
         needs_gradient = needs_gradient or len(_learning(each.parameters())) > 0
 
