@@ -36,8 +36,8 @@ def fast94() -> Recipe:
             weight_decay=0.001,
         ),
         label_smoothing=0.2,
-        views="flip_shift",
-        views_margin=0.5,
+        views="flip_star",
+        views_margin=0.4,
         max_epochs=7,
         batch_size=500,
     )
