@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+
+from firstlight.compiler import compile_command
+from firstlight.networks.conv3x3 import amx, layer, winograd
+from firstlight.networks.conv3x3.amx import SOURCE, AmxConvolution
+from firstlight.networks.conv3x3.amx import amx_convolution as on_this_cpu
+
+TILES_BY_LOOPS = Path(__file__).parents[1] / "reference/amx_tiles.hpp"
 
 
 @pytest.fixture
@@ -18,3 +29,34 @@ def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], N
         monkeypatch.setattr(module, "MIN_NUMBERS", 0)
 
     return take
+
+
+@pytest.fixture(scope="session")
+def emulated_amx(tmp_path_factory: pytest.TempPathFactory) -> AmxConvolution:
+    """The convolution with plain loops for tiles; skips where the vectors around them are missing, too."""
+    command = compile_command()
+    if command is None or not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        pytest.skip("nothing can be compiled here, or this CPU has no AVX512-BF16")
+    library = tmp_path_factory.mktemp("amx") / "amx.so"
+    subprocess.run([*command, "-include", TILES_BY_LOOPS, "-o", library, SOURCE], check=True, capture_output=True)
+    return AmxConvolution(ctypes.CDLL(str(library)))
+
+
+@pytest.fixture(params=["the CPU's tiles", "emulated tiles"])
+def amx_convolution(request: pytest.FixtureRequest) -> AmxConvolution:
+    """The convolution by the tiles of this CPU, if it has any, and by emulated ones."""
+    if request.param == "emulated tiles":
+        return request.getfixturevalue("emulated_amx")
+    way = on_this_cpu()
+    if way is None:
+        pytest.skip("this CPU has no AMX, or nothing can be compiled here")
+    return way
+
+
+@pytest.fixture
+def tiles(amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch) -> AmxConvolution:
+    """The convolution by matrix tiles, which layers take as on a CPU with AMX."""
+    for each in (amx, winograd):
+        monkeypatch.setattr(each, "has_amx", lambda: True)
+    monkeypatch.setattr(layer, "amx_convolution", lambda: amx_convolution)
+    return amx_convolution

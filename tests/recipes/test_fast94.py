@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from firstlight.evaluation.views import expected_passes
 from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.training.recipe import MuonConfig
@@ -13,12 +14,19 @@ from firstlight.training.recipe import MuonConfig
 
 def test_but_for_its_ends_it_is_the_control_s_network_and_loss_on_all_images() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
-    same = ("data", "num_val", "augmentation", "label_smoothing", "views", "averaging")
+    same = ("data", "num_val", "augmentation", "label_smoothing", "averaging")
     assert {name: getattr(ours, name) for name in same} == {name: getattr(control, name) for name in same}
     assert isinstance(ours.network, SpeedNetConfig)
     assert isinstance(control.network, SpeedNetConfig)
     ends = {"pad_patches": control.network.pad_patches, "deep_groups": control.network.deep_groups}
     assert replace(ours.network, norm_momentum=control.network.norm_momentum, **ends) == control.network
+
+
+def test_it_looks_again_only_where_it_is_unsure() -> None:
+    ours, control = get_recipe("fast94"), get_recipe("airbench94")
+    assert (ours.views, control.views, control.views_margin) == ("flip_star", "flip_shift", 1.0)
+    few, many = (expected_passes(each.views, each.views_margin) for each in (ours, control))
+    assert few < many
 
 
 def test_what_a_batch_s_size_scales_is_scaled() -> None:

@@ -36,15 +36,6 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> NativeWinograd:
     return way
 
 
-@pytest.fixture
-def tiles(amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch) -> AmxConvolution:
-    """The way by matrix tiles, as on a CPU with AMX."""
-    for each in (amx, winograd):
-        monkeypatch.setattr(each, "has_amx", lambda: True)
-    monkeypatch.setattr(module, "amx_convolution", lambda: amx_convolution)
-    return amx_convolution
-
-
 def winograd_conv2d(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     return conv3x3(images, filters, module.winograd_for(images.dtype, filters.shape[1], filters.shape[0]))
 

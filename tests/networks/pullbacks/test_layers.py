@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from firstlight.networks.conv3x3 import Conv3x3
+from firstlight.networks.conv3x3.amx import AmxConvolution
 from firstlight.networks.max_pool import MaxPool2x2
-from firstlight.networks.pullbacks import Backward, traced
+from firstlight.networks.pullbacks import Backward, chained, traced
 
 
 @pytest.mark.parametrize("side", [8, 7])
@@ -30,3 +34,33 @@ def test_the_pool_in_plain_arithmetic_is_pytorch_s(
     back = pullback(gradient[chosen], Backward(None if places is None else chosen, 6))
     assert torch.equal(back, of_maps[chosen])
     assert back.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("places", [None, [17, 3, 4]])
+@pytest.mark.parametrize("pools", [True, False])
+def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_place(
+    pools: bool, places: list[int] | None, tiles: AmxConvolution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against PyTorch's convolution and pool, of few values: exact in bfloat16, but for the order of sums."""
+    torch.manual_seed(0)
+    layers: list[Any] = [Conv3x3(16, 24), *[MaxPool2x2()] * pools]
+    with torch.no_grad():
+        layers[0].weight.copy_(torch.randint(-1, 2, layers[0].weight.shape))
+    maps = torch.randint(-2, 3, (20, 16, 5, 4)).bfloat16().contiguous(memory_format=torch.channels_last)
+    chosen = torch.tensor(range(20) if places is None else places)
+    pooled: list[int] = []
+    convolve_and_pool = tiles.convolve_and_pool
+    monkeypatch.setattr(tiles, "convolve_and_pool", lambda *maps: (pooled.append(1), convolve_and_pool(*maps))[1])
+    results = []
+    for fast in (True, False):
+        layers[0].fast = fast
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            output, pullback = chained(layers, maps, True)
+            gradient = torch.randint(-2, 3, output.shape).to(output.dtype)[chosen] if fast else gradient
+            backward = Backward(None if places is None else chosen, 20)
+            of_maps = pullback(gradient, backward)
+        assert of_maps is not None
+        results.append((output, of_maps, backward.gradients[layers[0].weight]))
+    assert len(pooled) == pools
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-3)
