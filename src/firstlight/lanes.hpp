@@ -84,7 +84,8 @@ inline void store_far(T *to, Numbers numbers, long lanes) {
     lanes >= LANES ? store_far(to, numbers) : store(to, numbers, lanes);
 }
 
-// 1 / x for an x that is not infinite, off by 1e-7 of it at most: where there is a quick guess, one step of Newton's from it.
+// 1 / x for an x that is not infinite, off by 1e-7 of it at most: where there is a quick guess, one step of Newton's
+// from it.
 inline Numbers reciprocal(Numbers x) {
 #ifdef __AVX512F__
     const auto guess = reinterpret_cast<Numbers>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));

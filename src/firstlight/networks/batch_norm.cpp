@@ -1,8 +1,9 @@
 // Batch norm in training and its gradient on a CPU, compiled for the CPU that runs it.
 //
-// Maps are [images pixels channels]. Sums over images and pixels are float within an image and double beyond, one of each
-// for every thread. What is normalized is a number times a factor plus a summand of its channel; the gradient of the maps
-// is the output's times a factor, plus the map times another, plus a summand: (Ioffe and Szegedy 2015, arXiv 1502.03167).
+// Maps are [images pixels channels]. Sums over images and pixels are float within an image and double beyond, one of
+// each for every thread. What is normalized is a number times a factor plus a summand of its channel; the gradient of
+// the maps is the output's times a factor, plus the map times another, plus a summand: (Ioffe and Szegedy 2015, arXiv
+// 1502.03167).
 
 #include "gelu.hpp"
 
@@ -114,7 +115,8 @@ void normalize(const T *maps, const float *factors, const float *summands, T *ou
                int threads) {
     over_maps(shape, threads, [=](long image, long place, long channel, long lanes) {
         const long at = image * shape.size() + place;
-        const Numbers normal = load(maps + at, lanes) * load(factors + channel, lanes) + load(summands + channel, lanes);
+        const Numbers factor = load(factors + channel, lanes), summand = load(summands + channel, lanes);
+        const Numbers normal = load(maps + at, lanes) * factor + summand;
         if (!slopes) return store_far(output + at, normal, lanes);
         const Points points = gelu_at(normal);
         store_far(output + at, points.values, lanes);
@@ -145,7 +147,8 @@ void gradient(const T *of_output, const T *maps, const T *slopes, const long *pl
         const float *at = coefficients + channel;
         const Numbers map = load(of_image(maps, places[image], shape) + place, lanes);
         const T *given = of_image(of_output, image, shape), *slope = of_image(slopes, places[image], shape);
-        const Numbers found = before_gelu(given, slope, place, lanes) * load(at, lanes) + map * load(at + shape.channels, lanes);
+        const Numbers of_normal = before_gelu(given, slope, place, lanes);
+        const Numbers found = of_normal * load(at, lanes) + map * load(at + shape.channels, lanes);
         store_far(of_maps + image * shape.size() + place, found + load(at + 2 * shape.channels, lanes), lanes);
     });
 }

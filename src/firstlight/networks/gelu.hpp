@@ -28,7 +28,8 @@ struct Points {
 
 inline Points gelu_at(Numbers x) {
     const Numbers zero = {}, size = x > zero ? x : -x, half_square = size > zero + 13 ? zero + 84.5f : x * x / 2;
-    const Numbers bell = exp_of_minus(half_square), t = reciprocal(1 + 0.23164189f * (size > zero + 1e30f ? zero + 1e30f : size));
+    const Numbers bell = exp_of_minus(half_square), finite = size > zero + 1e30f ? zero + 1e30f : size;
+    const Numbers t = reciprocal(1 + 0.23164189f * finite);
     const Numbers h = 0.127414796f + t * (-0.142248368f + t * (0.710706871f + t * (-0.726576014f + t * 0.530702715f)));
     const Numbers beyond = t * h * bell, below = x > zero ? 1 - beyond : beyond;
     return {x * below, below + x * (0.398942280f * bell)};

@@ -4,8 +4,8 @@
 
 namespace {
 
-// Let the momentum follow the gradient, b <- m b + g, and look ahead, g + m b. Squares of the weights are added up on the
-// way, one sum for each thread: their norm is needed next.
+// Let the momentum follow the gradient, b <- m b + g, and look ahead, g + m b. Squares of the weights are added up on
+// the way, one sum for each thread: their norm is needed next.
 template <class T>
 void look_ahead(const float *gradient, const float *weights, const float *momentum, float *buffer, T *ahead,
                 double *squares, long count, int threads) {

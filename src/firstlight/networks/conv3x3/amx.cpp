@@ -1,20 +1,20 @@
 // The 3x3 convolution of maps in bfloat16 and its gradients, by the matrix tiles of Intel's AMX.
 //
-// A tile is 16 rows of 64 bytes. One instruction multiplies a tile of 16 rows and 32 columns, bfloat16, with one of 32 rows
-// and 16 columns, whose rows are woven in pairs, and adds to 16 x 16 floats. There are eight tiles: four hold sums, 32 x 32,
-// to which two on the left and two on the right give 32 products for each number that is loaded; so what is loaded may come
-// from the second cache, but not from beyond. Maps are therefore worked on by groups of 32 images, which are laid out
-// anew, some rows at a time, so that every tile is 1 KiB in one piece:
+// A tile is 16 rows of 64 bytes. One instruction multiplies a tile of 16 rows and 32 columns, bfloat16, with one of 32
+// rows and 16 columns, whose rows are woven in pairs, and adds to 16 x 16 floats. There are eight tiles: four hold
+// sums, 32 x 32, to which two on the left and two on the right give 32 products for each number that is loaded; so
+// what is loaded may come from the second cache, but not from beyond. Maps are therefore worked on by groups of 32
+// images, which are laid out anew, some rows at a time, so that every tile is 1 KiB in one piece:
 //
-// - to convolve, the images of a group are the rows of a tile, for one pixel and 32 channels. Nine taps are nine pixels;
-//   those outside the maps are left out, not multiplied by zero, and maps of any width are cut without waste.
+// - to convolve, the images of a group are the rows of a tile, for one pixel and 32 channels. Nine taps are nine
+//   pixels; those outside the maps are left out, not multiplied by zero, and maps of any width are cut without waste.
 // - for the filters' gradient the images of a group are what is summed over: 32 channels of an input's pixel as rows,
 //   transposed, times 32 channels of an output's pixel, images woven in pairs. Sums stay in their tiles for all pixels
 //   of a block.
 //
-// The maps' gradient is the convolution of the output's with the filters transposed and turned round. Sums are float; what is
-// rounded is the result. Maps are [images height width channels], filters [outputs 3 3 inputs], float. Channels are cut
-// into blocks of 32, the last one filled with zeros.
+// The maps' gradient is the convolution of the output's with the filters transposed and turned round. Sums are float;
+// what is rounded is the result. Maps are [images height width channels], filters [outputs 3 3 inputs], float.
+// Channels are cut into blocks of 32, the last one filled with zeros.
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
 
@@ -111,10 +111,10 @@ inline void add_products(const bfloat16 *left, const bfloat16 *right) {
 // Tiles read memory behind the compiler's back: what was written must be there.
 inline void settle() { asm volatile("" ::: "memory"); }
 
-inline __m512i load(const bfloat16 *from, long count) {
-    if (count >= BLOCK) return _mm512_loadu_si512(from);
-    return _mm512_maskz_loadu_epi16((1u << std::max(count, 0L)) - 1, from);
-}
+// Of a block's lanes the first ones.
+inline __mmask32 first_lanes(long count) { return count >= BLOCK ? ~0u : (1u << std::max(count, 0L)) - 1; }
+
+inline __m512i load(const bfloat16 *from, long count) { return _mm512_maskz_loadu_epi16(first_lanes(count), from); }
 
 inline __m512i load(const float *from, long count) {
     const auto mask = [](long lanes) { return static_cast<__mmask16>((1u << std::clamp(lanes, 0L, 16L)) - 1); };
@@ -123,13 +123,13 @@ inline __m512i load(const float *from, long count) {
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 }
 
-// What is stored has left the cache before it is read again: a whole line of it is not fetched first. Other threads see it
-// after the barrier that ends a loop, whose locked instruction drains such stores.
+// What is stored has left the cache before it is read again: a whole line of it is not fetched first. Other threads
+// see it after the barrier that ends a loop, whose locked instruction drains such stores.
 inline void store(bfloat16 *to, __m512i numbers, long count) {
     if (count >= BLOCK && reinterpret_cast<std::uintptr_t>(to) % ROW == 0)
         return _mm512_stream_si512(reinterpret_cast<__m512i *>(to), numbers);
     if (count >= BLOCK) return _mm512_storeu_si512(to, numbers);
-    _mm512_mask_storeu_epi16(to, (1u << count) - 1, numbers);
+    _mm512_mask_storeu_epi16(to, first_lanes(count), numbers);
 }
 
 // Transpose 16 x 16 pairs of bfloat16, or floats.
@@ -177,9 +177,9 @@ struct Shape {
     }
 };
 
-// Maps to read. They may be some of those that lie in memory, `places` says which. Or they are the gradient of maps that
-// were pooled over windows of 2x2: numbers are the pool's gradient, `which` of the window's pixels each belongs to lies in
-// memory for all images, and all other pixels are zero.
+// Maps to read. They may be some of those that lie in memory, `places` says which. Or they are the gradient of maps
+// that were pooled over windows of 2x2: numbers are the pool's gradient, `which` of the window's pixels each belongs
+// to lies in memory for all images, and all other pixels are zero.
 struct Source {
     const bfloat16 *numbers;
     const long *places = nullptr;
@@ -195,10 +195,11 @@ struct Source {
         const long height = shape.height / 2, width = shape.width / 2, window = y / 2 * width + x / 2;
         if (y / 2 >= height || x / 2 >= width) return _mm512_setzero_si512();
         const std::uint8_t *pixels = which + (place * height * width + window) * shape.channels + channel;
-        const auto lanes = static_cast<__mmask32>(count >= BLOCK ? -1 : (1 << count) - 1);
+        const auto lanes = first_lanes(count);
         const __m256i pixel = _mm256_set1_epi8(static_cast<char>(y % 2 * 2 + x % 2));
         const __mmask32 is_this = _mm256_mask_cmpeq_epi8_mask(lanes, _mm256_maskz_loadu_epi8(lanes, pixels), pixel);
-        return _mm512_maskz_loadu_epi16(is_this, numbers + (image * height * width + window) * shape.channels + channel);
+        const bfloat16 *pooled = numbers + (image * height * width + window) * shape.channels + channel;
+        return _mm512_maskz_loadu_epi16(is_this, pooled);
     }
 };
 
@@ -207,7 +208,7 @@ struct Portion {
     // Bytes are a row's; those of as many rows more are needed at the ends of what is not all.
     Portion(long height, long row_bytes, long more_bytes) {
         const bool takes_all = height * row_bytes <= CACHE;
-        rows = takes_all ? height : std::clamp((CACHE - more_bytes) / row_bytes / 2 * 2, 2L, height);
+        rows = takes_all ? height : std::min(height, std::max(2L, (CACHE - more_bytes) / row_bytes / 2 * 2));
         groups = takes_all ? CACHE / (height * row_bytes) : 1;
     }
     long rows, groups;
@@ -222,7 +223,8 @@ void bank_forward(const float *filters, bfloat16 *bank, long outputs, long input
                 __m512i rows[SIDE];
                 for (long i = 0; i < SIDE; ++i) {
                     const long output = block * SIDE + i, count = output < outputs ? inputs - from * BLOCK : 0;
-                    rows[i] = load(filters + (std::min(output, outputs - 1) * TAPS + tap) * inputs + from * BLOCK, count);
+                    const float *taps = filters + std::min(output, outputs - 1) * TAPS * inputs;
+                    rows[i] = load(taps + tap * inputs + from * BLOCK, count);
                 }
                 transpose(rows);
                 bfloat16 *to = bank + ((block / 2 * TAPS + tap) * blocks(inputs) + from) * PAIR + block % 2 * TILE;
@@ -279,7 +281,7 @@ struct Target {
         const long images = std::min<long>(BLOCK, shape.images - image), count = shape.channels - block * BLOCK;
         const long width = shape.width / 2, size = shape.height / 2 * width * shape.channels;
         long to = (shape.first + image) * size + (y / 2 * width + x / 2) * shape.channels + block * BLOCK;
-        const auto lanes = static_cast<__mmask32>(count >= BLOCK ? -1 : (1 << count) - 1);
+        const auto lanes = first_lanes(count);
         for (long i = 0; i < images; ++i, to += size) {
             __m512 best[2];
             __m128i places[2];
@@ -312,7 +314,8 @@ template <bool POOLS>
 void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
                     const Shape &of_output) {
     const Tiles tiles;
-    const long from = blocks(shape.channels), to = blocks(of_output.channels), width = shape.width, height = shape.height;
+    const long from = blocks(shape.channels), to = blocks(of_output.channels);
+    const long width = shape.width, height = shape.height;
     const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
     const Portion portion(height, row_bytes, 2 * row_bytes);
     const long held = std::min(portion.rows + 2, height);
@@ -322,7 +325,7 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
     for (long image = 0; image < shape.images; image += portion.groups * BLOCK)
         for (long top = 0; top < height; top += portion.rows) {
             const long bottom = std::min(top + portion.rows, height);
-            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of the rows that are needed
+            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of rows needed
             const long groups = std::min(portion.groups, (shape.images - image + BLOCK - 1) / BLOCK);
             const auto row = [&](long group, long y) {
                 return rows.start + (group * held + y - first) * shape.row_numbers();
@@ -377,7 +380,8 @@ void lay_across(const Source &maps, const Shape &shape, long image, long y, bflo
 void filter_sums_share(const Source &maps, const Shape &shape, const Source &gradient, const Shape &of_gradient,
                        float *sums) {
     const Tiles tiles;
-    const long from = blocks(shape.channels), to = blocks(of_gradient.channels), width = shape.width, height = shape.height;
+    const long from = blocks(shape.channels), to = blocks(of_gradient.channels);
+    const long width = shape.width, height = shape.height;
     const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
     const Portion portion(height, row_bytes + of_gradient.row_numbers() * sizeof(bfloat16), 2 * row_bytes);
     const long held = std::min(portion.rows + 2, height);
@@ -440,8 +444,8 @@ void collect_filters(const float *sums, float *filters, long outputs, long input
             }
 }
 
-void convolve(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output, const Shape &of_output,
-              int threads) {
+void convolve(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
+              const Shape &of_output, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
         const auto share = output.which ? convolve_share<true> : convolve_share<false>;
