@@ -57,6 +57,15 @@ def normalize(
     return output, slopes
 
 
+def normalized(
+    maps: Tensor, weight: Tensor, bias: Tensor, epsilon: float, *, with_gelu: bool = False
+) -> tuple[Tensor, Tensor | None, Moments]:
+    """Return maps [n h w c] as the layer gives them in training, GELU's slopes if it comes after, and their moments."""
+    of = moments(maps)
+    factors = weight / of.deviation(epsilon)
+    return *normalize(maps, factors, bias - of.mean * factors, with_gelu=with_gelu), of
+
+
 def gradients(
     gradient: Tensor,
     maps: Tensor,
@@ -101,12 +110,10 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, ...]:
         maps = images.permute(0, 2, 3, 1).contiguous()
-        of = moments(maps)
-        factors = weight / of.deviation(epsilon)
+        output, _, of = normalized(maps, weight, bias, epsilon)
         ctx.save_for_backward(maps, weight, *of)
         ctx.mark_non_differentiable(*of)
         ctx.epsilon = epsilon
-        output, _ = normalize(maps, factors, bias - of.mean * factors)
         return output.permute(0, 3, 1, 2), *of
 
     @staticmethod

@@ -117,9 +117,8 @@ inline __mmask32 first_lanes(long count) { return count >= BLOCK ? ~0u : (1u << 
 inline __m512i load(const bfloat16 *from, long count) { return _mm512_maskz_loadu_epi16(first_lanes(count), from); }
 
 inline __m512i load(const float *from, long count) {
-    const auto mask = [](long lanes) { return static_cast<__mmask16>((1u << std::clamp(lanes, 0L, 16L)) - 1); };
-    const __m512 low = _mm512_maskz_loadu_ps(mask(count), from);
-    const __m512 high = _mm512_maskz_loadu_ps(mask(count - SIDE), from + SIDE);
+    const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count)), from);
+    const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count - SIDE)), from + SIDE);
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 }
 
@@ -437,7 +436,7 @@ void collect_filters(const float *sums, float *filters, long outputs, long input
                     rows[k] = reinterpret_cast<__m512i>(row);
                 }
                 transpose(rows);
-                const auto lanes = static_cast<__mmask16>((1u << std::clamp(inputs - i * SIDE, 0L, 16L)) - 1);
+                const auto lanes = static_cast<__mmask16>(first_lanes(inputs - i * SIDE));
                 for (long k = 0; k < SIDE && o * SIDE + k < outputs; ++k)
                     _mm512_mask_storeu_ps(filters + ((o * SIDE + k) * TAPS + tap) * inputs + i * SIDE, lanes,
                                           reinterpret_cast<__m512>(rows[k]));

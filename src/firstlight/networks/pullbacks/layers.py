@@ -131,11 +131,9 @@ def _compiled_batch_norm(
     module: BatchNorm, x: Tensor, needs_gradient: bool, *, with_gelu: bool
 ) -> tuple[Tensor, Pullback]:
     maps = x.permute(0, 2, 3, 1).contiguous()
-    of = batch_norm.moments(maps)
-    module.take_note(of, x.numel() // x.shape[1])
     weight, bias = module.weight, module.bias
-    factors = weight / of.deviation(module.eps)
-    output, slopes = batch_norm.normalize(maps, factors, bias - of.mean * factors, with_gelu=with_gelu)
+    output, slopes, of = batch_norm.normalized(maps, weight, bias, module.eps, with_gelu=with_gelu)
+    module.take_note(of, x.numel() // x.shape[1])
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output = gradient.permute(0, 2, 3, 1)
