@@ -34,21 +34,24 @@ inline Numbers load(const bfloat16 *from) {
 
 inline void store(float *to, Numbers numbers) { std::memcpy(to, &numbers, sizeof numbers); }
 
-// To the nearest, of two as near to the even one.
-inline void store(bfloat16 *to, Numbers numbers) {
+inline void store(bfloat16 *to, HalfBits bits) { std::memcpy(to, &bits, sizeof bits); }
+
+// Sixteen bfloat16: the nearest, of two as near the even one.
+inline HalfBits rounded(Numbers numbers) {
 #ifdef __AVX512BF16__
-    const auto rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(numbers));
+    return reinterpret_cast<HalfBits>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(numbers)));
 #else
     const Bits bits = reinterpret_cast<Bits>(numbers), nearest = bits + 0x7fff + (bits >> 16 & 1);
-    const auto rounded = __builtin_convertvector((numbers == numbers ? nearest : bits | 1 << 22) >> 16, HalfBits);
+    return __builtin_convertvector((numbers == numbers ? nearest : bits | 1 << 22) >> 16, HalfBits);
 #endif
-    std::memcpy(to, &rounded, sizeof rounded);
 }
+
+inline void store(bfloat16 *to, Numbers numbers) { store(to, rounded(numbers)); }
 
 // Store what will not be read before it has left the cache: where the CPU can, without fetching first what was there.
 // Other threads see it after the barrier that ends a loop, whose locked instruction drains such stores.
-template <class T>
-inline void store_far(T *to, Numbers numbers) {
+template <class T, class Lanes>
+inline void store_far(T *to, Lanes numbers) {
 #ifdef __AVX512F__
     constexpr int PART = sizeof(__m256i);
     if (reinterpret_cast<std::uintptr_t>(to) % PART == 0) {
@@ -71,16 +74,16 @@ inline Numbers load(const T *from, long lanes) {
     return load(all);
 }
 
-template <class T>
-inline void store(T *to, Numbers numbers, long lanes) {
+template <class T, class Lanes>
+inline void store(T *to, Lanes numbers, long lanes) {
     if (lanes >= LANES) return store(to, numbers);
     T all[LANES];
     store(all, numbers);
     std::copy(all, all + lanes, to);
 }
 
-template <class T>
-inline void store_far(T *to, Numbers numbers, long lanes) {
+template <class T, class Lanes>
+inline void store_far(T *to, Lanes numbers, long lanes) {
     lanes >= LANES ? store_far(to, numbers) : store(to, numbers, lanes);
 }
 

@@ -117,10 +117,7 @@ void normalize(const T *maps, const float *factors, const float *summands, T *ou
         const long at = image * shape.size() + place;
         const Numbers factor = load(factors + channel, lanes), summand = load(summands + channel, lanes);
         const Numbers normal = load(maps + at, lanes) * factor + summand;
-        if (!slopes) return store_far(output + at, normal, lanes);
-        const Points points = gelu_at(normal);
-        store_far(output + at, points.values, lanes);
-        store_far(slopes + at, points.slopes, lanes);
+        slopes ? store_gelu(output + at, slopes + at, normal, lanes) : store_far(output + at, normal, lanes);
     });
 }
 

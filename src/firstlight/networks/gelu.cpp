@@ -6,29 +6,22 @@
 
 namespace {
 
-// Call work(load, store) for every 16 numbers; the last may be fewer, beside zeros.
-template <class T, class Work>
-inline void over_numbers(long count, int threads, Work work) {
+template <class T>
+void gelu(const T *from, T *to, T *slopes, long count, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long first = 0; first < count; first += LANES) {
-        const auto get = [=](const T *from) { return load(from + first, count - first); };
-        const auto put = [=](T *to, Numbers numbers) { store_far(to + first, numbers, count - first); };
-        work(get, put);
+        const long lanes = count - first;  // the last may be fewer
+        store_gelu(to + first, slopes ? slopes + first : nullptr, load(from + first, lanes), lanes);
     }
 }
 
 template <class T>
-void gelu(const T *from, T *to, T *slopes, long count, int threads) {
-    over_numbers<T>(count, threads, [=](auto get, auto put) {
-        const Points points = gelu_at(get(from));
-        put(to, points.values);
-        if (slopes) put(slopes, points.slopes);
-    });
-}
-
-template <class T>
 void gelu_gradient(const T *gradient, const T *slopes, T *to, long count, int threads) {
-    over_numbers<T>(count, threads, [=](auto get, auto put) { put(to, get(gradient) * get(slopes)); });
+#pragma omp parallel for num_threads(threads)
+    for (long first = 0; first < count; first += LANES) {
+        const long lanes = count - first;
+        store_far(to + first, load(gradient + first, lanes) * load(slopes + first, lanes), lanes);
+    }
 }
 
 }  // namespace
