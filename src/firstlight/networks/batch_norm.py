@@ -29,9 +29,20 @@ class Moments(NamedTuple):
     mean: Tensor
     variance: Tensor
 
+    @classmethod
+    def about(cls, pivots: Tensor, sums: Tensor, num_numbers: int) -> Moments:
+        """Return them from sums of what is above the pivots, and of the squares, float64 [2 c], of so many numbers."""
+        first, second = sums / num_numbers
+        return cls((pivots + first).float(), (second - first.square()).clamp_min(0).float())
+
     def deviation(self, epsilon: float) -> Tensor:
         """Return what is divided by, float32 [c]."""
         return (self.variance + epsilon).sqrt()
+
+    def normalizing(self, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        """Return what maps are multiplied by, and what is added then, float32 [c], to normalize them."""
+        factors = weight / self.deviation(epsilon)
+        return factors, bias - self.mean * factors
 
 
 def moments(maps: Tensor) -> Moments:
@@ -39,31 +50,22 @@ def moments(maps: Tensor) -> Moments:
     num_images, height, width, channels = maps.shape
     pivots = maps[0, 0, 0].float()  # sums of what lies near zero round least
     sums = _sums("moments", maps, pivots, shape=(num_images, height * width, channels))
-    first, second = sums / (num_images * height * width)
-    return Moments((pivots + first).float(), (second - first.square()).clamp_min(0).float())
+    return Moments.about(pivots, sums, num_images * height * width)
 
 
 def normalize(
-    maps: Tensor, factors: Tensor, summands: Tensor, *, with_gelu: bool = False
+    maps: Tensor, factors: Tensor, summands: Tensor, *, with_gelu: bool = False, with_slopes: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """Return maps [n h w c] times factors plus summands, both float32 [c], the compiled way.
 
-    With GELU, return its values there, and its slopes.
+    With GELU, return its values there, and its slopes if they are asked for.
     """
     num_images, height, width, channels = maps.shape
     output = torch.empty_like(maps)
-    slopes = torch.empty_like(maps) if with_gelu else None
-    _call("normalize", maps, factors, summands, output, slopes, num_images, height * width, channels)
+    slopes = torch.empty_like(maps) if with_slopes else None
+    shape = num_images, height * width, channels
+    _call("normalize", maps, factors, summands, output, slopes, int(with_gelu), *shape)
     return output, slopes
-
-
-def normalized(
-    maps: Tensor, weight: Tensor, bias: Tensor, epsilon: float, *, with_gelu: bool = False
-) -> tuple[Tensor, Tensor | None, Moments]:
-    """Return maps [n h w c] as the layer gives them in training, GELU's slopes if it comes after, and their moments."""
-    of = moments(maps)
-    factors = weight / of.deviation(epsilon)
-    return *normalize(maps, factors, bias - of.mean * factors, with_gelu=with_gelu), of
 
 
 def gradients(
@@ -110,7 +112,8 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, ...]:
         maps = images.permute(0, 2, 3, 1).contiguous()
-        output, _, of = normalized(maps, weight, bias, epsilon)
+        of = moments(maps)
+        output, _ = normalize(maps, *of.normalizing(weight, bias, epsilon))
         ctx.save_for_backward(maps, weight, *of)
         ctx.mark_non_differentiable(*of)
         ctx.epsilon = epsilon
@@ -140,11 +143,19 @@ class BatchNorm(nn.BatchNorm2d):
 
     def pays(self, images: Tensor) -> bool:
         """Whether the compiled way will be used for this input, float [n c h w]."""
-        if not (self.training and is_eager_on_cpu(images)) or images.dtype not in DTYPES or images.ndim != 4:
+        return self.training and self.momentum is not None and self.may_be_compiled(images)
+
+    def may_be_compiled(self, images: Tensor) -> bool:
+        """Whether the compiled functions know this input, float [n c h w], and are worth it."""
+        if not is_eager_on_cpu(images) or images.dtype not in DTYPES or images.ndim != 4:
             return False
-        if images.numel() < MIN_NUMBERS or self.momentum is None or self.running_mean is None or self.weight is None:
+        if images.numel() < MIN_NUMBERS or self.running_mean is None or self.weight is None:
             return False
         return self.weight.dtype == torch.float32 and _library() is not None
+
+    def remembered(self) -> Moments:
+        """Return the running statistics, by which the layer normalizes in evaluation."""
+        return Moments(cast(Tensor, self.running_mean), cast(Tensor, self.running_var))
 
     def take_note(self, of: Moments, num_numbers: int) -> None:
         """Let the running statistics follow the moments of so many numbers of each channel."""

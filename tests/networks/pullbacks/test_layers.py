@@ -49,8 +49,8 @@ def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_plac
     maps = torch.randint(-2, 3, (20, 16, 5, 4)).bfloat16().contiguous(memory_format=torch.channels_last)
     chosen = torch.tensor(range(20) if places is None else places)
     pooled: list[int] = []
-    convolve_and_pool = tiles.convolve_and_pool
-    monkeypatch.setattr(tiles, "convolve_and_pool", lambda *maps: (pooled.append(1), convolve_and_pool(*maps))[1])
+    to_train = tiles.convolve_to_train
+    monkeypatch.setattr(tiles, "convolve_to_train", lambda *a, **kw: (pooled.append(1), to_train(*a, **kw))[1])
     results = []
     for fast in (True, False):
         layers[0].fast = fast

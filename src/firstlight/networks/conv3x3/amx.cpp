@@ -18,18 +18,18 @@
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
 
-#include <algorithm>
-#include <cstdint>
+#include "networks/gelu.hpp"
+
 #include <cstdlib>
 #include <immintrin.h>
-#include <memory>
 #include <new>
+#include <utility>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace {
 
-typedef std::uint16_t bfloat16;
+typedef std::uint8_t Bytes __attribute__((vector_size(LANES)));
 
 constexpr int SIDE = 16;        // of a tile of sums, and half of a block's
 constexpr int BLOCK = 32;       // images of a group, channels of a block
@@ -114,9 +114,10 @@ inline void settle() { asm volatile("" ::: "memory"); }
 // Of a block's lanes the first ones.
 inline __mmask32 first_lanes(long count) { return count >= BLOCK ? ~0u : (1u << std::max(count, 0L)) - 1; }
 
-inline __m512i load(const bfloat16 *from, long count) { return _mm512_maskz_loadu_epi16(first_lanes(count), from); }
+// A block of numbers in bfloat16; of fewer the rest is zero.
+inline __m512i load_block(const bfloat16 *from, long count) { return _mm512_maskz_loadu_epi16(first_lanes(count), from); }
 
-inline __m512i load(const float *from, long count) {
+inline __m512i load_block(const float *from, long count) {
     const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count)), from);
     const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count - SIDE)), from + SIDE);
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
@@ -124,7 +125,7 @@ inline __m512i load(const float *from, long count) {
 
 // What is stored has left the cache before it is read again: a whole line of it is not fetched first. Other threads
 // see it after the barrier that ends a loop, whose locked instruction drains such stores.
-inline void store(bfloat16 *to, __m512i numbers, long count) {
+inline void store_block(bfloat16 *to, __m512i numbers, long count) {
     if (count >= BLOCK && reinterpret_cast<std::uintptr_t>(to) % ROW == 0)
         return _mm512_stream_si512(reinterpret_cast<__m512i *>(to), numbers);
     if (count >= BLOCK) return _mm512_storeu_si512(to, numbers);
@@ -190,7 +191,7 @@ struct Source {
         image += shape.first;
         const long place = places ? places[image] : image, channel = block * BLOCK, count = shape.channels - channel;
         if (!which)
-            return load(numbers + ((place * shape.height + y) * shape.width + x) * shape.channels + channel, count);
+            return load_block(numbers + ((place * shape.height + y) * shape.width + x) * shape.channels + channel, count);
         const long height = shape.height / 2, width = shape.width / 2, window = y / 2 * width + x / 2;
         if (y / 2 >= height || x / 2 >= width) return _mm512_setzero_si512();
         const std::uint8_t *pixels = which + (place * height * width + window) * shape.channels + channel;
@@ -223,7 +224,7 @@ void bank_forward(const float *filters, bfloat16 *bank, long outputs, long input
                 for (long i = 0; i < SIDE; ++i) {
                     const long output = block * SIDE + i, count = output < outputs ? inputs - from * BLOCK : 0;
                     const float *taps = filters + std::min(output, outputs - 1) * TAPS * inputs;
-                    rows[i] = load(taps + tap * inputs + from * BLOCK, count);
+                    rows[i] = load_block(taps + tap * inputs + from * BLOCK, count);
                 }
                 transpose(rows);
                 bfloat16 *to = bank + ((block / 2 * TAPS + tap) * blocks(inputs) + from) * PAIR + block % 2 * TILE;
@@ -242,7 +243,7 @@ void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inpu
                     const auto row = [=](long output) {
                         const float *taps = filters + std::min(output, outputs - 1) * TAPS * inputs;
                         const long count = output < outputs ? inputs - block * BLOCK : 0;
-                        return load(taps + (TAPS - 1 - tap) * inputs + block * BLOCK, count);
+                        return load_block(taps + (TAPS - 1 - tap) * inputs + block * BLOCK, count);
                     };
                     __m512i first, second;
                     weave(row(from * BLOCK + 2 * i), row(from * BLOCK + 2 * i + 1), first, second);
@@ -262,54 +263,114 @@ void lay_images(const Source &maps, const Shape &shape, long image, long y, bflo
                                    maps.at(shape, image + i, y, x, block));
 }
 
-// Where the results of a convolution go; with `which`, they are pooled first.
-struct Target {
-    bfloat16 *numbers;
-    std::uint8_t *which = nullptr;
+// What two halves of a block have.
+template <class T>
+struct Halves {
+    T of[2];
+};
 
-    // Round the sums of 32 images and 32 channels at one pixel.
-    void put(const float *sums, const Shape &shape, long image, long y, long x, long block) const {
-        const long images = std::min<long>(BLOCK, shape.images - image), count = shape.channels - block * BLOCK;
-        const long size = shape.height * shape.width * shape.channels;
-        bfloat16 *to = numbers + (shape.first + image) * size + (y * shape.width + x) * shape.channels + block * BLOCK;
-        for (long i = 0; i < images; ++i, to += size) store(to, load(sums + i * SUMS / BLOCK, BLOCK), count);
-    }
+// Sums of what some images and pixels have above a pivot, and of the squares, for a block of channels.
+struct Seen {
+    Halves<Numbers> plain = {}, squares = {};
+};
 
-    // Likewise the largest of four, the pixels of a window; of equal ones the first, or the last that is no number.
-    void put_largest(const float (&sums)[4][SUMS], const Shape &shape, long image, long y, long x, long block) const {
-        const long images = std::min<long>(BLOCK, shape.images - image), count = shape.channels - block * BLOCK;
-        const long width = shape.width / 2, size = shape.height / 2 * width * shape.channels;
-        long to = (shape.first + image) * size + (y / 2 * width + x / 2) * shape.channels + block * BLOCK;
-        const auto lanes = first_lanes(count);
-        for (long i = 0; i < images; ++i, to += size) {
-            __m512 best[2];
-            __m128i places[2];
-            for (long half = 0; half < 2; ++half) {
-                best[half] = rounded(sums[0] + i * BLOCK + half * SIDE);
-                __m512i place = _mm512_setzero_si512();
-                for (int pixel = 1; pixel < 4; ++pixel) {
-                    const __m512 other = rounded(sums[pixel] + i * BLOCK + half * SIDE);
-                    const __mmask16 is_taken = _mm512_cmp_ps_mask(other, best[half], _CMP_GT_OQ) |
-                                               _mm512_cmp_ps_mask(other, other, _CMP_UNORD_Q);
-                    best[half] = _mm512_mask_mov_ps(best[half], is_taken, other);
-                    place = _mm512_mask_mov_epi32(place, is_taken, _mm512_set1_epi32(pixel));
-                }
-                places[half] = _mm512_cvtepi32_epi8(place);
-            }
-            store(numbers + to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(best[1], best[0])), count);
-            _mm256_mask_storeu_epi8(which + to, lanes, _mm256_set_m128i(places[1], places[0]));
-        }
-    }
+// Sums of a group of images and a block of channels, for one pixel or the four of a window, and what is known of them.
+template <int PIXELS>
+struct Batch {
+    alignas(64) float sums[PIXELS][SUMS];
+    long image = 0, y = 0, x = 0, block = 0;
+    long done = BLOCK;  // so many images have been put
+    Seen seen;
 
-    // A sum as it will be when it is rounded to bfloat16.
-    static __m512 rounded(const float *sums) {
-        const auto half = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(sums)));
-        return reinterpret_cast<__m512>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    void begin(long at_image, long at_y, long at_x, long of_block) {
+        image = at_image, y = at_y, x = at_x, block = of_block;
+        done = 0;
+        seen = {};
     }
 };
 
-// Convolve the images of one thread.
-template <bool POOLS>
+// Where the results of a convolution go, and what is done to them before: what is null is left out.
+struct Target {
+    bfloat16 *numbers;
+    std::uint8_t *which = nullptr;   // of a window's pixels is the largest, where they are pooled
+    const float *pivots = nullptr;   // of the channels: near what will come
+    double *moments = nullptr;       // sums of what is put less its pivot, and of the squares: [2 channels], a thread's own
+    const float *factors = nullptr;  // of the channels, as are the summands: what is put is normalized
+    const float *summands = nullptr;
+    bool with_gelu = false;  // after that
+
+    // Put the next images of a batch, at most so many; of the pixels of a window only the largest is put.
+    template <int PIXELS>
+    void put(Batch<PIXELS> &batch, const Shape &shape, long at_most) const {
+        if (batch.done == BLOCK) return;
+        constexpr long STEP = PIXELS == 1 ? 1 : 2;
+        const long width = shape.width / STEP, size = shape.height / STEP * width * shape.channels;
+        const long channel = batch.block * BLOCK, count = shape.channels - channel;
+        const long end = std::min<long>(batch.done + at_most, BLOCK), images = std::min(end, shape.images - batch.image);
+        const long place = (batch.y / STEP * width + batch.x / STEP) * shape.channels + channel;
+        const Halves<Numbers> pivot = at_channel(pivots, channel, count), factor = at_channel(factors, channel, count);
+        const Halves<Numbers> summand = at_channel(summands, channel, count);
+        Seen seen = batch.seen;
+        for (long i = batch.done; i < images; ++i) {
+            const long to = (shape.first + batch.image + i) * size + place;
+            Halves<HalfBits> results;
+            for (long half = 0; half < 2; ++half) {
+                const long at = half * SIDE;
+                Bits pixel = {};
+                Numbers found = largest(batch.sums, i * BLOCK + at, pixel);
+                if (which) {
+                    const auto bytes = reinterpret_cast<__m128i>(__builtin_convertvector(pixel, Bytes));
+                    _mm_mask_storeu_epi8(which + to + at, static_cast<__mmask16>(first_lanes(count - at)), bytes);
+                }
+                if (moments) {
+                    const Numbers off = found - pivot.of[half];
+                    seen.plain.of[half] += off;
+                    seen.squares.of[half] += off * off;
+                }
+                if (factors) found = found * factor.of[half] + summand.of[half];
+                results.of[half] = with_gelu ? half_gelu_at(found).values : rounded(found);
+            }
+            const auto low = reinterpret_cast<__m256i>(results.of[0]), high = reinterpret_cast<__m256i>(results.of[1]);
+            store_block(numbers + to, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), count);
+        }
+        batch.seen = seen;
+        batch.done = end;
+        if (moments && end == BLOCK) take_note(batch, shape);
+    }
+
+    // Add to the moments what was seen of a batch.
+    template <int PIXELS>
+    void take_note(const Batch<PIXELS> &batch, const Shape &shape) const {
+        double *of_block = moments + batch.block * BLOCK;
+        for (long lane = 0; lane < std::min<long>(shape.channels - batch.block * BLOCK, BLOCK); ++lane) {
+            of_block[lane] += batch.seen.plain.of[lane / SIDE][lane % SIDE];
+            of_block[shape.channels + lane] += batch.seen.squares.of[lane / SIDE][lane % SIDE];
+        }
+    }
+
+    // The numbers of a block's channels, if there are any.
+    static Halves<Numbers> at_channel(const float *numbers, long channel, long count) {
+        if (!numbers) return {};
+        const auto half = [=](long at) { return load(numbers + channel + at, std::max(count - at, 0L)); };
+        return {half(0), half(SIDE)};
+    }
+
+    // The largest of the pixels' sums, and its place; of equal ones the first, or the last that is no number.
+    template <int PIXELS>
+    static Numbers largest(const float (&sums)[PIXELS][SUMS], long at, Bits &place) {
+        Numbers best = load(sums[0] + at);
+        for (int pixel = 1; pixel < PIXELS; ++pixel) {
+            const Numbers other = load(sums[pixel] + at);
+            const auto is_taken = (other > best) | (other != other);
+            best = is_taken ? other : best;
+            place = is_taken ? place * 0 + pixel : place;
+        }
+        return best;
+    }
+};
+
+// Convolve the images of one thread. While one batch is multiplied, the one before it is put, by other units of the CPU.
+template <int PIXELS>
 void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
                     const Shape &of_output) {
     const Tiles tiles;
@@ -319,8 +380,10 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
     const Portion portion(height, row_bytes, 2 * row_bytes);
     const long held = std::min(portion.rows + 2, height);
     const Room<bfloat16> rows(portion.groups * held * shape.row_numbers());
-    constexpr int STEP = POOLS ? 2 : 1;
-    alignas(64) float sums[STEP * STEP][SUMS];
+    constexpr int STEP = PIXELS == 1 ? 1 : 2;
+    constexpr long PUT_PER_TAP = 4 / PIXELS;  // of nine, at most, for each pixel
+    Batch<PIXELS> batches[2];
+    Batch<PIXELS> *now = batches, *before = batches + 1;
     for (long image = 0; image < shape.images; image += portion.groups * BLOCK)
         for (long top = 0; top < height; top += portion.rows) {
             const long bottom = std::min(top + portion.rows, height);
@@ -337,6 +400,7 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
                         const bfloat16 *left = row(group, v) + u * from * PAIR;
                         const bfloat16 *right = bank + (block * TAPS + tap) * from * PAIR;
                         for (long i = 0; i < from; ++i) add_products(left + i * PAIR, right + i * PAIR);
+                        output.put(*before, of_output, PUT_PER_TAP);
                     }
             };
             for (long group = 0; group < groups; ++group)
@@ -346,16 +410,16 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
                 for (long group = 0; group < groups; ++group)
                     for (long y = top; y + STEP <= bottom; y += STEP)
                         for (long x = 0; x + STEP <= width; x += STEP) {
-                            for (int pixel = 0; pixel < STEP * STEP; ++pixel) {
+                            for (int pixel = 0; pixel < PIXELS; ++pixel) {
                                 convolve_at(group, y + pixel / STEP, x + pixel % STEP, block);
-                                store_sums(sums[pixel]);
+                                store_sums(now->sums[pixel]);
                             }
-                            if constexpr (POOLS)
-                                output.put_largest(sums, of_output, image + group * BLOCK, y, x, block);
-                            else
-                                output.put(sums[0], of_output, image + group * BLOCK, y, x, block);
+                            output.put(*before, of_output, BLOCK);
+                            now->begin(image + group * BLOCK, y, x, block);
+                            std::swap(now, before);
                         }
         }
+    output.put(*before, of_output, BLOCK);
 }
 
 // Lay out a row of a group of images with the images side by side: woven in pairs, [x, block of channels, half of the
@@ -444,11 +508,16 @@ void collect_filters(const float *sums, float *filters, long outputs, long input
 }
 
 void convolve(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
-              const Shape &of_output, int threads) {
+              const Shape &of_output, bool pools, int threads) {
+    const auto convolve_some = pools ? convolve_share<4> : convolve_share<1>;
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
-        const auto share = output.which ? convolve_share<true> : convolve_share<false>;
-        share(maps, shape.share(thread, threads), bank, output, of_output.share(thread, threads));
+        Target mine = output;
+        if (mine.moments) {
+            mine.moments += 2 * thread * of_output.channels;
+            std::fill_n(mine.moments, 2 * of_output.channels, 0.0);
+        }
+        convolve_some(maps, shape.share(thread, threads), bank, mine, of_output.share(thread, threads));
     }
 }
 
@@ -460,13 +529,17 @@ extern "C" int request_tiles() {
     return static_cast<int>(syscall(SYS_arch_prctl, REQUEST, TILE_DATA));
 }
 
-// With `which`, the output is pooled over windows of 2x2, and so is smaller.
+// Where it pools, over windows of 2x2, the output is smaller. For `which` and what follows it see Target; moments are
+// [threads 2 outputs].
 extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
-                                  long n, long height, long width, long inputs, long outputs, int threads) {
+                                  const float *pivots, double *moments, const float *factors, const float *summands,
+                                  long with_gelu, long pools, long n, long height, long width, long inputs,
+                                  long outputs, int threads) {
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};
-    convolve({maps}, shape, bank.start, {output, which}, of_output, threads);
+    const Target target{output, which, pivots, moments, factors, summands, with_gelu != 0};
+    convolve({maps}, shape, bank.start, target, of_output, pools != 0, threads);
 }
 
 // Gradients are of images at some places among those of the maps, and of `which`.
@@ -476,7 +549,7 @@ extern "C" void map_gradient_bfloat16(const bfloat16 *gradient, const long *plac
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_backward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, outputs}, of_output{n, height, width, inputs};
-    convolve({gradient, which ? places : nullptr, which}, shape, bank.start, {of_maps}, of_output, threads);
+    convolve({gradient, which ? places : nullptr, which}, shape, bank.start, {of_maps}, of_output, false, threads);
 }
 
 extern "C" void filter_gradient_bfloat16(const bfloat16 *maps, const bfloat16 *gradient, const long *places,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,20 @@ from firstlight.networks.conv3x3.way import Case, Way
 SOURCE = Path(__file__).with_name("amx.cpp")
 MIN_CHANNELS = 16  # half a block: with fewer, too much of a tile is zero
 MIN_IMAGES = 16  # half a group; likewise
+
+
+class Convolved(NamedTuple):
+    """What a convolution gives where it is trained.
+
+    Args:
+        maps: [n h w c_out], or pooled over windows of 2x2, [n h//2 w//2 c_out].
+        which: pixel of its window each of the pooled is, uint8 shaped as they are; None where nothing was pooled.
+        sums: of the maps less the pivots, and of the squares, of each channel, float64 [2 c_out]; None without pivots.
+    """
+
+    maps: Tensor
+    which: Tensor | None
+    sums: Tensor | None
 
 
 class AmxConvolution(Way):
@@ -35,20 +50,55 @@ class AmxConvolution(Way):
         return dtype == torch.bfloat16
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
-        output = maps.new_empty(*maps.shape[:3], len(filters))
-        self._call("convolve", maps, _taps(filters), output, None, *maps.shape, len(filters))
-        return output
+        return self._convolve(maps, filters, pools=False)
 
-    def convolve_and_pool(self, maps: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the convolution pooled over windows of 2x2, and which pixel of its window each is, uint8.
+    def convolve_to_train(
+        self, maps: Tensor, filters: Tensor, *, pools: bool = False, pivots: Tensor | None = None
+    ) -> Convolved:
+        """Return the convolution, pooled or not, and what comes of it on the way.
 
-        Both are [n h//2 w//2 c_out]; the same as of `max_pool`, but what is pooled is never written.
+        Pooled, it is the same as of `max_pool`, but what is pooled is never written.
+
+        Args:
+            maps: [n h w c_in].
+            filters: [c_out c_in 3 3].
+            pools: whether the result is pooled over windows of 2x2.
+            pivots: numbers near those that will come, float32 [c_out], where their sums are asked for.
         """
         num_images, height, width, _ = maps.shape
-        output = maps.new_empty(num_images, height // 2, width // 2, len(filters))
-        which = torch.empty(output.shape, dtype=torch.uint8)
-        self._call("convolve", maps, _taps(filters), output, which, *maps.shape, len(filters))
-        return output, which
+        shape = num_images, height // 2, width // 2, len(filters)
+        which = torch.empty(shape, dtype=torch.uint8) if pools else None
+        sums = None if pivots is None else torch.empty(torch.get_num_threads(), 2, len(filters), dtype=torch.float64)
+        output = self._convolve(maps, filters, pools=pools, which=which, pivots=pivots, sums=sums)
+        return Convolved(output, which, None if sums is None else sums.sum(0))
+
+    def convolve_and_normalize(
+        self, maps: Tensor, filters: Tensor, factors: Tensor, summands: Tensor, *, pools: bool, with_gelu: bool
+    ) -> Tensor:
+        """Return the convolution, pooled or not, times factors plus summands, float32 [c_out], and GELU of that."""
+        return self._convolve(
+            maps, filters, pools=pools, factors=factors, summands=summands, with_gelu=with_gelu
+        )
+
+    def _convolve(
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        *,
+        pools: bool,
+        which: Tensor | None = None,
+        pivots: Tensor | None = None,
+        sums: Tensor | None = None,
+        factors: Tensor | None = None,
+        summands: Tensor | None = None,
+        with_gelu: bool = False,
+    ) -> Tensor:
+        num_images, height, width, _ = maps.shape
+        step = 2 if pools else 1
+        output = maps.new_empty(num_images, height // step, width // step, len(filters))
+        results = output, which, pivots, sums, factors, summands, int(with_gelu), int(pools)
+        self._call("convolve", maps, _taps(filters), *results, *maps.shape, len(filters))
+        return output
 
     def gradients(
         self,
@@ -61,16 +111,16 @@ class AmxConvolution(Way):
         places: Tensor | None = None,
         which: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of maps and filters, each if it is asked for, from that of the output.
+        """Return the gradients of maps and filters as `Way` does, or, with `which`, from that of the pooled output.
 
         Args:
-            maps: [n h w c_in].
-            filters: [c_out c_in 3 3].
-            gradient: of the output, [k h w c_out], or, with `which`, of the pooled output.
-            of_maps: whether the maps' is asked for, [k h w c_in].
-            of_filters: whether the filters' is.
-            places: where the images of the gradient are among the maps, int64 [k]; by default they are all.
-            which: what `convolve_and_pool` gave, of all images.
+            maps: see `Way`, as for the rest.
+            filters: likewise.
+            gradient: of the output, pooled or not.
+            of_maps: see `Way`.
+            of_filters: likewise.
+            places: likewise; what is read there is read in place.
+            which: what `convolve_to_train` gave, of all images.
         """
         sizes, taps = (len(gradient), *maps.shape[1:], len(filters)), _taps(filters)
         map_gradient = maps.new_empty(len(gradient), *maps.shape[1:]) if of_maps else None

@@ -44,19 +44,9 @@ class _Convolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, filters = ctx.saved_tensors
-        return *gradients(images, filters, gradient, ctx.way, *ctx.needs_input_grad[:2]), None
-
-
-def gradients(
-    images: Tensor, filters: Tensor, gradient: Tensor, way: Way, of_images: bool, of_filters: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of images and filters, each if it is asked for, from that of their convolution.
-
-    All are shaped as in `conv3x3`.
-    """
-    maps, map_gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-    of_maps, found = way.gradients(maps, filters, map_gradient, of_images, of_filters)
-    return None if of_maps is None else of_maps.permute(0, 3, 1, 2), found
+        maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        of_maps, of_filters = ctx.way.gradients(maps, filters, of_output, *ctx.needs_input_grad[:2])
+        return None if of_maps is None else of_maps.permute(0, 3, 1, 2), of_filters, None
 
 
 def conv3x3(images: Tensor, filters: Tensor, way: Way) -> Tensor:

@@ -56,6 +56,22 @@ class Way(ABC):
 
     @abstractmethod
     def gradients(
-        self, maps: Tensor, filters: Tensor, gradient: Tensor, of_maps: bool, of_filters: bool
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        gradient: Tensor,
+        of_maps: bool,
+        of_filters: bool,
+        *,
+        places: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of maps and filters, each if it is asked for, from that of the output, [n h w c_out]."""
+        """Return the gradients of maps and filters, each if it is asked for, from that of the output.
+
+        Args:
+            maps: [n h w c_in].
+            filters: [c_out c_in 3 3].
+            gradient: of the output, [k h w c_out].
+            of_maps: whether the maps' is asked for, [k h w c_in].
+            of_filters: whether the filters' is.
+            places: where the images of the gradient are among the maps, int64 [k]; by default they are all.
+        """

@@ -14,7 +14,7 @@ from firstlight.compiler import compiled
 from firstlight.networks.compiled import TYPES, call_for
 from firstlight.networks.conv3x3.amx import has_amx
 from firstlight.networks.conv3x3.way import FILTER, Case
-from firstlight.networks.conv3x3.winograd_way import Winograd
+from firstlight.networks.conv3x3.winograd_way import Winograd, chosen
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
 PANEL = 16  # as in winograd.cpp
@@ -55,9 +55,16 @@ class NativeWinograd(Winograd):
         return output
 
     def gradients(  # noqa: D102
-        self, maps: Tensor, filters: Tensor, gradient: Tensor, of_maps: bool, of_filters: bool
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        gradient: Tensor,
+        of_maps: bool,
+        of_filters: bool,
+        *,
+        places: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        maps, gradient = maps.contiguous(), gradient.contiguous()
+        maps, gradient = chosen(maps, places).contiguous(), gradient.contiguous()
         channels_out, channels_in = filters.shape[:2]
         tile = cheapest_tile(*maps.shape[1:3])
         transposed = self._transformed(filters.transpose(0, 1), maps.dtype, tile) if of_maps else None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from firstlight.networks.conv3x3.way import FILTER
-from firstlight.networks.conv3x3.winograd_way import OUTPUT_TILE, Winograd
+from firstlight.networks.conv3x3.winograd_way import OUTPUT_TILE, Winograd, chosen
 
 INPUT_TILE = OUTPUT_TILE + FILTER - 1
 NUM_ELEMENTS = INPUT_TILE**2
@@ -65,8 +65,16 @@ class PlainWinograd(Winograd):
         return output
 
     def gradients(  # noqa: D102
-        self, maps: Tensor, filters: Tensor, gradient: Tensor, of_maps: bool, of_filters: bool
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        gradient: Tensor,
+        of_maps: bool,
+        of_filters: bool,
+        *,
+        places: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
+        maps = chosen(maps, places)
         transforms, tiling = _Transforms(maps.dtype), _Tiling(maps, len(filters))
         channels_out, channels_in = filters.shape[:2]
         transformed_filters = transforms.filters(filters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from firstlight.networks.conv3x3.way import Case, Way
 
@@ -37,3 +38,8 @@ class Winograd(Way):
         if case.dtype not in cls.min_channels or case.min_channels < cls.min_channels[case.dtype]:
             return False
         return case.num_pixels >= cls.min_tiles * OUTPUT_TILE**2 and (case.is_training or cls.forward_pays)
+
+
+def chosen(maps: Tensor, places: Tensor | None) -> Tensor:
+    """Return the images of maps [n h w c] that are at some places; all without."""
+    return maps if places is None else maps.index_select(0, places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -9,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from firstlight.networks import batch_norm
-from firstlight.networks.batch_norm import BatchNorm
+from firstlight.networks.batch_norm import BatchNorm, Moments
 from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.conv3x3.amx import AmxConvolution
-from firstlight.networks.conv3x3.layer import arithmetic, gradients
+from firstlight.networks.conv3x3.layer import arithmetic
+from firstlight.networks.conv3x3.way import Way
 from firstlight.networks.gelu import Gelu, gelu, gelu_gradient
 from firstlight.networks.max_pool import MaxPool2x2, max_pool, max_pool_gradient
-from firstlight.networks.pullbacks.way import Backward, Pullback, by_autograd, chained, rule_for, rule_for_pair, traced
+from firstlight.networks.pullbacks.way import Backward, Pullback, by_autograd, chained, joined, rule_for, rule_for_run, traced
 from firstlight.networks.residual import Residual
 
 
@@ -74,39 +76,42 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
     if way is None:
         return _direct(module, x, needs_gradient)
     output = module(x)
-    if isinstance(way, AmxConvolution):
-        return output, _back_by_amx(way, module.weight, x.to(output.dtype), needs_gradient)
-    images = x.to(output.dtype)
-
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
-        filters = module.weight
-        asked = needs_gradient, filters.requires_grad
-        of_images, of_filters = gradients(backward.of(images), filters, gradient, way, *asked)
-        backward.add(filters, of_filters)
-        return of_images
-
-    return output, pullback
+    return output, _back_by(way, module.weight, x.to(output.dtype), needs_gradient)
 
 
-@rule_for_pair(Conv3x3, MaxPool2x2)
-def _(conv: Conv3x3, _pool: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
-    way = conv.way(x)
-    if not (isinstance(way, AmxConvolution) and min(x.shape[2:]) >= 2):
+@rule_for_run(Conv3x3, MaxPool2x2)
+@rule_for_run(Conv3x3, BatchNorm)
+@rule_for_run(Conv3x3, BatchNorm, Gelu)
+@rule_for_run(Conv3x3, MaxPool2x2, BatchNorm)
+@rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
+def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    conv, pools = cast(Conv3x3, modules[0]), isinstance(modules[1], MaxPool2x2)
+    way, after = conv.way(x), modules[2 if pools else 1 :]
+    if not isinstance(way, AmxConvolution) or (pools and min(x.shape[2:]) < 2):
         return None
+    norm = cast(BatchNorm, after[0]) if after else None
+    pivots = None if norm is None else norm.running_mean
     images = x.to(arithmetic(x))
-    output, which = way.convolve_and_pool(images.permute(0, 2, 3, 1), conv.weight)
-    return output.permute(0, 3, 1, 2), _back_by_amx(way, conv.weight, images, needs_gradient, which)
+    output, which, sums = way.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, pools=pools, pivots=pivots)
+    convolved, back = output.permute(0, 3, 1, 2), _back_by(way, conv.weight, images, needs_gradient, which=which)
+    if norm is None:
+        return convolved, back
+    asked = needs_gradient or conv.weight.requires_grad
+    if pivots is None or sums is None or not norm.pays(convolved):
+        normal, pullback = chained(after, convolved, asked)
+    else:
+        of = Moments.about(pivots, sums, output.numel() // output.shape[3])
+        normal, pullback = _compiled_batch_norm(norm, convolved, asked, of, with_gelu=len(after) > 1)
+    return normal, joined(back, pullback)
 
 
-def _back_by_amx(
-    way: AmxConvolution, filters: Tensor, images: Tensor, needs_gradient: bool, which: Tensor | None = None
-) -> Pullback:
-    """Return the pullback of a convolution, which reads what it kept of the chosen images in place."""
+def _back_by(way: Way, filters: Tensor, images: Tensor, needs_gradient: bool, **kept: Tensor | None) -> Pullback:
+    """Return the pullback of a convolution of images one way, for whose `gradients` something was kept."""
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
         maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
         asked = needs_gradient, filters.requires_grad
-        of_maps, of_filters = way.gradients(maps, filters, of_output, *asked, places=backward.places, which=which)
+        of_maps, of_filters = way.gradients(maps, filters, of_output, *asked, places=backward.places, **kept)
         backward.add(filters, of_filters)
         return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
 
@@ -120,19 +125,22 @@ def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullb
     return _compiled_batch_norm(module, x, needs_gradient, with_gelu=False)
 
 
-@rule_for_pair(BatchNorm, Gelu)
-def _(norm: BatchNorm, activation: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+@rule_for_run(BatchNorm, Gelu)
+def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    norm, activation = cast(tuple[BatchNorm, Gelu], modules)
     if not (norm.pays(x) and activation.pays(x)):
         return None
     return _compiled_batch_norm(norm, x, needs_gradient, with_gelu=True)
 
 
 def _compiled_batch_norm(
-    module: BatchNorm, x: Tensor, needs_gradient: bool, *, with_gelu: bool
+    module: BatchNorm, x: Tensor, needs_gradient: bool, of: Moments | None = None, *, with_gelu: bool
 ) -> tuple[Tensor, Pullback]:
     maps = x.permute(0, 2, 3, 1).contiguous()
     weight, bias = module.weight, module.bias
-    output, slopes, of = batch_norm.normalized(maps, weight, bias, module.eps, with_gelu=with_gelu)
+    of = of or batch_norm.moments(maps)
+    factors, summands = of.normalizing(weight, bias, module.eps)
+    output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu, with_slopes=with_gelu)
     module.take_note(of, x.numel() // x.shape[1])
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from firstlight.networks.residual import Residual
+from firstlight.networks.runs import Kinds, rules_for_start
 
 
 @dataclass
@@ -55,11 +55,11 @@ Pullback = Callable[[Tensor, Backward], Tensor | None]
 # From a layer, its input, and whether that input's gradient will be asked for, to its output and its pullback.
 Rule = Callable[[Any, Tensor, bool], tuple[Tensor, Pullback]]
 
-# The same of two layers, one after the other, as one; None where they had better be two.
-PairRule = Callable[[Any, Any, Tensor, bool], tuple[Tensor, Pullback] | None]
+# The same of a run of layers, one after the other, as one; None where they had better go by themselves.
+RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, Pullback] | None]
 
 RULES: dict[type[nn.Module], Rule] = {}
-PAIR_RULES: dict[tuple[type[nn.Module], type[nn.Module]], PairRule] = {}
+RUN_RULES: dict[Kinds, RunRule] = {}
 _Some = TypeVar("_Some", bound=Rule)
 
 
@@ -73,11 +73,11 @@ def rule_for(*kinds: type[nn.Module]) -> Callable[[_Some], _Some]:
     return register
 
 
-def rule_for_pair(first: type[nn.Module], second: type[nn.Module]) -> Callable[[PairRule], PairRule]:
-    """Say that a function is the rule for a layer of exactly one kind with one of another after it."""
+def rule_for_run(*kinds: type[nn.Module]) -> Callable[[RunRule], RunRule]:
+    """Say that a function is the rule for layers of exactly these kinds, one after the other."""
 
-    def register(rule: PairRule) -> PairRule:
-        PAIR_RULES[first, second] = rule
+    def register(rule: RunRule) -> RunRule:
+        RUN_RULES[kinds] = rule
         return rule
 
     return register
@@ -97,17 +97,12 @@ def traced(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, 
 def chained(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     """Return what modules give, one after the other, and the pullback of them all, which can be used once."""
     pullbacks: list[Pullback] = []
-    left = deque(modules)
+    left = list(modules)
     while left:
-        each = left.popleft()
-        after = left[0] if left else None
-        pair_rule = PAIR_RULES.get((type(each), type(after))) if after is not None else None
-        found = pair_rule(each, after, x, needs_gradient) if pair_rule is not None else None
-        if found is not None:
-            left.popleft()
-        x, pullback = found or traced(each, x, needs_gradient)
+        x, pullback, count = _traced_run(left, x, needs_gradient)
         pullbacks.append(pullback)
-        needs_gradient = needs_gradient or len(_learning(each.parameters())) > 0
+        needs_gradient = needs_gradient or any(_learning(each.parameters()) for each in left[:count])
+        left = left[count:]
 
     def pullback_all(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output: Tensor | None = gradient
@@ -116,6 +111,25 @@ def chained(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tu
         return of_output
 
     return x, pullback_all
+
+
+def joined(first: Pullback, second: Pullback) -> Pullback:
+    """Return the pullback of two layers from each one's."""
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_output = second(gradient, backward)
+        return None if of_output is None else first(of_output, backward)
+
+    return pullback
+
+
+def _traced_run(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback, int]:
+    """Return what the first of the modules give, their pullback, and how many these are: as many as one rule takes."""
+    for rule, count in rules_for_start(modules, RUN_RULES):
+        found = rule(modules[:count], x, needs_gradient)
+        if found is not None:
+            return *found, count
+    return *traced(modules[0], x, needs_gradient), 1
 
 
 def are_known(modules: Iterable[nn.Module]) -> bool:

@@ -1,0 +1,28 @@
+"""Runs of layers, one after the other, for which there is a rule that does them as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from torch import nn
+
+Kinds = tuple[type[nn.Module], ...]
+_Rule = TypeVar("_Rule")
+
+
+def rules_for_start(modules: Sequence[nn.Module], rules: Mapping[Kinds, _Rule]) -> Iterator[tuple[_Rule, int]]:
+    """Return the rules for the first of the modules, and for how many each is, the longest run first.
+
+    Args:
+        modules: in the order in which they run.
+        rules: by the exact kinds of the layers of a run.
+
+    >>> rules = {(nn.Conv2d, nn.ReLU): "two", (nn.Conv2d,): "one", (nn.ReLU,): "other"}
+    >>> list(rules_for_start([nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ReLU()], rules))
+    [('two', 2), ('one', 1)]
+    """
+    kinds = tuple(type(each) for each in modules[: max(map(len, rules), default=0)])
+    for count in range(len(kinds), 0, -1):
+        if kinds[:count] in rules:
+            yield rules[kinds[:count]], count
