@@ -202,7 +202,8 @@ def test_speednet_skips_images_as_its_twin_by_layers_does(
             if isinstance(module, Conv3x3):
                 module.fast = False
         expected = results(in_precision(lambda x: run(of_twin, x)), twin, images, weights)
-    rounding = {torch.float32: 1e-4, torch.bfloat16: 0.01 if keeps == 40 else 0.15}
+    # In bfloat16 tiles pool before they round: of pixels that are equal when rounded, each way takes its own.
+    rounding = {torch.float32: 1e-4, torch.bfloat16: 0.03 if keeps == 40 else 0.15}
     assert_equal(found, expected, tolerance=rounding[precision])
 
 

@@ -146,12 +146,15 @@ class BatchNorm(nn.BatchNorm2d):
         return self.training and self.momentum is not None and self.may_be_compiled(images)
 
     def may_be_compiled(self, images: Tensor) -> bool:
-        """Whether the compiled functions know this input, float [n c h w], and are worth it."""
+        """Whether the compiled functions know this layer and its input, float [n c h w], and are worth it."""
         if not is_eager_on_cpu(images) or images.dtype not in DTYPES or images.ndim != 4:
             return False
-        if images.numel() < MIN_NUMBERS or self.running_mean is None or self.weight is None:
-            return False
-        return self.weight.dtype == torch.float32 and _library() is not None
+        return images.numel() >= MIN_NUMBERS and self.is_complete and _library() is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has weights, float32, and running statistics, as it has by default."""
+        return self.running_mean is not None and self.weight is not None and self.weight.dtype == torch.float32
 
     def remembered(self) -> Moments:
         """Return the running statistics, by which the layer normalizes in evaluation."""

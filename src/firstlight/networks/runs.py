@@ -26,3 +26,14 @@ def rules_for_start(modules: Sequence[nn.Module], rules: Mapping[Kinds, _Rule]) 
     for count in range(len(kinds), 0, -1):
         if kinds[:count] in rules:
             yield rules[kinds[:count]], count
+
+
+def has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
+    """Whether one of the modules is of a kind."""
+    return any(isinstance(each, kind) for each in modules)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module has hooks: where a rule stands for it, nothing calls them."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)

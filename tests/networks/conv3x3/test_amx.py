@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from firstlight.networks.conv3x3 import amx, conv3x3
-from firstlight.networks.conv3x3.amx import AmxConvolution
+from firstlight.networks.conv3x3.amx import AmxConvolution, Finish
 
+POOLED = Finish(pools=True)
 SIZES = [(1, 1), (1, 7), (3, 3), (5, 4)]
 CHANNELS = [(1, 1), (24, 64), (40, 31)]
 IMAGES_AND_THREADS = [(1, 3), (16, 1), (37, 1), (37, 3)]
@@ -59,7 +60,7 @@ def test_maps_too_large_for_the_cache(amx_convolution: AmxConvolution) -> None:
     assert of_filters is not None
     torch.testing.assert_close(of_maps.double().permute(0, 3, 1, 2), of_images, rtol=2**-8, atol=1e-3)
     torch.testing.assert_close(of_filters.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
-    pooled, which = amx_convolution.convolve_to_train(maps, filters, pools=True)[:2]
+    pooled, which = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
     windows = amx_convolution.convolve(maps, filters)[:, :, :8].unflatten(2, (4, 2)).unflatten(1, (41, 2))
     windows = windows.permute(0, 1, 3, 2, 4, 5).flatten(3, 4)  # [n h//2 w//2 4 c]
     assert which is not None
@@ -96,7 +97,7 @@ def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
     filters = torch.randint(-1, 2, (*channels[::-1], 3, 3)).float()
     places = None if kept is None else torch.tensor(kept)
     chosen = maps if places is None else maps[places]
-    pooled, which = amx_convolution.convolve_to_train(maps, filters, pools=True)[:2]
+    pooled, which = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
     x = amx_convolution.convolve(maps, filters).permute(0, 3, 1, 2).requires_grad_()
     expected = F.max_pool2d(x, 2)
     assert torch.equal(pooled.permute(0, 3, 1, 2), expected)
@@ -116,7 +117,7 @@ def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
 def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution) -> None:
     maps, filters = torch.ones(2, 4, 4, 16).bfloat16(), torch.ones(16, 16, 3, 3)
     maps[1, 0, 0, 3] = float("nan")
-    pooled, _ = amx_convolution.convolve_to_train(maps, filters, pools=True)[:2]
+    pooled, _ = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
     assert pooled.isnan().all(dim=3).tolist() == [[[False] * 2] * 2, [[True, False], [False, False]]]
 
 
@@ -126,7 +127,7 @@ def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> 
         maps, filters = torch.randn(5, 3, 4, 20).bfloat16(), torch.randn(channels, 20, 3, 3)
         room = torch.full((5 * 3 * 4 * channels + 2 * 64,), 7.0, dtype=torch.bfloat16)
         output = room[64:-64].view(5, 3, 4, channels)
-        results = output, None, None, None, None, None, 0, 0
+        results = output, None, None, None, None, None, 0, 0, 0
         amx_convolution._call("convolve", maps, amx._taps(filters), *results, *maps.shape, channels)
         gradient = torch.full((channels * 9 * 20 + 2 * 64,), 7.0)
         of_filters = gradient[64:-64].view(channels, 3, 3, 20)

@@ -293,6 +293,7 @@ struct Batch {
 struct Target {
     bfloat16 *numbers;
     std::uint8_t *which = nullptr;   // of a window's pixels is the largest, where they are pooled
+    bool rectifies = false;          // what is below zero becomes zero
     const float *pivots = nullptr;   // of the channels: near what will come
     double *moments = nullptr;       // sums of what is put less its pivot, and of the squares: [2 channels], a thread's own
     const float *factors = nullptr;  // of the channels, as are the summands: what is put is normalized
@@ -322,6 +323,7 @@ struct Target {
                     const auto bytes = reinterpret_cast<__m128i>(__builtin_convertvector(pixel, Bytes));
                     _mm_mask_storeu_epi8(which + to + at, static_cast<__mmask16>(first_lanes(count - at)), bytes);
                 }
+                if (rectifies) found = found < 0 ? Numbers{} : found;
                 if (moments) {
                     const Numbers off = found - pivot.of[half];
                     seen.plain.of[half] += off;
@@ -533,12 +535,12 @@ extern "C" int request_tiles() {
 // [threads 2 outputs].
 extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
                                   const float *pivots, double *moments, const float *factors, const float *summands,
-                                  long with_gelu, long pools, long n, long height, long width, long inputs,
+                                  long pools, long rectifies, long with_gelu, long n, long height, long width, long inputs,
                                   long outputs, int threads) {
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};
-    const Target target{output, which, pivots, moments, factors, summands, with_gelu != 0};
+    const Target target{output, which, rectifies != 0, pivots, moments, factors, summands, with_gelu != 0};
     convolve({maps}, shape, bank.start, target, of_output, pools != 0, threads);
 }
 

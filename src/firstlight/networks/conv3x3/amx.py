@@ -18,6 +18,18 @@ MIN_CHANNELS = 16  # half a block: with fewer, too much of a tile is zero
 MIN_IMAGES = 16  # half a group; likewise
 
 
+class Finish(NamedTuple):
+    """What is done with results before they are written, in this order.
+
+    Args:
+        pools: whether of every window of 2x2 only the maximum is kept.
+        rectifies: whether what is below zero becomes zero.
+    """
+
+    pools: bool = False
+    rectifies: bool = False
+
+
 class Convolved(NamedTuple):
     """What a convolution gives where it is trained.
 
@@ -50,42 +62,45 @@ class AmxConvolution(Way):
         return dtype == torch.bfloat16
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
-        return self._convolve(maps, filters, pools=False)
+        return self._convolve(maps, filters, Finish())
 
     def convolve_to_train(
-        self, maps: Tensor, filters: Tensor, *, pools: bool = False, pivots: Tensor | None = None
+        self, maps: Tensor, filters: Tensor, finish: Finish = Finish(), pivots: Tensor | None = None
     ) -> Convolved:
-        """Return the convolution, pooled or not, and what comes of it on the way.
-
-        Pooled, it is the same as of `max_pool`, but what is pooled is never written.
+        """Return the finished convolution, and what comes of it on the way.
 
         Args:
             maps: [n h w c_in].
             filters: [c_out c_in 3 3].
-            pools: whether the result is pooled over windows of 2x2.
+            finish: of two equal pixels of a window the first is kept.
             pivots: numbers near those that will come, float32 [c_out], where their sums are asked for.
         """
         num_images, height, width, _ = maps.shape
         shape = num_images, height // 2, width // 2, len(filters)
-        which = torch.empty(shape, dtype=torch.uint8) if pools else None
+        which = torch.empty(shape, dtype=torch.uint8) if finish.pools else None
         sums = None if pivots is None else torch.empty(torch.get_num_threads(), 2, len(filters), dtype=torch.float64)
-        output = self._convolve(maps, filters, pools=pools, which=which, pivots=pivots, sums=sums)
+        output = self._convolve(maps, filters, finish, which=which, pivots=pivots, sums=sums)
         return Convolved(output, which, None if sums is None else sums.sum(0))
 
     def convolve_and_normalize(
-        self, maps: Tensor, filters: Tensor, factors: Tensor, summands: Tensor, *, pools: bool, with_gelu: bool
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        factors: Tensor,
+        summands: Tensor,
+        finish: Finish = Finish(),
+        *,
+        with_gelu: bool = False,
     ) -> Tensor:
-        """Return the convolution, pooled or not, times factors plus summands, float32 [c_out], and GELU of that."""
-        return self._convolve(
-            maps, filters, pools=pools, factors=factors, summands=summands, with_gelu=with_gelu
-        )
+        """Return the finished convolution times factors plus summands, float32 [c_out], or GELU of that."""
+        return self._convolve(maps, filters, finish, factors=factors, summands=summands, with_gelu=with_gelu)
 
     def _convolve(
         self,
         maps: Tensor,
         filters: Tensor,
+        finish: Finish,
         *,
-        pools: bool,
         which: Tensor | None = None,
         pivots: Tensor | None = None,
         sums: Tensor | None = None,
@@ -94,10 +109,11 @@ class AmxConvolution(Way):
         with_gelu: bool = False,
     ) -> Tensor:
         num_images, height, width, _ = maps.shape
-        step = 2 if pools else 1
+        step = 2 if finish.pools else 1
         output = maps.new_empty(num_images, height // step, width // step, len(filters))
-        results = output, which, pivots, sums, factors, summands, int(with_gelu), int(pools)
-        self._call("convolve", maps, _taps(filters), *results, *maps.shape, len(filters))
+        results = output, which, pivots, sums, factors, summands
+        how = int(finish.pools), int(finish.rectifies), int(with_gelu)
+        self._call("convolve", maps, _taps(filters), *results, *how, *maps.shape, len(filters))
         return output
 
     def gradients(

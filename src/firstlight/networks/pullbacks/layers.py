@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -12,13 +13,22 @@ from torch.nn import functional as F
 from firstlight.networks import batch_norm
 from firstlight.networks.batch_norm import BatchNorm, Moments
 from firstlight.networks.conv3x3 import Conv3x3
-from firstlight.networks.conv3x3.amx import AmxConvolution
+from firstlight.networks.conv3x3.amx import AmxConvolution, Finish
 from firstlight.networks.conv3x3.layer import arithmetic
-from firstlight.networks.conv3x3.way import Way
 from firstlight.networks.gelu import Gelu, gelu, gelu_gradient
 from firstlight.networks.max_pool import MaxPool2x2, max_pool, max_pool_gradient
-from firstlight.networks.pullbacks.way import Backward, Pullback, by_autograd, chained, joined, rule_for, rule_for_run, traced
+from firstlight.networks.pullbacks.way import (
+    Backward,
+    Pullback,
+    by_autograd,
+    chained,
+    joined,
+    rule_for,
+    rule_for_run,
+    traced,
+)
 from firstlight.networks.residual import Residual
+from firstlight.networks.runs import has
 
 
 @rule_for(nn.Sequential)
@@ -76,24 +86,28 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
     if way is None:
         return _direct(module, x, needs_gradient)
     output = module(x)
-    return output, _back_by(way, module.weight, x.to(output.dtype), needs_gradient)
+    return output, _back_by(way.gradients, module.weight, x.to(output.dtype), needs_gradient)
 
 
 @rule_for_run(Conv3x3, MaxPool2x2)
 @rule_for_run(Conv3x3, BatchNorm)
 @rule_for_run(Conv3x3, BatchNorm, Gelu)
+@rule_for_run(Conv3x3, nn.ReLU, BatchNorm)
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm)
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
+@rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
-    conv, pools = cast(Conv3x3, modules[0]), isinstance(modules[1], MaxPool2x2)
-    way, after = conv.way(x), modules[2 if pools else 1 :]
-    if not isinstance(way, AmxConvolution) or (pools and min(x.shape[2:]) < 2):
+    conv, finish = cast(Conv3x3, modules[0]), Finish(has(MaxPool2x2, modules), has(nn.ReLU, modules))
+    way, after = conv.way(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
+    if not isinstance(way, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
         return None
     norm = cast(BatchNorm, after[0]) if after else None
-    pivots = None if norm is None else norm.running_mean
-    images = x.to(arithmetic(x))
-    output, which, sums = way.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, pools=pools, pivots=pivots)
-    convolved, back = output.permute(0, 3, 1, 2), _back_by(way, conv.weight, images, needs_gradient, which=which)
+    images, pivots = x.to(arithmetic(x)), None if norm is None else norm.running_mean
+    output, which, sums = way.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, finish, pivots)
+    convolved = output.permute(0, 3, 1, 2)
+    back = _back_by(partial(way.gradients, which=which), conv.weight, images, needs_gradient)
+    if finish.rectifies:
+        back = joined(back, _back_from_relu(convolved))
     if norm is None:
         return convolved, back
     asked = needs_gradient or conv.weight.requires_grad
@@ -101,17 +115,19 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
         normal, pullback = chained(after, convolved, asked)
     else:
         of = Moments.about(pivots, sums, output.numel() // output.shape[3])
-        normal, pullback = _compiled_batch_norm(norm, convolved, asked, of, with_gelu=len(after) > 1)
+        normal, pullback = _compiled_batch_norm(norm, convolved, asked, of, with_gelu=has(Gelu, after))
     return normal, joined(back, pullback)
 
 
-def _back_by(way: Way, filters: Tensor, images: Tensor, needs_gradient: bool, **kept: Tensor | None) -> Pullback:
-    """Return the pullback of a convolution of images one way, for whose `gradients` something was kept."""
+def _back_by(
+    gradients: Callable[..., tuple[Tensor | None, Tensor | None]], filters: Tensor, images: Tensor, needs_gradient: bool
+) -> Pullback:
+    """Return the pullback of a convolution of images, by the gradients of a `Way`."""
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
         maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
         asked = needs_gradient, filters.requires_grad
-        of_maps, of_filters = way.gradients(maps, filters, of_output, *asked, places=backward.places, **kept)
+        of_maps, of_filters = gradients(maps, filters, of_output, *asked, places=backward.places)
         backward.add(filters, of_filters)
         return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
 
@@ -188,7 +204,11 @@ def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
 @rule_for(nn.ReLU)
 def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001  # as all are called
     output = x.relu()
-    return output, lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
+    return output, _back_from_relu(output)
+
+
+def _back_from_relu(output: Tensor) -> Pullback:
+    return lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
 
 
 @rule_for(MaxPool2x2)

@@ -141,12 +141,6 @@ def are_known(modules: Iterable[nn.Module]) -> bool:
     )
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether a module has hooks: where a rule stands for it, nothing calls them."""
-    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(hooks)
-
-
 def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
     """Return the output and a pullback of any layer: autograd's, of all images, zeros for those left out."""
     parameters = _learning(module.parameters())
