@@ -58,6 +58,19 @@ def test_equals_the_exact_function(dtype: torch.dtype, count: int, layer: Gelu) 
         assert (error <= 2 * relative * expected.abs() + 3 * absolute).all(), error.max()
 
 
+def test_every_number_in_bfloat16(layer: Gelu) -> None:
+    """All that there are, since a table may hold them."""
+    numbers = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    finite = numbers[numbers.isfinite()]
+    value, slope = exact(finite)
+    found, gradient = output_and_gradient(layer, finite, torch.ones_like(finite))
+    # Half of the last bit; far below zero the polynomial's error counts, and what is smaller than any normal number.
+    for one, other in ((found, value), (gradient, slope)):
+        assert ((one.double() - other).abs() <= 2**-8 * other.abs() * 1.001 + 5e-7).all()
+    assert len(finite) == 2**16 - 2 * 2**7
+    assert layer(numbers[numbers.isnan()]).isnan().all()
+
+
 def test_in_float32_it_is_no_farther_from_the_exact_function_than_pytorch(layer: Gelu) -> None:
     numbers = torch.linspace(-14, 14, 50_000)
     value, _ = exact(numbers)

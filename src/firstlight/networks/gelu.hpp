@@ -33,7 +33,7 @@ inline Points gelu_at(Numbers x) {
     const Numbers t = reciprocal(1 + 0.23164189f * finite);
     const Numbers h = 0.127414796f + t * (-0.142248368f + t * (0.710706871f + t * (-0.726576014f + t * 0.530702715f)));
     const Numbers beyond = t * h * bell, below = x > zero ? 1 - beyond : beyond;
-    return {x * below, below + x * (0.398942280f * bell)};
+    return {x * below, below + (x > zero ? finite : -finite) * (0.398942280f * bell)};
 }
 
 // The same in bfloat16.

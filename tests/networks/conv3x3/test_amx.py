@@ -121,6 +121,43 @@ def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution)
     assert pooled.isnan().all(dim=3).tolist() == [[[False] * 2] * 2, [[True, False], [False, False]]]
 
 
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("finish", [Finish(), POOLED, Finish(rectifies=True), Finish(pools=True, rectifies=True)])
+def test_what_is_done_on_the_way_is_what_is_done_after(
+    finish: Finish, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moments and normalization see sums in float32; results are rounded once."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    torch.manual_seed(5)
+    maps, filters = torch.randn(37, 6, 5, 40).bfloat16(), torch.randn(45, 40, 3, 3)
+    pivots, factors, summands = torch.randn(3, 45)
+    images = maps.permute(0, 3, 1, 2)
+    expected = exact(images, filters, torch.zeros(37, 45, 6, 5))[0]
+    expected = F.max_pool2d(expected, 2) if finish.pools else expected
+    expected = expected.relu() if finish.rectifies else expected
+    expected = expected.permute(0, 2, 3, 1)
+    found, which, sums = amx_convolution.convolve_to_train(maps, filters, finish, pivots)
+    assert (which is None) != finish.pools
+    torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=1e-3)
+    off = expected - pivots.double()
+    assert sums is not None
+    of_each = torch.stack([off.sum((0, 1, 2)), off.square().sum((0, 1, 2))])
+    torch.testing.assert_close(sums, of_each, rtol=1e-5, atol=1e-2)
+    normal = expected * factors.double() + summands.double()
+    for with_gelu in (False, True):
+        found = amx_convolution.convolve_and_normalize(maps, filters, factors, summands, finish, with_gelu=with_gelu)
+        wanted = F.gelu(normal) if with_gelu else normal
+        torch.testing.assert_close(found.double(), wanted, rtol=2**-7, atol=2e-3)
+
+
+def test_what_is_rectified_stays_no_number_and_no_longer_infinite(amx_convolution: AmxConvolution) -> None:
+    maps, filters = torch.zeros(2, 1, 1, 16).bfloat16(), torch.ones(16, 16, 3, 3)
+    maps[0, 0, 0, 3], maps[1, 0, 0, 3] = float("nan"), -float("inf")
+    found = amx_convolution.convolve_to_train(maps, filters, Finish(rectifies=True)).maps
+    assert found[0].isnan().all()
+    assert (found[1] == 0).all()
+
+
 def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> None:
     """Guard bands around what is written stay as they were, for channels and images that fill no tile."""
     for channels in (1, 17, 32, 45):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, cast
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from firstlight.networks import batch_norm
+from firstlight.networks.batch_norm import BatchNorm
 from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.conv3x3.amx import AmxConvolution
+from firstlight.networks.gelu import Gelu
 from firstlight.networks.max_pool import MaxPool2x2
 from firstlight.networks.pullbacks import Backward, chained, traced
 
@@ -64,3 +71,69 @@ def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_plac
     assert len(pooled) == pools
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-3)
+
+
+RUNS: dict[str, Callable[[], list[nn.Module]]] = {
+    "all": lambda: [Conv3x3(16, 24), MaxPool2x2(), BatchNorm(24), Gelu()],
+    "no pool": lambda: [Conv3x3(16, 24), BatchNorm(24), Gelu()],
+    "no GELU": lambda: [Conv3x3(16, 24), MaxPool2x2(), BatchNorm(24)],
+    "norm alone": lambda: [Conv3x3(16, 24), BatchNorm(24)],
+    "ReLU": lambda: [Conv3x3(16, 24), nn.ReLU(), BatchNorm(24)],
+    "pool and ReLU": lambda: [Conv3x3(16, 24), MaxPool2x2(), nn.ReLU(), BatchNorm(24)],
+}
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("places", [None, [17, 3, 4]])
+@pytest.mark.parametrize("name", list(RUNS))
+def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
+    name: str,
+    places: list[int] | None,
+    is_compiled: bool,
+    tiles: AmxConvolution,
+    always_compiled: Callable[[ModuleType], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against the same layers one by one, with PyTorch's convolution; of few values, exact in bfloat16."""
+    if is_compiled:
+        always_compiled(batch_norm)
+    torch.manual_seed(0)
+    layers, chosen = RUNS[name](), torch.tensor(range(20) if places is None else places)
+    with torch.no_grad():
+        weight = cast(Tensor, layers[0].weight)
+        weight.copy_(torch.randint(-1, 2, weight.shape))
+    maps = torch.randint(-2, 3, (20, 16, 6, 4)).bfloat16().contiguous(memory_format=torch.channels_last)
+    twin = [each for layer in copy.deepcopy(layers) for each in (layer, nn.Identity())]  # not a run
+    cast(Conv3x3, twin[0]).fast = False
+    passes: list[int] = []
+    moments = batch_norm.moments
+    monkeypatch.setattr(batch_norm, "moments", lambda maps: (passes.append(1), moments(maps))[1])
+    results = []
+    for some in (layers, twin):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            output, pullback = chained(some, maps, True)
+            if not results:
+                assert not passes
+                gradient = torch.randn(output.shape).to(output.dtype)[chosen]
+            backward = Backward(None if places is None else chosen, 20)
+            of_maps = pullback(gradient, backward)
+        assert of_maps is not None
+        named = {f"{i}.{key}": each for i, layer in enumerate(some) for key, each in layer.named_parameters()}
+        norm = next(layer for layer in some if isinstance(layer, BatchNorm))
+        statistics = [cast(Tensor, each).float() for each in norm.buffers()]
+        results.append([output, of_maps, *(backward.gradients[each] for each in named.values()), *statistics])
+    assert len(results[0]) == len(results[1]) == 2 + 3 + 3
+    for one, other in zip(*results, strict=True):
+        error = (one.double() - other.double()).norm() / other.double().norm()
+        assert error <= 0.02, error
+
+
+def test_a_frozen_convolution_gives_its_norm_a_gradient_only(tiles: AmxConvolution) -> None:
+    layers = RUNS["all"]()
+    layers[0].requires_grad_(False)
+    maps = torch.randn(20, 16, 6, 4).bfloat16().contiguous(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output, pullback = chained(layers, maps, False)
+        backward = Backward(None, 20)
+        assert pullback(torch.ones_like(output), backward) is None
+    assert set(backward.gradients) == set(layers[2].parameters())
