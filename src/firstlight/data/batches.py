@@ -12,7 +12,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, UnitImages
-from firstlight.augment import alternate, cutout, flip, shifted_crop
+from firstlight.augment import alternate, cutout, flip, one_pass, shifted_crop
+from firstlight.augment.one_pass import shifted_and_flipped
 from firstlight.data.draws import generator
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
@@ -184,10 +185,13 @@ class Batches:
 
     def _made(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
         places = visits % len(self.set)
-        pixels = self._pixels[places]
-        if self.augmentation is not None and draws is not None:
-            pixels = self._augment(pixels, visits, self.augmentation, draws)
-        return Batch(to_unit(pixels), self._labels[places], self._ids[places])
+        if self.augmentation is None or draws is None:
+            images = to_unit(self._pixels[places])
+        elif not self.augmentation.cutout_px and one_pass.pays(self._pixels, len(places)):
+            images = self._augmented_in_one_pass(places, visits, self.augmentation, draws)
+        else:
+            images = to_unit(self._augment(self._pixels[places], visits, self.augmentation, draws))
+        return Batch(images, self._labels[places], self._ids[places])
 
     @property
     def wants_losses(self) -> bool:
@@ -210,6 +214,14 @@ class Batches:
         if how.cutout_px:
             pixels = cutout(pixels, pick(draws.cut_row), pick(draws.cut_column), how.cutout_px, self._fill)
         return pixels
+
+    def _augmented_in_one_pass(
+        self, places: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws
+    ) -> UnitImages:
+        down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]
+        if how.flip == "none":
+            mirrored = torch.zeros_like(mirrored)
+        return shifted_and_flipped(self._pixels, places, down, right, mirrored)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands; Lightning keeps it in its checkpoints."""
