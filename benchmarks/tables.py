@@ -56,12 +56,6 @@ def is_present(line: dict[str, Any]) -> bool:
     return replace(recipe, seed=0) == get_recipe(recipe.name)
 
 
-def is_trained_as_present(line: dict[str, Any]) -> bool:
-    """Whether it was so but for the views of the test images, which have their own column."""
-    recipe, present = from_dict(Recipe, line["recipe"]), get_recipe(line["recipe"]["name"])
-    return replace(recipe, seed=0, views=present.views, views_margin=present.views_margin) == present
-
-
 def accuracy() -> str:
     """Mean test accuracy of every recipe as it is; `accuracy.jsonl` has older and shorter ones, too."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -156,13 +150,15 @@ def ingredients_fast() -> str:
 
 
 def time_to_accuracy() -> str:
-    """Seconds and accuracy of the speed recipes as they are, on the clock of the speed records.
+    """Seconds and accuracy of the speed recipes, on the clock of the speed records.
 
-    `time_to_accuracy.jsonl` has older forms of them, too. Of the same hardware the last commit counts, whose runs
-    were made alternately.
+    Of the same hardware the last commit counts, whose runs were made alternately. Recipes that have changed since are
+    marked, and the note says how; those that had other epochs are left out.
     """
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
-    for line in filter(is_trained_as_present, load_lines("time_to_accuracy")):
+    for line in load_lines("time_to_accuracy"):
+        if line["recipe"]["max_epochs"] != get_recipe(line["recipe"]["name"]).max_epochs:
+            continue
         lines = groups[line["recipe"]["name"], hardware(line), line["hardware"]["threads"]]
         if lines and commit(lines[-1]) != commit(line):
             lines.clear()
@@ -171,11 +167,33 @@ def time_to_accuracy() -> str:
         "| recipe | epochs | seconds | views | tta | 95 % sure above | single view | n | hardware |",
         "|---|---:|---:|---|---:|---:|---:|---:|---|",
     ]
+    marks = Marks()
     for (name, _, _), lines in groups.items():
+        recipe = from_dict(Recipe, lines[-1]["recipe"])
         seconds = statistics.fmean(line["seconds"] for line in lines)
-        what = f"{name} | {get_recipe(name).max_epochs} | {seconds:,.0f} | `{lines[-1]['recipe']['views']}`"
+        what = f"{name}{marks.of(recipe)} | {recipe.max_epochs} | {seconds:,.0f} | `{recipe.views}`"
         rows.append(f"| {what} | {accuracies(lines)} | {len(lines)} | {with_threads(lines[-1])} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, *marks.notes()])
+
+
+class Marks:
+    """Marks of recipes that were measured before they changed, but for the views, which have a column."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, str] = {}
+
+    def of(self, recipe: Recipe) -> str:
+        """Return the mark of a recipe as it was measured; nothing if it is as it was."""
+        present = get_recipe(recipe.name)
+        alike = replace(present, views=recipe.views, views_margin=recipe.views_margin)
+        changes = changed_since(recipe, alike)
+        if not changes:
+            return ""
+        return self._notes.setdefault(changes.strip(), "\\*" * (len(self._notes) + 1))
+
+    def notes(self) -> list[str]:
+        """Return what to write below the table."""
+        return [line for change, mark in self._notes.items() for line in ("", f"{mark} {change}")]
 
 
 def on_gpu() -> str:
@@ -187,9 +205,11 @@ def on_gpu() -> str:
         "| recipe | steps | tta | 95 % sure above | single view | n | hardware |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
+    marks = Marks()
     for (name, steps, gpu), lines in groups.items():
-        rows.append(f"| {name} | {steps} | {accuracies(lines)} | {len(lines)} | {gpu} |")
-    return "\n".join(rows)
+        what = f"{name}{marks.of(from_dict(Recipe, lines[-1]['recipe']))} | {steps}"
+        rows.append(f"| {what} | {accuracies(lines)} | {len(lines)} | {gpu} |")
+    return "\n".join([*rows, *marks.notes()])
 
 
 def accuracies(lines: list[dict[str, Any]]) -> str:

@@ -7,6 +7,9 @@ user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.
 those of a GPU in `results/time_to_accuracy_gpu.jsonl`.
 
     python benchmarks/time_to_accuracy.py --recipes airbench94 fast94 --seeds 0 1 2 --data_dir DATA_DIR
+
+Where a machine is shared, two runs one after the other have different minutes of it. With `--turns_s 4 6` two recipes
+run side by side, one at a time, in turns of so many seconds; the clock of each stands still while the other runs.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import get_args
 
@@ -37,6 +41,7 @@ from firstlight.training.prepare import NUM_TO_ADOPT
 from firstlight.training.recipe import Recipe
 from firstlight.training.trainer import SILENT, Trainer
 from record import append_line, lower_bound
+from turns import Turns, in_turns
 
 STARTED_S = time.perf_counter()
 TEST_BATCH_SIZE = 2000
@@ -48,21 +53,27 @@ class Clock(pl.Callback):
     seconds = 0.0
     _started_s = 0.0
 
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.current_epoch == 0:  # what is compiled and recorded before does not count
-            self._started_s = finished_s(trainer.strategy.root_device)
+            self._started_s = finished_s(trainer.strategy.root_device) - self._turns.waited_s
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds = finished_s(trainer.strategy.root_device) - self._started_s
+        self.seconds = finished_s(trainer.strategy.root_device) - self._turns.waited_s - self._started_s
 
 
-def run_once(recipe: Recipe, data: ImageData, *, steps: Steps = "recorded") -> dict[str, float]:
+def run_once(
+    recipe: Recipe, data: ImageData, *, steps: Steps = "recorded", turns: Turns | None = None
+) -> dict[str, float]:
     """Train and test once; seconds on the clock, and accuracies on the test split."""
+    turns = turns or Turns()
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    clock = Clock()
+    clock = Clock(turns)
     trainer = Trainer(
-        max_epochs=recipe.max_epochs, limit_val_batches=0, callbacks=[clock], log_every_n_steps=50, **SILENT
+        max_epochs=recipe.max_epochs, limit_val_batches=0, callbacks=[clock, turns], log_every_n_steps=50, **SILENT
     )
     device = trainer.strategy.root_device
     started_s = finished_s(device)
@@ -94,6 +105,13 @@ def run_once(recipe: Recipe, data: ImageData, *, steps: Steps = "recorded") -> d
         "test_acc_tta": float(tta),
         "test_acc": float((single.argmax(dim=1) == labels).double().mean()),
     }
+
+
+def run_in_turns(job: tuple[Recipe, str], turns: Turns) -> dict[str, float]:
+    """Read the images, and run once, while another process runs in between."""
+    quiet_lightning()
+    recipe, data_dir = job
+    return run_once(recipe, load_data(recipe, data_dir), turns=turns)
 
 
 def convolutions() -> str:
@@ -130,7 +148,10 @@ def main() -> None:
     parser.add_argument("--steps", default="recorded", choices=get_args(Steps), help="on a GPU; see `firstlight fit`")
     parser.add_argument("--warm_up", action="store_true", help="run every recipe once before, and leave that out")
     parser.add_argument("--max_epochs", type=int, help="fewer, to try it out: nothing is written")
+    parser.add_argument("--turns_s", type=float, nargs=2, help="two recipes side by side, in turns of so many seconds")
     options = parser.parse_args()
+    if options.turns_s and len(options.recipes) != len(options.turns_s):
+        parser.error("--turns_s is for two recipes")
     quiet_lightning()
     recipes = [get_recipe(name) for name in options.recipes]
     if options.max_epochs:
@@ -142,14 +163,19 @@ def main() -> None:
         for recipe in recipes:
             run_once(recipe, data[recipe.name], steps=options.steps)
     for seed in options.seeds:
-        for recipe in recipes:
-            seeded = replace(recipe, seed=seed)
-            numbers = run_once(seeded, data[recipe.name], steps=options.steps)
+        seeded = [replace(recipe, seed=seed) for recipe in recipes]
+        measured: Iterable[dict[str, float]]
+        if options.turns_s:
+            measured = in_turns(run_in_turns, [(recipe, options.data_dir) for recipe in seeded], options.turns_s)
+        else:
+            measured = (run_once(recipe, data[recipe.name], steps=options.steps) for recipe in seeded)
+        for recipe, numbers in zip(seeded, measured, strict=True):
             found[recipe.name].append(numbers)
-            cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first else {}
+            cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first and not options.turns_s else {}
             is_first = False
             where = {"convolutions": convolutions(), "steps": options.steps} | describe_environment()
-            line = {"recipe": seeded.to_dict()} | numbers | cold | where
+            where |= {"turns_s": options.turns_s} if options.turns_s else {}
+            line = {"recipe": recipe.to_dict()} | numbers | cold | where
             if not options.max_epochs:
                 append_line("time_to_accuracy_gpu" if torch.cuda.is_available() else "time_to_accuracy", line)
             print(recipe.name, "  ".join(f"{name} {value:.4f}" for name, value in (numbers | cold).items()), flush=True)

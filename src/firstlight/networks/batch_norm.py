@@ -16,6 +16,7 @@ from firstlight.networks.compiled import call_for, is_eager_on_cpu
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
 MIN_NUMBERS = 2**18  # below, nothing needs to be compiled
+MAX_SQUARE = 100  # of a mean's distance from its pivot, in variances: then a thousandth of these is lost
 
 
 class Moments(NamedTuple):
@@ -34,6 +35,13 @@ class Moments(NamedTuple):
         """Return them from sums of what is above the pivots, and of the squares, float64 [2 c], of so many numbers."""
         first, second = sums / num_numbers
         return cls((pivots + first).float(), (second - first.square()).clamp_min(0).float())
+
+    def can_be_told_from(self, pivots: Tensor) -> bool:
+        """Whether all means were so near the pivots that the squares about these, of floats, did not hide a variance.
+
+        If not, or where a pivot is no number, the moments must be taken anew.
+        """
+        return bool(((self.mean - pivots).square() <= MAX_SQUARE * self.variance).all())
 
     def deviation(self, epsilon: float) -> Tensor:
         """Return what is divided by, float32 [c]."""

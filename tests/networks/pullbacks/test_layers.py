@@ -137,3 +137,20 @@ def test_a_frozen_convolution_gives_its_norm_a_gradient_only(tiles: AmxConvoluti
         backward = Backward(None, 20)
         assert pullback(torch.ones_like(output), backward) is None
     assert set(backward.gradients) == set(layers[2].parameters())
+
+
+@pytest.mark.parametrize("memory", [float("nan"), float("inf"), 1e4, -3e30])
+def test_running_statistics_from_elsewhere_do_not_spoil_a_step(
+    memory: float, tiles: AmxConvolution, always_compiled: Callable[[ModuleType], None]
+) -> None:
+    """They are what sums are taken about; a training does not depend on them otherwise."""
+    always_compiled(batch_norm)
+    torch.manual_seed(0)
+    layers, maps = RUNS["no GELU"](), torch.randn(20, 16, 6, 4).bfloat16().contiguous(memory_format=torch.channels_last)
+    norm = cast(BatchNorm, layers[2])
+    outputs = []
+    for mean in (0.0, memory):
+        cast(Tensor, norm.running_mean).fill_(mean)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            outputs.append(chained(layers, maps, True)[0])
+    torch.testing.assert_close(*outputs, rtol=2**-7, atol=2e-3)

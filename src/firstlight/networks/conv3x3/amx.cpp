@@ -115,7 +115,9 @@ inline void settle() { asm volatile("" ::: "memory"); }
 inline __mmask32 first_lanes(long count) { return count >= BLOCK ? ~0u : (1u << std::max(count, 0L)) - 1; }
 
 // A block of numbers in bfloat16; of fewer the rest is zero.
-inline __m512i load_block(const bfloat16 *from, long count) { return _mm512_maskz_loadu_epi16(first_lanes(count), from); }
+inline __m512i load_block(const bfloat16 *from, long count) {
+    return _mm512_maskz_loadu_epi16(first_lanes(count), from);
+}
 
 inline __m512i load_block(const float *from, long count) {
     const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count)), from);
@@ -190,8 +192,8 @@ struct Source {
         if (image >= shape.images) return _mm512_setzero_si512();
         image += shape.first;
         const long place = places ? places[image] : image, channel = block * BLOCK, count = shape.channels - channel;
-        if (!which)
-            return load_block(numbers + ((place * shape.height + y) * shape.width + x) * shape.channels + channel, count);
+        const long at = (place * shape.height + y) * shape.width + x;
+        if (!which) return load_block(numbers + at * shape.channels + channel, count);
         const long height = shape.height / 2, width = shape.width / 2, window = y / 2 * width + x / 2;
         if (y / 2 >= height || x / 2 >= width) return _mm512_setzero_si512();
         const std::uint8_t *pixels = which + (place * height * width + window) * shape.channels + channel;
@@ -295,7 +297,7 @@ struct Target {
     std::uint8_t *which = nullptr;   // of a window's pixels is the largest, where they are pooled
     bool rectifies = false;          // what is below zero becomes zero
     const float *pivots = nullptr;   // of the channels: near what will come
-    double *moments = nullptr;       // sums of what is put less its pivot, and of the squares: [2 channels], a thread's own
+    double *moments = nullptr;       // sums of what is put less its pivot, and of the squares: [2 channels], a thread's
     const float *factors = nullptr;  // of the channels, as are the summands: what is put is normalized
     const float *summands = nullptr;
     bool with_gelu = false;  // after that
@@ -307,7 +309,8 @@ struct Target {
         constexpr long STEP = PIXELS == 1 ? 1 : 2;
         const long width = shape.width / STEP, size = shape.height / STEP * width * shape.channels;
         const long channel = batch.block * BLOCK, count = shape.channels - channel;
-        const long end = std::min<long>(batch.done + at_most, BLOCK), images = std::min(end, shape.images - batch.image);
+        const long end = std::min<long>(batch.done + at_most, BLOCK);
+        const long images = std::min(end, shape.images - batch.image);
         const long place = (batch.y / STEP * width + batch.x / STEP) * shape.channels + channel;
         const Halves<Numbers> pivot = at_channel(pivots, channel, count), factor = at_channel(factors, channel, count);
         const Halves<Numbers> summand = at_channel(summands, channel, count);
@@ -371,7 +374,7 @@ struct Target {
     }
 };
 
-// Convolve the images of one thread. While one batch is multiplied, the one before it is put, by other units of the CPU.
+// Convolve the images of one thread. While a batch is multiplied, the one before it is put, by other units of the CPU.
 template <int PIXELS>
 void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
                     const Shape &of_output) {
@@ -535,8 +538,8 @@ extern "C" int request_tiles() {
 // [threads 2 outputs].
 extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
                                   const float *pivots, double *moments, const float *factors, const float *summands,
-                                  long pools, long rectifies, long with_gelu, long n, long height, long width, long inputs,
-                                  long outputs, int threads) {
+                                  long pools, long rectifies, long with_gelu, long n, long height, long width,
+                                  long inputs, long outputs, int threads) {
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};

@@ -115,7 +115,8 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
         normal, pullback = chained(after, convolved, asked)
     else:
         of = Moments.about(pivots, sums, output.numel() // output.shape[3])
-        normal, pullback = _compiled_batch_norm(norm, convolved, asked, of, with_gelu=has(Gelu, after))
+        known = of if of.can_be_told_from(pivots) else None
+        normal, pullback = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=has(Gelu, after))
     return normal, joined(back, pullback)
 
 

@@ -1,0 +1,89 @@
+"""Turns of some seconds, so that two runs that are compared have the same minutes of a machine that is shared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class Turns(pl.Callback):
+    """Lets another process run when a turn is over, after the step at hand, and waits for its own.
+
+    Args:
+        connection: to the other process; None lets this one run on and on. Whoever has ended closes it.
+        turn_s: seconds of a turn.
+        is_first: whether the first turn is this process's.
+
+    Attributes:
+        waited_s: seconds that were the other's.
+    """
+
+    def __init__(self, connection: Connection | None = None, turn_s: float = 0.0, *, is_first: bool = True) -> None:
+        self._connection = connection
+        self._turn_s = turn_s
+        self.waited_s = 0.0
+        self._started_s = time.perf_counter()
+        if not is_first:
+            self._wait()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self._connection is None or time.perf_counter() - self._started_s < self._turn_s:
+            return
+        try:
+            self._connection.send(None)
+        except BrokenPipeError:
+            self._connection = None
+            return
+        self._wait()
+
+    def _wait(self) -> None:
+        assert self._connection is not None
+        before_s = time.perf_counter()
+        try:
+            self._connection.recv()
+        except EOFError:
+            self._connection = None
+        self._started_s = time.perf_counter()
+        self.waited_s += self._started_s - before_s
+
+
+def in_turns(run: Callable[[Any, Turns], Any], inputs: Sequence[Any], turns_s: Sequence[float]) -> list[Any]:
+    """Return what a function gives for two inputs, each in a process of its own, one of which runs at a time.
+
+    Args:
+        run: takes an input and the callback that keeps the turns; at the top level of a module.
+        inputs: of the two.
+        turns_s: how long each one's turns are. With lengths as the runs have, they end at about the same time.
+    """
+    context = get_context("spawn")
+    ends, results = context.Pipe(), [context.Pipe(duplex=False) for _ in inputs]
+    workers = []
+    for number, (one, turn_s, end, (_, sender)) in enumerate(zip(inputs, turns_s, ends, results, strict=True)):
+        worker = context.Process(target=_work, args=(run, one, end, turn_s, number == 0, sender))
+        worker.start()
+        workers.append(worker)
+    for each in (*ends, *(sender for _, sender in results)):
+        each.close()  # so that an end is seen
+    found = [receiver.recv() for receiver, _ in results]
+    for worker in workers:
+        worker.join()
+    return found
+
+
+def _work(
+    run: Callable[[Any, Turns], Any],
+    one: Any,
+    connection: Connection,
+    turn_s: float,
+    is_first: bool,
+    sender: Connection,
+) -> None:
+    turns = Turns(connection, turn_s, is_first=is_first)
+    found = run(one, turns)
+    connection.close()
+    sender.send(found)
