@@ -18,12 +18,12 @@ def layers() -> list[nn.Module]:
 
 
 def test_the_longest_run_comes_first_and_others_after_it() -> None:
-    assert list(rules_for_start(layers(), RULES)) == [("three", 3), ("two", 2)]
-    assert list(rules_for_start(layers()[:2], RULES)) == [("two", 2)]
-    assert list(rules_for_start(layers()[1:], RULES)) == [("not at the start", 2)]
-    assert list(rules_for_start(layers()[2:], RULES)) == []
-    assert list(rules_for_start([], RULES)) == []
-    assert list(rules_for_start(layers(), {})) == []
+    assert rules_for_start(layers(), RULES) == [("three", 3), ("two", 2)]
+    assert rules_for_start(layers()[:2], RULES) == [("two", 2)]
+    assert rules_for_start(layers()[1:], RULES) == [("not at the start", 2)]
+    assert rules_for_start(layers()[2:], RULES) == []
+    assert rules_for_start([], RULES) == []
+    assert rules_for_start(layers(), {}) == []
 
 
 def test_kinds_are_exact() -> None:
@@ -32,7 +32,7 @@ def test_kinds_are_exact() -> None:
     class Other(nn.ReLU):
         pass
 
-    assert list(rules_for_start([nn.Conv2d(3, 8, 3), Other()], RULES)) == []
+    assert rules_for_start([nn.Conv2d(3, 8, 3), Other()], RULES) == []
 
 
 def test_has_counts_what_inherits_too() -> None:

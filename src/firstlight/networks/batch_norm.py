@@ -41,7 +41,8 @@ class Moments(NamedTuple):
 
         If not, or where a pivot is no number, the moments must be taken anew.
         """
-        return bool(((self.mean - pivots).square() <= MAX_SQUARE * self.variance).all())
+        is_near = (self.mean - pivots).square() <= MAX_SQUARE * self.variance
+        return bool((is_near & self.variance.isfinite()).all())
 
     def deviation(self, epsilon: float) -> Tensor:
         """Return what is divided by, float32 [c]."""

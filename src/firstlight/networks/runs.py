@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from torch import nn
@@ -11,7 +11,7 @@ Kinds = tuple[type[nn.Module], ...]
 _Rule = TypeVar("_Rule")
 
 
-def rules_for_start(modules: Sequence[nn.Module], rules: Mapping[Kinds, _Rule]) -> Iterator[tuple[_Rule, int]]:
+def rules_for_start(modules: Sequence[nn.Module], rules: Mapping[Kinds, _Rule]) -> list[tuple[_Rule, int]]:
     """Return the rules for the first of the modules, and for how many each is, the longest run first.
 
     Args:
@@ -19,13 +19,11 @@ def rules_for_start(modules: Sequence[nn.Module], rules: Mapping[Kinds, _Rule]) 
         rules: by the exact kinds of the layers of a run.
 
     >>> rules = {(nn.Conv2d, nn.ReLU): "two", (nn.Conv2d,): "one", (nn.ReLU,): "other"}
-    >>> list(rules_for_start([nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ReLU()], rules))
+    >>> rules_for_start([nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ReLU()], rules)
     [('two', 2), ('one', 1)]
     """
-    kinds = tuple(type(each) for each in modules[: max(map(len, rules), default=0)])
-    for count in range(len(kinds), 0, -1):
-        if kinds[:count] in rules:
-            yield rules[kinds[:count]], count
+    kinds = tuple([type(each) for each in modules])  # a list, which can be traced
+    return [(rules[kinds[:count]], count) for count in range(len(kinds), 0, -1) if kinds[:count] in rules]
 
 
 def has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
