@@ -2,7 +2,7 @@
 
 command   firstlight fit --recipe fast94
 source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead of eight, but four times as many steps
-          in each; five of the seven on crops of 24 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on smaller
+          in each; five eighths of them on crops of 24 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on smaller
           images than it tests on); from the second epoch on, the three fifths of the images whose loss was largest
           (Raju et al. 2021, arXiv 2111.12621); in each step, backward passes of the half of the images that holds
           four fifths of the gradient (Jiang et al. 2019, arXiv 1910.00762); a padded first layer; a third convolution
@@ -26,7 +26,7 @@ def fast94() -> Recipe:
         num_val=0,
         network=SpeedNetConfig(width=64, norm_momentum=0.1, pad_patches=True, deep_groups=1),
         augmentation=Augmentation(crop_px=2, flip="alternating"),
-        resizing=ProgressiveResizing("crop", initial_scale=0.75, delay_fraction=0.714, finetune_fraction=0.286),
+        resizing=ProgressiveResizing("crop", initial_scale=0.75, delay_fraction=0.625, finetune_fraction=0.375),
         hardest_share=0.6,
         gradient_share=0.8,
         optimizer=MuonConfig(
@@ -34,7 +34,6 @@ def fast94() -> Recipe:
             head_rate=335.0,
             bias_rate=26.5,
             weight_decay=0.001,
-            whitening_epochs=1.0,
         ),
         label_smoothing=0.2,
         views="flip_star",
