@@ -70,7 +70,8 @@ def assert_a_network_gives_what_its_layers_give(network: StagedNetwork, precisio
         found = infer(stages, normal)
         assert torch.equal(network.maps(images), found)
     assert found.dtype == expected.dtype == precision
-    assert not torch.equal(found, expected)  # else the layers went one by one
+    if precision == torch.bfloat16:
+        assert not torch.equal(found, expected)  # else the layers went one by one
     error = (found - expected).float().square().mean().sqrt() / expected.float().std()
     assert error <= ROUNDING[precision]
 

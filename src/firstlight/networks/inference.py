@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from torch import Tensor, is_grad_enabled, nn
 
-from firstlight.networks import batch_norm
 from firstlight.networks.batch_norm import BatchNorm
 from firstlight.networks.compiled import is_eager_on_cpu
 from firstlight.networks.conv3x3 import Conv3x3
@@ -82,15 +81,6 @@ def _convolve_and_normalize(modules: Sequence[nn.Module], x: Tensor) -> Tensor |
     return output.permute(0, 3, 1, 2)
 
 
-def _normalize(modules: Sequence[nn.Module], x: Tensor) -> Tensor | None:
-    norm, with_gelu = cast(BatchNorm, modules[0]), len(modules) > 1
-    if not norm.may_be_compiled(x):
-        return None
-    normalizing = norm.remembered().normalizing(norm.weight, norm.bias, norm.eps)
-    maps, _ = batch_norm.normalize(x.permute(0, 2, 3, 1).contiguous(), *normalizing, with_gelu=with_gelu)
-    return maps.permute(0, 3, 1, 2)
-
-
 RULES: dict[Kinds, Rule] = {
     (nn.Sequential,): _in_sequence,
     (Residual,): _residual,
@@ -100,6 +90,4 @@ RULES: dict[Kinds, Rule] = {
     (Conv3x3, BatchNorm): _convolve_and_normalize,
     (Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm): _convolve_and_normalize,
     (Conv3x3, nn.ReLU, BatchNorm): _convolve_and_normalize,
-    (BatchNorm, Gelu): _normalize,
-    (BatchNorm,): _normalize,
 }
