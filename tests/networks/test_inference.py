@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from firstlight.networks import ResNet9, SpeedNet, batch_norm, inference, staged
+from firstlight.networks import ResNet9, SpeedNet, batch_norm
 from firstlight.networks.batch_norm import BatchNorm
 from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.conv3x3.amx import AmxConvolution
@@ -68,7 +68,6 @@ def assert_a_network_gives_what_its_layers_give(network: StagedNetwork, precisio
         expected = one_by_one(stages, normal)
         assert may_infer(stages, normal)
         found = infer(stages, normal)
-        assert torch.equal(network.maps(images), found)
     assert found.dtype == expected.dtype == precision
     if precision == torch.bfloat16:
         assert not torch.equal(found, expected)  # else the layers went one by one
@@ -144,16 +143,3 @@ def test_only_where_nothing_is_lost() -> None:
         assert not may_infer(layers, images)
         handle.remove()
         assert may_infer(layers, images)
-
-
-def test_hooks_within_a_network_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = NETWORKS["ResNet9"]().eval(), images_for(3, 32, count=2)
-    seen: list[int] = []
-    inferred: list[int] = []
-    monkeypatch.setattr(staged, "infer", lambda *a: (inferred.append(1), inference.infer(*a))[1])
-    with torch.inference_mode():
-        network(images)
-        handle = network.get_submodule("layer2").register_forward_hook(lambda *_: seen.append(1))
-        network(images)
-        handle.remove()
-    assert (len(inferred), len(seen)) == (1, 1)

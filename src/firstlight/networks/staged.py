@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
-from firstlight.networks.inference import infer, may_infer
 from firstlight.networks.normalize import Normalize
 from firstlight.networks.selective import may_run, run
 
@@ -44,8 +43,6 @@ class StagedNetwork(nn.Module):
         stages = [self.get_submodule(name) for name in self.stages]
         if (self.by_pullbacks or self.skips_zero_gradients) and may_run(stages, x):
             return run(stages, x, skips=self.skips_zero_gradients)
-        if may_infer(stages, x):
-            return infer(stages, x)
         for stage in stages:
             x = stage(x)
         return x
