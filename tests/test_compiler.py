@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,14 @@ def test_none_when_what_was_kept_is_no_library(source: Path, tmp_path: Path) -> 
     library.write_bytes(b"no library")
     assert compiled(source) is None
     assert library.read_bytes() == b"no library"
+
+
+def test_every_source_is_installed_with_the_package() -> None:
+    """A wheel without one would fail where its layer is first used."""
+    package = Path(compiler.__file__).parent
+    settings = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
+    globs = settings["tool"]["setuptools"]["package-data"]["firstlight"]
+    installed = {path for each in globs for path in package.glob(each)}
+    sources = {path for kind in ("*.cpp", "*.hpp") for path in package.rglob(kind)}
+    assert len(sources) > 8
+    assert sources <= installed
