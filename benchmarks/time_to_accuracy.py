@@ -107,11 +107,11 @@ def run_once(
     }
 
 
-def run_in_turns(job: tuple[Recipe, str], turns: Turns) -> dict[str, float]:
+def run_in_turns(job: tuple[Recipe, str, Steps], turns: Turns) -> dict[str, float]:
     """Read the images, and run once, while another process runs in between."""
     quiet_lightning()
-    recipe, data_dir = job
-    return run_once(recipe, load_data(recipe, data_dir), turns=turns)
+    recipe, data_dir, steps = job
+    return run_once(recipe, load_data(recipe, data_dir), steps=steps, turns=turns)
 
 
 def convolutions() -> str:
@@ -152,11 +152,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.turns_s and len(options.recipes) != len(options.turns_s):
         parser.error("--turns_s is for two recipes")
+    if options.turns_s and options.warm_up:
+        parser.error("--turns_s starts a process for every run, which --warm_up cannot reach")
     quiet_lightning()
     recipes = [get_recipe(name) for name in options.recipes]
     if options.max_epochs:
         recipes = [replace(recipe, max_epochs=options.max_epochs) for recipe in recipes]
-    data = {recipe.name: load_data(recipe, options.data_dir) for recipe in recipes}
+    here = [] if options.turns_s else recipes  # in turns each process reads its own
+    data = {recipe.name: load_data(recipe, options.data_dir) for recipe in here}
     found: dict[str, list[dict[str, float]]] = {recipe.name: [] for recipe in recipes}
     is_first = True
     if options.warm_up:
@@ -166,7 +169,8 @@ def main() -> None:
         seeded = [replace(recipe, seed=seed) for recipe in recipes]
         measured: Iterable[dict[str, float]]
         if options.turns_s:
-            measured = in_turns(run_in_turns, [(recipe, options.data_dir) for recipe in seeded], options.turns_s)
+            jobs = [(recipe, options.data_dir, options.steps) for recipe in seeded]
+            measured = in_turns(run_in_turns, jobs, options.turns_s)
         else:
             measured = (run_once(recipe, data[recipe.name], steps=options.steps) for recipe in seeded)
         for recipe, numbers in zip(seeded, measured, strict=True):
