@@ -13,7 +13,6 @@ from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, UnitImages
 from firstlight.augment import alternate, cutout, flip, one_pass, shifted_crop
-from firstlight.augment.one_pass import shifted_and_flipped
 from firstlight.data.draws import generator
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
@@ -221,7 +220,7 @@ class Batches:
         down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]
         if how.flip == "none":
             mirrored = torch.zeros_like(mirrored)
-        return shifted_and_flipped(self._pixels, places, down, right, mirrored)
+        return one_pass.shifted_and_flipped(self._pixels, places, down, right, mirrored)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands; Lightning keeps it in its checkpoints."""

@@ -109,16 +109,15 @@ void moments(const T *maps, const float *pivots, double *sums, Shape shape, int 
     sum_up<T>(shape, sums, threads, [=](long image) { return Moments<T>{maps + image * shape.size(), pivots}; });
 }
 
-// Normalize, and where it is asked for apply GELU after it, of which slopes may be kept.
+// Normalize, and apply GELU after it where its slopes are asked for.
 template <class T>
-void normalize(const T *maps, const float *factors, const float *summands, T *output, T *slopes, bool with_gelu,
-               Shape shape, int threads) {
+void normalize(const T *maps, const float *factors, const float *summands, T *output, T *slopes, Shape shape,
+               int threads) {
     over_maps(shape, threads, [=](long image, long place, long channel, long lanes) {
         const long at = image * shape.size() + place;
         const Numbers factor = load(factors + channel, lanes), summand = load(summands + channel, lanes);
         const Numbers normal = load(maps + at, lanes) * factor + summand;
-        if (!with_gelu) return store_far(output + at, normal, lanes);
-        store_gelu(output + at, slopes ? slopes + at : nullptr, normal, lanes);
+        slopes ? store_gelu(output + at, slopes + at, normal, lanes) : store_far(output + at, normal, lanes);
     });
 }
 
@@ -159,9 +158,8 @@ void gradient(const T *of_output, const T *maps, const T *slopes, const long *pl
         moments(maps, pivots, sums, {images, pixels, channels}, threads);                                             \
     }                                                                                                                 \
     extern "C" void normalize_##T(const T *maps, const float *factors, const float *summands, T *output, T *slopes,   \
-                                  long with_gelu, long images, long pixels, long channels, int threads) {             \
-        const Shape shape{images, pixels, channels};                                                                  \
-        normalize(maps, factors, summands, output, slopes, with_gelu != 0, shape, threads);                           \
+                                  long images, long pixels, long channels, int threads) {                             \
+        normalize(maps, factors, summands, output, slopes, {images, pixels, channels}, threads);                      \
     }                                                                                                                 \
     extern "C" void correlate_##T(const T *gradient, const T *maps, const T *slopes, const long *places,              \
                                   const float *means, double *sums, long images, long pixels, long channels,          \

@@ -63,17 +63,16 @@ def moments(maps: Tensor) -> Moments:
 
 
 def normalize(
-    maps: Tensor, factors: Tensor, summands: Tensor, *, with_gelu: bool = False, with_slopes: bool = False
+    maps: Tensor, factors: Tensor, summands: Tensor, *, with_gelu: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """Return maps [n h w c] times factors plus summands, both float32 [c], the compiled way.
 
-    With GELU, return its values there, and its slopes if they are asked for.
+    With GELU, return its values there, and its slopes.
     """
     num_images, height, width, channels = maps.shape
     output = torch.empty_like(maps)
-    slopes = torch.empty_like(maps) if with_slopes else None
-    shape = num_images, height * width, channels
-    _call("normalize", maps, factors, summands, output, slopes, int(with_gelu), *shape)
+    slopes = torch.empty_like(maps) if with_gelu else None
+    _call("normalize", maps, factors, summands, output, slopes, num_images, height * width, channels)
     return output, slopes
 
 
@@ -152,22 +151,11 @@ class BatchNorm(nn.BatchNorm2d):
 
     def pays(self, images: Tensor) -> bool:
         """Whether the compiled way will be used for this input, float [n c h w]."""
-        return self.training and self.momentum is not None and self.may_be_compiled(images)
-
-    def may_be_compiled(self, images: Tensor) -> bool:
-        """Whether the compiled functions know this layer and its input, float [n c h w], and are worth it."""
-        if not is_eager_on_cpu(images) or images.dtype not in DTYPES or images.ndim != 4:
+        if not (self.training and is_eager_on_cpu(images)) or images.dtype not in DTYPES or images.ndim != 4:
             return False
-        return images.numel() >= MIN_NUMBERS and self.is_complete and _library() is not None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it has weights, float32, and running statistics, as it has by default."""
-        return self.running_mean is not None and self.weight is not None and self.weight.dtype == torch.float32
-
-    def remembered(self) -> Moments:
-        """Return the running statistics, by which the layer normalizes in evaluation."""
-        return Moments(cast(Tensor, self.running_mean), cast(Tensor, self.running_var))
+        if images.numel() < MIN_NUMBERS or self.momentum is None or self.running_mean is None or self.weight is None:
+            return False
+        return self.weight.dtype == torch.float32 and _library() is not None
 
     def take_note(self, of: Moments, num_numbers: int) -> None:
         """Let the running statistics follow the moments of so many numbers of each channel."""

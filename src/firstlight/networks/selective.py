@@ -14,8 +14,7 @@ from torch import Tensor, is_grad_enabled, nn
 from torch.autograd.function import Function, once_differentiable
 
 from firstlight.networks.compiled import is_eager_on_cpu
-from firstlight.networks.pullbacks import Backward, chained
-from firstlight.networks.runs import has_hooks
+from firstlight.networks.pullbacks import Backward, chained, has_hooks
 
 
 def run(modules: Sequence[nn.Module], x: Tensor, *, skips: bool = True) -> Tensor:

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from firstlight.arrays import UnitImages
 from firstlight.networks import StagedNetwork
-from firstlight.networks.pullbacks import Backward, are_known, chained
-from firstlight.networks.runs import has_hooks
+from firstlight.networks.pullbacks import Backward, are_known, chained, has_hooks
 from firstlight.training.selection import by_gradient, gradients_at_logits
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.networks.gelu import Gelu
-from firstlight.networks.pullbacks import RULES, Backward, are_known, chained, rule_for
+from firstlight.networks.pullbacks import RULES, Backward, are_known, chained, has_hooks, rule_for
+from firstlight.networks.pullbacks.way import RUN_RULES, Pullback, rule_for_run
 from firstlight.networks.residual import Residual
 
 
@@ -26,6 +29,67 @@ def test_layers_can_be_given_a_rule() -> None:
         assert torch.equal(pullback(torch.ones(3, 1, 2, 2), Backward(None, 3)), torch.full((3, 1, 2, 2), 0.75))
     finally:
         del RULES[Halved]
+
+
+class One(nn.Identity):
+    """Layers of kinds that are known nowhere else."""
+
+
+class Two(nn.Identity):
+    """Another."""
+
+
+class Other(Two):
+    """One that inherits from a known kind, and may do something else."""
+
+
+def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | None = None) -> list[int]:
+    """Return how many layers each rule took that ran, with rules for two and for three; one of them may decline."""
+    taken: list[int] = []
+
+    def rule(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+        if tuple(map(type, modules)) == declined:
+            return None
+        taken.append(len(modules))
+        return x, lambda gradient, backward: gradient
+
+    kinds: list[tuple[type[nn.Module], ...]] = [(One, Two, One), (One, Two), (Two, One)]
+    for each in kinds:
+        rule_for_run(*each)(rule)
+    try:
+        chained(layers, torch.ones(1, 1, 1, 1), needs_gradient=True)
+    finally:
+        for each in kinds:
+            del RUN_RULES[each]
+    return taken
+
+
+def test_the_longest_run_comes_first_and_others_after_it() -> None:
+    assert runs_taken([One(), Two(), One(), Two()]) == [3]
+    assert runs_taken([One(), Two(), One(), Two()], declined=(One, Two, One)) == [2, 2]
+    assert runs_taken([One(), Two(), Two(), One()]) == [2, 2]
+    assert runs_taken([Two(), One(), Two()]) == [2]
+    assert runs_taken([One(), One()]) == []
+    assert runs_taken([]) == []
+
+
+def test_kinds_of_a_run_are_exact() -> None:
+    assert runs_taken([One(), Other()]) == []
+
+
+def test_every_kind_of_hook_is_seen() -> None:
+    layer = nn.ReLU()
+    assert not has_hooks(layer)
+    for register in (
+        layer.register_forward_hook,
+        layer.register_forward_pre_hook,
+        layer.register_full_backward_hook,
+        layer.register_full_backward_pre_hook,
+    ):
+        handle = register(lambda *_: None)
+        assert has_hooks(layer)
+        handle.remove()
+        assert not has_hooks(layer)
 
 
 def test_what_is_known_depends_on_what_is_within() -> None:

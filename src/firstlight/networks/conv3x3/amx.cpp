@@ -18,7 +18,7 @@
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
 
-#include "networks/gelu.hpp"
+#include "lanes.hpp"
 
 #include <cstdlib>
 #include <immintrin.h>
@@ -298,9 +298,6 @@ struct Target {
     bool rectifies = false;          // what is below zero becomes zero
     const float *pivots = nullptr;   // of the channels: near what will come
     double *moments = nullptr;       // sums of what is put less its pivot, and of the squares: [2 channels], a thread's
-    const float *factors = nullptr;  // of the channels, as are the summands: what is put is normalized
-    const float *summands = nullptr;
-    bool with_gelu = false;  // after that
 
     // Put the next images of a batch, at most so many; of the pixels of a window only the largest is put.
     template <int PIXELS>
@@ -312,8 +309,7 @@ struct Target {
         const long end = std::min<long>(batch.done + at_most, BLOCK);
         const long images = std::min(end, shape.images - batch.image);
         const long place = (batch.y / STEP * width + batch.x / STEP) * shape.channels + channel;
-        const Halves<Numbers> pivot = at_channel(pivots, channel, count), factor = at_channel(factors, channel, count);
-        const Halves<Numbers> summand = at_channel(summands, channel, count);
+        const Halves<Numbers> pivot = at_channel(pivots, channel, count);
         Seen seen = batch.seen;
         for (long i = batch.done; i < images; ++i) {
             const long to = (shape.first + batch.image + i) * size + place;
@@ -332,8 +328,7 @@ struct Target {
                     seen.plain.of[half] += off;
                     seen.squares.of[half] += off * off;
                 }
-                if (factors) found = found * factor.of[half] + summand.of[half];
-                results.of[half] = with_gelu ? half_gelu_at(found).values : rounded(found);
+                results.of[half] = rounded(found);
             }
             const auto low = reinterpret_cast<__m256i>(results.of[0]), high = reinterpret_cast<__m256i>(results.of[1]);
             store_block(numbers + to, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), count);
@@ -537,13 +532,12 @@ extern "C" int request_tiles() {
 // Where it pools, over windows of 2x2, the output is smaller. For `which` and what follows it see Target; moments are
 // [threads 2 outputs].
 extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
-                                  const float *pivots, double *moments, const float *factors, const float *summands,
-                                  long pools, long rectifies, long with_gelu, long n, long height, long width,
-                                  long inputs, long outputs, int threads) {
+                                  const float *pivots, double *moments, long pools, long rectifies, long n,
+                                  long height, long width, long inputs, long outputs, int threads) {
     const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};
-    const Target target{output, which, rectifies != 0, pivots, moments, factors, summands, with_gelu != 0};
+    const Target target{output, which, rectifies != 0, pivots, moments};
     convolve({maps}, shape, bank.start, target, of_output, pools != 0, threads);
 }
 

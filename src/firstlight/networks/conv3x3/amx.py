@@ -82,19 +82,6 @@ class AmxConvolution(Way):
         output = self._convolve(maps, filters, finish, which=which, pivots=pivots, sums=sums)
         return Convolved(output, which, None if sums is None else sums.sum(0))
 
-    def convolve_and_normalize(
-        self,
-        maps: Tensor,
-        filters: Tensor,
-        factors: Tensor,
-        summands: Tensor,
-        finish: Finish = Finish(),
-        *,
-        with_gelu: bool = False,
-    ) -> Tensor:
-        """Return the finished convolution times factors plus summands, float32 [c_out], or GELU of that."""
-        return self._convolve(maps, filters, finish, factors=factors, summands=summands, with_gelu=with_gelu)
-
     def _convolve(
         self,
         maps: Tensor,
@@ -104,15 +91,11 @@ class AmxConvolution(Way):
         which: Tensor | None = None,
         pivots: Tensor | None = None,
         sums: Tensor | None = None,
-        factors: Tensor | None = None,
-        summands: Tensor | None = None,
-        with_gelu: bool = False,
     ) -> Tensor:
         num_images, height, width, _ = maps.shape
         step = 2 if finish.pools else 1
         output = maps.new_empty(num_images, height // step, width // step, len(filters))
-        results = output, which, pivots, sums, factors, summands
-        how = int(finish.pools), int(finish.rectifies), int(with_gelu)
+        results, how = (output, which, pivots, sums), (int(finish.pools), int(finish.rectifies))
         self._call("convolve", maps, _taps(filters), *results, *how, *maps.shape, len(filters))
         return output
 

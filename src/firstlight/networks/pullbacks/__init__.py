@@ -6,6 +6,6 @@ layer that has none here is left to autograd, with all images.
 """
 
 import firstlight.networks.pullbacks.layers  # noqa: F401  # makes its rules known
-from firstlight.networks.pullbacks.way import RULES, Backward, Pullback, are_known, chained, rule_for, traced
+from firstlight.networks.pullbacks.way import RULES, Backward, Pullback, are_known, chained, has_hooks, rule_for, traced
 
-__all__ = ["RULES", "Backward", "Pullback", "are_known", "chained", "rule_for", "traced"]
+__all__ = ["RULES", "Backward", "Pullback", "are_known", "chained", "has_hooks", "rule_for", "traced"]

@@ -28,7 +28,6 @@ from firstlight.networks.pullbacks.way import (
     traced,
 )
 from firstlight.networks.residual import Residual
-from firstlight.networks.runs import has
 
 
 @rule_for(nn.Sequential)
@@ -97,7 +96,7 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
 @rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
-    conv, finish = cast(Conv3x3, modules[0]), Finish(has(MaxPool2x2, modules), has(nn.ReLU, modules))
+    conv, finish = cast(Conv3x3, modules[0]), Finish(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
     way, after = conv.way(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
     if not isinstance(way, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
         return None
@@ -116,8 +115,13 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
     else:
         of = Moments.about(pivots, sums, output.numel() // output.shape[3])
         known = of if of.can_be_told_from(pivots) else None
-        normal, pullback = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=has(Gelu, after))
+        normal, pullback = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
     return normal, joined(back, pullback)
+
+
+def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
+    """Whether one of the modules is of a kind."""
+    return any(isinstance(each, kind) for each in modules)
 
 
 def _back_by(
@@ -157,7 +161,7 @@ def _compiled_batch_norm(
     weight, bias = module.weight, module.bias
     of = of or batch_norm.moments(maps)
     factors, summands = of.normalizing(weight, bias, module.eps)
-    output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu, with_slopes=with_gelu)
+    output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu)
     module.take_note(of, x.numel() // x.shape[1])
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:

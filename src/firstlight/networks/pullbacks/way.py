@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from firstlight.networks.residual import Residual
-from firstlight.networks.runs import Kinds, rules_for_start
 
 
 @dataclass
@@ -59,7 +58,7 @@ Rule = Callable[[Any, Tensor, bool], tuple[Tensor, Pullback]]
 RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, Pullback] | None]
 
 RULES: dict[type[nn.Module], Rule] = {}
-RUN_RULES: dict[Kinds, RunRule] = {}
+RUN_RULES: dict[tuple[type[nn.Module], ...], RunRule] = {}
 _Some = TypeVar("_Some", bound=Rule)
 
 
@@ -125,8 +124,10 @@ def joined(first: Pullback, second: Pullback) -> Pullback:
 
 def _traced_run(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback, int]:
     """Return what the first of the modules give, their pullback, and how many these are: as many as one rule takes."""
-    for rule, count in rules_for_start(modules, RUN_RULES):
-        found = rule(modules[:count], x, needs_gradient)
+    kinds = tuple([type(each) for each in modules])  # a list, which can be traced
+    for count in range(len(kinds), 1, -1):
+        rule = RUN_RULES.get(kinds[:count])
+        found = None if rule is None else rule(modules[:count], x, needs_gradient)
         if found is not None:
             return *found, count
     return *traced(modules[0], x, needs_gradient), 1
@@ -139,6 +140,12 @@ def are_known(modules: Iterable[nn.Module]) -> bool:
         and (_rule(module) not in (RULES[nn.Sequential], RULES[Residual]) or are_known(module.children()))
         for module in modules
     )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module has hooks: where a rule stands for it, nothing calls them."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)
 
 
 def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
