@@ -105,7 +105,7 @@ VARIANTS: dict[str, dict[str, Change]] = {
         "small_images_instead_of_crops": lambda recipe: replace(
             recipe, resizing=replace(recipe.resizing, method="scale")
         ),
-        "patches_not_padded": with_network(pad_patches=False),
+        "patches_padded": with_network(pad_patches=True),
         "eight_patch_directions": with_network(patch_directions=8),
         "no_third_convolution": with_network(deep_groups=0),
         "two_deep_groups": with_network(deep_groups=2),

@@ -2,12 +2,12 @@
 
 command   firstlight fit --recipe fast94
 source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead of eight, but four times as many steps
-          in each; five eighths of them on crops of 24 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on smaller
-          images than it tests on); from the second epoch on, the three fifths of the images whose loss was largest
+          in each; half of them on crops of 25 pixels (Touvron et al. 2019, arXiv 1906.06423, trains on smaller images
+          than it tests on); from the second epoch on, the three fifths of the images whose loss was largest
           (Raju et al. 2021, arXiv 2111.12621); in each step, backward passes of the half of the images that holds
-          four fifths of the gradient (Jiang et al. 2019, arXiv 1910.00762); a padded first layer; a third convolution
-          in the last group, as airbench96 of the same paper has in all; more views at test only of images of which
-          the model is unsure (docs/decisions/0011-fast94.md)
+          four fifths of the gradient (Jiang et al. 2019, arXiv 1910.00762); a third convolution in the last group, as
+          airbench96 of the same paper has in all; more views at test only of images of which the model is unsure
+          (docs/decisions/0011-fast94.md)
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ def fast94() -> Recipe:
         name="fast94",
         data="cifar10",
         num_val=0,
-        network=SpeedNetConfig(width=64, norm_momentum=0.1, pad_patches=True, deep_groups=1),
+        network=SpeedNetConfig(width=64, norm_momentum=0.1, deep_groups=1),
         augmentation=Augmentation(crop_px=2, flip="alternating"),
-        resizing=ProgressiveResizing("crop", initial_scale=0.75, delay_fraction=0.625, finetune_fraction=0.375),
+        resizing=ProgressiveResizing(
+            "crop", initial_scale=25 / 32, delay_fraction=0.5, finetune_fraction=0.5, size_increment_px=1
+        ),
         hardest_share=0.6,
         gradient_share=0.8,
         optimizer=MuonConfig(
