@@ -176,6 +176,35 @@ def time_to_accuracy() -> str:
     return "\n".join([*rows, *marks.notes()])
 
 
+def in_turns() -> str:
+    """The seconds of two recipes side by side on the same core, one at a time in turns of seconds, pair by pair.
+
+    Of the same hardware the last commit counts.
+    """
+    groups: dict[str, dict[int, dict[str, dict[str, Any]]]] = {}
+    for line in load_lines("time_to_accuracy"):
+        if "turns_s" not in line:
+            continue
+        seeds = groups.setdefault(with_threads(line), {})
+        if any(commit(other) != commit(line) for pair in seeds.values() for other in pair.values()):
+            seeds.clear()
+        seeds.setdefault(line["recipe"]["seed"], {})[line["recipe"]["name"]] = line
+    rows = [
+        "| recipe | seconds | beside | seconds | ratio of the seconds, pair by pair | n | hardware |",
+        "|---|---:|---|---:|---:|---:|---|",
+    ]
+    marks = Marks()
+    for where, seeds in groups.items():
+        pairs = [list(pair.values()) for pair in seeds.values()]
+        names = [line["recipe"]["name"] + marks.of(from_dict(Recipe, line["recipe"])) for line in pairs[0]]
+        seconds = [statistics.fmean(line["seconds"] for line in lines) for lines in zip(*pairs, strict=True)]
+        ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in pairs]
+        spread = f" ± {statistics.stdev(ratios):.2f}" if len(ratios) > 1 else ""
+        both = " | ".join(f"{name} | {each:,.0f}" for name, each in zip(names, seconds, strict=True))
+        rows.append(f"| {both} | {statistics.fmean(ratios):.2f}{spread} | {len(pairs)} | {where} |")
+    return "\n".join([*rows, *marks.notes()])
+
+
 class Marks:
     """Marks of recipes that were measured before they changed, but for the views, which have a column."""
 
@@ -386,6 +415,7 @@ TABLES = {
     "checkpoints": checkpoints,
     "devices": devices,
     "time_to_accuracy": time_to_accuracy,
+    "in_turns": in_turns,
     "on_gpu": on_gpu,
     "peers": peers,
     "ingredients_page": ingredients_page,
