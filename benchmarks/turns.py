@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,6 +32,9 @@ class Turns(pl.Callback):
             self._wait()
 
     def on_train_batch_end(self, *_: Any) -> None:
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            raise SystemExit("whoever wanted this run is gone")
         if self._connection is None or time.perf_counter() - self._started_s < self._turn_s:
             return
         try:
