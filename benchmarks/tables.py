@@ -13,6 +13,7 @@ import re
 import statistics
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,20 +156,17 @@ def time_to_accuracy() -> str:
     Of the same hardware the last commit counts, whose runs were made alternately. Recipes that have changed since are
     marked, and the note says how; those that had other epochs are left out.
     """
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
-    for line in load_lines("time_to_accuracy"):
-        if line["recipe"]["max_epochs"] != get_recipe(line["recipe"]["name"]).max_epochs:
-            continue
-        lines = groups[line["recipe"]["name"], hardware(line), line["hardware"]["threads"]]
-        if lines and commit(lines[-1]) != commit(line):
-            lines.clear()
-        lines.append(line)
+    written = load_lines("time_to_accuracy")
+    measured = [
+        each for each in written if each["recipe"]["max_epochs"] == get_recipe(each["recipe"]["name"]).max_epochs
+    ]
+    groups = of_last_commit(measured, lambda line: (line["recipe"]["name"], with_threads(line)))
     rows = [
         "| recipe | epochs | seconds | views | tta | 95 % sure above | single view | n | hardware |",
         "|---|---:|---:|---|---:|---:|---:|---:|---|",
     ]
     marks = Marks()
-    for (name, _, _), lines in groups.items():
+    for (name, _), lines in groups.items():
         recipe = from_dict(Recipe, lines[-1]["recipe"])
         seconds = statistics.fmean(line["seconds"] for line in lines)
         what = f"{name}{marks.of(recipe)} | {recipe.max_epochs} | {seconds:,.0f} | `{recipe.views}`"
@@ -177,25 +175,18 @@ def time_to_accuracy() -> str:
 
 
 def in_turns() -> str:
-    """The seconds of two recipes side by side on the same core, one at a time in turns of seconds, pair by pair.
+    """The seconds of two recipes side by side on the same cores, one at a time in turns of seconds, pair by pair.
 
-    Of the same hardware the last commit counts.
+    Of the same hardware the last commit counts. Lines come two by two, as they were written.
     """
-    groups: dict[str, dict[int, dict[str, dict[str, Any]]]] = {}
-    for line in load_lines("time_to_accuracy"):
-        if "turns_s" not in line:
-            continue
-        seeds = groups.setdefault(with_threads(line), {})
-        if any(commit(other) != commit(line) for pair in seeds.values() for other in pair.values()):
-            seeds.clear()
-        seeds.setdefault(line["recipe"]["seed"], {})[line["recipe"]["name"]] = line
+    groups = of_last_commit([line for line in load_lines("time_to_accuracy") if "turns_s" in line], with_threads)
     rows = [
         "| recipe | seconds | beside | seconds | ratio of the seconds, pair by pair | n | hardware |",
         "|---|---:|---|---:|---:|---:|---|",
     ]
     marks = Marks()
-    for where, seeds in groups.items():
-        pairs = [list(pair.values()) for pair in seeds.values()]
+    for where, measured in groups.items():
+        pairs = list(zip(measured[::2], measured[1::2], strict=True))
         names = [line["recipe"]["name"] + marks.of(from_dict(Recipe, line["recipe"])) for line in pairs[0]]
         seconds = [statistics.fmean(line["seconds"] for line in lines) for lines in zip(*pairs, strict=True)]
         ratios = [ours["seconds"] / theirs["seconds"] for ours, theirs in pairs]
@@ -203,6 +194,19 @@ def in_turns() -> str:
         both = " | ".join(f"{name} | {each:,.0f}" for name, each in zip(names, seconds, strict=True))
         rows.append(f"| {both} | {statistics.fmean(ratios):.2f}{spread} | {len(pairs)} | {where} |")
     return "\n".join([*rows, *marks.notes()])
+
+
+def of_last_commit(
+    lines: list[dict[str, Any]], key: Callable[[dict[str, Any]], Any]
+) -> dict[Any, list[dict[str, Any]]]:
+    """Return lines by what they have in common; of each group only those of the commit that comes last."""
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for line in lines:
+        group = groups.setdefault(key(line), [])
+        if group and commit(group[-1]) != commit(line):
+            group.clear()
+        group.append(line)
+    return groups
 
 
 class Marks:
