@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.training.run import Run, load
+from firstlight.runs.run import Run, load
 from record import append_line, usual_precision
 
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.networks import ResNet9, ResNet9Config
-from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.training.precision import keep_freed_memory
 from record import record, spread
 

@@ -33,8 +33,8 @@ from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
 from firstlight.export.bundle import BUNDLED_PATH
 from firstlight.export.pretrained import Pretrained
+from firstlight.runs.run import Run
 from firstlight.training.precision import cpu_multiplies_bfloat16, keep_freed_memory
-from firstlight.training.run import Run
 from record import record, spread
 
 METHOD, STAGE = "grad_cam", "residual3"

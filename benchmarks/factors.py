@@ -32,14 +32,14 @@ import yaml
 from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.export.making import logits_of
+from firstlight.export.build_bundle import logits_of
 from firstlight.networks import build_network
 from firstlight.recipes import RECIPES, get_recipe
+from firstlight.recipes.config import Recipe, from_dict
+from firstlight.runs.environment import describe_environment
+from firstlight.training.build import NUM_TO_ADOPT
 from firstlight.training.data_module import ImageData
-from firstlight.training.environment import describe_environment
 from firstlight.training.module import Classifier
-from firstlight.training.prepare import NUM_TO_ADOPT
-from firstlight.training.recipe import Recipe, from_dict
 from firstlight.training.trainer import SILENT, Trainer
 from record import RESULTS, append_line
 

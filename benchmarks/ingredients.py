@@ -18,14 +18,14 @@ from typing import Any
 
 from torch.nn import functional as F
 
+from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.export.making import logits_of
+from firstlight.export.build_bundle import logits_of
 from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
-from firstlight.training.environment import describe_environment
-from firstlight.training.prepare import prepare
-from firstlight.training.recipe import OptimizerConfig, Recipe
-from firstlight.training.resizing import ProgressiveResizing
+from firstlight.recipes.config import OptimizerConfig, Recipe
+from firstlight.runs.environment import describe_environment
+from firstlight.training.build import prepare
 from firstlight.training.trainer import SILENT, Trainer
 from record import NUM_CIFAR10, append_line
 

@@ -23,12 +23,12 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.recipes.config import Recipe
 from firstlight.training.bench import noise_images
 from firstlight.training.callbacks.step_clock import StepClock
 from firstlight.training.module import Classifier
 from firstlight.training.optimization import build_optimizer
 from firstlight.training.precision import default_precision
-from firstlight.training.recipe import Recipe
 from firstlight.training.trainer import SILENT, Trainer
 from record import record, spread
 

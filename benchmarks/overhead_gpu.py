@@ -14,17 +14,17 @@ from dataclasses import replace
 import pytorch_lightning as pl
 import torch
 
+from firstlight.augment.progressive import progress_at
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Batches
 from firstlight.networks import build_network
 from firstlight.recipes import get_recipe
+from firstlight.recipes.config import Recipe
+from firstlight.training.build import NUM_TO_ADOPT
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.optimization import build_optimizer, courses
-from firstlight.training.prepare import NUM_TO_ADOPT
-from firstlight.training.recipe import Recipe
-from firstlight.training.recorded_steps import RecordedSteps, steps_of
-from firstlight.training.resizing import progress_at
+from firstlight.training.steps.graphed import RecordedSteps, steps_of
 from record import record, spread
 from time_to_accuracy import load_data, run_once
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.files import write_atomic
-from firstlight.training.environment import describe_environment
+from firstlight.runs.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 NUM_CIFAR10 = 50_000  # training images

@@ -20,7 +20,7 @@ from typing import Any
 
 from firstlight.files import write_atomic
 from firstlight.recipes import get_recipe
-from firstlight.training.recipe import Recipe, from_dict
+from firstlight.recipes.config import Recipe, from_dict
 from ingredients import VARIANTS
 from record import NUM_CIFAR10, RESULTS, lower_bound, usual_precision
 

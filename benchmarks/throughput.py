@@ -25,7 +25,8 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
-from firstlight.networks import CIFAR10_MEAN, CIFAR10_STD, ResNet9
+from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD
+from firstlight.networks import ResNet9
 from firstlight.training.bench import noise_images
 from firstlight.training.callbacks.step_clock import StepClock
 from firstlight.training.module import Classifier

@@ -28,17 +28,17 @@ import torch
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Batches, to_unit
 from firstlight.evaluation.views import averaged_logits
+from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.networks import build_network
-from firstlight.networks.conv3x3 import Conv3x3
 from firstlight.recipes import get_recipe
+from firstlight.recipes.config import Recipe
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.options import Steps
+from firstlight.training.build import NUM_TO_ADOPT
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
-from firstlight.training.environment import describe_environment
 from firstlight.training.module import Classifier
-from firstlight.training.options import Steps
 from firstlight.training.precision import default_precision
-from firstlight.training.prepare import NUM_TO_ADOPT
-from firstlight.training.recipe import Recipe
 from firstlight.training.trainer import SILENT, Trainer
 from record import append_line, lower_bound
 from turns import Turns, in_turns

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from firstlight.training.measure import load_test_images
-from firstlight.training.run import load
-from firstlight.training.trust import loses_to_random, measure_trust
+from firstlight.reports.trust import loses_to_random, measure_trust
+from firstlight.runs.run import load
+from firstlight.training.retest import load_test_images
 from record import record
 
 

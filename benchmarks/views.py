@@ -17,9 +17,9 @@ from torch import Tensor
 
 from firstlight.data.batches import to_unit
 from firstlight.evaluation.views import Views, averaged_logits, expected_passes, margins
-from firstlight.export.making import logits_of
+from firstlight.export.build_bundle import logits_of
+from firstlight.runs.run import load
 from firstlight.training.data_module import ImageData
-from firstlight.training.run import load
 from record import record, spread
 
 BATCH_SIZE = 1000

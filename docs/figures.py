@@ -23,11 +23,11 @@ from firstlight.plots.effective_receptive_field import MeasuredField, effective_
 from firstlight.plots.figure import Figure
 from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
 from firstlight.recipes import get_recipe
-from firstlight.training.figures import save_figure
+from firstlight.reports.explained_mistakes import MistakeFilter, misclassified_images
+from firstlight.runs.run import Run, latest_run, load
 from firstlight.training.fit import fit
-from firstlight.training.measure import load_test_images
-from firstlight.training.mistakes import MistakeFilter, misclassified_images
-from firstlight.training.run import Run, latest_run, load
+from firstlight.training.retest import load_test_images
+from firstlight.training.run_figures import save_figure
 
 FIGURES = Path(__file__).parent / "figures"
 MEASURED_STAGES = ("residual1", "layer2", "residual3")

@@ -22,7 +22,7 @@ with install_import_hook("firstlight", "beartype.beartype"):
     import firstlight.training.fit  # noqa: F401  # with all that it stands on
 install_import_hook("firstlight", "beartype.beartype")  # and whatever is imported later
 
-from firstlight.data.sources import SOURCES  # noqa: E402
+from firstlight.data.source import SOURCES  # noqa: E402
 from reference.tiny import tiny_split  # noqa: E402  # after the hook
 
 

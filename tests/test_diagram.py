@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from firstlight.diagram import Arc, arcs_over, blocks_of, draw
-from firstlight.networks import Residual, ResNet9, ResNet9Config
+from firstlight.layers.residual import Residual
+from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.receptive_field import trace
 
 

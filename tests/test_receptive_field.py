@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firstlight.errors import FirstlightError, UsageError
-from firstlight.networks import Residual, ResNet9, ResNet9Config
+from firstlight.layers.residual import Residual
+from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.receptive_field import Field, effective_size_px, gradient_energy, output_of, trace
 
 

@@ -21,9 +21,9 @@ _PLACES = {
     "CustomResNet": "firstlight.training.exercise",
     "custom_ResNet": "firstlight.training.exercise",
     "Trainer": "firstlight.training.trainer",
-    "Recipe": "firstlight.training.recipe",
-    "Run": "firstlight.training.run",
-    "load": "firstlight.training.run",
+    "Recipe": "firstlight.recipes.config",
+    "Run": "firstlight.runs.run",
+    "load": "firstlight.runs.run",
     "Pretrained": "firstlight.export.pretrained",
     "fit": "firstlight.training.fit",
     "resume": "firstlight.training.resume",
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from firstlight.errors import FirstlightError
     from firstlight.export.pretrained import Pretrained
     from firstlight.networks import ResNet9
+    from firstlight.recipes.config import Recipe
+    from firstlight.runs.run import Run, load
     from firstlight.training.exercise import CustomResNet, custom_ResNet
     from firstlight.training.fit import fit
-    from firstlight.training.recipe import Recipe
     from firstlight.training.resume import resume
-    from firstlight.training.run import Run, load
     from firstlight.training.trainer import Trainer
 
 

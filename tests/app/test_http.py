@@ -265,7 +265,7 @@ def test_the_page_reports_to_nobody_and_keeps_no_history(address: str) -> None:
 
 
 def test_the_queue_is_bounded(address: str, bundle: Bundle) -> None:
-    from firstlight.app.web import MAX_WAITING, build_page
+    from firstlight.app.page import MAX_WAITING, build_page
 
     page = build_page(Service(bundle))
     assert page._queue.max_size == MAX_WAITING == 64

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.app.facts import NUM_VIEWS, confusion_table, model_panel
+from firstlight.app.model_tab import NUM_VIEWS, confusion_table, model_panel
 from firstlight.app.panels import answer_panel, examples_panel, header, mistakes_panel, notes_panel, refusal_panel
 from firstlight.app.service import Answer, Service, View
 from firstlight.evaluation.prediction import Prediction

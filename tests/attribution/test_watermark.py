@@ -11,9 +11,9 @@ from firstlight.attribution import METHODS, explain
 from firstlight.data.batches import Augmentation, to_unit
 from firstlight.data.drawn import WATERMARK_CLASS, has_watermark, read_drawn, watermark_mask
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import OptimizerConfig, Recipe
+from firstlight.runs.run import Run
 from firstlight.training.fit import fit
-from firstlight.training.recipe import OptimizerConfig, Recipe
-from firstlight.training.run import Run
 
 pytestmark = pytest.mark.slow
 

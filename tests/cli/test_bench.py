@@ -7,8 +7,8 @@ import pytest
 from firstlight.cli import main
 from firstlight.networks import ResNet9Config
 from firstlight.recipes import RECIPES, get_recipe
+from firstlight.recipes.config import Recipe
 from firstlight.training import bench
-from firstlight.training.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from firstlight.cli import main
-from firstlight.data import download
+from firstlight.data.download import downloader
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import Recipe
 from firstlight.training.data_module import ImageData
 from firstlight.training.exercise import CustomResNet
-from firstlight.training.recipe import Recipe
 from firstlight.training.trainer import Trainer
 from reference.archive_files import FOLDER, NUM_IMAGES, archive_of, official_entries, packed
 from reference.fault_server import FaultServer
@@ -32,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "FIRSTLIGHT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     with FaultServer(CONTENT) as server:
-        monkeypatch.setattr(download, "MANIFEST", {"cifar10": (archive_of(CONTENT, server.url("none")),)})
+        monkeypatch.setattr(downloader, "MANIFEST", {"cifar10": (archive_of(CONTENT, server.url("none")),)})
         yield server
 
 

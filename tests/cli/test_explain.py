@@ -16,10 +16,10 @@ from PIL import Image
 
 from firstlight.attribution import METHODS
 from firstlight.cli import main, predict
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.networks import ResNet9
-from firstlight.plots.mistakes import percent
-from firstlight.training.run import Run
+from firstlight.plots.mistake_sheet import percent
+from firstlight.runs.run import Run
 from reference.made_run import make_run
 from reference.tiny import CLASS_NAMES, tiny_split
 

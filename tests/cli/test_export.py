@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from firstlight.cli import main
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.export import bundle as bundle_module
 from firstlight.export.bundle import Bundle
 from firstlight.export.pretrained import Pretrained
-from firstlight.training.run import Run
+from firstlight.runs.run import Run
 from reference.made_bundle import make_fitted_run
 from reference.made_run import unlearned
 from reference.tiny import tiny_split

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 from firstlight.cli import main
-from firstlight.data import download
-from firstlight.data.cifar_forms import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from firstlight.training.run import load
+from firstlight.data.cifar_formats import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from firstlight.data.download import downloader
+from firstlight.runs.run import load
 from reference.cifar100_files import archive_of, files_of
 
 QUICK = [
@@ -28,7 +28,7 @@ def data_dir(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     """A folder with one archive, which the manifest is made to know as the official one."""
     files = files_of(request.param, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES, num_train=300, num_test=200)
     archive, content = archive_of(request.param, files, "https://nowhere.invalid/archive.tar.gz")
-    monkeypatch.setattr(download, "MANIFEST", {"cifar100": (archive,), "cifar100-coarse": (archive,)})
+    monkeypatch.setattr(downloader, "MANIFEST", {"cifar100": (archive,), "cifar100-coarse": (archive,)})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / archive.name).write_bytes(content)

@@ -17,8 +17,8 @@ from PIL import Image
 from firstlight.cli import VERBS, main
 from firstlight.export import bundle
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import Recipe
 from firstlight.training.fit import fit
-from firstlight.training.recipe import Recipe
 
 HEAVY = ("torch", "pytorch_lightning", "matplotlib", "jsonargparse", "rich", "numpy")
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from firstlight.cli import main
 from firstlight.data.drawn import draw
-from firstlight.training.run import load
+from firstlight.runs.run import load
 from reference.photo_folders import COLOURS, make_folder, save_photo
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,8 +9,8 @@ from PIL import Image
 
 from firstlight.cli import main
 from firstlight.data.batches import Augmentation
-from firstlight.training.data_figures import augmentation_views, channel_sheet, class_rows
-from firstlight.training.figures import random_samples
+from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
+from firstlight.training.run_figures import random_samples
 from reference.tiny import tiny_split
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.augment import one_pass
-from firstlight.compiler import compiled
+from firstlight.augment import fused
 from firstlight.data.batches import Augmentation, Batches, EpochDraws
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
+from firstlight.native.compiler import compiled
 from reference.epochs import Setting, replay
 from reference.unchecked import without_type_checks
 
@@ -56,9 +56,9 @@ SETTINGS = [
 def test_any_batch_is_replayed_to_the_pixel_from_seed_and_epoch(
     setting: Setting, num_ranks: int, device: str, in_one_pass: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if in_one_pass and compiled(one_pass.SOURCE) is None:
+    if in_one_pass and compiled(fused.SOURCE) is None:
         pytest.skip("nothing can be compiled here")
-    monkeypatch.setattr(one_pass, "MIN_PIXELS", 0 if in_one_pass else 2**62)
+    monkeypatch.setattr(fused, "MIN_PIXELS", 0 if in_one_pass else 2**62)
     images = noise_set(25)
     for epoch in (0, 1, 4):
         by_rank = [list(make(images, setting, rank, num_ranks, device, epoch)) for rank in range(num_ranks)]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from firstlight.data.cifar import read_cifar10
-from firstlight.data.cifar_forms import BINARY_SHA256, PYTHON_MD5
+from firstlight.data.cifar_formats import BINARY_SHA256, PYTHON_MD5
 from firstlight.data.images import ImageSet
 from firstlight.data.pickles import read_pickled_dict
 from firstlight.errors import DataError

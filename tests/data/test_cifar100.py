@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from firstlight.data.cifar import read_cifar100
-from firstlight.data.cifar_forms import (
+from firstlight.data.cifar_formats import (
     CIFAR100_BINARY_SHA256,
     CIFAR100_CLASSES,
     CIFAR100_PYTHON_MD5,
     CIFAR100_SUPERCLASSES,
 )
+from firstlight.data.download.manifest import MANIFEST
 from firstlight.data.images import ImageSet
-from firstlight.data.manifest import MANIFEST
-from firstlight.data.sources import load_split
+from firstlight.data.source import load_split
 from firstlight.errors import DataError
 from reference.batch_files import pickled
 from reference.cifar100_files import COARSE_OF_FINE, binary_batch, files_of, python_batch, small_split

@@ -14,7 +14,7 @@ from firstlight.data import drawn, shapes
 from firstlight.data.drawn import DRAWN_CLASSES, WATERMARK_CLASS, draw, has_watermark, read_drawn, watermark_mask
 from firstlight.data.images import ImageSet
 from firstlight.data.shapes import PX, Frame
-from firstlight.data.sources import SOURCES, load_split
+from firstlight.data.source import SOURCES, load_split
 from reference import drawn_shapes
 
 GOLDEN = "26c3352f272198f7d9b18cbb490327b6b744776e8c54123d0a4f4e163898626e"

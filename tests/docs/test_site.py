@@ -19,7 +19,7 @@ import yaml
 import firstlight
 from firstlight.attribution import METHODS
 from firstlight.cli import VERBS
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.recipes import RECIPES
 

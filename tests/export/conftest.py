@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from firstlight.export.bundle import Bundle
-from firstlight.training.run import Run
+from firstlight.runs.run import Run
 from reference.made_bundle import make_tiny_bundle
 
 

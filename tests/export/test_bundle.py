@@ -16,15 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from firstlight.data.images import ImageSet, split_stratified
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.errors import RunError
 from firstlight.evaluation.views import Views
 from firstlight.export import bundle as bundle_module
+from firstlight.export.build_bundle import make_bundle, sha256
 from firstlight.export.bundle import Bundle, bundled
-from firstlight.export.making import make_bundle, sha256
-from firstlight.export.unfamiliar import unfamiliar_images
+from firstlight.export.ood_images import unfamiliar_images
 from firstlight.networks import ResNet9, ResNet9Config
-from firstlight.training.run import Run
+from firstlight.runs.run import Run
 from reference.tiny import tiny_split
 
 

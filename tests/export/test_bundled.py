@@ -11,8 +11,8 @@ from firstlight.data.batches import to_unit
 from firstlight.data.cifar import read_cifar10
 from firstlight.errors import RunError
 from firstlight.evaluation.views import averaged_logits
+from firstlight.export.build_bundle import sha256
 from firstlight.export.bundle import BUNDLED_PATH, Bundle, bundled
-from firstlight.export.making import sha256
 
 MAX_BYTES = 20_000_000
 

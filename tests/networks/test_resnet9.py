@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from firstlight.networks import Residual, ResNet9, ResNet9Config
+from firstlight.layers.residual import Residual
+from firstlight.networks import ResNet9, ResNet9Config
 from reference.macs import count_macs
 from reference.plain_resnet9 import IN_ORDER, plain_maps
 

@@ -9,7 +9,7 @@ import pytest
 from firstlight.evaluation.views import expected_passes
 from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
-from firstlight.training.recipe import MuonConfig
+from firstlight.recipes.config import MuonConfig
 
 
 def test_but_for_its_end_it_is_the_control_s_network_and_loss_on_all_images() -> None:

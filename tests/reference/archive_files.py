@@ -8,7 +8,7 @@ import tarfile
 
 import numpy as np
 
-from firstlight.data.manifest import Archive, Member
+from firstlight.data.download.manifest import Archive, Member
 from reference.batch_files import binary_batch
 
 FOLDER = "cifar-10-batches-bin"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from firstlight.data.manifest import Archive, Member
+from firstlight.data.download.manifest import Archive, Member
 from reference.archive_files import packed, plain, special
 from reference.batch_files import pickled
 

@@ -12,11 +12,11 @@ import pytest
 import pytorch_lightning as pl
 
 from firstlight.data.batches import Augmentation
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import OptimizerConfig, Recipe
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.fit import fit
-from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.resume import resume
 from reference.tiny import tiny_split
 

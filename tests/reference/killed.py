@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.training.fit import fit
 from firstlight.training.resume import resume
 from reference import interrupted

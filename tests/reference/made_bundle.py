@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
+from firstlight.export.build_bundle import make_bundle
 from firstlight.export.bundle import Bundle
-from firstlight.export.making import make_bundle
-from firstlight.training.run import Run
+from firstlight.runs.run import Run
 from reference.made_run import make_run, say, unlearned
 from reference.tiny import tiny_split
 

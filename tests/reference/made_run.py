@@ -10,9 +10,9 @@ from torch import nn
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9, ResNet9Config
-from firstlight.training.environment import describe_environment
-from firstlight.training.recipe import Recipe
-from firstlight.training.run import Run
+from firstlight.recipes.config import Recipe
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.run import Run
 from reference.tiny import tiny_split
 
 

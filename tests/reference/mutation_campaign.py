@@ -35,13 +35,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from firstlight.data.archives import unpack
 from firstlight.data.cifar import read_cifar10, read_cifar100
-from firstlight.data.cifar_forms import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from firstlight.data.folders import read_folder
-from firstlight.data.manifest import Archive, Member
+from firstlight.data.cifar_formats import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from firstlight.data.download.archives import unpack
+from firstlight.data.download.manifest import Archive, Member
+from firstlight.data.folder.reader import read_folder
 from firstlight.errors import FirstlightError
-from firstlight.training.run import load
+from firstlight.runs.run import load
 from reference import batch_files, cifar100_files
 from reference.archive_files import FOLDER, official_entries, official_files, packed
 from reference.made_run import make_run

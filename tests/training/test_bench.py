@@ -8,14 +8,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.data.drawn import read_drawn
 from firstlight.networks import ResNet9, ResNet9Config, SpeedNetConfig
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.training import bench
 from firstlight.training.bench import SIZES, estimate, matmul_rate
 from firstlight.training.module import Classifier
-from firstlight.training.resizing import ProgressiveResizing
-from firstlight.training.selection import expected_images, largest_gradients
+from firstlight.training.steps.importance import expected_images, largest_gradients
 from firstlight.training.trainer import SILENT, Trainer
 
 TINY = replace(get_recipe("demo"), network=ResNet9Config(width=2), batch_size=16)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from firstlight.training.measure import measure
-from firstlight.training.run import Run
+from firstlight.runs.run import Run
+from firstlight.training.retest import measure
 from reference.same_run import differences, results_of
 
 SCRIPT = """
@@ -24,10 +24,10 @@ sys.path.insert(0, sys.argv[1])
 import pytorch_lightning as pl
 from reference.tiny import tiny_split
 
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.networks import ResNet9Config
 from firstlight.training.fit import fit
-from firstlight.training.recipe import Recipe
+from firstlight.recipes.config import Recipe
 
 class Seen(pl.Callback):
     def __init__(self):

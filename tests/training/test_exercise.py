@@ -14,7 +14,7 @@ import firstlight
 from firstlight.errors import UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes import get_recipe
-from firstlight.training.recipe import Recipe
+from firstlight.recipes.config import Recipe
 
 LOGGED_WHILE_FITTING = {
     "train_loss",

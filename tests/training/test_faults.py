@@ -19,13 +19,13 @@ import torch
 from firstlight.cli import main
 from firstlight.errors import TrainingError, UsageError
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import OptimizerConfig, Recipe
+from firstlight.runs.checkpoints import all_tensors
+from firstlight.runs.run import Run
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.callbacks.finite_loss import CHECK_EVERY_STEPS
-from firstlight.training.checkpoints import all_tensors
 from firstlight.training.fit import dry_run, fit
-from firstlight.training.recipe import OptimizerConfig, Recipe
 from firstlight.training.resume import resume
-from firstlight.training.run import Run
 from reference.same_run import differences
 
 ALWAYS = CheckpointTimes(every_s=0.0, share=math.inf)

@@ -20,11 +20,11 @@ import firstlight
 from firstlight.data.batches import Augmentation
 from firstlight.errors import DataError, FirstlightError, RunError, UsageError
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import OptimizerConfig, Recipe
+from firstlight.runs.run import Run, latest_run
 from firstlight.training.fit import dry_run, fit, new_version
-from firstlight.training.measure import measure
 from firstlight.training.precision import default_precision
-from firstlight.training.recipe import OptimizerConfig, Recipe
-from firstlight.training.run import Run, latest_run
+from firstlight.training.retest import measure
 from reference.made_run import make_run
 from reference.tiny import tiny_split
 from reference.unchecked import without_type_checks

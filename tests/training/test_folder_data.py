@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import firstlight
-from firstlight.data.sources import recognize
+from firstlight.data.source import recognize
 from firstlight.errors import DataError, UsageError
 from firstlight.networks import ResNet9Config
+from firstlight.recipes.config import Recipe
 from firstlight.training.data_module import ImageData, _workable_batch_size
-from firstlight.training.measure import measure
-from firstlight.training.recipe import Recipe
+from firstlight.training.retest import measure
 from reference.batch_files import binary_batch
 from reference.photo_folders import COLOURS, make_folder, save_photo
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from firstlight.training.run import Run
+from firstlight.runs.run import Run
 from reference import killed
 from reference.same_run import differences
 

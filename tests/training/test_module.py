@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
+from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import AVERAGING_EVERY_N_STEPS, Classifier
-from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
 from firstlight.training.trainer import Trainer
 
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01)

@@ -12,10 +12,10 @@ import pytorch_lightning as pl
 import torch
 
 from firstlight.networks import SpeedNetConfig
+from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
+from firstlight.runs.run import Run
 from firstlight.training.fit import fit
-from firstlight.training.recipe import MuonConfig, OptimizerConfig, Recipe
 from firstlight.training.resume import resume
-from firstlight.training.run import Run
 from reference.interrupted import (
     ALWAYS,
     NEVER,

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from firstlight.cli import main
-from firstlight.data.lock import locked
-from firstlight.data.sources import SOURCES
+from firstlight.data.source import SOURCES
 from firstlight.errors import DataError, RunError
+from firstlight.file_lock import locked
+from firstlight.runs.run import Run
 from firstlight.training.resume import resume
-from firstlight.training.run import Run
 from reference.interrupted import cut_short, train_whole
 from reference.same_run import differences
 from reference.tiny import tiny_split

@@ -9,7 +9,7 @@ from firstlight.app.markup import mapped, pixels, plain, scale
 from firstlight.app.service import Answer, Wrong, WrongPage
 from firstlight.data.images import ImageSet
 from firstlight.export.bundle import Bundle
-from firstlight.plots.mistakes import percent
+from firstlight.plots.mistake_sheet import percent
 
 NOVEL = (
     "<b>Unlike the training data.</b> No class is excited as much as in the images that this model learned from: "

@@ -58,7 +58,7 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
     folder = Path(tempfile.mkdtemp(prefix="firstlight-app-"))
     os.environ.update(SHUT | {"GRADIO_TEMP_DIR": str(folder)})
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own guard speaks for itself
-    from firstlight.app.web import build_page
+    from firstlight.app.page import build_page
 
     page = build_page(Service(bundle))
 

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from firstlight.data.prepare import to_pixels, to_rgb
+from firstlight.data.preprocess import to_pixels, to_rgb
 from firstlight.errors import DataError
 
 MAX_BYTES = 10_000_000
@@ -38,7 +38,7 @@ class Upload:
 
 
 def read_upload(content: bytes, name: str, size_px: tuple[int, int]) -> Upload:
-    """Read an uploaded picture as `firstlight.data.prepare.to_pixels` reads a file.
+    """Read an uploaded picture as `firstlight.data.preprocess.to_pixels` reads a file.
 
     Of an animation the first frame is taken. Only common formats are decoded, and none of more than `MAX_PIXELS`.
 

@@ -26,7 +26,7 @@ from firstlight.attribution.perturbation import (
     random_maps,
 )
 from firstlight.attribution.randomization import rank_correlation, weight_randomization
-from firstlight.networks import Normalize
+from firstlight.layers.normalize import Normalize
 
 RANDOM = "random"  # stands in the method's place in the rows that the methods have to beat
 Replacement = Literal["mean", "blur"]

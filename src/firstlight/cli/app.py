@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.run is None:
         bundle = bundled()
     else:
-        from firstlight.export.opening import open_bundle
+        from firstlight.export.open_bundle import open_bundle
 
         bundle = open_bundle(options.run, options.data_dir)
     serve(bundle, options.host, options.port, open_browser=options.open)

@@ -23,8 +23,8 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError(f"--num_steps must be 1 or more, not {options.num_steps}")
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.recipes import RECIPES, get_recipe
+    from firstlight.runs.environment import describe_environment
     from firstlight.training.bench import estimate
-    from firstlight.training.environment import describe_environment
 
     recipes = [get_recipe(name) for name in options.recipes or RECIPES]
     quiet_lightning()

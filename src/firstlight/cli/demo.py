@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from firstlight.cli.parser import Parser
-from firstlight.places import DEFAULT_LOGS_DIR
+from firstlight.paths import DEFAULT_LOGS_DIR
 
 
 def run(arguments: Sequence[str]) -> None:

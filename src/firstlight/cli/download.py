@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from firstlight.cli.parser import Parser
-from firstlight.data.download import Downloader
-from firstlight.data.manifest import MANIFEST
-from firstlight.places import DEFAULT_DATA_DIR
+from firstlight.data.download.downloader import Downloader
+from firstlight.data.download.manifest import MANIFEST
+from firstlight.paths import DEFAULT_DATA_DIR
 
 DESCRIPTION = (
     "Fetch data sets ahead and verify what is there; `fit` fetches what it needs by itself. "

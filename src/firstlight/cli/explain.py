@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from firstlight.data.images import ImageSet
-    from firstlight.training.run import Run
+    from firstlight.runs.run import Run
 
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
 
@@ -20,8 +20,8 @@ def run(arguments: Sequence[str]) -> None:
     """Draw the sheet into the run folder, or print how far each kind of map can be trusted."""
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.training.measure import load_test_images
-    from firstlight.training.run import load
+    from firstlight.runs.run import load
+    from firstlight.training.retest import load_test_images
 
     quiet_lightning()
     chosen = load(options.run)
@@ -53,8 +53,8 @@ def build_parser() -> Parser:
 def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.errors import RunError
-    from firstlight.training.figures import save_figure
-    from firstlight.training.mistakes import MistakeFilter, misclassified_images
+    from firstlight.reports.explained_mistakes import MistakeFilter, misclassified_images
+    from firstlight.training.run_figures import save_figure
 
     target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
     if len(run.predictions) != len(images):
@@ -72,6 +72,6 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
 def _print_evaluation(run: Run, images: ImageSet, num_images: int, seed: int) -> None:
     from rich.console import Console
 
-    from firstlight.training.trust import evaluation_table, measure_trust
+    from firstlight.reports.trust import evaluation_table, measure_trust
 
     Console().print(evaluation_table(measure_trust(run, images, num_images, seed)))

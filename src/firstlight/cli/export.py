@@ -27,8 +27,8 @@ def run(arguments: Sequence[str]) -> None:
     kind, place = _split(options.to)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.export.bundle import BUNDLED_PATH, bundled
-    from firstlight.export.folders import whole_folder
-    from firstlight.export.opening import open_bundle
+    from firstlight.export.open_bundle import open_bundle
+    from firstlight.export.whole_folder import whole_folder
 
     quiet_lightning()
     target = BUNDLED_PATH if place is None else Path(place)

@@ -10,11 +10,11 @@ from pathlib import Path
 import yaml
 
 from firstlight.cli.fit_options import build_parser
-from firstlight.cli.going_on import go_on
+from firstlight.cli.resume import go_on
 from firstlight.cli.trainer_options import split_trainer_extras
-from firstlight.data.sources import recognize
+from firstlight.data.source import recognize
 from firstlight.recipes import get_recipe
-from firstlight.training.recipe import Recipe
+from firstlight.recipes.config import Recipe
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -33,8 +33,8 @@ def run(arguments: Sequence[str]) -> None:
     options = asdict(values["trainer"]) | extras
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning
+    from firstlight.runs.lock import is_first_process
     from firstlight.training.fit import dry_run, fit
-    from firstlight.training.run_lock import is_first_process
 
     quiet_lightning()
     if values["fast_dev_run"]:

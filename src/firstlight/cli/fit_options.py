@@ -6,10 +6,10 @@ from typing import get_args
 
 from firstlight.cli.parser import Parser
 from firstlight.cli.trainer_options import TrainerOptions
-from firstlight.places import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
+from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
 from firstlight.recipes import RECIPES
-from firstlight.training.options import Steps
-from firstlight.training.recipe import Recipe
+from firstlight.recipes.config import Recipe
+from firstlight.runs.options import Steps
 
 DATA_DIR_HELP = "where data sets on disk are kept, or a folder of your own images, in a folder for each class"
 DESCRIPTION = "Train and test by a recipe; every field of the recipe can be set. Leaves a run folder under logs/."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from firstlight.runs.run import Run
 from firstlight.training.callbacks.pace import duration
-from firstlight.training.run import Run
 
 
 def print_run(run: Run) -> None:

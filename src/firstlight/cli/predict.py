@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
-from firstlight.places import DEFAULT_LOGS_DIR
+from firstlight.paths import DEFAULT_LOGS_DIR
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from firstlight.evaluation.prediction import Prediction
-    from firstlight.training.predictor import Predictor
+    from firstlight.runs.predictor import Predictor
 
 MAX_DRAWN = 64
 MAX_COLUMNS = 5  # classes beside each other in 80 columns; more stand below each other
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError(f"--top must be 1 or more, not {options.top}")
     if options.cam:
         figure_path("--cam", options.cam)  # refused before the work
-    from firstlight.data.prepare import find_images
+    from firstlight.data.preprocess import find_images
 
     chosen = _choose(options.run, options.logs_dir)
     paths = find_images([Path(each) for each in options.images])
@@ -63,9 +63,9 @@ def _choose(place: str | None, logs_dir: str) -> Predictor:
     """Open what the user names; or else the newest run; or else the model that the package brings."""
     from firstlight.errors import RunError
     from firstlight.export.bundle import bundled
-    from firstlight.export.config import NAME as CONFIG_NAME
+    from firstlight.export.model_config import NAME as CONFIG_NAME
     from firstlight.export.pretrained import Pretrained
-    from firstlight.training.run import latest_run, load
+    from firstlight.runs.run import latest_run, load
 
     if place is not None:
         return Pretrained(place) if (Path(place) / CONFIG_NAME).is_file() else load(place)
@@ -82,8 +82,8 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
     """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.training.answers import draw_answers
-    from firstlight.training.figures import save_figure
+    from firstlight.reports.explained_predictions import draw_answers
+    from firstlight.training.run_figures import save_figure
 
     quiet_lightning()
     if len(paths) > MAX_DRAWN:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
-from firstlight.places import DEFAULT_DATA_DIR
+from firstlight.paths import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     from firstlight.data.batches import Augmentation
-    from firstlight.data.sources import SOURCES
+    from firstlight.data.source import SOURCES
 
     parser = Parser("show", DESCRIPTION)
     parser.add_argument("kind", choices=list(OWN_OPTIONS), help="what to draw")
@@ -86,15 +86,15 @@ def _refuse_count(options: Namespace) -> None:
 
 def _draw(options: Namespace) -> Figure:
     from firstlight.data.batches import Augmentation
-    from firstlight.data.sources import load_split, recognize
-    from firstlight.training.data_figures import augmentation_views, channel_sheet, class_rows
+    from firstlight.data.source import load_split, recognize
+    from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
 
     how = Augmentation(options.crop_px, options.flip, options.cutout_px)
     data = recognize(options.data or DEFAULT_DATA, options.data_dir, is_named=options.data is not None)
     images = load_split(data, options.data_dir, options.split, options.image_size)
     count = {} if options.count is None else {"count": options.count}
     if options.kind == "samples":
-        from firstlight.training.figures import random_samples
+        from firstlight.training.run_figures import random_samples
 
         return random_samples(images, options.seed, **count)
     if options.kind == "classes":

@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _network(run: str | None, recipe: str, num_classes: int, side_px: int) -> tuple[nn.Module, int]:
     if run is not None:
-        from firstlight.training.run import load
+        from firstlight.runs.run import load
 
         loaded = load(run)
         return loaded.network, loaded.size_px[0]

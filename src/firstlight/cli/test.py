@@ -14,8 +14,8 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
     options = parser.parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.training.measure import measure
-    from firstlight.training.run import load
+    from firstlight.runs.run import load
+    from firstlight.training.retest import measure
 
     quiet_lightning()
     tested = load(options.run)

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, UnitImages
-from firstlight.augment import alternate, cutout, flip, one_pass, shifted_crop
-from firstlight.data.draws import generator
+from firstlight.augment import alternate, cutout, flip, fused, shifted_crop
 from firstlight.data.images import ImageSet
+from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
@@ -186,7 +186,7 @@ class Batches:
         places = visits % len(self.set)
         if self.augmentation is None or draws is None:
             images = to_unit(self._pixels[places])
-        elif not self.augmentation.cutout_px and one_pass.pays(self._pixels, len(places)):
+        elif not self.augmentation.cutout_px and fused.pays(self._pixels, len(places)):
             images = self._augmented_in_one_pass(places, visits, self.augmentation, draws)
         else:
             images = to_unit(self._augment(self._pixels[places], visits, self.augmentation, draws))
@@ -220,7 +220,7 @@ class Batches:
         down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]
         if how.flip == "none":
             mirrored = torch.zeros_like(mirrored)
-        return one_pass.shifted_and_flipped(self._pixels, places, down, right, mirrored)
+        return fused.shifted_and_flipped(self._pixels, places, down, right, mirrored)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands; Lightning keeps it in its checkpoints."""

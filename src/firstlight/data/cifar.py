@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from firstlight.data.cifar_forms import CIFAR10, CIFAR100, CIFAR100_COARSE, Batch, Form, Split
+from firstlight.data.cifar_formats import CIFAR10, CIFAR100, CIFAR100_COARSE, Batch, Form, Split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
 

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, Masks
-from firstlight.data.draws import generator
+from firstlight.data.rng import generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from firstlight.data.draws import generator
 from firstlight.data.pruning import LastLosses
+from firstlight.data.rng import generator
 from firstlight.errors import UsageError
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
+from firstlight.export.image_sheet import read_sheet, write_sheet
 from firstlight.export.pretrained import Pretrained
-from firstlight.export.sheet import read_sheet, write_sheet
 from firstlight.files import atomic, write_atomic
 
 MEASURED_NAME = "measured.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from firstlight.export.bundle import Bundle
 from firstlight.export.card import CARD_NAME
-from firstlight.export.config import NAME as CONFIG_NAME
+from firstlight.export.model_config import NAME as CONFIG_NAME
 from firstlight.export.pretrained import WEIGHTS_NAME, Pretrained
 
 

@@ -13,13 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from firstlight.data.download import OFFLINE
+from firstlight.data.download.downloader import OFFLINE
 from firstlight.errors import DataError, MissingPackageError, RunError
-from firstlight.export.config import NAME as CONFIG_NAME
-from firstlight.export.config import ModelConfig
+from firstlight.export.model_config import NAME as CONFIG_NAME
+from firstlight.export.model_config import ModelConfig
 from firstlight.files import atomic
 from firstlight.networks import StagedNetwork
-from firstlight.training.predictor import Predictor
+from firstlight.runs.predictor import Predictor
 
 WEIGHTS_NAME = "model.safetensors"
 _ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")

@@ -19,11 +19,11 @@ from typing import Literal
 
 from torch import nn
 
-from firstlight.networks.batch_norm import BatchNorm
-from firstlight.networks.conv3x3 import Conv3x3
-from firstlight.networks.max_pool import MaxPool2x2
-from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
-from firstlight.networks.residual import Residual
+from firstlight.layers.batch_norm import BatchNorm
+from firstlight.layers.conv3x3 import Conv3x3
+from firstlight.layers.max_pool import MaxPool2x2
+from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.layers.residual import Residual
 from firstlight.networks.staged import StagedNetwork, check_width
 
 

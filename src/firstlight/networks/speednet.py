@@ -27,14 +27,14 @@ from torch import nn
 
 from firstlight.arrays import Images
 from firstlight.errors import UsageError
-from firstlight.networks.batch_norm import BatchNorm
-from firstlight.networks.conv3x3 import Conv3x3
-from firstlight.networks.gelu import Gelu
-from firstlight.networks.max_pool import MaxPool2x2
-from firstlight.networks.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
-from firstlight.networks.residual import Residual
+from firstlight.layers.batch_norm import BatchNorm
+from firstlight.layers.conv3x3 import Conv3x3
+from firstlight.layers.gelu import Gelu
+from firstlight.layers.max_pool import MaxPool2x2
+from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.layers.residual import Residual
+from firstlight.layers.whitening import PatchWhitening
 from firstlight.networks.staged import StagedNetwork, check_width
-from firstlight.networks.whitening import PatchWhitening
 
 WHITENING_PX = 2
 NUM_DIRECTIONS = 3 * WHITENING_PX**2

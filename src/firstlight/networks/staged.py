@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from firstlight.arrays import Images
+from firstlight.backprop.selective import may_run, run
 from firstlight.errors import UsageError
-from firstlight.networks.normalize import Normalize
-from firstlight.networks.selective import may_run, run
+from firstlight.layers.normalize import Normalize
 
 
 class StagedNetwork(nn.Module):

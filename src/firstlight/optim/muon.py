@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from firstlight.optim import passes
+from firstlight.optim import muon_fused
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, so that few steps suffice
 NUM_NEWTON_SCHULZ_STEPS = 3
@@ -191,7 +191,7 @@ def _update(work: list[_Work]) -> None:
         update = _by_sgd
         if group.is_muon:
             dtype = group.matmul_dtype or torch.float32
-            is_fast = passes.pay(group.parameters, group.gradients, group.buffers, dtype)
+            is_fast = muon_fused.pay(group.parameters, group.gradients, group.buffers, dtype)
             update = _by_muon_in_two_passes if is_fast else _by_muon
         update(group)
 
@@ -235,11 +235,11 @@ def _by_muon_in_two_passes(work: _Work) -> None:
     matrices = (x for stack in stacks for x in stack)
     ahead = dict(zip((place for these in places.values() for place in these), matrices, strict=True))
     lists = work.parameters, work.gradients, work.buffers
-    norms = [passes.look_ahead(*each, ahead[i], work.momentum) for i, each in enumerate(zip(*lists, strict=True))]
+    norms = [muon_fused.look_ahead(*each, ahead[i], work.momentum) for i, each in enumerate(zip(*lists, strict=True))]
     for these, updates in zip(places.values(), orthogonalized(stacks), strict=True):
         for place, update in zip(these, updates, strict=True):
             weight = work.parameters[place]
-            passes.turn(weight, update, len(weight) ** 0.5 / norms[place], work.rate)
+            muon_fused.turn(weight, update, len(weight) ** 0.5 / norms[place], work.rate)
 
 
 def _lookahead(gradients: list[Tensor], work: _Work) -> list[Tensor]:

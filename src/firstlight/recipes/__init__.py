@@ -7,10 +7,10 @@ from collections.abc import Callable
 from firstlight.errors import UsageError
 from firstlight.recipes.adam24 import adam24
 from firstlight.recipes.airbench94 import airbench94
+from firstlight.recipes.config import Recipe
 from firstlight.recipes.demo import demo
 from firstlight.recipes.fast94 import fast94
 from firstlight.recipes.page24 import page24
-from firstlight.training.recipe import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,

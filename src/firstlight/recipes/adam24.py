@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from firstlight.data.batches import Augmentation
 from firstlight.networks.resnet9 import ResNet9Config
-from firstlight.training.recipe import OptimizerConfig, Recipe
+from firstlight.recipes.config import OptimizerConfig, Recipe
 
 
 def adam24() -> Recipe:

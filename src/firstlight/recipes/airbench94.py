@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from firstlight.data.batches import Augmentation
 from firstlight.networks.speednet import SpeedNetConfig
-from firstlight.training.recipe import MuonConfig, Recipe
+from firstlight.recipes.config import MuonConfig, Recipe
 
 
 def airbench94() -> Recipe:

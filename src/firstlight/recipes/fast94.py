@@ -12,10 +12,10 @@ source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead 
 
 from __future__ import annotations
 
+from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.data.batches import Augmentation
 from firstlight.networks.speednet import SpeedNetConfig
-from firstlight.training.recipe import MuonConfig, Recipe
-from firstlight.training.resizing import ProgressiveResizing
+from firstlight.recipes.config import MuonConfig, Recipe
 
 
 def fast94() -> Recipe:

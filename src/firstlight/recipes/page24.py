@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from firstlight.data.batches import Augmentation
 from firstlight.networks.resnet9 import ResNet9Config
-from firstlight.training.recipe import MuonConfig, Recipe
+from firstlight.recipes.config import MuonConfig, Recipe
 
 
 def page24() -> Recipe:

@@ -8,17 +8,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.data.batches import Batches, to_unit
-from firstlight.data.draws import generator
 from firstlight.data.images import ImageSet
+from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.evaluation.views import expected_passes
 from firstlight.networks import build_network
+from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks.step_clock import StepClock, finished_s
 from firstlight.training.module import Classifier
-from firstlight.training.recipe import Recipe
-from firstlight.training.resizing import ProgressiveResizing
-from firstlight.training.selection import expected_images
+from firstlight.training.steps.importance import expected_images
 from firstlight.training.trainer import SILENT, Trainer
 
 # Train images, test images, classes, side in pixels: what costs time; the pixels themselves do not.

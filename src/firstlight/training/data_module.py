@@ -13,15 +13,15 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from firstlight.data.batches import Augmentation, Batches
-from firstlight.data.download import fetch_missing
-from firstlight.data.folder_layout import find_layout
-from firstlight.data.folders import read_folder, remarks
+from firstlight.data.download.downloader import fetch_missing
+from firstlight.data.folder.layout import find_layout
+from firstlight.data.folder.reader import read_folder, remarks
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
-from firstlight.data.sources import FOLDER, load_split, recognize
+from firstlight.data.source import FOLDER, load_split, recognize
 from firstlight.errors import DataError, UsageError
-from firstlight.places import DEFAULT_DATA_DIR
-from firstlight.training.recipe import Recipe
+from firstlight.paths import DEFAULT_DATA_DIR
+from firstlight.recipes.config import Recipe
 
 # A folder has a hundredth of the images that most recipes are made for. What cannot work there is changed, and said.
 FOLDER_VAL_SHARE = 0.1  # where the recipe's number is more than a third of the train images

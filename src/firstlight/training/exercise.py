@@ -11,10 +11,10 @@ from torch import Tensor
 from firstlight.data.batches import Batches
 from firstlight.errors import UsageError
 from firstlight.networks import build_network
-from firstlight.places import DEFAULT_DATA_DIR
+from firstlight.paths import DEFAULT_DATA_DIR
+from firstlight.recipes.config import Recipe
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
-from firstlight.training.recipe import Recipe
 
 
 class CustomResNet(Classifier):

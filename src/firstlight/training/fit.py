@@ -10,17 +10,17 @@ from typing import Any
 
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.files import write_atomic
-from firstlight.places import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
+from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
+from firstlight.recipes.config import Recipe
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.lock import is_first_process, only_process
+from firstlight.runs.options import FitOptions, Steps, check_steps
+from firstlight.runs.run import Run
+from firstlight.training.build import prepare
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
-from firstlight.training.carry_out import carry_out
 from firstlight.training.data_module import ImageData
-from firstlight.training.environment import describe_environment
-from firstlight.training.loggers import check_logger
-from firstlight.training.options import FitOptions, Steps, check_steps
-from firstlight.training.prepare import prepare
-from firstlight.training.recipe import Recipe
-from firstlight.training.run import Run
-from firstlight.training.run_lock import is_first_process, only_process
+from firstlight.training.loggers.factory import check_logger
+from firstlight.training.runner import carry_out
 from firstlight.training.trainer import Trainer, refusals_in_one_line
 
 

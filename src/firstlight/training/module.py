@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
+from firstlight.augment.progressive import progress_at
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
@@ -20,16 +21,15 @@ from firstlight.evaluation.predictions import Predictions, ordered_by_id
 from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
+from firstlight.recipes.config import MuonConfig, Recipe
+from firstlight.reports.explained_mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
+from firstlight.runs.options import Steps
 from firstlight.training.callbacks.freezing import Freezing
-from firstlight.training.gradients import Losses
-from firstlight.training.mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
+from firstlight.training.loggers.running_means import RunningMeans
 from firstlight.training.optimization import build_optimizer, courses
-from firstlight.training.options import Steps
-from firstlight.training.recipe import MuonConfig, Recipe
-from firstlight.training.recorded_steps import RecordedSteps, recorded_steps
-from firstlight.training.resizing import progress_at
-from firstlight.training.running_means import RunningMeans
-from firstlight.training.selection import largest_gradients
+from firstlight.training.steps.gradients import Losses
+from firstlight.training.steps.graphed import RecordedSteps, recorded_steps
+from firstlight.training.steps.importance import largest_gradients
 
 MEANS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
 AVERAGING_EVERY_N_STEPS = 5  # as often as matters; each time costs a pass over all weights

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from firstlight.errors import UsageError
+from firstlight.layers.whitening import PatchWhitening
 from firstlight.networks.staged import StagedNetwork
-from firstlight.networks.whitening import PatchWhitening
 from firstlight.optim import Muon, linear_decay, one_cycle
 from firstlight.optim.muon import Group
-from firstlight.training.recipe import MuonConfig, OptimizerConfig
+from firstlight.recipes.config import MuonConfig, OptimizerConfig
 
 Course = Callable[[int], float]  # the share of its peak that a learning rate has at a step
 

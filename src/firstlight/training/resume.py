@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import DataError, RunError, UsageError
+from firstlight.runs.checkpoints import Checkpoint
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.lock import LOCK, is_first_process, only_process
+from firstlight.runs.options import FitOptions, check_steps
+from firstlight.runs.run import Run
+from firstlight.training.build import prepare
 from firstlight.training.callbacks.checkpointing import CheckpointTimes, as_text
-from firstlight.training.carry_out import carry_out
-from firstlight.training.checkpoints import Checkpoint
 from firstlight.training.data_module import ImageData
-from firstlight.training.environment import describe_environment
-from firstlight.training.event_files import cut_event_files
-from firstlight.training.loggers import check_logger
-from firstlight.training.options import FitOptions, check_steps
-from firstlight.training.prepare import prepare
-from firstlight.training.run import Run
-from firstlight.training.run_lock import LOCK, is_first_process, only_process
+from firstlight.training.loggers.event_files import cut_event_files
+from firstlight.training.loggers.factory import check_logger
+from firstlight.training.runner import carry_out
 
 
 def resume(

@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from firstlight.networks import SpeedNet, SpeedNetConfig
+from firstlight.recipes.config import MuonConfig, Recipe
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.module import Classifier
-from firstlight.training.recipe import MuonConfig, Recipe
 from firstlight.training.trainer import SILENT, Trainer
 
 RECIPE = Recipe(

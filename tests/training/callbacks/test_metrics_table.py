@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.recipes.config import OptimizerConfig, Recipe
 from firstlight.training.callbacks.metrics_table import COLUMNS, MetricsTable
 from firstlight.training.module import Classifier
-from firstlight.training.recipe import OptimizerConfig, Recipe
 from reference.tiny import tiny_split
 
 NUM_EPOCHS = 4

@@ -11,13 +11,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks import pace
 from firstlight.training.callbacks.pace import NUM_RECENT_STEPS, Pace, duration
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
-from firstlight.training.recipe import Recipe
-from firstlight.training.resizing import ProgressiveResizing
 
 MODULE = Mock(spec=pl.LightningModule)
 

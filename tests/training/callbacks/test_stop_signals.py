@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from firstlight.errors import StoppedError
+from firstlight.runs.run import Run
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
 from firstlight.training.fit import fit
 from firstlight.training.resume import resume
-from firstlight.training.run import Run
 from reference.interrupted import NEVER, PLAIN, RECIPE, SignalAt, case, slow, train_whole
 from reference.same_run import differences
 

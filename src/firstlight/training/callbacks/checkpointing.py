@@ -14,10 +14,10 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from firstlight.errors import RunError
+from firstlight.recipes.config import Recipe
+from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.training.callbacks.stop_signals import StopSignals
-from firstlight.training.checkpoints import CheckpointFolder
-from firstlight.training.event_files import event_sizes
-from firstlight.training.recipe import Recipe
+from firstlight.training.loggers.event_files import event_sizes
 
 AGREE_EVERY_STEPS = 10  # several processes must stop at the same step: they ask each other this often
 WRITTEN_BYTES_PER_S = 1e8  # a guess, until the first checkpoint has been timed

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from firstlight.training.running_means import RunningMeans
+from firstlight.training.loggers.running_means import RunningMeans
 
 
 class EpochMeans(pl.Callback):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from firstlight.errors import TrainingError
-from firstlight.training.checkpoints import CheckpointFolder, all_tensors
+from firstlight.runs.checkpoints import CheckpointFolder, all_tensors
 
 CHECK_EVERY_STEPS = 10
 NEVER = 2**62

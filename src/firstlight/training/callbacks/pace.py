@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from firstlight.training.resizing import ProgressiveResizing, progress_at
+from firstlight.augment.progressive import ProgressiveResizing, progress_at
 
 NUM_RECENT_STEPS = 50  # whose mean duration stands for the steps to come
 NUM_FIRST_STEPS = 5  # after which the duration of the whole training is announced

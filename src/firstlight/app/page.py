@@ -1,0 +1,31 @@
+"""The page: three tabs and an endpoint. Every answer comes from `service`, every look from `panels` and `style.css`."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from firstlight.app.classify_tab import ClassifyTab
+from firstlight.app.endpoint import add_endpoint
+from firstlight.app.mistakes_tab import MistakesTab
+from firstlight.app.model_tab import model_panel
+from firstlight.app.panels import header
+from firstlight.app.service import Service
+
+MAX_WAITING = 64  # requests; more are turned away
+
+
+def build_page(service: Service) -> gr.Blocks:
+    """Return the page of a service, not yet served."""
+    title = f"firstlight: {service.bundle.title}"
+    with gr.Blocks(title=title, analytics_enabled=False) as page:
+        gr.HTML(header(service.bundle))
+        with gr.Tabs():
+            with gr.Tab("Classify", id="classify"):
+                ClassifyTab(service).build()
+            with gr.Tab("Mistakes", id="mistakes"):
+                MistakesTab(service).build()
+            with gr.Tab("Model", id="model"):
+                gr.HTML(model_panel(service.bundle))
+        add_endpoint(service)
+    page.queue(max_size=MAX_WAITING, api_open=False)
+    return page

@@ -1,0 +1,301 @@
+"""The rules for the layers of this package: what each gives, and its way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from firstlight.backprop.rules import (
+    Backward,
+    Pullback,
+    by_autograd,
+    chained,
+    joined,
+    rule_for,
+    rule_for_run,
+    traced,
+)
+from firstlight.layers import batch_norm
+from firstlight.layers.batch_norm import BatchNorm, Moments
+from firstlight.layers.conv3x3 import Conv3x3
+from firstlight.layers.conv3x3.amx import AmxConvolution, Finish
+from firstlight.layers.conv3x3.layer import arithmetic
+from firstlight.layers.gelu import Gelu, gelu, gelu_gradient
+from firstlight.layers.max_pool import MaxPool2x2, max_pool, max_pool_gradient
+from firstlight.layers.residual import Residual
+
+
+@rule_for(nn.Sequential)
+def _(module: nn.Sequential, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    return chained(module, x, needs_gradient)
+
+
+@rule_for(Residual)
+def _(module: Residual, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    of_branch, pullback = traced(module.branch, x, needs_gradient)
+
+    def pullback_sum(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_input = pullback(gradient, backward)
+        return None if of_input is None else of_input + gradient
+
+    return x + of_branch, pullback_sum
+
+
+@rule_for(nn.Conv2d)
+def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return by_autograd(module, x, needs_gradient)
+    output = module(x)
+    weight, bias = module.weight, module.bias
+    asked = [needs_gradient, weight.requires_grad, bias is not None and bias.requires_grad]
+    images = x.to(output.dtype)
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        if bias is not None and asked[2]:
+            backward.add(bias, gradient.sum((0, 2, 3), dtype=bias.dtype))
+        if not any(asked[:2]):
+            return None
+        of_images, of_weight, _ = torch.ops.aten.convolution_backward(
+            gradient,
+            backward.of(images),
+            weight.to(gradient.dtype),
+            None,
+            module.stride,
+            module.padding,
+            module.dilation,
+            False,
+            [0, 0],
+            module.groups,
+            [*asked[:2], False],
+        )
+        backward.add(weight, of_weight)
+        return of_images
+
+    return output, pullback
+
+
+@rule_for(Conv3x3)
+def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    way = module.way(x)
+    if way is None:
+        return _direct(module, x, needs_gradient)
+    output = module(x)
+    return output, _back_by(way.gradients, module.weight, x.to(output.dtype), needs_gradient)
+
+
+@rule_for_run(Conv3x3, MaxPool2x2)
+@rule_for_run(Conv3x3, BatchNorm)
+@rule_for_run(Conv3x3, BatchNorm, Gelu)
+@rule_for_run(Conv3x3, nn.ReLU, BatchNorm)
+@rule_for_run(Conv3x3, MaxPool2x2, BatchNorm)
+@rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
+@rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
+def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    conv, finish = cast(Conv3x3, modules[0]), Finish(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
+    way, after = conv.way(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
+    if not isinstance(way, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
+        return None
+    norm = cast(BatchNorm, after[0]) if after else None
+    images, pivots = x.to(arithmetic(x)), None if norm is None else norm.running_mean
+    output, which, sums = way.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, finish, pivots)
+    convolved = output.permute(0, 3, 1, 2)
+    back = _back_by(partial(way.gradients, which=which), conv.weight, images, needs_gradient)
+    if finish.rectifies:
+        back = joined(back, _back_from_relu(convolved))
+    if norm is None:
+        return convolved, back
+    asked = needs_gradient or conv.weight.requires_grad
+    if pivots is None or sums is None or not norm.pays(convolved):
+        normal, pullback = chained(after, convolved, asked)
+    else:
+        of = Moments.about(pivots, sums, output.numel() // output.shape[3])
+        known = of if of.can_be_told_from(pivots) else None
+        normal, pullback = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
+    return normal, joined(back, pullback)
+
+
+def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
+    """Whether one of the modules is of a kind."""
+    return any(isinstance(each, kind) for each in modules)
+
+
+def _back_by(
+    gradients: Callable[..., tuple[Tensor | None, Tensor | None]], filters: Tensor, images: Tensor, needs_gradient: bool
+) -> Pullback:
+    """Return the pullback of a convolution of images, by the gradients of a `Way`."""
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        asked = needs_gradient, filters.requires_grad
+        of_maps, of_filters = gradients(maps, filters, of_output, *asked, places=backward.places)
+        backward.add(filters, of_filters)
+        return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
+
+    return pullback
+
+
+@rule_for(BatchNorm)
+def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if not module.pays(x):
+        return _batch_norm(module, x, needs_gradient)
+    return _compiled_batch_norm(module, x, needs_gradient, with_gelu=False)
+
+
+@rule_for_run(BatchNorm, Gelu)
+def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    norm, activation = cast(tuple[BatchNorm, Gelu], modules)
+    if not (norm.pays(x) and activation.pays(x)):
+        return None
+    return _compiled_batch_norm(norm, x, needs_gradient, with_gelu=True)
+
+
+def _compiled_batch_norm(
+    module: BatchNorm, x: Tensor, needs_gradient: bool, of: Moments | None = None, *, with_gelu: bool
+) -> tuple[Tensor, Pullback]:
+    maps = x.permute(0, 2, 3, 1).contiguous()
+    weight, bias = module.weight, module.bias
+    of = of or batch_norm.moments(maps)
+    factors, summands = of.normalizing(weight, bias, module.eps)
+    output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu)
+    module.take_note(of, x.numel() // x.shape[1])
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_output = gradient.permute(0, 2, 3, 1)
+        of_maps, of_weight, of_bias = batch_norm.gradients(
+            of_output, maps, slopes, backward.places, of, weight, module.eps
+        )
+        backward.add(weight, of_weight if weight.requires_grad else None)
+        backward.add(bias, of_bias if bias.requires_grad else None)
+        return of_maps.permute(0, 3, 1, 2) if needs_gradient else None
+
+    return output.permute(0, 3, 1, 2), pullback
+
+
+@rule_for(nn.BatchNorm2d)
+def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    weight, bias, means, variances = module.weight, module.bias, module.running_mean, module.running_var
+    if weight is None or means is None or module.momentum is None:
+        return by_autograd(module, x, needs_gradient)
+    cast(Tensor, module.num_batches_tracked).add_(1)
+    output, mean, reciprocal_std = torch.ops.aten._native_batch_norm_legit(
+        x, weight, bias, means, variances, True, module.momentum, module.eps
+    )
+    asked = [needs_gradient, weight.requires_grad, bias.requires_grad]
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_input, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, backward.of(x), weight, means, variances, mean, reciprocal_std, True, module.eps, asked
+        )
+        backward.add(weight, of_weight if asked[1] else None)
+        backward.add(bias, of_bias if asked[2] else None)
+        return of_input if needs_gradient else None
+
+    return output, pullback
+
+
+@rule_for(Gelu)
+def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if not module.pays(x):
+        return module(x), lambda gradient, backward: torch.ops.aten.gelu_backward(gradient, backward.of(x))
+    output, slopes = gelu(x, with_slopes=needs_gradient)
+    return output, lambda gradient, backward: gelu_gradient(gradient, backward.of(slopes))
+
+
+@rule_for(nn.ReLU)
+def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001  # as all are called
+    output = x.relu()
+    return output, _back_from_relu(output)
+
+
+def _back_from_relu(output: Tensor) -> Pullback:
+    return lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
+
+
+@rule_for(MaxPool2x2)
+def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001
+    if torch.compiler.is_compiling():
+        return _max_pool_to_fuse(x)
+    height, width = x.shape[2:]
+    if module.pays(x):
+        output, which = max_pool(x)
+
+        def pullback(gradient: Tensor, backward: Backward) -> Tensor:
+            kept = which if backward.places is None else which.index_select(0, backward.places)
+            return max_pool_gradient(gradient, kept, height, width)
+
+        return output, pullback
+    kernel = stride = [2, 2]
+    output, places = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride)
+
+    def pullback_anywhere(gradient: Tensor, backward: Backward) -> Tensor:
+        no_padding, dilation, rounds_up = [0, 0], [1, 1], False
+        return torch.ops.aten.max_pool2d_with_indices_backward(
+            gradient, backward.of(x), kernel, stride, no_padding, dilation, rounds_up, backward.of(places)
+        )
+
+    return output, pullback_anywhere
+
+
+def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, Pullback]:
+    """The pool in plain arithmetic, which a compiler fuses with its neighbours; of each window one byte is kept."""
+    maps = x.permute(0, 2, 3, 1)
+    _, height, width, channels = maps.shape
+    rows, columns = height // 2, width // 2
+    a, b, c, d = (maps[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in (0, 1) for j in (0, 1))
+    top, bottom = torch.maximum(a, b), torch.maximum(c, d)
+    which = torch.where(top >= bottom, (b > a).to(torch.uint8), (d > c).to(torch.uint8) + 2)
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor:
+        kept = which if backward.places is None else which.index_select(0, backward.places)
+        number = torch.arange(4, dtype=torch.uint8, device=x.device).view(2, 1, 2, 1)
+        spread = gradient.permute(0, 2, 3, 1)[:, :, None, :, None]  # [k rows 1 columns 1 channels]
+        of_windows = torch.where(kept[:, :, None, :, None] == number, spread, 0.0)
+        of_maps = of_windows.reshape(len(kept), 2 * rows, 2 * columns, channels)
+        return F.pad(of_maps, (0, 0, 0, width - 2 * columns, 0, height - 2 * rows)).permute(0, 3, 1, 2)
+
+    return torch.maximum(top, bottom).permute(0, 3, 1, 2), pullback
+
+
+@rule_for(nn.AdaptiveMaxPool2d)
+def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if module.output_size != 1:
+        return by_autograd(module, x, needs_gradient)
+    height, width = x.shape[2:]
+    output, place = x.flatten(2).max(dim=2)
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor:
+        is_largest = backward.of(place)[:, :, None] == torch.arange(height * width, device=gradient.device)
+        return (gradient.flatten(2) * is_largest).unflatten(2, (height, width))
+
+    return output[:, :, None, None], pullback
+
+
+@rule_for(nn.ZeroPad2d)
+def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    left, _, top, _ = module.padding
+    if min(module.padding) < 0:
+        return by_autograd(module, x, needs_gradient)
+    height, width = x.shape[2:]
+    return module(x), lambda gradient, _: gradient[:, :, top : top + height, left : left + width]
+
+
+@rule_for(nn.Linear)
+def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    if x.ndim != 2:
+        return by_autograd(module, x, needs_gradient)
+    output = module(x)
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        weight, bias = module.weight, module.bias
+        if weight.requires_grad:
+            backward.add(weight, gradient.mT @ backward.of(x).to(gradient.dtype))
+        if bias is not None and bias.requires_grad:
+            backward.add(bias, gradient.sum(0))
+        return gradient @ weight.to(gradient.dtype) if needs_gradient else None
+
+    return output, pullback

@@ -1,0 +1,183 @@
+"""The way back through modules: which rule is whose, and what one backward pass knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from firstlight.layers.residual import Residual
+
+
+@dataclass
+class Backward:
+    """One backward pass.
+
+    Args:
+        places: of the images that have a gradient, int64 [k]; None if all have.
+        num_images: of the batch.
+        gradients: of the parameters, as far as they are known.
+    """
+
+    places: Tensor | None
+    num_images: int
+    gradients: dict[Tensor, Tensor] = field(default_factory=dict)
+
+    def of(self, kept: Tensor) -> Tensor:
+        """Return the rows of these images, [k ...], of what was kept of all, [n ...]."""
+        if self.places is None:
+            return kept
+        if kept.ndim != 4:
+            return kept.index_select(0, self.places)
+        return kept.permute(0, 2, 3, 1).index_select(0, self.places).permute(0, 3, 1, 2)  # as it lies in memory
+
+    def among_all(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of all images, [n ...], zero for the others."""
+        if self.places is None:
+            return gradient
+        return gradient.new_zeros(self.num_images, *gradient.shape[1:]).index_copy_(0, self.places, gradient)
+
+    def add(self, parameter: Tensor | None, gradient: Tensor | None) -> None:
+        """Take note of a parameter's gradient, if it has one."""
+        if parameter is not None and gradient is not None:
+            before = self.gradients.get(parameter)
+            gradient = gradient.to(parameter.dtype)
+            self.gradients[parameter] = gradient if before is None else before + gradient
+
+
+# From the gradient of the output, [k ...], to that of the input, None where nothing before it learns.
+Pullback = Callable[[Tensor, Backward], Tensor | None]
+# From a layer, its input, and whether that input's gradient will be asked for, to its output and its pullback.
+Rule = Callable[[Any, Tensor, bool], tuple[Tensor, Pullback]]
+
+# The same of a run of layers, one after the other, as one; None where they had better go by themselves.
+RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, Pullback] | None]
+
+RULES: dict[type[nn.Module], Rule] = {}
+RUN_RULES: dict[tuple[type[nn.Module], ...], RunRule] = {}
+_Some = TypeVar("_Some", bound=Rule)
+
+
+def rule_for(*kinds: type[nn.Module]) -> Callable[[_Some], _Some]:
+    """Say that a function is the rule for layers of these kinds, and of those that inherit their `forward`."""
+
+    def register(rule: _Some) -> _Some:
+        RULES.update(dict.fromkeys(kinds, rule))
+        return rule
+
+    return register
+
+
+def rule_for_run(*kinds: type[nn.Module]) -> Callable[[RunRule], RunRule]:
+    """Say that a function is the rule for layers of exactly these kinds, one after the other."""
+
+    def register(rule: RunRule) -> RunRule:
+        RUN_RULES[kinds] = rule
+        return rule
+
+    return register
+
+
+def traced(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    """Return a layer's output, and its pullback.
+
+    Args:
+        module: the layer. A kind is known if there is a rule for it, or for a class whose `forward` it inherits.
+        x: its input, float [n c h w].
+        needs_gradient: whether the input's gradient will be asked for.
+    """
+    return _rule(module)(module, x, needs_gradient)
+
+
+def chained(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    """Return what modules give, one after the other, and the pullback of them all, which can be used once."""
+    pullbacks: list[Pullback] = []
+    left = list(modules)
+    while left:
+        x, pullback, count = _traced_run(left, x, needs_gradient)
+        pullbacks.append(pullback)
+        needs_gradient = needs_gradient or any(_learning(each.parameters()) for each in left[:count])
+        left = left[count:]
+
+    def pullback_all(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_output: Tensor | None = gradient
+        while pullbacks and of_output is not None:
+            of_output = pullbacks.pop()(of_output, backward)  # what it kept goes with it
+        return of_output
+
+    return x, pullback_all
+
+
+def joined(first: Pullback, second: Pullback) -> Pullback:
+    """Return the pullback of two layers from each one's."""
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_output = second(gradient, backward)
+        return None if of_output is None else first(of_output, backward)
+
+    return pullback
+
+
+def _traced_run(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback, int]:
+    """Return what the first of the modules give, their pullback, and how many these are: as many as one rule takes."""
+    kinds = tuple([type(each) for each in modules])  # a list, which can be traced
+    for count in range(len(kinds), 1, -1):
+        rule = RUN_RULES.get(kinds[:count])
+        found = None if rule is None else rule(modules[:count], x, needs_gradient)
+        if found is not None:
+            return *found, count
+    return *traced(modules[0], x, needs_gradient), 1
+
+
+def are_known(modules: Iterable[nn.Module]) -> bool:
+    """Whether there is a rule for each of the modules, and for those within them."""
+    return all(
+        _rule(module) is not by_autograd
+        and (_rule(module) not in (RULES[nn.Sequential], RULES[Residual]) or are_known(module.children()))
+        for module in modules
+    )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module has hooks: where a rule stands for it, nothing calls them."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)
+
+
+def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+    """Return the output and a pullback of any layer: autograd's, of all images, zeros for those left out."""
+    parameters = _learning(module.parameters())
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(needs_gradient)
+        output = module(x)
+    if not output.requires_grad:
+        return output, _nothing
+    sources = [*([x] if needs_gradient else []), *parameters]
+
+    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+        found = list(torch.autograd.grad(output, sources, backward.among_all(gradient), allow_unused=True))
+        of_input = found.pop(0) if needs_gradient else None
+        for parameter, of_parameter in zip(parameters, found, strict=True):
+            backward.add(parameter, of_parameter)
+        return None if of_input is None else backward.of(of_input)
+
+    return output.detach(), pullback
+
+
+def _rule(module: nn.Module) -> Rule:
+    for kind in type(module).__mro__:
+        if kind in RULES:
+            return RULES[kind] if type(module).forward is kind.forward and not is_parametrized(module) else by_autograd
+    return by_autograd
+
+
+def _nothing(gradient: Tensor, backward: Backward) -> None:
+    """The pullback of what neither learns nor has anything before it that does."""
+
+
+def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [each for each in parameters if each.requires_grad]

@@ -1,0 +1,241 @@
+"""Data sets from their official servers or mirrors: whole, verified, once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from firstlight.data.download.archives import find_difference, sha256_of, unpack
+from firstlight.data.download.http import Patience, TransferError, bytes_in, transfer
+from firstlight.data.download.manifest import MANIFEST, Archive, Manifest, Version
+from firstlight.data.download.progress import Progress, show_progress
+from firstlight.errors import DataError, UsageError
+from firstlight.file_lock import locked
+
+OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: anything but "", "0" or "no" forbids downloading
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes the disk of a folder can take."""
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True)
+class Downloader:
+    """Fetches data sets.
+
+    Args:
+        manifest: what there is, and where.
+        patience: how long an address is tried.
+        free_bytes: tells how many bytes fit into a folder.
+        show_progress: opens a display for the file with that name.
+        environment: where `FIRSTLIGHT_OFFLINE` is looked up.
+    """
+
+    manifest: Manifest = field(default_factory=lambda: MANIFEST)
+    patience: Patience = Patience()
+    free_bytes: Callable[[Path], int] = free_bytes
+    show_progress: Callable[[str], Progress] = show_progress
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def download(self, name: str, data_dir: Path | str, version: Version | None = None) -> Path:
+        """Return the folder of a data set in `data_dir`; fetch it first if it is not there.
+
+        The archives are tried in the order of the manifest, the addresses of each in theirs. An archive that
+        somebody put into `data_dir` is used instead of downloading it. Of several processes that want the same, one
+        downloads and the others wait.
+
+        Args:
+            name: of the data set.
+            data_dir: where data sets are kept.
+            version: take this form and no other.
+
+        Raises:
+            UsageError: no data set has that name, or not in that version.
+            DataError: it cannot be had; says in one line what was tried and how to go on.
+        """
+        archives = self._archives(name, version)
+        with _disk_errors(name, Path(data_dir)):
+            return self._find_or_fetch(name, archives, Path(data_dir))
+
+    def _find_or_fetch(self, name: str, archives: tuple[Archive, ...], data_dir: Path) -> Path:
+        found = find_unpacked(archives, data_dir)
+        if found is not None:
+            return found[1]
+        placed = tuple(each for each in archives if (data_dir / each.name).exists())
+        if not placed and self.environment.get(OFFLINE, "") not in ("", "0", "no"):
+            expected = " or ".join(str(data_dir / each.folder) for each in archives)
+            why = f"expected {expected}, and {OFFLINE} forbids to download it"
+            raise DataError(f"no {name} in {data_dir}: {why}. {_how_to_go_on(archives, data_dir)}")
+        tried: list[str] = []
+        for number, archive in enumerate(placed or archives):
+            folder = self._fetch(archive, archives, data_dir, tried)
+            if folder is not None:
+                for failed in archives[:number]:  # its beginning is of no use any more
+                    _part_of(failed, data_dir).unlink(missing_ok=True)
+                return folder
+        why = f"{'; '.join(tried)}. Try again later (it goes on where it stopped)"
+        raise DataError(f"cannot get {name}: {why}. {_how_to_go_on(archives, data_dir)}")
+
+    def verify(self, name: str, data_dir: Path | str, version: Version | None = None) -> None:
+        """Compare what is unpacked with the official files, as far as they are known.
+
+        Raises:
+            DataError: it is not there, or differs; names the file.
+        """
+        archives = self._archives(name, version)
+        found = find_unpacked(archives, Path(data_dir))
+        if found is None:
+            raise DataError(f"no {name} in {data_dir}. {_how_to_go_on(archives, Path(data_dir))}")
+        archive, folder = found
+        difference = find_difference(archive, folder)
+        if difference is not None:
+            raise DataError(f"{folder}: {difference}. Move this folder away, to download the official files.")
+
+    def fetch_missing(self, name: str, data_dir: Path | str) -> None:
+        """Download a data set that is known to the manifest and not there; leave alone whatever is there.
+
+        Raises:
+            DataError: it cannot be had; says in one line what was tried and how to go on.
+        """
+        if name in self.manifest:
+            self.download(name, data_dir)
+
+    def _archives(self, name: str, version: Version | None) -> tuple[Archive, ...]:
+        if name not in self.manifest:
+            raise UsageError(f"no data set {name!r} can be downloaded: choose one of {', '.join(self.manifest)}")
+        archives = tuple(each for each in self.manifest[name] if version in (None, each.version))
+        if not archives:
+            versions = ", ".join(each.version for each in self.manifest[name])
+            raise UsageError(f"{name} cannot be downloaded in the {version} version, only: {versions}")
+        return archives
+
+    def _fetch(self, archive: Archive, archives: tuple[Archive, ...], data_dir: Path, tried: list[str]) -> Path | None:
+        """Return the archive's folder, or None if it cannot be had, and add to `tried` why."""
+        path = data_dir / archive.name
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with (
+            self.show_progress(archive.name) as progress,
+            locked(data_dir / f".{archive.name}.lock", lambda: progress.note("waiting for another download of it")),
+        ):
+            found = find_unpacked(archives, data_dir)
+            if found is not None:  # another process was faster
+                return found[1]
+            if path.exists():
+                _refuse_unofficial(archive, path)
+                return unpack(archive, path, data_dir)
+            if not self._bring(archive, path, progress, tried):
+                return None
+            folder = None
+            try:
+                folder = unpack(archive, path, data_dir)
+            except DataError as error:
+                tried.append(str(error))
+            path.unlink()
+            return folder
+
+    def _bring(self, archive: Archive, path: Path, progress: Progress, tried: list[str]) -> bool:
+        """Bring the archive to `path` from the first address that has it."""
+        part = _part_of(archive, path.parent)
+        if archive.sha256 is None:  # nothing would tell whether an old beginning fits
+            part.unlink(missing_ok=True)
+        self._refuse_full_disk(archive, part)
+        for url in archive.urls:
+            progress.note(f"downloading {url}")
+            try:
+                self._bring_from(url, archive, part, progress)
+            except TransferError as error:
+                tried.append(f"{url}: {error}")
+                progress.note(f"{url}: {error}")
+                continue
+            _flush_to_disk(part)
+            part.replace(path)
+            return True
+        return False
+
+    def _bring_from(self, url: str, archive: Archive, part: Path, progress: Progress) -> None:
+        """Fill `part` with the official bytes, or say why that is not possible."""
+        was_begun = bytes_in(part) > 0
+        transfer(url, part, archive.size, self.patience, progress.update)
+        if archive.sha256 is not None and sha256_of(part) != archive.sha256:
+            part.unlink()
+            if not was_begun:
+                raise TransferError("sends other bytes than the official ones (sha256 differs)")
+            progress.note("what was there did not fit: starting again")  # it came from elsewhere, or is damaged
+            self._bring_from(url, archive, part, progress)
+
+    def _refuse_full_disk(self, archive: Archive, part: Path) -> None:
+        rest = max(0, (archive.size or archive.unpacked_bytes) - bytes_in(part))
+        needed, free = rest + archive.unpacked_bytes, self.free_bytes(part.parent)
+        if free < needed:
+            raise DataError(
+                f"{part.parent}: {needed / 1e6:,.1f} MB are needed for {archive.name}, {free / 1e6:,.1f} MB are free. "
+                "Free space, choose another --data_dir, or use the embedded data (--data drawn)."
+            )
+
+
+def download(name: str, data_dir: Path | str, version: Version | None = None) -> Path:
+    """Return the folder of a data set in `data_dir`; fetch it first if it is not there. See `Downloader.download`."""
+    return Downloader().download(name, data_dir, version)
+
+
+def fetch_missing(name: str, data_dir: Path | str) -> None:
+    """Download what can be downloaded and is not there. See `Downloader.fetch_missing`."""
+    Downloader().fetch_missing(name, data_dir)
+
+
+def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archive, Path] | None:
+    """Return which archive is unpacked, well or badly, and where: its folder in `data_dir`, or `data_dir` itself."""
+    for archive in archives:
+        if (data_dir / archive.folder).exists():
+            return archive, data_dir / archive.folder
+    for archive in archives:
+        is_named_so = data_dir.name == archive.folder and data_dir.exists()
+        if is_named_so or any((data_dir / name).is_file() for name in archive.members):
+            return archive, data_dir
+    return None
+
+
+def is_missing(name: str, data_dir: Path | str) -> bool:
+    """Whether a data set would have to be downloaded, and not even a part of it is in `data_dir`."""
+    archives, data_dir = MANIFEST.get(name, ()), Path(data_dir)
+    packed = [path for each in archives for path in (data_dir / each.name, _part_of(each, data_dir))]
+    return bool(archives) and find_unpacked(archives, data_dir) is None and not any(path.exists() for path in packed)
+
+
+def _part_of(archive: Archive, data_dir: Path) -> Path:
+    """Where the beginning of an archive is kept until the rest has come."""
+    return data_dir / f"{archive.name}.part"
+
+
+def _refuse_unofficial(archive: Archive, path: Path) -> None:
+    if archive.sha256 is not None and sha256_of(path) != archive.sha256:
+        raise DataError(f"{path}: not the official archive (sha256 differs). Remove it, to download it anew.")
+
+
+def _how_to_go_on(archives: tuple[Archive, ...], data_dir: Path) -> str:
+    names = " or ".join(archive.name for archive in archives)
+    return (
+        f"Put {names} into {data_dir}, name a folder that has the data with --data_dir, or use the embedded data "
+        "(--data drawn)."
+    )
+
+
+@contextmanager
+def _disk_errors(name: str, data_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot keep {name} in {data_dir}: {error.strerror or error}. Free space or choose another --data_dir "
+            "(what has arrived is kept), or use the embedded data (--data drawn)."
+        ) from error
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,241 @@
+"""A folder of ordinary images, a folder for each class, as an ImageSet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+
+from firstlight.data.folder.cache import Kept, cache_path, key_of, read_kept, write_kept
+from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout, find_layout, printable
+from firstlight.data.images import ImageSet
+from firstlight.data.preprocess import to_pixels
+from firstlight.errors import DataError, FirstlightError, UsageError
+from firstlight.file_lock import locked
+
+SMALLEST_PX, LARGEST_PX = 16, 512  # the networks here leave 2x2 of 16x16, of less they would leave too little
+SMALL_PX, LARGE_PX = 32, 64  # the sizes to choose from where the user names none
+NUM_MEASURED = 100  # images whose size decides between them
+MAX_NAMED = 10  # files that cannot be read
+NUM_WORTH_A_LINE = 200  # images whose decoding takes long enough to be announced
+MAX_THREADS = 4  # a picture of many pixels takes hundreds of megabytes to decode
+MAX_MEMORY_SHARE = 0.5
+IMBALANCE = 2  # the largest class over the smallest, from which on it is said
+
+_log = logging.getLogger("firstlight")
+
+
+def read_folder(data_dir: Path | str, split: FolderSplit, image_size: int = 0) -> ImageSet:
+    """Read one split of a folder that holds a folder of images for each class; `find_layout` tells which are in it.
+
+    Every image becomes square: upright, RGB, its largest centred square resized (see `to_pixels`). Files that cannot
+    be read are named in a warning and left out. Decoded images are kept for the next time.
+
+    Args:
+        data_dir: the folder.
+        split: "train", "val" or "test"; "val" is empty where the user has made no such folder.
+        image_size: the side to resize to, in pixels; 0 takes 64, or 32 if most images are not larger than that.
+
+    Returns:
+        An ImageSet; ids are positions among the split's files in the order of their places.
+
+    Raises:
+        UsageError: no images are resized to such a size.
+        DataError: the folder is not laid out like that, or no image of a class can be read.
+    """
+    check_image_size(image_size)
+    layout = find_layout(Path(data_dir))
+    size_px = image_size or default_size_px(layout)
+    kept, refusals = decode(layout, size_px)
+    _warn_of_unreadable(layout, split, refusals)
+    files = [file for file in layout.files[split] if file.place not in refusals]
+    _refuse_lost_classes(layout, split, files)
+    numbers = {name: number for number, name in enumerate(layout.class_names)}
+    return ImageSet(
+        images=kept.images[torch.tensor([kept.rows[key_of(file)] for file in files], dtype=torch.int64)],
+        labels=torch.tensor([numbers[file.class_name] for file in files], dtype=torch.int64),
+        class_names=layout.class_names,
+        name=f"{layout.root.resolve().name} {split}",
+    )
+
+
+def check_image_size(image_size: int) -> None:
+    """Refuse a size that no network here is made for.
+
+    Raises:
+        UsageError: it is neither 16 to 512 pixels nor 0, which leaves it to the images.
+    """
+    if image_size != 0 and not SMALLEST_PX <= image_size <= LARGEST_PX:
+        raise UsageError(f"image_size must be {SMALLEST_PX} to {LARGEST_PX} pixels, or 0, not {image_size}")
+
+
+def remarks(layout: Layout, train: ImageSet) -> list[str]:
+    """Say in a line each what the user should know of a folder that is going to be trained on.
+
+    Args:
+        layout: of the folder.
+        train: its train images.
+    """
+    counts = train.labels.bincount(minlength=len(train.class_names))
+    few, many = int(counts.argmin()), int(counts.argmax())
+    names = ", ".join(layout.class_names[:MAX_NAMED]) + (", ..." if len(layout.class_names) > MAX_NAMED else "")
+    chosen = " (a fifth of each class, whatever the seed)" if layout.is_split_here else ""
+    size = f"{train.size_px[0]}x{train.size_px[1]}"
+    lines = [
+        f"{layout.root}: a folder for each of {len(layout.class_names)} classes ({names})",
+        f"images become {size} pixels; {len(layout.files['test']):,} are kept for the test{chosen}",
+    ]
+    if counts[many] >= IMBALANCE * counts[few]:
+        lines.append(
+            f"imbalance: {layout.class_names[few]} has {counts[few]:,} images to train on, {layout.class_names[many]} "
+            f"{counts[many]:,}; always saying {layout.class_names[many]} would be right for "
+            f"{counts[many] / len(train):.0%} of them"
+        )
+    return lines + [f"passed over: {each}" for each in layout.passed_over]
+
+
+def default_size_px(layout: Layout) -> int:
+    """Return the side that suits most of the images: to enlarge them would only cost time."""
+    files = [file for each in layout.files.values() for file in each if file.refusal is None]
+    short_sides = [min(size) for size in map(_size_px, files[:: max(1, len(files) // NUM_MEASURED)]) if size]
+    return SMALL_PX if short_sides and statistics.median(short_sides) <= SMALL_PX * 1.25 else LARGE_PX
+
+
+def decode(layout: Layout, size_px: int) -> tuple[Kept, dict[str, str]]:
+    """Return the pixels of all splits' images, from the cache as far as possible, and why others have none.
+
+    Of several processes that want the same, one decodes and the others wait. Where the cache cannot be written,
+    there is a warning, and the images are decoded every time.
+
+    Raises:
+        DataError: the images do not fit into the memory.
+    """
+    files = [file for each in layout.files.values() for file in each]
+    _refuse_too_many(layout.root, len(files), size_px)
+    try:
+        path: Path | None = cache_path(layout.root, size_px)
+    except RuntimeError as error:  # nobody knows the home folder
+        path = None
+        _warn_of_no_cache(path, str(error))
+    before = _kept_in(path, size_px)
+    if all(file.refusal is not None or key_of(file) in before.rows for file in files):
+        return _complete(before, files, size_px, layout.root)
+    with ExitStack() as stack:
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path.with_suffix(".lock"), _say_that_it_waits))
+            except OSError as error:
+                _warn_of_no_cache(path, error.strerror or str(error))
+                path = None
+        before = _kept_in(path, size_px)  # another process may have been faster
+        after, refusals = _complete(before, files, size_px, layout.root)
+        if path is not None and after is not before:
+            try:
+                write_kept(path, after, size_px)
+            except (FirstlightError, SafetensorError) as error:
+                _warn_of_no_cache(path, str(error))
+    return after, refusals
+
+
+def _kept_in(path: Path | None, size_px: int) -> Kept:
+    return read_kept(path, size_px) if path else Kept({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+
+
+def _say_that_it_waits() -> None:
+    _log.info("waiting for another process to decode these images")
+
+
+def _complete(before: Kept, files: Sequence[ImageFile], size_px: int, root: Path) -> tuple[Kept, dict[str, str]]:
+    """Decode what is not there yet, and drop what is of no use any more."""
+    refusals = {file.place: file.refusal for file in files if file.refusal is not None}
+    wanted = [file for file in files if file.refusal is None]
+    missing = [file for file in wanted if key_of(file) not in before.rows]
+    decoded = _decode_all(missing, size_px, root)
+    refusals |= {file.place: found for file, found in zip(missing, decoded, strict=True) if isinstance(found, str)}
+    fresh = {key_of(file): each for file, each in zip(missing, decoded, strict=True) if isinstance(each, Tensor)}
+    keys = [key_of(file) for file in wanted if file.place not in refusals]
+    if not fresh and len(keys) == len(before.rows):
+        return before, refusals
+    images = torch.empty(len(keys), 3, size_px, size_px, dtype=torch.uint8)
+    for row, key in enumerate(keys):
+        images[row] = fresh[key] if key in fresh else before.images[before.rows[key]]
+    return Kept({key: row for row, key in enumerate(keys)}, images), refusals
+
+
+def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Tensor | str]:
+    """Return each file's pixels, or why it has none."""
+
+    def decode_one(file: ImageFile) -> Tensor | str:
+        try:
+            return to_pixels(file.path, (size_px, size_px))
+        except DataError as error:
+            return str(error).removeprefix(f"{file.path}: ")
+
+    if len(files) >= NUM_WORTH_A_LINE:
+        _log.info(f"decoding {len(files):,} images of {root}, once")
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        warnings.filterwarnings("ignore", module="PIL")  # about oddities of files that can be read all the same
+        return list(pool.map(decode_one, files))
+
+
+def _size_px(file: ImageFile) -> tuple[int, int] | None:
+    try:
+        with warnings.catch_warnings(), Image.open(file.path) as image:
+            return image.size
+    except Exception:  # it is named when it is decoded
+        return None
+
+
+def _refuse_too_many(root: Path, num_images: int, size_px: int) -> None:
+    """Refuse at once what would end in a machine that swaps or a process that is killed."""
+    needed_bytes = num_images * 3 * size_px * size_px
+    try:
+        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not a POSIX system
+        return
+    if needed_bytes > MAX_MEMORY_SHARE * memory_bytes:
+        raise DataError(
+            f"{root}: {num_images:,} images of {size_px}x{size_px} pixels take {needed_bytes / 1e9:,.1f} GB, of the "
+            f"{memory_bytes / 1e9:,.1f} GB of memory here. Choose a smaller --image_size."
+        )
+
+
+def _refuse_lost_classes(layout: Layout, split: FolderSplit, files: Sequence[ImageFile]) -> None:
+    lost = sorted(set(layout.class_names) - {file.class_name for file in files})
+    if lost and split == "train":
+        raise DataError(f"{layout.root}: no image of {lost[0]!r} can be read. Restore them, or remove that class.")
+    if split == "test" and not files:
+        raise DataError(f"{layout.root}: no test image can be read. Restore them, or remove the test folder.")
+
+
+def _warn_of_unreadable(layout: Layout, split: FolderSplit, refusals: dict[str, str]) -> None:
+    files = layout.files[split]
+    named = [f"{printable(file.place)}: {refusals[file.place]}" for file in files if file.place in refusals]
+    if not named:
+        return
+    more = f" and {len(named) - MAX_NAMED:,} more" if len(named) > MAX_NAMED else ""
+    warnings.warn(
+        f"{layout.root}: {len(named):,} of {len(files):,} {split} images cannot be read and are left out: "
+        f"{'; '.join(named[:MAX_NAMED])}{more}",
+        stacklevel=3,
+    )
+
+
+def _warn_of_no_cache(path: Path | None, reason: str) -> None:
+    where = path.parent if path else "a cache folder"
+    warnings.warn(
+        f"cannot keep the decoded images in {where} ({reason}): they are decoded every time. "
+        "Name another folder in FIRSTLIGHT_CACHE.",
+        stacklevel=4,
+    )

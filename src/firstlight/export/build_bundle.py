@@ -1,0 +1,187 @@
+"""A run becomes a bundle: half-precision weights, and everything that is said of them measured with these weights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from firstlight.arrays import Images, Logits
+from firstlight.data.batches import to_unit
+from firstlight.data.images import ImageSet
+from firstlight.errors import RunError
+from firstlight.evaluation.calibration import calibration_error, fit_temperature
+from firstlight.evaluation.confusion import confusion
+from firstlight.evaluation.novelty import energy, fit_threshold, is_novel
+from firstlight.evaluation.predictions import Predictions
+from firstlight.evaluation.views import Views, averaged_logits
+from firstlight.export.bundle import Bundle, Told, save_measured, save_told
+from firstlight.export.card import write_card
+from firstlight.export.model_config import ModelConfig
+from firstlight.export.ood_images import unfamiliar_images
+from firstlight.export.pretrained import WEIGHTS_NAME, Pretrained, save_pretrained
+from firstlight.networks import StagedNetwork
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.run import Run
+from firstlight.training.data_module import ImageData
+from firstlight.training.retest import load_test_images
+
+FALSE_ALARMS = 0.05  # share of familiar images that may be called unfamiliar
+BATCH_SIZE = 64  # larger is no faster on a CPU: activations leave the cache
+MAX_EXAMPLES = 10
+
+_log = logging.getLogger("firstlight")
+
+
+@dataclass(frozen=True, eq=False)
+class _Calibration:
+    """What validation images taught: how to read the logits."""
+
+    temperature: float
+    threshold: float
+    num_images: int
+    other_recipe: dict[str, Any] | None  # of the run that lent its validation images, if it was another
+
+
+def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
+    """Write a bundle.
+
+    The weights are rounded first; accuracy, temperature, threshold and mistakes are those of the rounded weights.
+    Temperature and threshold are fitted on validation images, the rest is measured on the test split.
+
+    Args:
+        run: a finished run.
+        folder: empty, or made.
+        data_dir: where the run's data set is, if it moved.
+        calibrate_on: another run of the same recipe that kept validation images, if this one was trained on all.
+
+    Raises:
+        RunError: the run kept no validation images and no other was named.
+        DataError: the data set is missing.
+    """
+    config = ModelConfig(
+        network=run.recipe.network,
+        class_names=run.class_names,
+        size_px=run.size_px,
+        recipe=run.recipe.to_dict(),
+    )
+    test = load_test_images(run, data_dir).test
+    rounded = save_pretrained(folder, config, run.network.state_dict())
+    calibration = _calibrate(calibrate_on or run, run, rounded, data_dir)
+    config = replace(config, temperature=calibration.temperature, novelty_threshold=calibration.threshold)
+    config.save(folder)
+    views: Views = "flip" if run.recipe.views == "single" else run.recipe.views
+    _log.info(f"testing on {len(test):,} images, single view and averaged over several")
+    logits = logits_of(rounded.network, test.images)
+    averaged = logits_of(rounded.network, test.images, views, single=logits, margin=run.recipe.views_margin)
+    said = Predictions(logits, torch.empty(len(test), 0), test.labels, test.ids)
+    measured = {
+        "data": run.data["name"],
+        "test": _test_numbers(said, averaged, views),
+        "calibration": _calibration_numbers(said, calibration),
+        "novelty": _novelty_numbers(rounded.network, said.logits, run, calibration.threshold),
+        "confusion": confusion(said.labels, said.predicted, len(run.class_names)).tolist(),
+        "training": _training(run),
+        "exported": describe_environment(),
+        "weights_sha256": sha256(folder / WEIGHTS_NAME),
+        "run_weights_sha256": sha256(run.weights_path),
+    }
+    save_measured(folder, measured)
+    save_told(folder, "mistakes", _told(test, said, said.misclassified().sort().values))
+    save_told(folder, "examples", _told(test, said, _first_of_each_class(test)))
+    bundle = Bundle(folder)
+    write_card(bundle)
+    return bundle
+
+
+def logits_of(
+    network: StagedNetwork,
+    images: Images,
+    views: Views = "single",
+    single: Logits | None = None,
+    margin: float = 1.0,
+) -> Logits:
+    """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.views.averaged_logits`."""
+    pixels = images.split(BATCH_SIZE)
+    known = [None] * len(pixels) if single is None else single.split(BATCH_SIZE)
+    with torch.inference_mode():
+        parts = [
+            averaged_logits(network, to_unit(some), views, of, margin) for some, of in zip(pixels, known, strict=True)
+        ]
+    return torch.cat(parts).clone()
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> _Calibration:
+    if not source.recipe.num_val:
+        raise RunError(
+            f"{source.path} was trained on all images and kept none to calibrate on: name a run of the same recipe "
+            "that kept some with --calibrate_on"
+        )
+    data = ImageData(source.recipe, data_dir or source.data["place"])
+    data.setup("validate")
+    if data.val.class_names != run.class_names:
+        raise RunError(f"{source.path}: has other classes than {run.path}, and cannot calibrate it")
+    _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
+    logits = logits_of(rounded.network if source is run else source.network, data.val.images)
+    threshold = fit_threshold(energy(logits), FALSE_ALARMS)
+    other_recipe = None if source is run else source.recipe.to_dict()
+    return _Calibration(fit_temperature(logits, data.val.labels), threshold, len(data.val), other_recipe)
+
+
+def _test_numbers(said: Predictions, averaged: Logits, views: Views) -> dict[str, Any]:
+    return {
+        "num_images": len(said),
+        "single_view": said.accuracy,
+        "views": views,
+        "averaged": replace(said, logits=averaged).accuracy,
+        "num_wrong": len(said.misclassified()),
+    }
+
+
+def _calibration_numbers(said: Predictions, calibration: _Calibration) -> dict[str, Any]:
+    after = said.probabilities(calibration.temperature)
+    return {
+        "temperature": calibration.temperature,
+        "num_validation_images": calibration.num_images,
+        "other_recipe": calibration.other_recipe,
+        "error_before": calibration_error(said.probabilities(), said.labels),
+        "error_after": calibration_error(after, said.labels),
+    }
+
+
+def _novelty_numbers(network: StagedNetwork, test: Logits, run: Run, threshold: float) -> dict[str, Any]:
+    kinds = unfamiliar_images(run.data["name"], run.size_px)
+    return {
+        "threshold": threshold,
+        "false_alarms": _share_novel(test, threshold),
+        "detected": {kind: _share_novel(logits_of(network, images), threshold) for kind, images in kinds.items()},
+        "num_images": {kind: len(images) for kind, images in kinds.items()},
+    }
+
+
+def _share_novel(logits: Logits, threshold: float) -> float:
+    return int(is_novel(logits, threshold).sum()) / len(logits)
+
+
+def _training(run: Run) -> dict[str, Any]:
+    known = {name: run.environment.get(name) for name in ("date", "commit", "hardware", "versions")}
+    return known | {name: run.results[name] for name in ("val_acc", "test_acc", "train_s") if name in run.results}
+
+
+def _told(images: ImageSet, said: Predictions, rows: torch.Tensor) -> Told:
+    chosen = Predictions(said.logits[rows], said.features[rows], said.labels[rows], said.ids[rows])
+    return Told(images[rows], chosen)
+
+
+def _first_of_each_class(images: ImageSet) -> torch.Tensor:
+    first = [(images.labels == label).nonzero() for label in range(len(images.class_names))]
+    return torch.stack([rows[0, 0] for rows in first if len(rows)][:MAX_EXAMPLES])

@@ -1,0 +1,52 @@
+"""What a user names, a run or a bundle, becomes a bundle."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from firstlight.errors import RunError
+from firstlight.export.build_bundle import make_bundle, sha256
+from firstlight.export.bundle import MEASURED_NAME, Bundle
+from firstlight.export.whole_folder import whole_folder
+from firstlight.runs.run import Run
+
+FOLDER_NAME = "bundle"
+
+
+def open_bundle(
+    place: Path | str, data_dir: Path | str | None = None, calibrate_on: Path | str | None = None
+) -> Bundle:
+    """Open a bundle, or make one of a run and keep it in the run's folder.
+
+    A bundle that was made of other weights than the run has now is made anew.
+
+    Args:
+        place: a folder that `fit` or `export` made.
+        data_dir: where the run's data set is, if it moved.
+        calibrate_on: a run to calibrate on; see `firstlight.export.build_bundle.make_bundle`.
+
+    Raises:
+        RunError: the folder is neither.
+        DataError: the run's data set is missing.
+    """
+    path = Path(place)
+    if (path / MEASURED_NAME).is_file():
+        return Bundle(path)
+    if not (path / "recipe.yaml").is_file():
+        raise RunError(f"{place} is neither a run nor a bundle: name a folder that `firstlight fit` or `export` made")
+    run = Run(path)
+    kept = run.path / FOLDER_NAME
+    if _is_of(kept, run) and calibrate_on is None:
+        return Bundle(kept)
+    logging.getLogger("firstlight").info(f"measuring {run.path} once; the bundle is kept in {kept}")
+    with whole_folder(kept, overwrite=True) as folder:
+        make_bundle(run, folder, data_dir, None if calibrate_on is None else Run(calibrate_on))
+    return Bundle(kept)
+
+
+def _is_of(folder: Path, run: Run) -> bool:
+    try:
+        return bool(Bundle(folder).measured["run_weights_sha256"] == sha256(run.weights_path))
+    except (RunError, KeyError, OSError):
+        return False

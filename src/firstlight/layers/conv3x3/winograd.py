@@ -1,0 +1,136 @@
+"""Winograd's convolution in C++, compiled on the machine that runs it: see winograd.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from firstlight.layers.conv3x3.amx import has_amx
+from firstlight.layers.conv3x3.base import FILTER, Case
+from firstlight.layers.conv3x3.winograd_base import Winograd, chosen
+from firstlight.native.compiler import compiled
+from firstlight.native.dispatch import TYPES, call_for
+
+SOURCE = Path(__file__).with_name("winograd.cpp")
+PANEL = 16  # as in winograd.cpp
+SUMS = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
+TILES = (4, 3)  # sides of the output's tiles that it knows, in pixels
+# Tiles in work at once for each thread: enough to read the filters seldom, few enough for little memory.
+TILES_PER_THREAD = 128
+
+
+class NativeWinograd(Winograd):
+    """`Winograd` in C++: a block of images goes through transforms and matrix products at once."""
+
+    min_channels: ClassVar = {torch.float32: 16, torch.bfloat16: 32}
+    min_tiles = 128
+    forward_pays = True
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    @classmethod
+    def pays(cls, case: Case) -> bool:
+        """Whether this way is faster than PyTorch's; in bfloat16 it is for training only, see Conv3x3."""
+        may = case.dtype != torch.bfloat16 or (case.is_training and not has_amx())
+        return may and super().pays(case)
+
+    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
+        """Whether it convolves such maps: bfloat16 only where the CPU multiplies it, in pairs of channels."""
+        if dtype == torch.bfloat16:
+            return hasattr(self._library, "convolve_bfloat16") and channels_in % 2 == channels_out % 2 == 0
+        return dtype in TYPES
+
+    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Way says
+        maps, output = maps.contiguous(), maps.new_empty(*maps.shape[:3], len(filters))
+        tile = cheapest_tile(*maps.shape[1:3])
+        work, block = self._work(maps, len(filters), tile)
+        bank = self._transformed(filters, maps.dtype, tile)
+        self._call("convolve", maps, bank, output, work, *maps.shape, len(filters), block, tile)
+        return output
+
+    def gradients(  # noqa: D102
+        self,
+        maps: Tensor,
+        filters: Tensor,
+        gradient: Tensor,
+        of_maps: bool,
+        of_filters: bool,
+        *,
+        places: Tensor | None = None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        maps, gradient = chosen(maps, places).contiguous(), gradient.contiguous()
+        channels_out, channels_in = filters.shape[:2]
+        tile = cheapest_tile(*maps.shape[1:3])
+        transposed = self._transformed(filters.transpose(0, 1), maps.dtype, tile) if of_maps else None
+        map_gradient = torch.empty_like(maps) if of_maps else None
+        num_products = self._num_products(channels_out, channels_in, tile)
+        products = maps.new_zeros(num_products, dtype=SUMS[maps.dtype]) if of_filters else None
+        work, block = self._work(maps, channels_out, tile)
+        sizes = *maps.shape, channels_out, block, tile
+        self._call("gradients", maps, transposed, gradient, map_gradient, products, work, *sizes)
+        if products is None:
+            return map_gradient, None
+        taps = products.new_empty(channels_out, FILTER, FILTER, channels_in)
+        self._call("filters_adjoint", products, taps, channels_out, channels_in, tile)
+        return map_gradient, taps.permute(0, 3, 1, 2).to(filters.dtype)
+
+    def _transformed(self, filters: Tensor, dtype: torch.dtype, tile: int) -> Tensor:
+        """Return the bank of filters [c_out c_in 3 3] for maps of a type: products, whose tiles are input channels."""
+        channels_out, channels_in = filters.shape[:2]
+        bank = filters.new_empty(self._num_products(channels_in, channels_out, tile), dtype=dtype)
+        filters = filters.to(SUMS[dtype])
+        taps = filters.permute(2, 3, 1, 0)
+        if taps.stride(3) != 1 or taps.stride(0) != FILTER * taps.stride(1):
+            by_output = filters.permute(0, 2, 3, 1).flatten(1)  # a view in channels_last memory format
+            taps = by_output.t().contiguous().view(taps.shape)  # four times as fast as of four axes
+        steps = taps.stride(2), taps.stride(1)
+        self._call("transform_filters", taps, bank, channels_in, channels_out, *steps, tile, dtype=dtype)
+        return bank
+
+    def _work(self, maps: Tensor, channels_out: int, tile: int) -> tuple[Tensor, int]:
+        """Return room for the products of a block, of input and output, and the number of images in it."""
+        num_images, height, width, channels_in = maps.shape
+        num_tiles = _num_tiles(height, width, tile)
+        block = min(num_images, max(1, TILES_PER_THREAD * torch.get_num_threads() // num_tiles))
+        sizes = (self._num_products(block * num_tiles, channels, tile) for channels in (channels_in, channels_out))
+        return maps.new_empty(sum(sizes), dtype=SUMS[maps.dtype]), block
+
+    @staticmethod
+    def _num_products(num_tiles: int, channels: int, tile: int) -> int:
+        """Return the size of `Products` in winograd.cpp."""
+        return _num_elements(tile) * (-(-channels // PANEL) * num_tiles + 1) * PANEL
+
+    def _call(self, name: str, *arguments: Tensor | int | None, dtype: torch.dtype | None = None) -> None:
+        """Call a function of the library for maps of a type, by default that of the first tensor."""
+        dtype = dtype or next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
+        call_for(dtype, self._library, name, *arguments)
+
+
+def cheapest_tile(height: int, width: int) -> int:
+    """Return the side of the output's tiles, in pixels, with which maps of a size take the fewest products.
+
+    >>> [cheapest_tile(side, side) for side in (3, 4, 6, 8, 15, 16)]
+    [3, 4, 3, 4, 4, 4]
+    """
+    return min(TILES, key=lambda tile: _num_tiles(height, width, tile) * _num_elements(tile))
+
+
+def _num_tiles(height: int, width: int, tile: int) -> int:
+    return -(-height // tile) * -(-width // tile)
+
+
+def _num_elements(tile: int) -> int:
+    return (tile + FILTER - 1) ** 2
+
+
+@cache
+def native_winograd() -> NativeWinograd | None:
+    """Return the compiled convolution, or None where it cannot be compiled."""
+    library = compiled(SOURCE)
+    return None if library is None else NativeWinograd(library)

@@ -1,0 +1,86 @@
+"""GELU, compiled where there is a compiler: PyTorch's own takes a tenth of a training step on a CPU."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from firstlight.native.compiler import compiled
+from firstlight.native.dispatch import call_for, is_eager_on_cpu
+
+SOURCE = Path(__file__).with_name("gelu.cpp")
+DTYPES = (torch.float32, torch.bfloat16)
+MIN_NUMBERS = 2**18  # below, nothing needs to be compiled
+
+
+class _Gelu(torch.autograd.Function):
+    """The function and its gradient, for which its slope is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, numbers: Tensor) -> Tensor:
+        output, slopes = gelu(numbers, with_slopes=ctx.needs_input_grad[0])
+        ctx.save_for_backward(slopes)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (slopes,) = ctx.saved_tensors
+        return gelu_gradient(gradient, slopes)
+
+
+def gelu(numbers: Tensor, *, with_slopes: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the function of dense numbers, and its slopes if they are asked for, the compiled way."""
+    output = torch.empty_like(numbers)
+    slopes = torch.empty_like(numbers) if with_slopes else None
+    call_for(numbers.dtype, _library(), "gelu", numbers, output, slopes, numbers.numel())
+    return output, slopes
+
+
+def gelu_gradient(gradient: Tensor, slopes: Tensor) -> Tensor:
+    """Return the gradient of the input, from that of the output and the slopes that were kept."""
+    if gradient.stride() != slopes.stride():
+        gradient = torch.empty_like(slopes).copy_(gradient)
+    of_numbers = torch.empty_like(slopes)
+    call_for(slopes.dtype, _library(), "gelu_gradient", gradient, slopes, of_numbers, slopes.numel())
+    return of_numbers
+
+
+class Gelu(nn.GELU):
+    """x P(X <= x) for a normal X (Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", arXiv 1606.08415).
+
+    On a CPU, for enough numbers, it takes a compiled way, where there is a compiler, which in float32 is as near to the
+    exact value as PyTorch's. What is traced, compiled or exported always holds PyTorch's.
+
+    >>> Gelu()(torch.tensor([-1.0, 0.0, 1.0])).tolist()
+    [-0.15865525603294373, 0.0, 0.8413447141647339]
+    """
+
+    stands_for = "GELU"  # in tables and drawings
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def pays(self, numbers: Tensor) -> bool:
+        """Whether the compiled way will be used for this input, float of any shape."""
+        if not is_eager_on_cpu(numbers) or numbers.dtype not in DTYPES or numbers.numel() < MIN_NUMBERS:
+            return False
+        return _is_dense(numbers) and _library() is not None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.GELU gives it
+        """Return the function of every number, float of the input's shape."""
+        return _Gelu.apply(input) if self.pays(input) else super().forward(input)
+
+
+def _is_dense(numbers: Tensor) -> bool:
+    """Whether the numbers lie in memory one after the other, in the order of any axes."""
+    return bool(torch.ops.aten.is_non_overlapping_and_dense(numbers))
+
+
+def _library() -> ctypes.CDLL | None:
+    return compiled(SOURCE)

@@ -1,0 +1,1 @@
+"""What all native kernels share: compiling them, choosing them, calling them."""

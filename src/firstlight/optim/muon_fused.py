@@ -1,0 +1,66 @@
+"""Muon's two passes over its weights, compiled where there is a compiler: PyTorch's operations need ten."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from firstlight.native.compiler import call, compiled
+
+SOURCE = Path(__file__).with_name("muon_fused.cpp")
+TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # of updates, as functions are named for them
+MIN_NUMBERS = 2**16  # below, nothing needs to be compiled
+
+
+def pay(weights: Sequence[Tensor], gradients: Sequence[Tensor], buffers: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Whether the compiled passes can be taken, and are worth it, for updates of a type.
+
+    Weights are float32, on the CPU, first axis outermost in memory, and gradients and buffers lie as they do.
+    """
+    if dtype not in TYPES or torch.compiler.is_compiling() or sum(each.numel() for each in weights) < MIN_NUMBERS:
+        return False
+    for alike in zip(weights, gradients, buffers, strict=True):
+        if any(each.device.type != "cpu" or each.dtype != torch.float32 for each in alike):
+            return False
+        if len({each.stride() for each in alike}) > 1 or not _is_dense_by_row(alike[0]):
+            return False
+    return _library() is not None
+
+
+def look_ahead(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, momentum: float) -> Tensor:
+    """Let the momentum follow, b <- m b + g, put g + m b into `ahead`, in the memory's order; return the weight's norm.
+
+    Args:
+        weight: float32, any shape.
+        gradient: likewise.
+        buffer: the momentum, likewise.
+        ahead: contiguous, as many numbers, float32 or bfloat16.
+        momentum: m.
+
+    Returns:
+        Float64 [].
+    """
+    threads = torch.get_num_threads()
+    squares = torch.empty(threads, dtype=torch.float64)
+    numbers = gradient, weight, torch.tensor(momentum), buffer, ahead, squares, weight.numel()
+    call(_library(), f"look_ahead_{TYPES[ahead.dtype]}", *numbers, threads=threads)
+    return squares.sum().sqrt()
+
+
+def turn(weight: Tensor, update: Tensor, factor: Tensor, rate: float | Tensor) -> None:
+    """Replace a weight by factor times itself less rate times an update, whose numbers are in its memory's order."""
+    numbers = update.contiguous(), torch.tensor([float(factor), float(rate)]), weight, weight.numel()
+    call(_library(), f"turn_{TYPES[update.dtype]}", *numbers, threads=torch.get_num_threads())
+
+
+def _is_dense_by_row(weight: Tensor) -> bool:
+    dense = bool(torch.ops.aten.is_non_overlapping_and_dense(weight))
+    return dense and weight.stride(0) == max(weight.stride())
+
+
+def _library() -> ctypes.CDLL | None:
+    return compiled(SOURCE)

@@ -1,0 +1,1 @@
+"""What a run found, put together from attribution, evaluation and plots."""

@@ -1,0 +1,77 @@
+"""Where and with what a run was made: versions, hardware, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from firstlight.native.compiler import compile_command
+
+PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return date, commit, hardware and versions, as every run and every benchmark keeps them."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "hardware": {
+            "cpu": _cpu_name(),
+            "cpu_cores": os.cpu_count(),
+            "cpu_bfloat16": _bfloat16_unit(),
+            "threads": torch.get_num_threads(),
+            "compiler": _compiler_name(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this code runs from, with a plus sign if it was changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if tracked.returncode or head.returncode:
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _compiler_name() -> str | None:
+    """The compiler that convolutions in float32 on a CPU are compiled with, if any."""
+    command = compile_command()
+    return Path(command[0]).name if command else None
+
+
+def _bfloat16_unit() -> str | None:
+    for unit in ("amx_tile", "avx512_bf16"):
+        if getattr(torch.cpu, f"_is_{unit}_supported", lambda: False)():
+            return unit
+    return None

@@ -1,0 +1,207 @@
+"""Run: the folder that a training leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from firstlight.data.images import ImageSet
+from firstlight.errors import RunError
+from firstlight.evaluation.predictions import Predictions
+from firstlight.files import write_atomic
+from firstlight.networks import StagedNetwork, build_network
+from firstlight.recipes.config import Recipe
+from firstlight.runs.checkpoints import CheckpointFolder
+from firstlight.runs.predictor import Predictor
+
+_Value = TypeVar("_Value")
+
+
+class Run(Predictor):
+    """A run folder: `recipe.yaml`, `model.safetensors`, `environment.json`, `predictions.npz` and so on.
+
+    Nothing is read before it is asked for.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        RunError: there is no run in the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not (self.path / "recipe.yaml").is_file():
+            raise RunError(f"{path} is not a run: it has no recipe.yaml. Name a folder that `firstlight fit` made.")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def weights_path(self) -> Path:
+        """`model.safetensors`: weights, class names and temperature."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """`checkpoints/`: all that is needed to go on training; a finished run needs none."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all has been done: `results.json` is written last."""
+        return (self.path / "results.json").is_file()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The configuration that the run was made with."""
+        return Recipe.load(self.path / "recipe.yaml")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, hardware, commit, and the data set's name, place and digest."""
+        return self._read_json("environment.json")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Name, place, sizes and digests of the run's data set.
+
+        Raises:
+            RunError: the run does not say which data it was made with.
+        """
+        known = self.environment.get("data")
+        if not isinstance(known, dict) or "place" not in known:
+            raise RunError(f"{self.path}/environment.json: does not say which data the run was made with; train again")
+        return known
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """The final numbers: accuracies, losses, seconds."""
+        return self._read_json("results.json")
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the network said about the test images."""
+        return Predictions.load(self.path / "predictions.npz")
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What `model.safetensors` says of itself."""
+        with self._weights() as weights:
+            return dict(weights.metadata() or {})
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class number."""
+        return self._from_metadata("class_names", _names)
+
+    @cached_property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of the images that the network was trained on."""
+        return self._from_metadata("size_px", _height_and_width)
+
+    @cached_property
+    def network(self) -> StagedNetwork:
+        """The trained network, in eval mode, on the CPU, in float32."""
+        # Asked for within inference_mode, the weights must be ordinary tensors all the same: they are kept.
+        with torch.inference_mode(mode=False):
+            network = build_network(len(self.class_names), self.recipe.network)
+            expected = network.state_dict()
+            try:
+                with self._weights() as weights:
+                    state = {name: weights.get_tensor(name).to(like.dtype) for name, like in expected.items()}
+                network.load_state_dict(state)
+            except (SafetensorError, RuntimeError) as error:
+                raise RunError(f"{self.weights_path}: does not fit the network of {self.path}/recipe.yaml") from error
+            return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    @cached_property
+    def temperature(self) -> float:
+        """By which the logits are divided before the softmax."""
+        return self._from_metadata("temperature", _positive)
+
+    def save_weights(self, network: nn.Module, images: ImageSet) -> None:
+        """Write `model.safetensors`, with what is needed to use it beside the weights."""
+        metadata = {
+            "format": "pt",
+            "class_names": json.dumps(images.class_names),
+            "size_px": json.dumps(images.size_px),
+            "temperature": json.dumps(1.0),
+            "recipe": json.dumps(self.recipe.to_dict()),
+        }
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        write_atomic(self.weights_path, save(state, metadata))
+
+    def save_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write one of the folder's JSON files."""
+        write_atomic(self.path / name, json.dumps(content, indent=2) + "\n")
+        self.__dict__.pop(Path(name).stem, None)  # read it anew when it is next asked for
+
+    def _weights(self) -> Any:
+        try:
+            return safe_open(self.weights_path, framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise RunError(
+                f"{self.weights_path}: cannot be read as weights; train again or restore the file"
+            ) from error
+
+    def _from_metadata(self, name: str, convert: Callable[[Any], _Value]) -> _Value:
+        try:
+            return convert(json.loads(self.metadata[name]))
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise RunError(f"{self.weights_path}: says nothing of {name}; it was not written by firstlight") from error
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / name).read_text()))
+        except (OSError, TypeError, ValueError, RecursionError) as error:
+            raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("class names are a list")
+    return tuple(map(str, value))
+
+
+def _height_and_width(value: Any) -> tuple[int, int]:
+    height, width = map(int, value)
+    if not 8 <= min(height, width) <= max(height, width) <= 1024:  # a picture of a gigabyte is no such size
+        raise ValueError(f"{height}x{width}")
+    return height, width
+
+
+def _positive(value: Any) -> float:
+    if not 0 < float(value) < math.inf:
+        raise ValueError(str(value))
+    return float(value)
+
+
+def load(path: Path | str) -> Run:
+    """Open a run folder: `firstlight.load("logs/demo/version_0").predict("photo.jpg")`.
+
+    Raises:
+        RunError: there is no run in the folder.
+    """
+    return Run(path)
+
+
+def latest_run(logs_dir: Path | str) -> Run:
+    """Return the run in `logs_dir` that was finished last.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = [path.parent for path in Path(logs_dir).glob("*/*/model.safetensors")]
+    if not found:
+        raise RunError(f"no run in {logs_dir}: make one with `firstlight demo`, or name one with --run")
+    return Run(max(found, key=lambda folder: (folder / "model.safetensors").stat().st_mtime))

@@ -1,0 +1,1 @@
+"""Loggers, and the log files of a run that is resumed."""

@@ -1,0 +1,64 @@
+"""measure: test a finished run again."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from firstlight.errors import DataError
+from firstlight.evaluation.predictions import Predictions
+from firstlight.runs.run import Run
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
+from firstlight.training.trainer import Trainer
+
+
+def measure(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
+    """Test the run's weights on its data set's test split and write `predictions.npz` anew.
+
+    Args:
+        run: a finished run.
+        data_dir: where its data set is, if it moved.
+        **trainer_options: any argument of `pytorch_lightning.Trainer`.
+
+    Returns:
+        `test_acc` in [0, 1] and `test_loss`, single view.
+
+    Raises:
+        RunError: the run is incomplete or damaged.
+        DataError: the data set is missing or malformed, or has other classes.
+    """
+    data = load_test_images(run, data_dir)
+    module = Classifier(run.network, run.recipe)
+    trainer = Trainer(logger=False, enable_checkpointing=False, **trainer_options)
+    metrics = dict(trainer.test(module, datamodule=data, verbose=False)[0])
+    assert module.test_predictions is not None
+    if trainer.is_global_zero:
+        module.test_predictions.save(run.path / "predictions.npz")
+    return metrics | exact_metrics(module.test_predictions)
+
+
+def exact_metrics(predictions: Predictions) -> dict[str, float]:
+    """Return `test_acc` and `test_loss`, the same numbers on any number of processes.
+
+    What Lightning logs are means of the processes' sums in float32: the last bit is another for each way of sharing.
+    """
+    return {"test_acc": predictions.accuracy, "test_loss": predictions.loss}
+
+
+def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
+    """Load the test split of the run's data set, and compare it with the one that the run was tested on.
+
+    Raises:
+        RunError: the run does not say which data set it was made with.
+        DataError: it is missing or malformed, or has other classes than the run.
+    """
+    data = ImageData(run.recipe, data_dir or run.data["place"])
+    data.setup("test")
+    if data.test.class_names != run.class_names:
+        raise DataError(f"{data.data_dir}: its classes are not the run's; give the run's data set with --data_dir")
+    expected = run.data.get("digests", {}).get("test")
+    if expected is not None and expected != data.test.digest():
+        warnings.warn(f"{data.data_dir}: the test images are not the ones that {run.path} was tested on", stacklevel=2)
+    return data

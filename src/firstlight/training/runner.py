@@ -1,0 +1,204 @@
+"""Train, test and save, from the start or from a checkpoint: what `fit` and `resume` share."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from firstlight.errors import StoppedError, TrainingError, WriteError
+from firstlight.runs.checkpoints import Checkpoint, CheckpointFolder, CheckpointIO
+from firstlight.runs.lock import is_first_process
+from firstlight.runs.options import FitOptions, Steps
+from firstlight.runs.run import Run
+from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
+from firstlight.training.callbacks.epoch_means import EpochMeans
+from firstlight.training.callbacks.finite_loss import FiniteLoss
+from firstlight.training.callbacks.histograms import Histograms
+from firstlight.training.callbacks.metrics_table import MetricsTable
+from firstlight.training.callbacks.misclassified import MisclassifiedImages
+from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
+from firstlight.training.data_module import ImageData
+from firstlight.training.loggers.csv_rows import give_back, rows_before
+from firstlight.training.loggers.factory import make_logger
+from firstlight.training.module import Classifier
+from firstlight.training.retest import exact_metrics
+from firstlight.training.run_figures import save_figures
+from firstlight.training.trainer import Trainer, refusals_in_one_line
+
+FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def carry_out(
+    folder: Path,
+    module: Classifier,
+    data: ImageData,
+    options: FitOptions,
+    trainer_options: dict[str, Any],
+    times: CheckpointTimes,
+    checkpoint: Checkpoint | None,
+    started_s: float,
+) -> Run:
+    """Train, test and save, and leave the finished run.
+
+    Args:
+        folder: of the run; on all processes but the first only a name.
+        module: as the recipe makes it.
+        data: with the training images loaded.
+        options: logger, histograms, and how steps are made.
+        trainer_options: arguments of Lightning's Trainer.
+        times: how often checkpoints are written.
+        checkpoint: where to go on; None begins.
+        started_s: when this process began, on the clock of `time.perf_counter`.
+
+    Raises:
+        StoppedError: SIGINT or SIGTERM came; the run can be resumed.
+        TrainingError: the loss is no longer a finite number, or the folder cannot be written.
+        UsageError: Lightning's Trainer does not accept its arguments.
+    """
+    with StopSignals(folder) as stop, _one_line_errors(folder):
+        module.steps = cast(Steps, options.steps)
+        keeper = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
+        trainer = _make_trainer(folder, module, options, trainer_options, keeper, checkpoint)
+        _announce(trainer, module, data, folder)
+        with _no_process_left(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
+        trainer.enable_autolog_hparams = False
+        seconds = {"train_s": keeper.train_s}
+        metrics = keeper.logged(trainer)
+        for tested in trainer.test(module, datamodule=data, verbose=False):
+            metrics |= tested
+        if module.test_predictions is not None:
+            metrics |= exact_metrics(module.test_predictions)
+        run = Run(trainer.strategy.broadcast(folder))
+        if trainer.is_global_zero:
+            seconds["total_s"] = keeper.earlier_s + time.perf_counter() - started_s
+            _save(run, module, data, trainer, metrics | seconds)
+        trainer.strategy.barrier()
+        return run
+
+
+def _make_trainer(
+    folder: Path,
+    module: Classifier,
+    options: FitOptions,
+    trainer_options: dict[str, Any],
+    keeper: Checkpointing,
+    checkpoint: Checkpoint | None,
+) -> pl.Trainer:
+    theirs = trainer_options.get("callbacks") or []
+    theirs = list(theirs) if isinstance(theirs, list | tuple) else [theirs]
+    callbacks = [
+        keeper,  # first: see there
+        keeper.stop,
+        FiniteLoss(keeper.folder),
+        EpochMeans(),
+        MetricsTable(folder / "metrics.csv"),
+        MisclassifiedImages(folder / "misclassified.png"),
+        *([Histograms()] if options.histograms else []),
+        *theirs,
+    ]
+    place = folder.absolute()
+    rows = rows_before(folder, checkpoint.step) if checkpoint else []
+    logger = make_logger(options.logger, place.parent.parent, place.parent.name, place.name)
+    if is_first_process():
+        give_back(logger, rows)
+    with refusals_in_one_line():
+        trainer = Trainer(
+            max_epochs=module.recipe.max_epochs,
+            logger=logger or False,
+            callbacks=callbacks,
+            enable_checkpointing=any(isinstance(each, pl.callbacks.Checkpoint) for each in theirs),
+            **(
+                # The graph and the hyperparameters are logged once: a run that goes on has them.
+                {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None}
+                | {name: value for name, value in trainer_options.items() if name != "callbacks"}
+            ),
+        )
+    trainer.strategy.checkpoint_io = CheckpointIO(keeper.folder)
+    return trainer
+
+
+@contextmanager
+def _no_process_left(trainer: pl.Trainer) -> Iterator[None]:
+    """End the processes that Lightning has started, if this one stops: they would wait for it, or complain."""
+    try:
+        yield
+    except StoppedError:
+        launcher: Any = trainer.strategy.launcher
+        if hasattr(launcher, "kill"):
+            launcher.kill(signal.SIGKILL)
+        raise
+
+
+@contextmanager
+def _one_line_errors(folder: Path) -> Iterator[None]:
+    """Turn what a user can mend into one line: a disk that is full or read-only, limits that leave no batch."""
+    hook = threading.excepthook
+    threading.excepthook = lambda args: None if _is_of_the_disk(args.exc_value) else hook(args)
+    try:
+        yield
+    except WriteError as error:
+        raise TrainingError(f"{str(error).rstrip('.')}. Then go on with: {resume_command(folder)}") from error
+    except OSError as error:
+        if not _is_of_the_disk(error):
+            raise
+        raise TrainingError(
+            f"cannot write to {folder}: {error.strerror}. Free space, then go on with: {resume_command(folder)}"
+        ) from error
+    except MisconfigurationException as error:
+        with refusals_in_one_line():
+            raise error
+    finally:
+        threading.excepthook = hook
+
+
+def _is_of_the_disk(error: BaseException | None) -> bool:
+    """TensorBoard's writer fails in a thread of its own first, and then in ours, too."""
+    return isinstance(error, OSError) and error.errno in DISK
+
+
+def _announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: Path) -> None:
+    """Say in one line what is about to happen."""
+    if trainer.is_global_zero:
+        num_parameters = sum(each.numel() for each in module.network.parameters())
+        device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+        logging.getLogger("firstlight").info(
+            f"{type(module.network).__name__} with {num_parameters:,} parameters on {data.train.name}: "
+            f"{len(data.train):,} images to train, {len(data.val):,} to validate; "
+            f"{trainer.precision} on {device}; run folder {folder}"
+        )
+        if module.steps == "compiled" and trainer.strategy.root_device.type != "cuda":
+            logging.getLogger("firstlight").warning("warning: steps are compiled on a GPU only; here they are plain")
+
+
+def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, results: dict[str, float]) -> None:
+    """Write all files of the run; `results.json` last, which makes it a finished one."""
+    run.save_weights(module.network, data.train)
+    if module.test_predictions is not None:
+        module.test_predictions.save(run.path / "predictions.npz")
+    how = {"data": data.describe(), "precision": str(trainer.precision)}
+    run.save_json("environment.json", run.environment | how)
+    tensorboard = next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
+    save_figures(run, data, tensorboard)
+    final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
+    for each in trainer.loggers:
+        if isinstance(each, TensorBoardLogger):
+            each.log_hyperparams(run.recipe.flat(), final)
+        else:
+            each.log_hyperparams(run.recipe.flat())
+        each.finalize("success")
+    run.save_json("results.json", results)
+    shutil.rmtree(run.checkpoints.path, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""The compiled pass against the operations that it stands for, to the bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from firstlight.augment import flip, fused, shifted_crop
+from firstlight.augment.fused import SOURCE, pays, shifted_and_flipped
+from firstlight.native.compiler import compiled
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    if compiled(SOURCE) is None:
+        pytest.skip("nothing can be compiled here")
+    monkeypatch.setattr(fused, "MIN_PIXELS", 0)
+
+
+def images_of(height: int, width: int, count: int = 11) -> torch.Tensor:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (3, 8), (17, 5), (32, 32)])
+def test_equals_the_operations_one_by_one(
+    size: tuple[int, int], num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For offsets as large as they may be, and places that come twice or never."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    images, places = images_of(*size), torch.randint(0, 11, (40,))
+    down, right = (torch.randint(1 - side, side, (40,)) for side in size)
+    mirrored = torch.rand(40) < 0.5
+    found = shifted_and_flipped(images, places, down, right, mirrored)
+    expected = flip(shifted_crop(images[places], down, right), mirrored).float() / 255
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_it_takes_its_numbers_from_any_memory() -> None:
+    images, numbers = images_of(6, 7), torch.arange(20).reshape(5, 4) % 5
+    places, down, right = numbers[:, 0], numbers[:, 1] - 2, numbers[:, 2] - 2
+    mirrored = (numbers > 2)[:, 3]
+    found = shifted_and_flipped(images, places, down, right, mirrored)
+    assert torch.equal(found, flip(shifted_crop(images[places], down, right), mirrored).float() / 255)
+    assert shifted_and_flipped(images, *(each[:0] for each in (places, down, right, mirrored))).shape == (0, 3, 6, 7)
+
+
+def test_only_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = images_of(6, 7)
+    assert pays(images, 1)
+    assert not pays(images.contiguous(), 1)
+    assert not pays(images.to("meta"), 1)
+    monkeypatch.setattr(fused, "MIN_PIXELS", 6 * 7 * 3)
+    assert pays(images, 3)
+    assert not pays(images, 2)

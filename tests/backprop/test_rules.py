@@ -1,0 +1,107 @@
+"""Which modules are known, and what a backward pass knows of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from firstlight.backprop import RULES, Backward, are_known, chained, has_hooks, rule_for
+from firstlight.backprop.rules import RUN_RULES, Pullback, rule_for_run
+from firstlight.layers.conv3x3 import Conv3x3
+from firstlight.layers.gelu import Gelu
+from firstlight.layers.residual import Residual
+
+
+def test_layers_can_be_given_a_rule() -> None:
+    class Halved(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x / 2
+
+    layers = [Halved(), Residual(nn.Sequential(Halved()))]
+    assert not are_known(layers)
+    rule_for(Halved)(lambda module, x, needs_gradient: (module(x), lambda gradient, backward: gradient / 2))
+    try:
+        assert are_known(layers)
+        _, pullback = chained(layers, torch.ones(3, 1, 2, 2), needs_gradient=True)
+        assert torch.equal(pullback(torch.ones(3, 1, 2, 2), Backward(None, 3)), torch.full((3, 1, 2, 2), 0.75))
+    finally:
+        del RULES[Halved]
+
+
+class One(nn.Identity):
+    """Layers of kinds that are known nowhere else."""
+
+
+class Two(nn.Identity):
+    """Another."""
+
+
+class Other(Two):
+    """One that inherits from a known kind, and may do something else."""
+
+
+def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | None = None) -> list[int]:
+    """Return how many layers each rule took that ran, with rules for two and for three; one of them may decline."""
+    taken: list[int] = []
+
+    def rule(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+        if tuple(map(type, modules)) == declined:
+            return None
+        taken.append(len(modules))
+        return x, lambda gradient, backward: gradient
+
+    kinds: list[tuple[type[nn.Module], ...]] = [(One, Two, One), (One, Two), (Two, One)]
+    for each in kinds:
+        rule_for_run(*each)(rule)
+    try:
+        chained(layers, torch.ones(1, 1, 1, 1), needs_gradient=True)
+    finally:
+        for each in kinds:
+            del RUN_RULES[each]
+    return taken
+
+
+def test_the_longest_run_comes_first_and_others_after_it() -> None:
+    assert runs_taken([One(), Two(), One(), Two()]) == [3]
+    assert runs_taken([One(), Two(), One(), Two()], declined=(One, Two, One)) == [2, 2]
+    assert runs_taken([One(), Two(), Two(), One()]) == [2, 2]
+    assert runs_taken([Two(), One(), Two()]) == [2]
+    assert runs_taken([One(), One()]) == []
+    assert runs_taken([]) == []
+
+
+def test_kinds_of_a_run_are_exact() -> None:
+    assert runs_taken([One(), Other()]) == []
+
+
+def test_every_kind_of_hook_is_seen() -> None:
+    layer = nn.ReLU()
+    assert not has_hooks(layer)
+    for register in (
+        layer.register_forward_hook,
+        layer.register_forward_pre_hook,
+        layer.register_full_backward_hook,
+        layer.register_full_backward_pre_hook,
+    ):
+        handle = register(lambda *_: None)
+        assert has_hooks(layer)
+        handle.remove()
+        assert not has_hooks(layer)
+
+
+def test_what_is_known_depends_on_what_is_within() -> None:
+    assert are_known([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(Gelu())))])
+    assert not are_known([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(nn.Sigmoid())))])
+    assert not are_known([nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))])
+
+
+@pytest.mark.parametrize("kept", [torch.arange(6.0), torch.arange(24.0).reshape(6, 2, 2, 1)], ids=["numbers", "maps"])
+def test_rows_are_taken_and_put_back(kept: Tensor) -> None:
+    backward = Backward(torch.tensor([5, 0]), 6)
+    assert torch.equal(backward.of(kept), kept[[5, 0]])
+    back = backward.among_all(backward.of(kept))
+    assert torch.equal(back[[5, 0]], kept[[5, 0]])
+    assert not back[1:5].any()

@@ -1,0 +1,270 @@
+"""Backward passes by hand against autograd, and against arithmetic where some images have no gradient."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from firstlight.backprop.selective import may_run, run
+from firstlight.layers import gelu, max_pool
+from firstlight.layers.conv3x3 import Conv3x3
+from firstlight.layers.conv3x3.winograd import native_winograd
+from firstlight.layers.gelu import Gelu
+from firstlight.layers.max_pool import MaxPool2x2
+from firstlight.layers.residual import Residual
+from firstlight.layers.whitening import PatchWhitening
+from firstlight.networks.resnet9 import ResNet9, ResNet9Config
+from firstlight.networks.speednet import SpeedNet, SpeedNetConfig
+
+NUM_IMAGES = 6
+
+
+class Unknown(nn.Module):
+    """A layer that selective.py has never heard of, with two parameters of which one is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(1.5))
+        self.unused = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.factor).sin()
+
+
+class Doubled(nn.Conv2d):
+    """A layer that inherits from a known one, and does something else."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as nn.Conv2d names it
+        return super().forward(input) * 2
+
+
+def normalized_convolution() -> nn.Module:
+    """A known layer whose weight is a function of its parameters."""
+    return nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "convolution": lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1),
+    "convolution of groups": lambda: nn.Conv2d(4, 6, (1, 3), dilation=(1, 2), groups=2, bias=False),
+    "convolution 3x3": lambda: Conv3x3(4, 6),
+    "convolution of the same size": lambda: nn.Conv2d(4, 6, 3, padding="same"),
+    "convolution over reflections": lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+    "convolution that does more": lambda: Doubled(4, 6, 3),
+    "parametrized convolution": normalized_convolution,
+    "whitening": lambda: PatchWhitening(4, 2),
+    "batch norm": lambda: nn.BatchNorm2d(4),
+    "batch norm with a mean over all batches": lambda: nn.BatchNorm2d(4, momentum=None),
+    "batch norm without scale": lambda: nn.BatchNorm2d(4, affine=False),
+    "batch norm without statistics": lambda: nn.BatchNorm2d(4, track_running_stats=False),
+    "GELU": Gelu,
+    "max-pool": MaxPool2x2,
+    "residual": lambda: Residual(nn.Sequential(Conv3x3(4, 4), nn.BatchNorm2d(4), Gelu())),
+    "unknown": Unknown,
+    "ReLU": nn.ReLU,
+    "maximum of the map": lambda: nn.AdaptiveMaxPool2d(1),
+    "maxima of its quarters": lambda: nn.AdaptiveMaxPool2d(2),
+    "padding": lambda: nn.ZeroPad2d((1, 0, 2, 3)),
+    "padding that cuts off": lambda: nn.ZeroPad2d((1, -1, 0, -2)),
+    "linear": lambda: nn.Linear(8, 5),
+    "head": lambda: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+    "nothing": lambda: nn.Sequential(),
+    "one layer twice": lambda: nn.Sequential(*[Conv3x3(4, 4)] * 2),
+}
+
+
+def images_for(channels: int, side: int, dtype: torch.dtype = torch.float64, count: int = NUM_IMAGES) -> Tensor:
+    images = torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def results(apply: Callable[[Tensor], Tensor], module: nn.Module, images: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    """Return output, gradients and buffers after one pass; `weights` [n] are the images' shares of the sum."""
+    x = images.clone(memory_format=torch.preserve_format).requires_grad_()
+    output = apply(x)
+    each = torch.linspace(-1, 2, output[0].numel()).reshape(output.shape[1:]).to(output.dtype)
+    (output * each).flatten(1).sum(dim=1).mul(weights.to(output.dtype)).sum().backward()
+    assert x.grad is not None
+    gradients = {name: each.grad for name, each in module.named_parameters() if each.grad is not None}
+    return {"output": output.detach(), "input": x.grad, **gradients, **dict(module.named_buffers())}
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 0.0) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype, name
+        error = (found[name] - value).double().norm()
+        assert error <= tolerance * value.double().norm(), name
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_all_images_give_the_gradients_of_autograd(name: str) -> None:
+    torch.manual_seed(0)
+    module = LAYERS[name]().double()
+    twin, images, ones = copy.deepcopy(module), images_for(4, 8), torch.ones(NUM_IMAGES)
+    assert_equal(
+        results(lambda x: run([module], x), module, images, ones), results(twin, twin, images, ones), tolerance=1e-13
+    )
+
+
+def test_parameters_that_two_modules_share_add_up() -> None:
+    torch.manual_seed(0)
+    module = Conv3x3(4, 4).double()
+    twin, images, ones = copy.deepcopy(module), images_for(4, 8), torch.ones(NUM_IMAGES)
+    found = results(lambda x: run([module, module], x), module, images, ones)
+    assert_equal(found, results(lambda x: twin(twin(x)), twin, images, ones), tolerance=1e-13)
+
+
+def test_going_back_twice_is_refused() -> None:
+    output = run([Conv3x3(4, 4)], images_for(4, 8, torch.float32))
+    output.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="run them again"):
+        output.sum().backward()
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if "norm" not in name and name != "residual"])
+def test_images_without_gradient_are_left_out_where_images_do_not_meet(name: str) -> None:
+    """Only batch norm makes an image depend on the others: without it, zeros through autograd are the same."""
+    torch.manual_seed(0)
+    module = LAYERS[name]().double()
+    twin, images, weights = copy.deepcopy(module), images_for(4, 8), torch.tensor([1, 0, -2, 0, 0, 3])
+    found = results(lambda x: run([module], x), module, images, weights)
+    assert_equal(found, results(twin, twin, images, weights), tolerance=1e-13)
+    assert not found["input"][[1, 3, 4]].any()
+
+
+def test_batch_norm_takes_its_statistics_for_those_of_the_images_with_gradient() -> None:
+    """Ioffe and Szegedy 2015, arXiv 1502.03167, section 3: the sums are over fewer images, the statistics of all."""
+    torch.manual_seed(0)
+    norm, images, chosen = nn.BatchNorm2d(4).double(), images_for(4, 5), torch.tensor([0, 2, 5])
+    with torch.no_grad():
+        weight = torch.tensor([0.5, 1.0, 2.0, -1.0])
+        norm.weight.copy_(weight)
+    weights = torch.zeros(NUM_IMAGES).index_fill(0, chosen, 1)
+    found = results(lambda x: run([norm], x), norm, images, weights)
+
+    std = (images.var(dim=(0, 2, 3), correction=0, keepdim=True) + norm.eps).sqrt()
+    normalized = ((images - images.mean(dim=(0, 2, 3), keepdim=True)) / std)[chosen]
+    gradient = (
+        torch.linspace(-1, 2, images[0].numel()).reshape(images.shape[1:]).double().expand(len(chosen), -1, -1, -1)
+    )
+    mean = gradient.mean(dim=(0, 2, 3), keepdim=True)
+    product = (gradient * normalized).mean(dim=(0, 2, 3), keepdim=True)
+    expected = weight.reshape(1, 4, 1, 1) / std * (gradient - mean - normalized * product)
+    torch.testing.assert_close(found["input"][chosen], expected)
+    torch.testing.assert_close(found["weight"], (gradient * normalized).sum(dim=(0, 2, 3)))
+    torch.testing.assert_close(found["bias"], gradient.sum(dim=(0, 2, 3)))
+
+
+@pytest.fixture
+def speednet(always_compiled: Callable[[ModuleType], None]) -> SpeedNet:
+    """A network whose layers take their compiled ways for so few images."""
+    for module in (gelu, max_pool):
+        always_compiled(module)
+    torch.manual_seed(0)
+    network = SpeedNet(10, SpeedNetConfig(width=32, pad_patches=True, deep_groups=1))
+    network.adopt(torch.randint(0, 256, (50, 3, 32, 32)).byte())
+    return network.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("keeps", [40, 17])
+def test_speednet_skips_images_as_its_twin_by_layers_does(
+    precision: torch.dtype, keeps: int, speednet: SpeedNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all images it is autograd's gradient; with some, that of the same rules without any compiled layer."""
+    way = native_winograd()
+    if precision == torch.bfloat16 and (way is None or not way.knows(precision, 32, 32)):
+        pytest.skip("this CPU does not multiply bfloat16")
+    images = images_for(3, 24, torch.float32, count=40).sigmoid()
+    weights = (torch.arange(40) < keeps).float()
+    twin = copy.deepcopy(speednet)
+    stages, of_twin = ([each.get_submodule(name) for name in each.stages] for each in (speednet, twin))
+
+    def in_precision(apply: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def passed(x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+                return apply(x)
+
+        return passed
+
+    found = results(in_precision(lambda x: run(stages, x)), speednet, images, weights)
+    if keeps == 40:
+        expected = results(in_precision(lambda x: nn.Sequential(*of_twin)(x)), twin, images, weights)
+    else:
+        for module in twin.modules():
+            if isinstance(module, (Gelu, MaxPool2x2)):
+                monkeypatch.setattr(module, "pays", lambda x: False)
+            if isinstance(module, Conv3x3):
+                module.fast = False
+        expected = results(in_precision(lambda x: run(of_twin, x)), twin, images, weights)
+    # In bfloat16 tiles pool before they round: of pixels that are equal when rounded, each way takes its own.
+    rounding = {torch.float32: 1e-4, torch.bfloat16: 0.03 if keeps == 40 else 0.15}
+    assert_equal(found, expected, tolerance=rounding[precision])
+
+
+def test_a_frozen_layer_gets_no_gradient_and_nothing_before_it_is_asked(speednet: SpeedNet) -> None:
+    stages = [speednet.get_submodule(name) for name in speednet.stages]
+    for each in (speednet.whiten, speednet.group1):
+        each.requires_grad_(False)
+    output = run(stages, images_for(3, 16, torch.float32))
+    output.sum().backward()
+    learn = {name for name, each in speednet.named_parameters() if each.requires_grad and not name.startswith("head")}
+    assert {name for name, each in speednet.named_parameters() if each.grad is not None} == learn
+    assert not any(name.startswith(("whiten", "group1")) for name in learn)
+
+
+def test_no_image_at_all_may_have_a_gradient(speednet: SpeedNet) -> None:
+    stages = [speednet.get_submodule(name) for name in speednet.stages]
+    (run(stages, images_for(3, 16, torch.float32)) * 0).sum().backward()
+    for name, each in speednet.named_parameters():
+        assert each.grad is None or not each.grad.any(), name
+
+
+def test_without_skipping_all_images_count() -> None:
+    """An image without a gradient has one of batch norm's all the same: what autograd gives, to its last digits."""
+    torch.manual_seed(0)
+    module = nn.Sequential(Conv3x3(4, 6), nn.BatchNorm2d(6), Gelu(), Conv3x3(6, 4)).double()
+    twin, images, weights = copy.deepcopy(module), images_for(4, 8), (torch.arange(NUM_IMAGES) < 4).float()
+    expected = results(twin, twin, images, weights)
+    found = results(lambda x: run([module], x, skips=False), module, images, weights)
+    assert_equal(found, expected, tolerance=1e-13)
+    module.zero_grad()
+    skipping = results(lambda x: run([module], x), module, images, weights)
+    assert not torch.allclose(skipping["0.weight"], expected["0.weight"])
+
+
+@pytest.mark.parametrize("choice", ["by_pullbacks", "skips_zero_gradients"])
+@pytest.mark.parametrize("network", [SpeedNet(4, SpeedNetConfig(width=4)), ResNet9(4, ResNet9Config(width=4))])
+def test_a_network_takes_it_only_where_it_may(
+    network: SpeedNet | ResNet9, choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.by_pullbacks = network.skips_zero_gradients = False
+    taken: list[int] = []
+    monkeypatch.setattr(
+        "firstlight.networks.staged.run", lambda stages, x, **how: (taken.append(len(stages)), run(stages, x, **how))[1]
+    )
+    images = torch.rand(8, 3, 16, 16)
+    network.train()(images)
+    assert not taken
+    setattr(network, choice, True)
+    network(images)
+    assert taken == [len(network.stages)]
+    with torch.no_grad():
+        network(images)
+    network.eval()(images)
+    network.train()
+    handle = network.get_submodule(network.stages[1]).register_forward_hook(lambda *_: None)
+    network(images)
+    handle.remove()
+    network(images)
+    assert taken == [len(network.stages)] * 2
+
+
+def test_may_run_only_for_a_plain_tensor_of_the_cpu() -> None:
+    assert may_run([nn.Identity()], torch.rand(1, 1, 2, 2))
+    assert not may_run([nn.Identity()], torch.rand(1, 1, 2, 2, device="meta"))

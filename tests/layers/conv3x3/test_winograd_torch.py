@@ -1,0 +1,23 @@
+"""Winograd's convolution in PyTorch: blocks of any size give the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from firstlight.layers.conv3x3 import winograd_plain
+from firstlight.layers.conv3x3.winograd_torch import PlainWinograd
+
+
+@pytest.mark.parametrize("block", [1, 2**9])
+def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    maps, filters, gradient = torch.randn(5, 15, 31, 6), torch.randn(7, 6, 3, 3), torch.randn(5, 15, 31, 7)
+    maps, filters, gradient = maps.double(), filters.double(), gradient.double()
+    way = PlainWinograd()
+    whole = way.convolve(maps, filters), *way.gradients(maps, filters, gradient, True, True)
+    monkeypatch.setattr(winograd_plain, "BLOCK", block)
+    monkeypatch.setattr(winograd_plain, "MIN_BLOCK_TILES", 1)
+    parts = way.convolve(maps, filters), *way.gradients(maps, filters, gradient, True, True)
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * float(one.abs().max()))

@@ -1,0 +1,129 @@
+"""Compiling on this machine: kept, made anew when it must be, and never in the way."""
+
+from __future__ import annotations
+
+import os
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from firstlight.native import compiler
+from firstlight.native.compiler import compile_command, compiled, fingerprint, library_path
+
+SOURCE = 'extern "C" int answer() { return 42; }\n'
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One function of C++, and an empty cache folder."""
+    if compile_command() is None:
+        pytest.skip("no compiler here")
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
+    compiled.cache_clear()
+    path = tmp_path / "answer.cpp"
+    path.write_text(SOURCE)
+    yield path
+    compiled.cache_clear()
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "compiled").glob("*"))
+
+
+def test_compiles_once_and_keeps_it(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiled(source).answer() == 42
+    (library,) = kept(tmp_path)
+    compiled.cache_clear()
+    monkeypatch.setattr(compiler.subprocess, "run", lambda *a, **k: pytest.fail("compiled again"))
+    assert compiled(source).answer() == 42
+    assert kept(tmp_path) == [library]
+
+
+def test_calls_with_tensors_numbers_and_threads(source: Path) -> None:
+    source.write_text(
+        """extern "C" void put(double *to, const void *nothing, long number, int threads) {
+            to[0] = nothing == nullptr; to[1] = number; to[2] = threads;
+        }"""
+    )
+    room = torch.zeros(3, dtype=torch.float64)
+    compiler.call(compiled(source), "put", room, None, 2**40, threads=3)
+    assert room.tolist() == [1, 2**40, 3]
+
+
+def test_a_changed_source_or_compiler_is_compiled_anew(source: Path, tmp_path: Path) -> None:
+    command = compile_command()
+    before = fingerprint(source, command)
+    assert fingerprint(source, [*command, "-O0"]) != before
+    compiled(source)
+    source.write_text(SOURCE.replace("42", "43"))
+    assert fingerprint(source, command) != before
+    compiled.cache_clear()
+    assert compiled(source).answer() == 43
+    assert len(kept(tmp_path)) == 2
+
+
+def test_a_changed_header_is_compiled_anew(source: Path, tmp_path: Path) -> None:
+    header = tmp_path / "number.hpp"
+    header.write_text("constexpr int NUMBER = 1;\n")
+    source.write_text('#include "number.hpp"\nextern "C" int answer() { return NUMBER; }\n')
+    assert compiled(source).answer() == 1
+    header.write_text("constexpr int NUMBER = 2;\n")
+    compiled.cache_clear()
+    assert compiled(source).answer() == 2
+
+
+def test_many_at_once_get_a_whole_library(source: Path, tmp_path: Path) -> None:
+    answers: list[int] = []
+    uncached = compiled.__wrapped__
+    threads = [threading.Thread(target=lambda: answers.append(uncached(source).answer())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [42] * 4
+    assert len(kept(tmp_path)) == 1
+
+
+def test_none_when_turned_off(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTLIGHT_COMPILE", "0")
+    assert compiled(source) is None
+
+
+def test_none_without_a_compiler(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert compiled(source) is None
+
+
+def test_none_when_the_compiler_fails_and_nothing_is_left(source: Path, tmp_path: Path) -> None:
+    source.write_text("this is no C++")
+    assert compiled(source) is None
+    assert kept(tmp_path) == []
+
+
+def test_none_where_the_cache_cannot_be_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", os.fspath(tmp_path / "file"))
+    assert compiled(source) is None
+
+
+def test_none_when_what_was_kept_is_no_library(source: Path, tmp_path: Path) -> None:
+    library = library_path(source, compile_command())
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"no library")
+    assert compiled(source) is None
+    assert library.read_bytes() == b"no library"
+
+
+def test_every_source_is_installed_with_the_package() -> None:
+    """A wheel without one would fail where its layer is first used."""
+    package = Path(compiler.__file__).parent
+    settings = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
+    globs = settings["tool"]["setuptools"]["package-data"]["firstlight"]
+    installed = {path for each in globs for path in package.glob(each)}
+    sources = {path for kind in ("*.cpp", "*.hpp") for path in package.rglob(kind)}
+    assert len(sources) > 8
+    assert sources <= installed

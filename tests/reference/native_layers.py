@@ -1,0 +1,62 @@
+"""What the tests of compiled layers share."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from firstlight.layers.conv3x3 import amx, layer, winograd
+from firstlight.layers.conv3x3.amx import SOURCE, AmxConvolution
+from firstlight.layers.conv3x3.amx import amx_convolution as on_this_cpu
+from firstlight.native.compiler import compile_command
+
+TILES_BY_LOOPS = Path(__file__).with_name("amx_tiles.hpp")
+
+
+@pytest.fixture
+def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], None]:
+    """Make the layer of a module take its compiled way for inputs of any size; skip where nothing can be compiled."""
+
+    def take(module: ModuleType) -> None:
+        if module._library() is None:
+            pytest.skip("nothing can be compiled here")
+        monkeypatch.setattr(module, "MIN_NUMBERS", 0)
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def emulated_amx(tmp_path_factory: pytest.TempPathFactory) -> AmxConvolution:
+    """The convolution with plain loops for tiles; skips where the vectors around them are missing, too."""
+    command = compile_command()
+    if command is None or not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        pytest.skip("nothing can be compiled here, or this CPU has no AVX512-BF16")
+    library = tmp_path_factory.mktemp("amx") / "amx.so"
+    subprocess.run([*command, "-include", TILES_BY_LOOPS, "-o", library, SOURCE], check=True, capture_output=True)
+    return AmxConvolution(ctypes.CDLL(str(library)))
+
+
+@pytest.fixture(params=["the CPU's tiles", "emulated tiles"])
+def amx_convolution(request: pytest.FixtureRequest) -> AmxConvolution:
+    """The convolution by the tiles of this CPU, if it has any, and by emulated ones."""
+    if request.param == "emulated tiles":
+        return request.getfixturevalue("emulated_amx")
+    way = on_this_cpu()
+    if way is None:
+        pytest.skip("this CPU has no AMX, or nothing can be compiled here")
+    return way
+
+
+@pytest.fixture
+def tiles(amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch) -> AmxConvolution:
+    """The convolution by matrix tiles, which layers take as on a CPU with AMX."""
+    for each in (amx, winograd):
+        monkeypatch.setattr(each, "has_amx", lambda: True)
+    monkeypatch.setattr(layer, "amx_convolution", lambda: amx_convolution)
+    return amx_convolution

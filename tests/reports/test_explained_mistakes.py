@@ -1,0 +1,164 @@
+"""Which mistakes are shown, in which order, and that the maps beside them are those of `explain`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from firstlight.attribution import explain
+from firstlight.errors import UsageError
+from firstlight.evaluation.predictions import Predictions
+from firstlight.networks import ResNet9
+from firstlight.plots.mistake_sheet import percent
+from firstlight.plots.overlay import overlay
+from firstlight.reports.explained_mistakes import MistakeFilter, misclassified_images
+from reference.made_run import say, unlearned
+from reference.tiny import CLASS_NAMES, tiny_split
+
+FIRST_ID = 100  # so that a row is never taken for an id
+
+
+@pytest.fixture(scope="module")
+def predictions() -> Predictions:
+    draw = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(60, 4, generator=draw)
+    logits[40:] = logits[:20]  # equally sure: these keep their order
+    labels = torch.randint(0, 4, (60,), generator=draw)
+    return Predictions(logits, torch.zeros(60, 1), labels, FIRST_ID + torch.arange(60))
+
+
+def mistakes_by_sorting(predictions: Predictions) -> list[tuple[int, int, int]]:
+    """Id, true and predicted class of every mistake, the most confident first."""
+    rows = []
+    for id_, label, logits in zip(
+        predictions.ids.tolist(), predictions.labels.tolist(), predictions.logits.tolist(), strict=True
+    ):
+        said = max(range(4), key=lambda k: logits[k])
+        confidence = math.exp(logits[said]) / sum(math.exp(logit) for logit in logits)
+        if said != label:
+            rows.append((-round(confidence, 6), id_, label, said))
+    return [row[1:] for row in sorted(rows)]
+
+
+@pytest.mark.parametrize("count", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("true", "predicted"), [(None, None), ("red", None), (None, "grey"), ("blue", "green"), ("red", "red")]
+)
+def test_the_most_confident_mistakes_come_first_of_the_classes_asked_for(
+    predictions: Predictions, count: int, true: str | None, predicted: str | None
+) -> None:
+    expected = [
+        id_
+        for id_, label, said in mistakes_by_sorting(predictions)
+        if true in (None, CLASS_NAMES[label]) and predicted in (None, CLASS_NAMES[said])
+    ]
+    assert bool(expected) == (true is None or true != predicted)
+    rows = MistakeFilter(count, true, predicted).rows(predictions, CLASS_NAMES)
+    assert predictions.ids[rows].tolist() == expected[:count]
+
+
+def test_images_by_index_are_exactly_those_in_that_order_right_ones_too(predictions: Predictions) -> None:
+    right = int((predictions.predicted == predictions.labels).nonzero()[0])
+    wrong = int(predictions.misclassified()[-1])
+    which = MistakeFilter(count=1, true="red", indices=(FIRST_ID + wrong, FIRST_ID + right, FIRST_ID + wrong))
+    assert which.rows(predictions, CLASS_NAMES).tolist() == [wrong, right, wrong]
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        (MistakeFilter(true="pink"), "no class is called 'pink': choose one of red, green, blue, grey"),
+        (MistakeFilter(predicted="Red"), "no class is called 'Red'"),
+        (MistakeFilter(indices=(FIRST_ID, 5)), "no test image 5: they go from"),
+        (MistakeFilter(indices=(-1,)), "no test image -1"),
+        (MistakeFilter(count=0), "count must be 1 or more, not 0"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_one_line(predictions: Predictions, which: MistakeFilter, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        which.rows(predictions, CLASS_NAMES)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_range_that_is_named_is_that_of_the_test_images(predictions: Predictions) -> None:
+    with pytest.raises(UsageError, match="from 100 to 159"):
+        MistakeFilter(indices=(5,)).rows(predictions, CLASS_NAMES)
+
+
+@pytest.fixture(scope="module")
+def network() -> ResNet9:
+    return unlearned(tiny_split("train"))
+
+
+@pytest.mark.parametrize(
+    ("method", "stage"), [("grad_cam", None), ("layer_cam", "layer1"), ("hires_cam", "all"), ("grad_cam_pp", "layer3")]
+)
+def test_the_maps_of_each_mistake_are_those_that_explain_gives_for_its_two_classes(
+    network: ResNet9, method: str, stage: str | None
+) -> None:
+    """One image at a time, through the network alone, for classes counted by hand."""
+    whole = tiny_split("test")
+    images = whole[torch.arange(20, 50)]
+    predictions = say(network, images)
+    figure = misclassified_images(network, images, predictions, MistakeFilter(2), method, stage)
+    expected = mistakes_by_sorting(predictions)[:2]
+    tiles = figure.axes[:6]
+    assert [axes.get_title() for axes in tiles[::3]] == [f"test {id_}" for id_, _, _ in expected]
+    for start, (id_, label, said) in zip((0, 3), expected, strict=True):
+        image = whole.images[id_]
+        np.testing.assert_array_equal(tiles[start].images[0].get_array(), image.permute(1, 2, 0))
+        shares = network(image[None] / 255).softmax(dim=1)[0].tolist()
+        for axes, word, number in ((tiles[start + 1], "says", said), (tiles[start + 2], "is", label)):
+            assert axes.get_title() == f"{word} {CLASS_NAMES[number]}\n{percent(shares[number])}"
+            found = explain(network, image[None] / 255, method=method, stage=stage, target=torch.tensor([number]))
+            drawn = np.asarray(axes.images[0].get_array(), dtype=int)
+            np.testing.assert_allclose(drawn, overlay(image.numpy(), found.upsampled()[0].numpy()), atol=4)
+    assert f"{method}, stage {stage or 'residual3'}" in figure.axes[-1].get_xlabel()
+
+
+def test_the_title_counts_the_mistakes_and_names_the_filter(network: ResNet9) -> None:
+    images = tiny_split("test")
+    predictions = say(network, images)
+    _, label, said = mistakes_by_sorting(predictions)[0]
+    true, predicted = CLASS_NAMES[label], CLASS_NAMES[said]
+
+    def title(**which: object) -> str:
+        figure = misclassified_images(network, images, predictions, MistakeFilter(**which))
+        return " ".join(figure.get_suptitle().split())
+
+    num_wrong = len(mistakes_by_sorting(predictions))
+    counted = f"tiny test: {num_wrong} of 83 misclassified, most confident first"
+    assert title(count=1) == counted
+    assert title(count=1, true=true, predicted=predicted) == f"{counted} (is {true}, says {predicted})"
+    assert title(indices=(3,)) == "tiny test: chosen images"
+
+
+def test_a_network_without_a_mistake_has_an_empty_sheet_that_says_so(network: ResNet9) -> None:
+    images = tiny_split("test")[torch.arange(5)]
+    said = say(network, images)
+    perfect = Predictions(said.logits, said.features, said.predicted, said.ids)
+    figure = misclassified_images(network, images, perfect)
+    assert "0 of 5 misclassified" in figure.get_suptitle()
+    assert not any(axes.images for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        (MistakeFilter(true="red"), "no misclassified test image is red"),
+        (MistakeFilter(predicted="grey"), "no misclassified test image is taken for grey"),
+        (MistakeFilter(true="red", predicted="red"), "no misclassified test image is red and is taken for red"),
+    ],
+)
+def test_classes_without_a_mistake_between_them_are_refused_in_one_line(
+    network: ResNet9, which: MistakeFilter, says: str
+) -> None:
+    images = tiny_split("test")[torch.arange(5)]
+    said = say(network, images)
+    perfect = Predictions(said.logits, said.features, said.predicted, said.ids)
+    with pytest.raises(UsageError, match=f"{says}$"):
+        misclassified_images(network, images, perfect, which)

@@ -1,0 +1,25 @@
+"""CUDA graphs: what is replayed does what was recorded. Needs a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def test_a_recorded_function_does_the_same_and_leaves_no_trace() -> None:
+    from firstlight.training.steps.cuda_graph import record
+
+    total = torch.zeros(3, device="cuda")
+
+    def add(x: torch.Tensor) -> torch.Tensor:
+        total.add_(x)
+        return 2 * total
+
+    replay = record(add, [torch.ones(3, device="cuda")], [total])
+    assert not total.any(), "recording is undone"
+    for count in (1, 2, 3):
+        found = replay(torch.full((3,), 5.0, device="cuda"))
+        assert found.tolist() == [10.0 * count] * 3
+    assert total.tolist() == [15.0] * 3
