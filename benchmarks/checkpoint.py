@@ -21,12 +21,13 @@ from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9
-from firstlight.runs.checkpoints import CheckpointFolder, CheckpointIO
+from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.training.bench import noise_images
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.stop_signals import StopSignals
+from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import Trainer
 from record import record, spread

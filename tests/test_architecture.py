@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,38 @@ def test_plots_keep_no_global_state(path: Path) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("library", "shelves"),
+    [
+        ("pytorch_lightning", {"training", "sweeps"}),
+        ("lightning_fabric", {"training", "sweeps"}),
+        ("gradio", {"app"}),
+        ("optuna", {"sweeps"}),
+        ("ray", {"sweeps"}),
+    ],
+)
+def test_a_library_is_known_to_one_shelf(library: str, shelves: set[str]) -> None:
+    package = ROOT / "src" / "firstlight"
+    users = {path.relative_to(package) for path in MODULES if library in imported(path)}
+    assert not {str(path) for path in users if path.parts[0] not in shelves}
+
+
+def test_no_module_name_means_two_things() -> None:
+    """A verb in `cli/` may bear the name of what it calls."""
+    names = Counter(
+        path.stem for path in MODULES if path.stem not in {"__init__", "__main__"} and "cli" not in path.parts
+    )
+    assert not [name for name, count in names.items() if count > 1]

@@ -120,7 +120,7 @@ def test_none_when_what_was_kept_is_no_library(source: Path, tmp_path: Path) -> 
 
 def test_every_source_is_installed_with_the_package() -> None:
     """A wheel without one would fail where its layer is first used."""
-    package = Path(compiler.__file__).parent
+    package = Path(compiler.__file__).parents[1]
     settings = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
     globs = settings["tool"]["setuptools"]["package-data"]["firstlight"]
     installed = {path for each in globs for path in package.glob(each)}

@@ -33,8 +33,8 @@ def run(arguments: Sequence[str]) -> None:
     options = asdict(values["trainer"]) | extras
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.runs.lock import is_first_process
     from firstlight.training.fit import dry_run, fit
+    from firstlight.training.processes import is_first_process
 
     quiet_lightning()
     if values["fast_dev_run"]:

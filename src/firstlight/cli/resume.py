@@ -21,8 +21,8 @@ def go_on(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None
     """
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.runs.lock import is_first_process
     from firstlight.runs.run import Run
+    from firstlight.training.processes import is_first_process
     from firstlight.training.resume import resume
 
     quiet_lightning()

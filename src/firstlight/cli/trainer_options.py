@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,7 +11,7 @@ import yaml
 
 from firstlight.errors import UsageError
 
-OURS = frozenset(("max_epochs", "logger", "callbacks", "fast_dev_run", "self"))  # set by options of their own
+OURS = frozenset(("max_epochs", "logger", "callbacks", "fast_dev_run"))  # set by options of their own
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ def split_trainer_extras(arguments: Sequence[str]) -> tuple[list[str], dict[str,
 
 
 def _check_known(key: str) -> None:
-    import pytorch_lightning as pl
+    from firstlight.training.trainer import lightning_options
 
-    known = [name for name in inspect.signature(pl.Trainer.__init__).parameters if name not in OURS]
+    known = [name for name in lightning_options() if name not in OURS]
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean --trainer.{close[0]}?" if close else ""

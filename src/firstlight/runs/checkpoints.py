@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io import TorchCheckpointIO
 
 from firstlight.errors import RunError
 from firstlight.files import write_atomic
@@ -123,29 +122,6 @@ def load(file: io.BytesIO, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict | list) for name in NEEDED):
         raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to go on from the one before.")
     return content
-
-
-class CheckpointIO(TorchCheckpointIO):
-    """How Lightning reads and writes checkpoints: those of a run by `CheckpointFolder`, all others its own way.
-
-    Args:
-        folder: of the run.
-    """
-
-    def __init__(self, folder: CheckpointFolder) -> None:
-        super().__init__()
-        self.folder = folder
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write; in the run's folder the path's name says the place in the training."""
-        if Path(path).parent == self.folder.path:
-            self.folder.write(checkpoint, Path(path).name)
-        else:
-            super().save_checkpoint(checkpoint, path, storage_options)
-
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read, nothing but tensors, numbers and text."""
-        return super().load_checkpoint(path, map_location, weights_only=True)
 
 
 def _digest(content: bytes | memoryview) -> str:

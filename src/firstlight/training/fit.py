@@ -13,13 +13,13 @@ from firstlight.files import write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
 from firstlight.runs.environment import describe_environment
-from firstlight.runs.lock import is_first_process, only_process
 from firstlight.runs.options import FitOptions, Steps, check_steps
 from firstlight.runs.run import Run
 from firstlight.training.build import prepare
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.factory import check_logger
+from firstlight.training.processes import is_first_process, only_training
 from firstlight.training.runner import carry_out
 from firstlight.training.trainer import Trainer, refusals_in_one_line
 
@@ -61,7 +61,7 @@ def fit(
     module, data = prepare(recipe, data_dir)
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     folder = _new_run_folder(data, Path(logs_dir), options)  # of data.recipe: a folder of images settles some of it
-    with only_process(folder):
+    with only_training(folder):
         try:
             return carry_out(folder, module, data, options, trainer_options, checkpoints, None, started_s)
         except UsageError:  # nothing can be trained that way

@@ -11,7 +11,7 @@ from typing import Any
 from firstlight.errors import DataError, RunError, UsageError
 from firstlight.runs.checkpoints import Checkpoint
 from firstlight.runs.environment import describe_environment
-from firstlight.runs.lock import LOCK, is_first_process, only_process
+from firstlight.runs.lock import LOCK
 from firstlight.runs.options import FitOptions, check_steps
 from firstlight.runs.run import Run
 from firstlight.training.build import prepare
@@ -19,6 +19,7 @@ from firstlight.training.callbacks.checkpointing import CheckpointTimes, as_text
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.event_files import cut_event_files
 from firstlight.training.loggers.factory import check_logger
+from firstlight.training.processes import is_first_process, only_training
 from firstlight.training.runner import carry_out
 
 
@@ -56,7 +57,7 @@ def resume(
     _warn_of_missing(options, trainer_options)
     check_logger(options.logger)
     check_steps(options.steps)
-    with only_process(run.path):
+    with only_training(run.path):
         place = data_dir or run.data["place"]
         module, data = prepare(run.recipe, place)
         _refuse_other_data(run, data)

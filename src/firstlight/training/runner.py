@@ -18,8 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from firstlight.errors import StoppedError, TrainingError, WriteError
-from firstlight.runs.checkpoints import Checkpoint, CheckpointFolder, CheckpointIO
-from firstlight.runs.lock import is_first_process
+from firstlight.runs.checkpoints import Checkpoint, CheckpointFolder
 from firstlight.runs.options import FitOptions, Steps
 from firstlight.runs.run import Run
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
@@ -29,10 +28,12 @@ from firstlight.training.callbacks.histograms import Histograms
 from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
+from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.csv_rows import give_back, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
+from firstlight.training.processes import is_first_process
 from firstlight.training.retest import exact_metrics
 from firstlight.training.run_figures import save_figures
 from firstlight.training.trainer import Trainer, refusals_in_one_line

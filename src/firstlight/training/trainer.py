@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,11 @@ class Trainer(pl.Trainer):
         if not _can_redraw():
             options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
         super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
+
+
+def lightning_options() -> list[str]:
+    """Return the names of all arguments of Lightning's Trainer."""
+    return [name for name in inspect.signature(pl.Trainer.__init__).parameters if name != "self"]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from firstlight.layers.conv3x3 import winograd_plain
+from firstlight.layers.conv3x3 import winograd_torch
 from firstlight.layers.conv3x3.winograd_torch import PlainWinograd
 
 
@@ -16,8 +16,8 @@ def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     maps, filters, gradient = maps.double(), filters.double(), gradient.double()
     way = PlainWinograd()
     whole = way.convolve(maps, filters), *way.gradients(maps, filters, gradient, True, True)
-    monkeypatch.setattr(winograd_plain, "BLOCK", block)
-    monkeypatch.setattr(winograd_plain, "MIN_BLOCK_TILES", 1)
+    monkeypatch.setattr(winograd_torch, "BLOCK", block)
+    monkeypatch.setattr(winograd_torch, "MIN_BLOCK_TILES", 1)
     parts = way.convolve(maps, filters), *way.gradients(maps, filters, gradient, True, True)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * float(one.abs().max()))
