@@ -21,8 +21,8 @@ import httpx
 import psutil
 
 from app_client import TIMEOUT_S, classify, make_photo, server
-from firstlight.app.panels import answer_panel, mistakes_panel
-from firstlight.app.service import Service, View
+from firstlight.app.panels import mistakes_panel, prediction_panel
+from firstlight.app.service import MapOptions, Service
 from firstlight.export.bundle import Bundle
 from record import record, spread
 
@@ -45,7 +45,7 @@ def main() -> None:
             results[f"service, {name}, {stage}"] = timed(lambda: answer(service, photo, stage), options.num_turns)  # noqa: B023
     pages = count(1)  # each turn another one: pages that were seen before are kept
     results["service, a page of mistakes"] = timed(
-        lambda: mistakes_panel(service.wrong(page=next(pages)), 1), options.num_turns
+        lambda: mistakes_panel(service.mistakes(page=next(pages)), 1), options.num_turns
     )
     with server(options.place) as (address, _), httpx.Client(timeout=TIMEOUT_S) as client:
         for name, photo in photos.items():
@@ -61,7 +61,7 @@ def main() -> None:
 
 def answer(service: Service, photo: bytes, stage: str) -> str:
     upload = service.read(photo, "photo.jpg")
-    return answer_panel(service.answer(upload.pixels, View(stage=stage)), 5)
+    return prediction_panel(service.predict(upload.pixels, MapOptions(stage=stage)), 5)
 
 
 def timed(ask: Callable[[], Any], num_turns: int) -> dict[str, Any]:

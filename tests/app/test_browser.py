@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from firstlight.app.markup import plain
-from firstlight.app.service import Service, View
+from firstlight.app.service import MapOptions, Service
 from firstlight.app.uploads import MAX_BYTES, read_upload
 from firstlight.export.bundle import Bundle
 from firstlight.plots.overlay import overlay
@@ -51,7 +51,7 @@ def test_an_upload_shows_bars_the_small_picture_and_a_map(page: Page, photo: Pat
     assert "Nothing to explain yet" in page.text("#answer")
     page.upload(photo)
     page.wait_for("#answer .fl-map")
-    expected = Service(bundle).answer(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
+    expected = Service(bundle).predict(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
     assert bars(page) == [name for name, _ in expected.prediction.top(4)]
     assert page.text("#answer h2").startswith(expected.prediction.label)
     assert "16 \N{MULTIPLICATION SIGN} 16 pixels" in page.text("#answer")
@@ -62,7 +62,7 @@ def test_an_upload_shows_bars_the_small_picture_and_a_map(page: Page, photo: Pat
 def test_stage_method_class_and_number_of_bars_change_the_answer(page: Page, photo: Path, bundle: Bundle) -> None:
     page.upload(photo)
     page.wait_for("#answer .fl-map")
-    answer = Service(bundle).answer(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
+    answer = Service(bundle).predict(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
     second = answer.prediction.top(2)[1][0]
     changes = [
         ("classify-stage", "layer1", "stage layer1"),
@@ -98,7 +98,7 @@ def test_the_map_can_be_turned_off_and_on(page: Page, photo: Path) -> None:
 def test_opacity_blends_on_the_screen_as_the_overlay_does(page: Page, photo: Path, bundle: Bundle) -> None:
     page.upload(photo)
     page.wait_for("#answer .fl-map")
-    answer = Service(bundle).answer(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
+    answer = Service(bundle).predict(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
     assert answer.evidence is not None
     shown = {}
     for opacity in (0.0, 0.3, 1.0):
@@ -122,7 +122,7 @@ def _is_blended(page: Page, opacity: float) -> bool:
 def test_every_example_is_answered_and_clear_empties_the_page(page: Page, bundle: Bundle) -> None:
     service = Service(bundle)
     for place in range(4):
-        answer = service.answer(bundle.examples.images[place], View(None))
+        answer = service.predict(bundle.examples.images[place], MapOptions(None))
         page.click(".fl-example", place)
         seen = plain(answer.pixels, "").partition('src="')[2].partition('"')[0]
         page.until(partial(_shows, page, seen), f"example {place} is not shown")
@@ -180,13 +180,13 @@ def _has_taken(page: Page) -> bool:
 def test_mistakes_are_filtered_counted_and_explained(page: Page, bundle: Bundle) -> None:
     page.tab("Mistakes")
     service = Service(bundle)
-    everything = service.wrong()
+    everything = service.mistakes()
     page.until(lambda: f"{everything.num_wrong} of 83 test images are wrong" in page.text("#wrong"), "no count")
     assert len(page.all("#wrong .fl-mistake")) == 12
     some = everything.items[0]
     page.choose("true", some.true)
     page.choose("said", some.predicted)
-    wanted = service.wrong(some.true, some.predicted)
+    wanted = service.mistakes(some.true, some.predicted)
     page.until(lambda: f"{wanted.num_found} of {everything.num_wrong} mistakes" in page.text("#wrong"), "no new count")
     assert len(page.all("#wrong .fl-mistake")) == min(wanted.num_found, 12)
     captions = page.text("#wrong")
@@ -201,7 +201,7 @@ def test_mistakes_are_filtered_counted_and_explained(page: Page, bundle: Bundle)
 
 def test_the_pager_goes_through_all_mistakes(page: Page, bundle: Bundle) -> None:
     page.tab("Mistakes")
-    num_pages = Service(bundle).wrong().num_pages
+    num_pages = Service(bundle).mistakes().num_pages
     for number in range(2, num_pages + 1):
         page.click("#next")
         page.until(partial(_is_on, page, f"Page {number} of {num_pages}"), f"no page {number}")

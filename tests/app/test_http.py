@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from firstlight.app.service import Service, View
+from firstlight.app.service import MapOptions, Service
 from firstlight.app.serving import served
 from firstlight.app.sweeper import swept
 from firstlight.app.uploads import MAX_BYTES, read_upload
@@ -68,7 +68,7 @@ def test_the_documented_call_answers_like_the_service(client: Client, bundle: Bu
     picture = kept(tmp_path, "photo.jpg", GOOD["photo.jpg"]())
     found = client.predict(picture, 2, True, "hires_cam", "layer3", "blue", 0.3, api_name="/classify")
     pixels = read_upload(GOOD["photo.jpg"](), "photo.jpg", (16, 16)).pixels
-    expected = Service(bundle).answer(pixels, View("hires_cam", "layer3"), "blue")
+    expected = Service(bundle).predict(pixels, MapOptions("hires_cam", "layer3"), "blue")
     assert expected.evidence is not None
     assert [(each["label"], each["probability"]) for each in found["top"]] == [
         (name, pytest.approx(share, abs=1e-5)) for name, share in expected.prediction.top(2)

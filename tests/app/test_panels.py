@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from firstlight.app.model_tab import NUM_VIEWS, confusion_table, model_panel
-from firstlight.app.panels import answer_panel, examples_panel, header, mistakes_panel, notes_panel, refusal_panel
-from firstlight.app.service import Answer, Service, View
+from firstlight.app.panels import examples_panel, header, mistakes_panel, notes_panel, prediction_panel, refusal_panel
+from firstlight.app.service import ExplainedPrediction, MapOptions, Service
 from firstlight.evaluation.prediction import Prediction
 from firstlight.evaluation.views import Views
 from firstlight.export.bundle import Bundle
@@ -67,22 +67,24 @@ def service(bundle: Bundle) -> Service:
 
 
 @pytest.fixture(scope="module")
-def answer(service: Service) -> Answer:
-    return service.answer(tiny_split("test").images[0], explained="blue")
+def answer(service: Service) -> ExplainedPrediction:
+    return service.predict(tiny_split("test").images[0], explained="blue")
 
 
-def test_the_panel_shows_what_the_model_saw_and_the_two_layers_of_the_map_pixel_for_pixel(answer: Answer) -> None:
+def test_the_panel_shows_what_the_model_saw_and_the_two_layers_of_the_map_pixel_for_pixel(
+    answer: ExplainedPrediction,
+) -> None:
     assert answer.evidence is not None
-    tree = Tree(answer_panel(answer, 3))
+    tree = Tree(prediction_panel(answer, 3))
     seen, grey, colours, _ = tree.images()
     np.testing.assert_array_equal(seen, answer.pixels.transpose(1, 2, 0))
     np.testing.assert_array_equal(grey, overlay(answer.pixels, answer.evidence, 0.0))
     np.testing.assert_array_equal(colours, overlay(answer.pixels, answer.evidence, 1.0))
 
 
-def test_blending_the_two_layers_is_the_overlay_at_that_opacity(answer: Answer) -> None:
+def test_blending_the_two_layers_is_the_overlay_at_that_opacity(answer: ExplainedPrediction) -> None:
     assert answer.evidence is not None
-    _, grey, colours, _ = (each.astype(float) for each in Tree(answer_panel(answer, 3)).images())
+    _, grey, colours, _ = (each.astype(float) for each in Tree(prediction_panel(answer, 3)).images())
     for opacity in (0.2, 0.6):
         blended = (1 - opacity) * grey + opacity * colours
         assert np.abs(blended - overlay(answer.pixels, answer.evidence, opacity)).max() <= 1
@@ -90,9 +92,9 @@ def test_blending_the_two_layers_is_the_overlay_at_that_opacity(answer: Answer) 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 4, 10])
 def test_the_bars_are_the_most_probable_classes_in_order_as_long_as_they_are_probable(
-    answer: Answer, num_classes: int
+    answer: ExplainedPrediction, num_classes: int
 ) -> None:
-    text = answer_panel(answer, num_classes)
+    text = prediction_panel(answer, num_classes)
     names = re.findall(r'class="fl-name">([^<]+)<', text)
     lengths = [float(each) / 100 for each in re.findall(r'style="width:([\d.]+)%"', text)]
     top = answer.prediction.top(num_classes)
@@ -100,29 +102,29 @@ def test_the_bars_are_the_most_probable_classes_in_order_as_long_as_they_are_pro
     assert lengths == pytest.approx([share for _, share in top], abs=1e-4)
 
 
-def test_the_warning_appears_for_novel_pictures_only(answer: Answer) -> None:
-    assert "Unlike the training data" in answer_panel(replace(answer, is_novel=True), 3)
+def test_the_warning_appears_for_novel_pictures_only(answer: ExplainedPrediction) -> None:
+    assert "Unlike the training data" in prediction_panel(replace(answer, is_novel=True), 3)
     for told in (False, None):
-        assert "Unlike the training data" not in answer_panel(replace(answer, is_novel=told), 3)
+        assert "Unlike the training data" not in prediction_panel(replace(answer, is_novel=told), 3)
 
 
-def test_a_map_without_positive_evidence_says_so_instead_of_stretching_noise(answer: Answer) -> None:
+def test_a_map_without_positive_evidence_says_so_instead_of_stretching_noise(answer: ExplainedPrediction) -> None:
     against = replace(answer, evidence=-np.ones((16, 16), np.float32))
-    text = answer_panel(against, 3)
+    text = prediction_panel(against, 3)
     assert "Nothing here speaks for this class" in text
     assert "fl-map" not in text
 
 
 def test_without_a_map_there_is_one_figure_and_no_scale(service: Service) -> None:
-    text = answer_panel(service.answer(tiny_split("test").images[0], View(None)), 3)
+    text = prediction_panel(service.predict(tiny_split("test").images[0], MapOptions(None)), 3)
     assert text.count("<figure>") == 1
     assert "fl-scale" not in text
 
 
-def test_names_of_classes_and_files_never_become_markup(answer: Answer) -> None:
+def test_names_of_classes_and_files_never_become_markup(answer: ExplainedPrediction) -> None:
     evil = '<script>alert("1")</script>'
     odd = replace(answer, prediction=Prediction({evil: 0.9, "b&c": 0.1}), explained=evil)
-    for text in (answer_panel(odd, 2), notes_panel([evil]), refusal_panel(evil)):
+    for text in (prediction_panel(odd, 2), notes_panel([evil]), refusal_panel(evil)):
         tree = Tree(text)
         assert "script" not in [tag for tag, _ in tree.tags]
         assert evil in "".join(tree.text)
@@ -138,7 +140,7 @@ def test_each_example_is_a_button_that_knows_its_place(bundle: Bundle) -> None:
 
 
 def test_the_mistakes_are_counted_and_each_names_both_classes(service: Service) -> None:
-    page = service.wrong()
+    page = service.mistakes()
     text = mistakes_panel(page, 83)
     assert f"<b>{page.num_wrong}</b> of 83 test images are wrong" in text
     tree = Tree(text)
@@ -148,15 +150,15 @@ def test_the_mistakes_are_counted_and_each_names_both_classes(service: Service) 
     first = page.items[0]
     assert f"says <b>{first.predicted}</b>" in text
     assert f"is <b>{first.true}</b>" in text
-    plain = mistakes_panel(service.wrong(view=View(None)), 83)
+    plain = mistakes_panel(service.mistakes(options=MapOptions(None)), 83)
     assert len(Tree(plain).images()) == 12
 
 
 def test_a_filter_says_how_many_of_all_it_lets_through(service: Service) -> None:
-    some = service.wrong().items[0]
-    page = service.wrong(some.true, some.predicted)
+    some = service.mistakes().items[0]
+    page = service.mistakes(some.true, some.predicted)
     assert f"<b>{page.num_found}</b> of {page.num_wrong} mistakes" in mistakes_panel(page, 83)
-    none = mistakes_panel(service.wrong(some.true, some.true), 83)
+    none = mistakes_panel(service.mistakes(some.true, some.true), 83)
     assert "<b>0</b> of" in none
     assert "No test image is mistaken in this way" in none
 
@@ -191,8 +193,8 @@ def test_a_hostile_bundle_cannot_write_markup(bundle: Bundle, tmp_path: Path) ->
     (copy / "measured.json").write_text(json.dumps(measured))
     odd = Bundle(copy)
     service = Service(odd)
-    texts = [model_panel(odd), header(odd), examples_panel(odd.examples), mistakes_panel(service.wrong(), 83)]
-    texts.append(answer_panel(service.answer(torch.zeros(3, 16, 16, dtype=torch.uint8), explained=evil), 4))
+    texts = [model_panel(odd), header(odd), examples_panel(odd.examples), mistakes_panel(service.mistakes(), 83)]
+    texts.append(prediction_panel(service.predict(torch.zeros(3, 16, 16, dtype=torch.uint8), explained=evil), 4))
     for text in texts:
         assert "<script" not in text.lower()
         Tree(text)

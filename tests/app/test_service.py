@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstlight.app.service import ANY_CLASS, PAGE_SIZE, Answer, Service, View
+from firstlight.app.service import ANY_CLASS, PAGE_SIZE, ExplainedPrediction, MapOptions, Service
 from firstlight.attribution import METHODS, explain
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
@@ -38,15 +38,20 @@ def test_the_answer_is_the_softmax_of_the_networks_logits_at_its_temperature(
     assert bundle.temperature != pytest.approx(1, abs=0.1)
     for image in images[:3]:
         expected = (plain_logits(bundle, image) / bundle.temperature).softmax(0).tolist()
-        for view in (View(), View(method=None), View("layer_cam", "layer1"), View(stage="all")):
-            found = service.answer(image, view).prediction.probabilities
+        for options in (
+            MapOptions(),
+            MapOptions(method=None),
+            MapOptions("layer_cam", "layer1"),
+            MapOptions(stage="all"),
+        ):
+            found = service.predict(image, options).prediction.probabilities
             assert [found[name] for name in CLASS_NAMES] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stage", ["layer1", "residual3", "all"])
 def test_the_map_is_explains_own(service: Service, bundle: Bundle, images: Tensor, method: str, stage: str) -> None:
-    answer = service.answer(images[0], View(method, stage), "blue")
+    answer = service.predict(images[0], MapOptions(method, stage), "blue")
     found = explain(bundle.network, images[:1] / 255, method=method, stage=stage, target=torch.tensor([2]))
     assert answer.explained == "blue"
     assert answer.stage == stage
@@ -57,8 +62,8 @@ def test_the_map_is_explains_own(service: Service, bundle: Bundle, images: Tenso
 def test_without_a_map_there_is_none_and_the_predicted_class_is_explained_by_default(
     service: Service, images: Tensor
 ) -> None:
-    assert service.answer(images[0], View(method=None)).evidence is None
-    answer = service.answer(images[0])
+    assert service.predict(images[0], MapOptions(method=None)).evidence is None
+    answer = service.predict(images[0])
     assert answer.explained == answer.prediction.label
     assert answer.stage == "residual3"
     assert answer.evidence is not None
@@ -66,7 +71,7 @@ def test_without_a_map_there_is_none_and_the_predicted_class_is_explained_by_def
 
 
 def test_novel_is_what_lies_above_the_bundles_threshold(service: Service, bundle: Bundle, images: Tensor) -> None:
-    said = [bool(service.answer(image, View(method=None)).is_novel) for image in images]
+    said = [bool(service.predict(image, MapOptions(method=None)).is_novel) for image in images]
     energies = [-plain_logits(bundle, image).exp().sum().log().item() for image in images]
     threshold = bundle.config.novelty_threshold
     assert said == [energy > threshold for energy in energies]
@@ -74,31 +79,36 @@ def test_novel_is_what_lies_above_the_bundles_threshold(service: Service, bundle
 
 
 @pytest.mark.parametrize(
-    ("view", "explained", "says"),
+    ("options", "explained", "says"),
     [
-        (View("magic"), "predicted", "no method is called 'magic'"),
-        (View(stage="attic"), "predicted", "no stage is called 'attic'"),
-        (View(stage="layer1.conv"), "predicted", "no stage is called"),
-        (View(), "pink", "no class is called 'pink'"),
+        (MapOptions("magic"), "predicted", "no method is called 'magic'"),
+        (MapOptions(stage="attic"), "predicted", "no stage is called 'attic'"),
+        (MapOptions(stage="layer1.conv"), "predicted", "no stage is called"),
+        (MapOptions(), "pink", "no class is called 'pink'"),
     ],
 )
 def test_what_does_not_exist_is_refused(
-    service: Service, images: Tensor, view: View, explained: str, says: str
+    service: Service, images: Tensor, options: MapOptions, explained: str, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
-        service.answer(images[0], view, explained)
+        service.predict(images[0], options, explained)
 
 
 def test_answers_from_many_threads_are_those_of_one(service: Service, images: Tensor) -> None:
     """Explaining hooks into the network: two at once would see each other's activations."""
-    views = [View("grad_cam", "layer1"), View("hires_cam", "residual3"), View(method=None), View("layer_cam", "all")]
+    views = [
+        MapOptions("grad_cam", "layer1"),
+        MapOptions("hires_cam", "residual3"),
+        MapOptions(method=None),
+        MapOptions("layer_cam", "all"),
+    ]
     jobs = [(images[i % 8], views[i % 4]) for i in range(32)]
-    expected = [service.answer(*job) for job in jobs]
-    found: list[Answer | None] = [None] * len(jobs)
+    expected = [service.predict(*job) for job in jobs]
+    found: list[ExplainedPrediction | None] = [None] * len(jobs)
 
     def work(start: int) -> None:
         for place in range(start, len(jobs), 8):
-            found[place] = service.answer(*jobs[place])
+            found[place] = service.predict(*jobs[place])
 
     threads = [threading.Thread(target=work, args=(start,)) for start in range(8)]
     for thread in threads:
@@ -133,7 +143,7 @@ def test_the_pages_hold_every_mistake_once_the_most_confident_first(service: Ser
     assert num_pages >= 3
     found = []
     for number in range(1, num_pages + 1):
-        page = service.wrong(page=number, view=View(method=None))
+        page = service.mistakes(page=number, options=MapOptions(method=None))
         assert (page.number, page.num_pages) == (number, num_pages)
         assert (page.num_found, page.num_wrong) == (len(expected), len(expected))
         found += [item.index for item in page.items]
@@ -142,7 +152,7 @@ def test_the_pages_hold_every_mistake_once_the_most_confident_first(service: Ser
 
 def test_a_mistake_shows_both_classes_with_their_calibrated_probabilities(service: Service, bundle: Bundle) -> None:
     test = tiny_split("test")
-    for item in service.wrong().items[:4]:
+    for item in service.mistakes().items[:4]:
         logits = plain_logits(bundle, test.images[item.index])
         shares = dict(zip(CLASS_NAMES, (logits / bundle.temperature).softmax(0).tolist(), strict=True))
         assert item.true == CLASS_NAMES[int(test.labels[item.index])]
@@ -152,13 +162,15 @@ def test_a_mistake_shows_both_classes_with_their_calibrated_probabilities(servic
         np.testing.assert_array_equal(item.pixels, test.images[item.index].numpy())
         assert item.maps is not None
         for evidence, name in zip(item.maps, (item.predicted, item.true), strict=True):
-            alone = service.answer(test.images[item.index], explained=name).evidence
+            alone = service.predict(test.images[item.index], explained=name).evidence
             assert alone is not None
             np.testing.assert_allclose(evidence, alone, atol=1e-4 * np.abs(alone).max())
 
 
 def test_filters_choose_by_true_and_by_predicted_class(service: Service) -> None:
-    everything = [item for number in (1, 2, 3) for item in service.wrong(page=number, view=View(None)).items]
+    everything = [
+        item for number in (1, 2, 3) for item in service.mistakes(page=number, options=MapOptions(None)).items
+    ]
     some = everything[0]
     for true, predicted in ((some.true, ANY_CLASS), (ANY_CLASS, some.predicted), (some.true, some.predicted)):
         wanted = [
@@ -166,18 +178,18 @@ def test_filters_choose_by_true_and_by_predicted_class(service: Service) -> None
             for item in everything
             if true in (ANY_CLASS, item.true) and predicted in (ANY_CLASS, item.predicted)
         ]
-        page = service.wrong(true, predicted, view=View(None))
+        page = service.mistakes(true, predicted, options=MapOptions(None))
         assert page.num_found == len(wanted)
         assert [item.index for item in page.items] == wanted[:PAGE_SIZE]
-    none = service.wrong(some.true, some.true)
+    none = service.mistakes(some.true, some.true)
     assert (list(none.items), none.num_found, none.number, none.num_pages) == ([], 0, 1, 1)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 1), (-5, 1), (10**9, 3)])
 def test_a_page_that_does_not_exist_is_the_nearest_that_does(service: Service, asked: int, given: int) -> None:
-    assert service.wrong(page=asked, view=View(None)).number == given
+    assert service.mistakes(page=asked, options=MapOptions(None)).number == given
 
 
 def test_a_filter_of_an_unknown_class_is_refused(service: Service) -> None:
     with pytest.raises(UsageError, match="no class is called 'pink'"):
-        service.wrong(true="pink")
+        service.mistakes(true="pink")

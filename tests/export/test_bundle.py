@@ -20,9 +20,9 @@ from firstlight.data.source import SOURCES
 from firstlight.errors import RunError
 from firstlight.evaluation.views import Views
 from firstlight.export import bundle as bundle_module
-from firstlight.export.build_bundle import make_bundle, sha256
+from firstlight.export.build_bundle import build_bundle, sha256
 from firstlight.export.bundle import Bundle, bundled
-from firstlight.export.ood_images import unfamiliar_images
+from firstlight.export.ood_images import ood_images
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.runs.run import Run
 from reference.tiny import tiny_split
@@ -74,11 +74,11 @@ def test_the_mistakes_are_all_the_wrong_test_images_pixel_for_pixel(bundle: Bund
     logits = logits_of(plain, test.images)
     wrong = (logits.argmax(1) != test.labels).nonzero().flatten()
     assert 0 < len(wrong) < len(test)
-    told = bundle.mistakes
-    assert torch.equal(told.images.ids, wrong)
-    assert torch.equal(told.images.images, test.images[wrong])
-    assert torch.equal(told.images.labels, test.labels[wrong])
-    torch.testing.assert_close(told.predictions.logits, logits[wrong], rtol=0, atol=1e-4)
+    mistakes = bundle.mistakes
+    assert torch.equal(mistakes.images.ids, wrong)
+    assert torch.equal(mistakes.images.images, test.images[wrong])
+    assert torch.equal(mistakes.images.labels, test.labels[wrong])
+    torch.testing.assert_close(mistakes.predictions.logits, logits[wrong], rtol=0, atol=1e-4)
 
 
 def test_there_is_an_example_of_each_class(bundle: Bundle) -> None:
@@ -97,7 +97,7 @@ def test_how_often_unfamiliar_images_are_noticed_is_measured_on_the_stored_weigh
     bundle: Bundle, plain: ResNet9
 ) -> None:
     novelty, threshold = bundle.measured["novelty"], bundle.config.novelty_threshold
-    kinds = unfamiliar_images("tiny", (16, 16))
+    kinds = ood_images("tiny", (16, 16))
     assert set(novelty["detected"]) == set(kinds) == {"noise", "blobs", "gratings", "drawn shapes"}
     for kind, images in kinds.items():
         assert images.shape == (500, 3, 16, 16)
@@ -140,8 +140,8 @@ def test_a_run_without_validation_images_is_calibrated_by_another_or_not_at_all(
     without_val: Run, run: Run, bundle: Bundle, tmp_path: Path
 ) -> None:
     with pytest.raises(RunError, match="--calibrate_on"):
-        make_bundle(without_val, tmp_path / "none")
-    made = make_bundle(without_val, tmp_path / "lent", calibrate_on=run)
+        build_bundle(without_val, tmp_path / "none")
+    made = build_bundle(without_val, tmp_path / "lent", calibrate_on=run)
     assert made.measured["calibration"]["other_recipe"] == run.recipe.to_dict()
     said = f"another training, of {run.recipe.max_epochs} epochs by recipe `{run.recipe.name}`"
     assert said in (made.path / "README.md").read_text()
@@ -149,7 +149,7 @@ def test_a_run_without_validation_images_is_calibrated_by_another_or_not_at_all(
     other = Run(shutil.copytree(run.path, tmp_path / "other"))
     replace(other.recipe, data="drawn").save(other.path / "recipe.yaml")
     with pytest.raises(RunError, match="has other classes"):
-        make_bundle(without_val, tmp_path / "wrong", calibrate_on=Run(other.path))
+        build_bundle(without_val, tmp_path / "wrong", calibrate_on=Run(other.path))
 
 
 @pytest.mark.filterwarnings("ignore:.*not the ones that.*")
@@ -160,7 +160,7 @@ def test_a_network_that_is_always_right_has_an_empty_sheet(
     said = logits_of(run.network, test.images).argmax(1)
     agreeing = ImageSet(test.images, said, test.class_names)
     monkeypatch.setitem(SOURCES, "tiny", lambda _, split: agreeing if split == "test" else tiny_split(split))
-    made = make_bundle(run, tmp_path / "right")
+    made = build_bundle(run, tmp_path / "right")
     assert made.measured["test"]["single_view"] > 0.95
     assert len(made.mistakes.images) == made.measured["test"]["num_wrong"]
 

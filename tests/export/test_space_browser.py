@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from firstlight.app.service import Service, View
+from firstlight.app.service import MapOptions, Service
 from firstlight.app.uploads import read_upload
 from firstlight.cli import main
 from firstlight.export.bundle import Bundle
@@ -113,7 +113,7 @@ def test_the_space_classifies_filters_and_shows_the_model(
 ) -> None:
     service, photo = Service(bundle), tmp_path / "photo.jpg"
     photo.write_bytes(GOOD["photo.jpg"]())
-    answer = service.answer(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
+    answer = service.predict(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
     with chromium() as page:
         page.open(address)
         assert len(page.all(".fl-example")) == 4
@@ -128,9 +128,9 @@ def test_the_space_classifies_filters_and_shows_the_model(
             lambda: page.wait_for("#answer .fl-map").value_of_css_property("opacity") == "0.2", "the same opacity"
         )
         page.tab("Mistakes")
-        some = service.wrong(view=View(None)).items[0]
+        some = service.mistakes(options=MapOptions(None)).items[0]
         page.choose("true", some.true)
-        found = service.wrong(some.true, view=View(None))
+        found = service.mistakes(some.true, options=MapOptions(None))
         page.until(lambda: f"{found.num_found} of {found.num_wrong} mistakes" in page.text("#wrong"), "no filter")
         page.tab("Model")
         page.until(lambda: f"{bundle.measured['test']['single_view']:.2%}" in page.text(), "no accuracy")

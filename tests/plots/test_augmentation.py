@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from firstlight.plots.augmentation import View, augmentation_sheet
+from firstlight.plots.augmentation import AugmentedImage, augmentation_sheet
 from reference.augmentation import mirrored_image, shifted_image
 from reference.legible import assert_legible
 
@@ -20,14 +20,14 @@ def noise(height: int = 8, width: int = 6) -> np.ndarray:
 @pytest.mark.parametrize(
     ("view", "says"),
     [
-        (View(noise(), 0), []),
-        (View(noise(), 0, down_px=1), ["1 up"]),
-        (View(noise(), 0, down_px=-2, right_px=3), ["2 down, 3 left"]),
-        (View(noise(), 0, right_px=-4, mirrored=True), ["4 right", "mirrored"]),
-        (View(noise(), 0, mirrored=True, cutout=(0, 5)), ["mirrored", "cutout at (0, 5)"]),
+        (AugmentedImage(noise(), 0), []),
+        (AugmentedImage(noise(), 0, down_px=1), ["1 up"]),
+        (AugmentedImage(noise(), 0, down_px=-2, right_px=3), ["2 down, 3 left"]),
+        (AugmentedImage(noise(), 0, right_px=-4, mirrored=True), ["4 right", "mirrored"]),
+        (AugmentedImage(noise(), 0, mirrored=True, cutout=(0, 5)), ["mirrored", "cutout at (0, 5)"]),
     ],
 )
-def test_says_what_was_done(view: View, says: list[str]) -> None:
+def test_says_what_was_done(view: AugmentedImage, says: list[str]) -> None:
     assert view.steps() == says
     label = augmentation_sheet(noise(), [view], "one", "").axes[1].get_xlabel()
     assert label == ("\n".join(says) or "as it is")
@@ -36,13 +36,13 @@ def test_says_what_was_done(view: View, says: list[str]) -> None:
 def test_a_spot_moves_as_the_words_say() -> None:
     image = np.zeros((3, 9, 9), np.uint8)
     image[:, 4, 4] = 255
-    view = View(shifted_image(image, 2, -3), 0, down_px=2, right_px=-3)
+    view = AugmentedImage(shifted_image(image, 2, -3), 0, down_px=2, right_px=-3)
     assert view.steps() == ["2 up, 3 right"]
     assert np.argwhere(view.image[0]).tolist() == [[4 - 2, 4 + 3]]
 
 
 def test_the_original_comes_first_then_every_view_as_it_is() -> None:
-    views = [View(noise() // number, number - 1) for number in (1, 2, 3)]
+    views = [AugmentedImage(noise() // number, number - 1) for number in (1, 2, 3)]
     figure = augmentation_sheet(noise(), views, "three", "seed 0", num_columns=3)
     drawn = [axes.images[0] for axes in figure.axes if axes.images]
     assert all(image.get_interpolation() == "nearest" for image in drawn)
@@ -58,7 +58,7 @@ def test_the_line_parts_the_original_from_its_reflection(down: int, right: int, 
     image = noise()
     _, height, width = image.shape
     moved = shifted_image(image, down, right)
-    view = View(mirrored_image(moved) if mirrored else moved, 0, down, right, mirrored)
+    view = AugmentedImage(mirrored_image(moved) if mirrored else moved, 0, down, right, mirrored)
     (box,) = augmentation_sheet(image, [view], "one", "").axes[1].patches
     assert isinstance(box, Rectangle)
     for row, column in product(range(height), range(width)):
@@ -70,12 +70,12 @@ def test_the_line_parts_the_original_from_its_reflection(down: int, right: int, 
 
 
 def test_an_image_that_was_not_moved_has_no_line() -> None:
-    axes = augmentation_sheet(noise(), [View(noise(), 0, mirrored=True, cutout=(1, 1))], "one", "").axes[1]
+    axes = augmentation_sheet(noise(), [AugmentedImage(noise(), 0, mirrored=True, cutout=(1, 1))], "one", "").axes[1]
     assert not axes.patches
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 13])
 def test_all_texts_can_be_read(count: int) -> None:
-    view = View(noise(32, 32), 0, down_px=14, right_px=-13, mirrored=True, cutout=(31, 31))
+    view = AugmentedImage(noise(32, 32), 0, down_px=14, right_px=-13, mirrored=True, cutout=(31, 31))
     subtitle = "moved by up to 4 px (beyond the line: reflected), then mirrored every other epoch; seed 0"
     assert_legible(augmentation_sheet(noise(32, 32), [view] * count, "drawn train 3 (star): what it sees", subtitle))

@@ -1,4 +1,4 @@
-"""The sheet of answers: the picture, what the model sees, what it looked at, what it says."""
+"""The sheet of predictions: the picture, what the model sees, what it looked at, what it says."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from firstlight.plots.overlay import SCALE_LABEL, overlay
-from firstlight.plots.prediction_sheet import INCHES_PER_TILE, Answer, answer_sheet
+from firstlight.plots.prediction_sheet import INCHES_PER_TILE, PredictedPicture, prediction_sheet
 from reference.legible import assert_legible
 
 SUBTITLE = "grad_cam_pp, stage residual3"
 NAMES = ("five-pointed star", "automobile", "airplane", "horse", "truck", "ship", "bird", "deer", "frog", "hexagon")
 
 
-def answer(number: int, num_classes: int = 3, name: str = "photo.jpg") -> Answer:
+def predicted(number: int, num_classes: int = 3, name: str = "photo.jpg") -> PredictedPicture:
     draw = np.random.default_rng(number)
     height, width = ((90, 120), (64, 24), (20, 90))[number % 3]
     shares = np.sort(draw.random(num_classes))[::-1]
-    return Answer(
+    return PredictedPicture(
         name=name,
         picture=draw.integers(0, 256, (3, height, width), dtype=np.uint8),
         seen=draw.integers(0, 256, (3, 6, 5), dtype=np.uint8),
@@ -27,10 +27,10 @@ def answer(number: int, num_classes: int = 3, name: str = "photo.jpg") -> Answer
 
 
 def test_a_row_shows_the_picture_what_is_seen_the_evidence_and_the_probabilities() -> None:
-    answers = [answer(number) for number in range(2)]
-    figure = answer_sheet(answers, SUBTITLE)
+    predictions = [predicted(number) for number in range(2)]
+    figure = prediction_sheet(predictions, SUBTITLE)
     rows = [figure.axes[start : start + 4] for start in (0, 4)]
-    for (picture, seen, evidence, bars), each in zip(rows, answers, strict=True):
+    for (picture, seen, evidence, bars), each in zip(rows, predictions, strict=True):
         np.testing.assert_array_equal(picture.images[0].get_array(), each.picture.transpose(1, 2, 0))
         np.testing.assert_array_equal(seen.images[0].get_array(), each.seen.transpose(1, 2, 0))
         np.testing.assert_array_equal(evidence.images[0].get_array(), overlay(each.seen, each.evidence))
@@ -50,22 +50,22 @@ def test_a_row_shows_the_picture_what_is_seen_the_evidence_and_the_probabilities
 
 @pytest.mark.parametrize(("count", "num_classes"), [(1, 1), (1, 10), (5, 4), (2, 11), (1, 100)])
 def test_all_of_it_can_be_read(count: int, num_classes: int) -> None:
-    figure = answer_sheet([answer(number, num_classes) for number in range(count)], SUBTITLE)
+    figure = prediction_sheet([predicted(number, num_classes) for number in range(count)], SUBTITLE)
     assert_legible(figure)
     assert figure.axes[1].get_window_extent().width > 0.8 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
 
 
 def test_the_classes_that_have_no_room_are_counted() -> None:
-    bars = answer_sheet([answer(0, num_classes=13)], SUBTITLE).axes[3]
+    bars = prediction_sheet([predicted(0, num_classes=13)], SUBTITLE).axes[3]
     assert len(bars.patches) == 10
     assert [text.get_text() for text in bars.texts][10:] == ["and 3 less probable"]
 
 
 def test_long_names_are_shortened_files_at_their_beginning_and_classes_at_their_end() -> None:
-    long = answer(0, name="holiday pictures of the year 2026, the very last one.jpeg")
+    long = predicted(0, name="holiday pictures of the year 2026, the very last one.jpeg")
     classes = [("a class with a very long name, as folders have them", 0.9), ("truck", 0.1)]
-    long = Answer(long.name, long.picture, long.seen, long.evidence, classes)
-    figure = answer_sheet([long], SUBTITLE)
+    long = PredictedPicture(long.name, long.picture, long.seen, long.evidence, classes)
+    figure = prediction_sheet([long], SUBTITLE)
     assert_legible(figure)
     title = figure.axes[0].get_title()
     assert title.startswith("\N{HORIZONTAL ELLIPSIS}")

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from firstlight.data.source import SOURCES
-from firstlight.export.build_bundle import make_bundle
+from firstlight.export.build_bundle import build_bundle
 from firstlight.export.bundle import Bundle
 from firstlight.runs.run import Run
 from reference.made_run import make_run, say, unlearned
@@ -41,4 +41,4 @@ def make_tiny_bundle(folder: Path) -> tuple[Run, Bundle]:
     run = make_fitted_run(folder / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SOURCES, "tiny", lambda data_dir, split: tiny_split(split))
-        return run, make_bundle(run, folder / "bundle")
+        return run, build_bundle(run, folder / "bundle")

@@ -11,7 +11,7 @@ from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 from firstlight.plots.figure import Figure
-from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows, views_of
+from firstlight.reports.data_sheets import augmentation_views, augmented_images, channel_sheet, class_rows
 from reference.augmentation import cut_image, mirrored_image, shifted_image
 from reference.tiny import CLASS_NAMES, tiny_split
 
@@ -28,7 +28,7 @@ def test_views_are_what_training_gets_in_the_same_epochs(how: Augmentation) -> N
     sampler = EpochSampler(len(images), batch_size=50, shuffle=True, seed=3)
     batches = Batches(images, sampler, how)
     wanted = [0, 17, len(images) - 1]
-    views = {place: views_of(images, place, how, seed=3, count=4) for place in wanted}
+    views = {place: augmented_images(images, place, how, seed=3, count=4) for place in wanted}
     for epoch in range(4):
         sampler.set_epoch(epoch)
         pixels = {
@@ -44,7 +44,7 @@ def test_what_is_said_of_a_view_leads_from_the_original_to_it(how: Augmentation)
     images = tiny_split("train")
     original = images.images[5].numpy()
     fill = [round(float(images.images[:, channel].double().mean())) for channel in range(3)]
-    views = views_of(images, 5, how, seed=0, count=8)
+    views = augmented_images(images, 5, how, seed=0, count=8)
     for view in views:
         replayed = shifted_image(original, view.down_px, view.right_px)
         if view.mirrored:
@@ -60,7 +60,7 @@ def test_what_is_said_of_a_view_leads_from_the_original_to_it(how: Augmentation)
 def test_the_sheet_of_views_shows_the_original_and_each_epoch() -> None:
     images = tiny_split("train")
     figure = augmentation_views(images, SETTINGS[1], index=9, seed=4, count=3)
-    expected = [images.images[9].numpy(), *(view.image for view in views_of(images, 9, SETTINGS[1], 4, 3))]
+    expected = [images.images[9].numpy(), *(view.image for view in augmented_images(images, 9, SETTINGS[1], 4, 3))]
     assert np.array_equal(np.stack(pictures(figure)), np.stack(expected))
     assert figure.get_suptitle() == "tiny train 9 (green): what training sees of it"
     assert figure.get_supxlabel() == (

@@ -1,4 +1,4 @@
-"""The sheet of answers to a user's own pictures: everything on it against a plain pass through the network."""
+"""The sheet of predictions for a user's own pictures: everything on it against a plain pass through the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from firstlight.attribution import explain
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import UsageError
 from firstlight.plots.overlay import overlay
-from firstlight.reports.explained_predictions import SHOWN_PX, draw_answers
+from firstlight.reports.explained_predictions import SHOWN_PX, draw_predictions
 from firstlight.runs.run import Run
 from reference.made_run import make_run
 
@@ -38,7 +38,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_each_picture_is_shown_with_what_the_model_sees_looked_at_and_says(
     run: Run, paths: list[Path], method: str, stage: str | None
 ) -> None:
-    figure = draw_answers(run, paths, run.predict_many(paths), top=2, method=method, stage=stage)
+    figure = draw_predictions(run, paths, run.predict_many(paths), top=2, method=method, stage=stage)
     for row, path in enumerate(paths):
         picture, seen, evidence, bars = figure.axes[4 * row : 4 * row + 4]
         pixels = to_pixels(path, (16, 16))
@@ -63,5 +63,5 @@ def test_an_unknown_method_or_stage_is_refused_in_one_line(
     run: Run, paths: list[Path], method: str, stage: str | None
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        draw_answers(run, paths[:1], run.predict_many(paths[:1]), top=1, method=method, stage=stage)
+        draw_predictions(run, paths[:1], run.predict_many(paths[:1]), top=1, method=method, stage=stage)
     assert "\n" not in str(caught.value)

@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from firstlight.app.panels import NOTHING_YET, answer_panel, examples_panel, notes_panel, refusal_panel
+from firstlight.app.panels import NOTHING_YET, examples_panel, notes_panel, prediction_panel, refusal_panel
 from firstlight.app.picture_input import RawPicture, picture_input
 from firstlight.app.service import PREDICTED, Service
 from firstlight.app.uploads import ACCEPTED, MAX_BYTES
-from firstlight.app.widgets import QUIETLY, MapControls, told, view_of
+from firstlight.app.widgets import QUIETLY, MapControls, map_options, show_errors
 from firstlight.errors import DataError, UsageError
 
 MAX_TOP, DEFAULT_TOP = 10, 5
@@ -82,7 +82,7 @@ class ClassifyTab:
         top = gr.Slider(1, most, min(DEFAULT_TOP, most), step=1, label="Classes listed", elem_id="top", buttons=[])
         return explained, top
 
-    @told
+    @show_errors
     def look(
         self, raw: RawPicture | None, top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> Outputs:
@@ -96,7 +96,7 @@ class ClassifyTab:
         panel = self._panel(upload.pixels, top, explained, shown, method, stage)
         return upload.preview, pack(upload.pixels), notes_panel(upload.notes), panel
 
-    @told
+    @show_errors
     def pick(
         self, top: int | float, explained: str, shown: bool, method: str, stage: str, event: gr.EventData
     ) -> Outputs:
@@ -108,7 +108,7 @@ class ClassifyTab:
         preview = preview.resize((preview.width * factor, preview.height * factor), Image.Resampling.NEAREST)
         return preview, pack(pixels), "", self._panel(pixels, top, explained, shown, method, stage)
 
-    @told
+    @show_errors
     def again(self, seen: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
         """Answer for the picture that is there, when a widget changed."""
         if not seen:
@@ -118,8 +118,8 @@ class ClassifyTab:
     def _panel(
         self, pixels: UInt8[Tensor, "3 h w"], top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> str:
-        answer = self.service.answer(pixels, view_of(shown, method, stage), explained)
-        return answer_panel(answer, max(1, int(top)))
+        answer = self.service.predict(pixels, map_options(shown, method, stage), explained)
+        return prediction_panel(answer, max(1, int(top)))
 
 
 def pack(pixels: UInt8[Tensor, "3 h w"]) -> str:

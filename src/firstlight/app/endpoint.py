@@ -9,9 +9,9 @@ from PIL import Image
 
 from firstlight.app.markup import data_url
 from firstlight.app.picture_input import RawPicture, picture_input
-from firstlight.app.service import PREDICTED, Answer, Service
+from firstlight.app.service import PREDICTED, ExplainedPrediction, Service
 from firstlight.app.uploads import Upload
-from firstlight.app.widgets import QUIETLY, told, view_of
+from firstlight.app.widgets import QUIETLY, map_options, show_errors
 from firstlight.errors import UsageError
 from firstlight.plots.overlay import DEFAULT_OPACITY, has_evidence, overlay
 
@@ -24,7 +24,7 @@ DESCRIPTION = (
 def add_endpoint(service: Service) -> None:
     """Add `/classify` to the page that is being built; nothing of it is to be seen there."""
 
-    @told
+    @show_errors
     def classify(
         picture: RawPicture | None,
         top: int | float,
@@ -39,7 +39,7 @@ def add_endpoint(service: Service) -> None:
         if not 0 <= opacity <= 1:
             raise UsageError("opacity goes from 0 to 1")
         upload = service.read(picture.content, picture.name)
-        answer = service.answer(upload.pixels, view_of(with_map, method, stage), explain)
+        answer = service.predict(upload.pixels, map_options(with_map, method, stage), explain)
         return describe(answer, upload, max(1, int(top)), opacity)
 
     num_classes = len(service.class_names)
@@ -59,7 +59,7 @@ def add_endpoint(service: Service) -> None:
     button.click(classify, inputs, output, **options)
 
 
-def describe(answer: Answer, upload: Upload, top: int, opacity: int | float) -> dict[str, Any]:
+def describe(answer: ExplainedPrediction, upload: Upload, top: int, opacity: int | float) -> dict[str, Any]:
     """Return an answer as JSON has it.
 
     Args:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from firstlight.app.panels import mistakes_panel
 from firstlight.app.service import ANY_CLASS, Service
-from firstlight.app.widgets import QUIETLY, MapControls, told, view_of
+from firstlight.app.widgets import QUIETLY, MapControls, map_options, show_errors
 
 
 class MistakesTab:
@@ -25,7 +25,7 @@ class MistakesTab:
     def build(self) -> None:
         """Lay out the widgets and tie them to what happens."""
         classes = [("any class", ANY_CLASS), *((name, name) for name in self.service.class_names)]
-        first = self.service.wrong()
+        first = self.service.mistakes()
         with gr.Group(elem_classes="fl-controls"):
             with gr.Row():
                 true = gr.Dropdown(classes, value=ANY_CLASS, label="What it is", elem_id="true")
@@ -45,22 +45,22 @@ class MistakesTab:
         back.click(self.page_before, inputs, outputs, **QUIETLY)
         on.click(self.page_after, inputs, outputs, **QUIETLY)
 
-    @told
+    @show_errors
     def first_page(self, _: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Begin anew: another filter."""
         return self._page(1, true, predicted, *how)
 
-    @told
+    @show_errors
     def this_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Explain the same images in another way."""
         return self._page(int(number), true, predicted, *how)
 
-    @told
+    @show_errors
     def page_before(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Go back."""
         return self._page(int(number) - 1, true, predicted, *how)
 
-    @told
+    @show_errors
     def page_after(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
         """Go on."""
         return self._page(int(number) + 1, true, predicted, *how)
@@ -68,7 +68,7 @@ class MistakesTab:
     def _page(
         self, number: int, true: str, predicted: str, shown: bool, method: str, stage: str
     ) -> tuple[str, int, Any, Any]:
-        page = self.service.wrong(true, predicted, number, view_of(shown, method, stage))
+        page = self.service.mistakes(true, predicted, number, map_options(shown, method, stage))
         back = gr.update(interactive=page.number > 1)
         on = gr.update(interactive=page.number < page.num_pages)
         return mistakes_panel(page, self.num_tested), page.number, back, on

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from firstlight.app.markup import mapped, pixels, plain, scale
-from firstlight.app.service import Answer, Wrong, WrongPage
+from firstlight.app.service import ExplainedPrediction, MistakesPage, Wrong
 from firstlight.data.images import ImageSet
 from firstlight.export.bundle import Bundle
 from firstlight.plots.mistake_sheet import percent
@@ -45,7 +45,7 @@ def refusal_panel(line: str) -> str:
     )
 
 
-def answer_panel(answer: Answer, num_classes: int) -> str:
+def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
     """Return the verdict, the bars, what the model saw and what spoke for the explained class.
 
     Args:
@@ -86,7 +86,7 @@ def examples_panel(examples: ImageSet) -> str:
     )
 
 
-def mistakes_panel(page: WrongPage, num_tested: int) -> str:
+def mistakes_panel(page: MistakesPage, num_tested: int) -> str:
     """Return a page of mistakes, each image beside the evidence for the class it was taken for and for its own."""
     count = f"<b>{page.num_found:,}</b> of {page.num_wrong:,} mistakes"
     if page.num_found == page.num_wrong:
@@ -120,7 +120,7 @@ def _figure(image: str, caption: str, name: str = "") -> str:
     return f'<figure>{image}<figcaption class="{name}">{caption}</figcaption></figure>'
 
 
-def _verdict(answer: Answer) -> str:
+def _verdict(answer: ExplainedPrediction) -> str:
     label, share = answer.prediction.label, answer.prediction.probability
     return f"{escape(label)} <span>{percent_text(share)}</span>"
 

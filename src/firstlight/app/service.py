@@ -28,7 +28,7 @@ MAX_KEPT_PAGES = 100
 
 
 @dataclass(frozen=True)
-class View:
+class MapOptions:
     """How to explain.
 
     Args:
@@ -41,7 +41,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ExplainedPrediction:
     """What the network says of a picture, and what spoke for it.
 
     Args:
@@ -85,7 +85,7 @@ class Wrong:
 
 
 @dataclass(frozen=True, eq=False)
-class WrongPage:
+class MistakesPage:
     """A page of misclassified images.
 
     Args:
@@ -131,19 +131,21 @@ class Service:
         """
         return read_upload(content, name, self.size_px)
 
-    def answer(self, pixels: UInt8[Tensor, "3 h w"], view: View = View(), explained: str = PREDICTED) -> Answer:
+    def predict(
+        self, pixels: UInt8[Tensor, "3 h w"], options: MapOptions = MapOptions(), explained: str = PREDICTED
+    ) -> ExplainedPrediction:
         """Say what is in an image of the network's size, in one forward pass where the stage allows it.
 
         Args:
             pixels: uint8 [3 h w].
-            view: how to explain.
+            options: how to explain.
             explained: the class whose evidence to map, or "predicted".
 
         Raises:
             UsageError: there is no such class, method or stage.
         """
         images = pixels[None]
-        if view.method is None:
+        if options.method is None:
             with self._turn, torch.inference_mode():
                 logits, evidence, stage = self.bundle.network(to_unit(images)), None, ""
         else:
@@ -152,14 +154,14 @@ class Service:
                 found = explain(
                     self.bundle.network,
                     to_unit(images),
-                    method=view.method,
-                    stage=self._stage(view.stage),
+                    method=options.method,
+                    stage=self._stage(options.stage),
                     target="predicted" if wanted is None else wanted,
                 )
             logits, evidence, stage = found.logits, found.upsampled()[0].numpy(), found.stage
         prediction = Prediction.of((logits[0] / self.bundle.temperature).softmax(dim=0), self.class_names)
         threshold = self.bundle.config.novelty_threshold
-        return Answer(
+        return ExplainedPrediction(
             pixels=pixels.numpy(),
             prediction=prediction,
             is_novel=None if threshold is None else bool(is_novel(logits, threshold)),
@@ -168,21 +170,23 @@ class Service:
             stage=stage,
         )
 
-    def wrong(self, true: str = ANY_CLASS, predicted: str = ANY_CLASS, page: int = 1, view: View = View()) -> WrongPage:
+    def mistakes(
+        self, true: str = ANY_CLASS, predicted: str = ANY_CLASS, page: int = 1, options: MapOptions = MapOptions()
+    ) -> MistakesPage:
         """Return a page of misclassified test images.
 
         Args:
             true: only images of this class, or "any".
             predicted: only images taken for this class, or "any".
             page: from 1; a page beyond the last is the last.
-            view: how to explain.
+            options: how to explain.
 
         Raises:
             UsageError: there is no such class, method or stage.
         """
-        return self._page(true, predicted, page, view)
+        return self._page(true, predicted, page, options)
 
-    def _make_page(self, true: str, predicted: str, page: int, view: View) -> WrongPage:
+    def _make_page(self, true: str, predicted: str, page: int, options: MapOptions) -> MistakesPage:
         images, said, rows = self._mistakes.images, self._said, self._wrong
         for name, column in ((true, said.labels), (predicted, said.predicted)):
             if name != ANY_CLASS:
@@ -191,8 +195,8 @@ class Service:
         page = min(max(page, 1), num_pages)
         chosen = rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
         taken_for, labels = said.predicted[chosen], said.labels[chosen]
-        items = self._items(chosen, self._maps(images.images[chosen], (taken_for, labels), view))
-        return WrongPage(items, page, num_pages, len(rows), len(said))
+        items = self._items(chosen, self._maps(images.images[chosen], (taken_for, labels), options))
+        return MistakesPage(items, page, num_pages, len(rows), len(said))
 
     def _items(self, rows: Int64[Tensor, " m"], maps: list[Float[np.ndarray, "n h w"]] | None) -> list[Wrong]:
         images, probabilities = self._mistakes.images[rows], self._said.probabilities()[rows]
@@ -211,15 +215,15 @@ class Service:
         ]
 
     def _maps(
-        self, images: Images, classes: tuple[Labels, Labels], view: View
+        self, images: Images, classes: tuple[Labels, Labels], options: MapOptions
     ) -> list[Float[np.ndarray, "n h w"]] | None:
         """Explain the same images for each of the two columns of classes."""
-        if view.method is None or not len(images):
+        if options.method is None or not len(images):
             return None
-        pixels, stage = to_unit(images), self._stage(view.stage)
+        pixels, stage = to_unit(images), self._stage(options.stage)
         with self._turn:
             both = [
-                explain(self.bundle.network, pixels, method=view.method, stage=stage, target=column)
+                explain(self.bundle.network, pixels, method=options.method, stage=stage, target=column)
                 for column in classes
             ]
         return [each.upsampled().numpy() for each in both]

@@ -113,7 +113,7 @@ def _gate() -> Middleware:
 
 
 def serve(bundle: Bundle, host: str | None = None, port: int | None = None, *, open_browser: bool = False) -> None:
-    """Serve a bundle's page until the process is told to stop (Ctrl-C, SIGTERM)."""
+    """Serve a bundle's page until the process receives Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, _stop)
     with served(bundle, host, port) as address:
         print(f"firstlight app: {address} (Ctrl-C stops it)", flush=True)

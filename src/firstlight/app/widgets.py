@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from firstlight.app.service import Service, View
+from firstlight.app.service import MapOptions, Service
 from firstlight.errors import FirstlightError
 from firstlight.plots.overlay import DEFAULT_OPACITY
 
@@ -26,7 +26,7 @@ SET_OPACITY = "(opacity) => {{ document.documentElement.style.setProperty('--fl-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def told(function: _Function) -> _Function:
+def show_errors(function: _Function) -> _Function:
     """Show what the user can mend as our own line on the page; anything else stays in the server's log."""
 
     @functools.wraps(function)
@@ -76,13 +76,13 @@ class MapControls:
 
     @property
     def widgets(self) -> list[Any]:
-        """In the order in which `view_of` takes their values."""
+        """In the order in which `map_options` takes their values."""
         return [self.shown, self.method, self.stage]
 
 
-def view_of(shown: bool, method: str, stage: str) -> View:
+def map_options(shown: bool, method: str, stage: str) -> MapOptions:
     """Read the widgets of `MapControls`."""
-    return View(method if shown else None, stage)
+    return MapOptions(method if shown else None, stage)
 
 
 def _stage_label(name: str, service: Service) -> str:

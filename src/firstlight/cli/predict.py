@@ -82,13 +82,13 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
     """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.reports.explained_predictions import draw_answers
+    from firstlight.reports.explained_predictions import draw_predictions
     from firstlight.training.run_figures import save_figure
 
     quiet_lightning()
     if len(paths) > MAX_DRAWN:
         raise UsageError(f"--cam draws up to {MAX_DRAWN} images on a sheet, not {len(paths)}: name fewer")
-    figure = draw_answers(run, paths, predictions, options.top, options.method or DEFAULT_METHOD, options.stage)
+    figure = draw_predictions(run, paths, predictions, options.top, options.method or DEFAULT_METHOD, options.stage)
     save_figure(figure, Path(options.cam))
 
 

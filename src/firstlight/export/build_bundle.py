@@ -19,10 +19,10 @@ from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.novelty import energy, fit_threshold, is_novel
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.views import Views, averaged_logits
-from firstlight.export.bundle import Bundle, Told, save_measured, save_told
+from firstlight.export.bundle import Bundle, LabelledPredictions, save_labelled_predictions, save_measured
 from firstlight.export.card import write_card
 from firstlight.export.model_config import ModelConfig
-from firstlight.export.ood_images import unfamiliar_images
+from firstlight.export.ood_images import ood_images
 from firstlight.export.pretrained import WEIGHTS_NAME, Pretrained, save_pretrained
 from firstlight.networks import StagedNetwork
 from firstlight.runs.environment import describe_environment
@@ -47,7 +47,7 @@ class _Calibration:
     other_recipe: dict[str, Any] | None  # of the run that lent its validation images, if it was another
 
 
-def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
+def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
     """Write a bundle.
 
     The weights are rounded first; accuracy, temperature, threshold and mistakes are those of the rounded weights.
@@ -91,8 +91,8 @@ def make_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cali
         "run_weights_sha256": sha256(run.weights_path),
     }
     save_measured(folder, measured)
-    save_told(folder, "mistakes", _told(test, said, said.misclassified().sort().values))
-    save_told(folder, "examples", _told(test, said, _first_of_each_class(test)))
+    save_labelled_predictions(folder, "mistakes", _labelled_predictions(test, said, said.misclassified().sort().values))
+    save_labelled_predictions(folder, "examples", _labelled_predictions(test, said, _first_of_each_class(test)))
     bundle = Bundle(folder)
     write_card(bundle)
     return bundle
@@ -159,7 +159,7 @@ def _calibration_numbers(said: Predictions, calibration: _Calibration) -> dict[s
 
 
 def _novelty_numbers(network: StagedNetwork, test: Logits, run: Run, threshold: float) -> dict[str, Any]:
-    kinds = unfamiliar_images(run.data["name"], run.size_px)
+    kinds = ood_images(run.data["name"], run.size_px)
     return {
         "threshold": threshold,
         "false_alarms": _share_novel(test, threshold),
@@ -177,9 +177,9 @@ def _training(run: Run) -> dict[str, Any]:
     return known | {name: run.results[name] for name in ("val_acc", "test_acc", "train_s") if name in run.results}
 
 
-def _told(images: ImageSet, said: Predictions, rows: torch.Tensor) -> Told:
+def _labelled_predictions(images: ImageSet, said: Predictions, rows: torch.Tensor) -> LabelledPredictions:
     chosen = Predictions(said.logits[rows], said.features[rows], said.labels[rows], said.ids[rows])
-    return Told(images[rows], chosen)
+    return LabelledPredictions(images[rows], chosen)
 
 
 def _first_of_each_class(images: ImageSet) -> torch.Tensor:

@@ -30,8 +30,8 @@ BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that the pa
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """Images with what the network said of them."""
+class LabelledPredictions:
+    """Labelled images with the network's predictions for them."""
 
     images: ImageSet
     predictions: Predictions
@@ -82,28 +82,29 @@ class Bundle(Pretrained):
         return self._read("examples").images
 
     @cached_property
-    def mistakes(self) -> Told:
+    def mistakes(self) -> LabelledPredictions:
         """The misclassified test images, in the order of the test split."""
         return self._read("mistakes")
 
-    def _read(self, name: str) -> Told:
+    def _read(self, name: str) -> LabelledPredictions:
         path = self.path / f"{name}.safetensors"
         try:
-            found = load_file(path)
-            labels, ids, logits = found["labels"], found["ids"], found["logits"]
-            images = read_sheet(self.path / f"{name}.png", len(labels), self.size_px)
-            told = ImageSet(images, labels, self.class_names, ids=ids, name=name)
-            return Told(told, Predictions(logits, torch.empty(len(labels), 0), labels, ids))
+            tensors = load_file(path)
+            labels, ids, logits = tensors["labels"], tensors["ids"], tensors["logits"]
+            pixels = read_sheet(self.path / f"{name}.png", len(labels), self.size_px)
+            images = ImageSet(pixels, labels, self.class_names, ids=ids, name=name)
+            return LabelledPredictions(images, Predictions(logits, torch.empty(len(labels), 0), labels, ids))
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path}: cannot be read. Export the model again.") from error
 
 
-def save_told(folder: Path, name: str, told: Told) -> None:
+def save_labelled_predictions(folder: Path, name: str, labelled: LabelledPredictions) -> None:
     """Write `<name>.png` and `<name>.safetensors` into a bundle's folder."""
-    write_sheet(folder / f"{name}.png", told.images.images)
-    said = {"labels": told.images.labels, "ids": told.images.ids, "logits": told.predictions.logits}
+    images, predictions = labelled.images, labelled.predictions
+    write_sheet(folder / f"{name}.png", images.images)
+    tensors = {"labels": images.labels, "ids": images.ids, "logits": predictions.logits}
     with atomic(folder / f"{name}.safetensors") as temporary:
-        save_file({key: tensor.contiguous() for key, tensor in said.items()}, temporary)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
 
 
 def save_measured(folder: Path, measured: dict[str, Any]) -> None:

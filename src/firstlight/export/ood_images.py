@@ -15,7 +15,7 @@ NUM_IMAGES = 500  # of each kind
 _SEED = 0
 
 
-def unfamiliar_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
+def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
     """Return kinds of images by name, the same on every machine up to rounding.
 
     Args:
@@ -25,7 +25,7 @@ def unfamiliar_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Im
     Returns:
         By kind, uint8 [n 3 h w]: the embedded drawn shapes, independent noise, smooth blobs, striped gratings.
 
-    >>> sorted(unfamiliar_images("drawn", (8, 8)))
+    >>> sorted(ood_images("drawn", (8, 8)))
     ['blobs', 'gratings', 'noise']
     """
     chance = torch.Generator().manual_seed(_SEED)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from firstlight.errors import RunError
-from firstlight.export.build_bundle import make_bundle, sha256
+from firstlight.export.build_bundle import build_bundle, sha256
 from firstlight.export.bundle import MEASURED_NAME, Bundle
 from firstlight.export.whole_folder import whole_folder
 from firstlight.runs.run import Run
@@ -24,7 +24,7 @@ def open_bundle(
     Args:
         place: a folder that `fit` or `export` made.
         data_dir: where the run's data set is, if it moved.
-        calibrate_on: a run to calibrate on; see `firstlight.export.build_bundle.make_bundle`.
+        calibrate_on: a run to calibrate on; see `firstlight.export.build_bundle.build_bundle`.
 
     Raises:
         RunError: the folder is neither.
@@ -41,7 +41,7 @@ def open_bundle(
         return Bundle(kept)
     logging.getLogger("firstlight").info(f"measuring {run.path} once; the bundle is kept in {kept}")
     with whole_folder(kept, overwrite=True) as folder:
-        make_bundle(run, folder, data_dir, None if calibrate_on is None else Run(calibrate_on))
+        build_bundle(run, folder, data_dir, None if calibrate_on is None else Run(calibrate_on))
     return Bundle(kept)
 
 

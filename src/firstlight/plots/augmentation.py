@@ -17,7 +17,7 @@ INCHES_PER_TILE = 1.5
 
 
 @dataclass(frozen=True)
-class View:
+class AugmentedImage:
     """One image as training sees it in one epoch.
 
     Args:
@@ -39,7 +39,7 @@ class View:
     def steps(self) -> list[str]:
         """Say what was done, in order, as the eye sees it: the picture moves against the window.
 
-        >>> View(np.zeros((3, 8, 8), np.uint8), 0, down_px=2, right_px=-3, mirrored=True).steps()
+        >>> AugmentedImage(np.zeros((3, 8, 8), np.uint8), 0, down_px=2, right_px=-3, mirrored=True).steps()
         ['2 up, 3 right', 'mirrored']
         """
         moves = [
@@ -53,7 +53,11 @@ class View:
 
 @as_written
 def augmentation_sheet(
-    original: UInt8[np.ndarray, "3 h w"], views: Sequence[View], title: str, subtitle: str, num_columns: int = 6
+    original: UInt8[np.ndarray, "3 h w"],
+    views: Sequence[AugmentedImage],
+    title: str,
+    subtitle: str,
+    num_columns: int = 6,
 ) -> Figure:
     """Draw an image, then its views, each with what was done to it.
 
@@ -67,7 +71,7 @@ def augmentation_sheet(
         num_columns: images in a row.
 
     >>> black = np.zeros((3, 8, 8), np.uint8)
-    >>> figure = augmentation_sheet(black, [View(black, epoch=0)], "black", "seed 0")
+    >>> figure = augmentation_sheet(black, [AugmentedImage(black, epoch=0)], "black", "seed 0")
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['', 'as it is']
     """
@@ -92,7 +96,7 @@ def augmentation_sheet(
     return figure
 
 
-def _outline(axes: Axes, view: View) -> None:
+def _outline(axes: Axes, view: AugmentedImage) -> None:
     """Mark the edges of the original that are in view; sides that are not are put far outside."""
     height, width = view.image.shape[1:]
     rows = _span(-view.down_px, height)

@@ -20,7 +20,7 @@ MAX_BARS = 10  # as many as can be read beside a picture
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictedPicture:
     """One picture and what the model says of it.
 
     Args:
@@ -39,17 +39,17 @@ class Answer:
 
 
 @as_written
-def answer_sheet(answers: Sequence[Answer], subtitle: str) -> Figure:
+def prediction_sheet(predictions: Sequence[PredictedPicture], subtitle: str) -> Figure:
     """Draw a row for each picture: itself, what the model sees, the evidence, the most probable classes.
 
     Args:
-        answers: one a row.
+        predictions: One for each row.
         subtitle: how the maps were made.
     """
-    figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(answers) * (INCHES_PER_TILE + 0.35) + 1.3))
+    figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(predictions) * (INCHES_PER_TILE + 0.35) + 1.3))
     figure.suptitle("What the model sees, and what it looked at", fontsize=TITLE_SIZE)
-    grid = figure.subplots(len(answers), 4, squeeze=False, width_ratios=[1, 1, 1, 1.3])
-    for (picture, seen, evidence, bars), each in zip(grid, answers, strict=True):
+    grid = figure.subplots(len(predictions), 4, squeeze=False, width_ratios=[1, 1, 1, 1.3])
+    for (picture, seen, evidence, bars), each in zip(grid, predictions, strict=True):
         height, width = each.seen.shape[1:]
         picture.imshow(each.picture.transpose(1, 2, 0))
         hide_frame(picture)

@@ -9,7 +9,7 @@ from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
-from firstlight.plots.augmentation import View, augmentation_sheet
+from firstlight.plots.augmentation import AugmentedImage, augmentation_sheet
 from firstlight.plots.channels import colour_channels
 from firstlight.plots.classes import class_sheet
 from firstlight.plots.figure import Figure
@@ -75,12 +75,12 @@ def augmentation_views(
         UsageError: no image has that id, or the augmentation does not fit the images' size.
     """
     place = _place_of(images, index, seed)
-    views = views_of(images, place, how, seed, count)
+    views = augmented_images(images, place, how, seed, count)
     title = f"{_name(images, place)}: what training sees of it"
     return augmentation_sheet(images.images[place].numpy(), views, title, f"{_describe(how)}; seed {seed}")
 
 
-def views_of(images: ImageSet, place: int, how: Augmentation, seed: int, count: int) -> list[View]:
+def augmented_images(images: ImageSet, place: int, how: Augmentation, seed: int, count: int) -> list[AugmentedImage]:
     """Return an image as `Batches` yields it in each of the first epochs, with what was drawn for it.
 
     Args:
@@ -98,7 +98,7 @@ def views_of(images: ImageSet, place: int, how: Augmentation, seed: int, count: 
         sampler.load_state_dict({"epoch": epoch, "next_batch": place})  # go on at this very image
         pixels = next(iter(batches)).images[0]
         draws = EpochDraws.of(len(images), images.size_px, how, seed, epoch)
-        view = View(
+        view = AugmentedImage(
             image=(pixels * 255).round().to(torch.uint8).numpy(),
             epoch=epoch,
             down_px=int(draws.down[place]),

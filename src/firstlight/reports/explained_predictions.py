@@ -13,13 +13,13 @@ from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import open_image, to_pixels, to_rgb
 from firstlight.evaluation.prediction import Prediction
 from firstlight.plots.figure import Figure
-from firstlight.plots.prediction_sheet import Answer, answer_sheet
+from firstlight.plots.prediction_sheet import PredictedPicture, prediction_sheet
 from firstlight.runs.predictor import Predictor
 
 SHOWN_PX = 480  # longer side of the picture on the sheet
 
 
-def draw_answers(
+def draw_predictions(
     run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], top: int, method: str, stage: str | None
 ) -> Figure:
     """Draw each picture, what the model sees of it, and the evidence for its predicted class.
@@ -35,11 +35,11 @@ def draw_answers(
     pixels = torch.stack([to_pixels(path, run.size_px) for path in paths])
     classes = torch.tensor([run.class_names.index(each.label) for each in predictions])
     found = explain(run.network, to_unit(pixels), method=method, stage=stage, target=classes)
-    answers = [
-        Answer(path.name, _shown(path), seen.numpy(), evidence.numpy(), prediction.top(top))
+    pictures = [
+        PredictedPicture(path.name, _shown(path), seen.numpy(), evidence.numpy(), prediction.top(top))
         for path, seen, evidence, prediction in zip(paths, pixels, found.upsampled(), predictions, strict=True)
     ]
-    return answer_sheet(answers, f"{method}, stage {found.stage}")
+    return prediction_sheet(pictures, f"{method}, stage {found.stage}")
 
 
 def _shown(path: Path) -> np.ndarray:
