@@ -37,7 +37,7 @@ from firstlight.networks import build_network
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.recipes.config import Recipe, from_dict
 from firstlight.runs.environment import describe_environment
-from firstlight.training.build import NUM_TO_ADOPT
+from firstlight.training.build import NUM_INIT_IMAGES
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import SILENT, Trainer
@@ -102,7 +102,7 @@ def measure(recipe: Recipe, data_dir: Path | str) -> dict[str, float]:
     data.recipe = recipe
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    network.adopt(data.train.images[:NUM_TO_ADOPT])
+    network.adopt(data.train.images[:NUM_INIT_IMAGES])
     module = Classifier(network, recipe)
     trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, **SILENT)
     started_s = time.process_time()

@@ -25,7 +25,6 @@ from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import OptimizerConfig, Recipe
 from firstlight.runs.environment import describe_environment
-from firstlight.training.build import prepare
 from firstlight.training.trainer import SILENT, Trainer
 from record import NUM_CIFAR10, append_line
 
@@ -130,7 +129,7 @@ def small(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 def measure(recipe: Recipe, data_dir: str) -> dict[str, float]:
     """Train, validate once, at the end, and return the validation's numbers and the seconds of the training."""
-    module, data = prepare(recipe, data_dir)
+    module, data = build(recipe, data_dir)
     trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, **SILENT)
     started_s = time.process_time()
     trainer.fit(module, datamodule=data)

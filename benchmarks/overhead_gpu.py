@@ -20,11 +20,11 @@ from firstlight.data.batches import Batches
 from firstlight.networks import build_network
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
-from firstlight.training.build import NUM_TO_ADOPT
+from firstlight.training.build import NUM_INIT_IMAGES
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
-from firstlight.training.optimization import build_optimizer, courses
-from firstlight.training.steps.graphed import RecordedSteps, steps_of
+from firstlight.training.optimization import build_optimizer, lr_schedules
+from firstlight.training.steps.graphed import StepGraphs, step_shapes
 from record import record, spread
 from time_to_accuracy import load_data, run_once
 
@@ -36,18 +36,18 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
     network = network.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    network.adopt(data.train.images[:NUM_TO_ADOPT].to(DEVICE))
+    network.adopt(data.train.images[:NUM_INIT_IMAGES].to(DEVICE))
     batches = data.train_dataloader()
     assert isinstance(batches, Batches)
     batches.send()
     optimizer = build_optimizer(recipe.optimizer, network, torch.bfloat16)
     num_steps = recipe.max_epochs * len(batches)
-    kinds = steps_of(network, recipe, optimizer, batches, range(num_steps))
+    shapes = step_shapes(network, recipe, optimizer, batches, range(num_steps))
     peaks = [group["lr"] for group in optimizer.param_groups]
-    shares = courses(recipe.optimizer, optimizer, num_steps, recipe.max_epochs) or []
+    shares = lr_schedules(recipe.optimizer, optimizer, num_steps, recipe.max_epochs) or []
     parameters = [each for each in network.parameters() if each.requires_grad]
-    steps = RecordedSteps(network, recipe, optimizer, torch.bfloat16, is_compiled=is_compiled)
-    steps.prepare(kinds, DEVICE)
+    steps = StepGraphs(network, recipe, optimizer, torch.bfloat16, is_compiled=is_compiled)
+    steps.prepare(shapes, DEVICE)
     step = 0
     started_s = finished_s(DEVICE)
     for epoch in range(recipe.max_epochs):
@@ -55,7 +55,7 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
         for images, labels, ids in batches:
             for group, peak, share in zip(optimizer.param_groups, peaks, shares, strict=True):
                 group["lr"] = peak * share(step)
-            for each, learns in zip(parameters, kinds[step].learns, strict=True):
+            for each, learns in zip(parameters, shapes[step].requires_grad, strict=True):
                 each.requires_grad_(learns)
             progress = progress_at(step, num_steps)
             losses = steps(recipe.resizing.apply(images, progress), labels, progress)

@@ -34,7 +34,7 @@ from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.options import Steps
-from firstlight.training.build import NUM_TO_ADOPT
+from firstlight.training.build import NUM_INIT_IMAGES
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
@@ -77,10 +77,9 @@ def run_once(
     )
     device = trainer.strategy.root_device
     started_s = finished_s(device)
-    network.to(device).adopt(data.train.images[:NUM_TO_ADOPT].to(device))
+    network.to(device).adopt(data.train.images[:NUM_INIT_IMAGES].to(device))
     adopt_s = finished_s(device) - started_s
-    module = Classifier(network, recipe)
-    module.steps = steps
+    module = Classifier(network, recipe, steps)
     data.recipe, data.trainer = recipe, trainer
     batches = data.train_dataloader()
     batches.send()

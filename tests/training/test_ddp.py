@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from firstlight.runs.run import Run
-from firstlight.training.retest import measure
+from firstlight.training.retest import retest
 from reference.same_run import differences, results_of
 
 SCRIPT = """
@@ -77,7 +77,7 @@ def test_one_process_writes(trained: Path) -> None:
 def test_test_metrics_are_exactly_those_of_one_process(tiny: str, trained: Path) -> None:
     run = Run(trained / "logs" / "tiny" / "version_0")
     assert run.predictions.ids.tolist() == list(range(83))
-    one = measure(run, accelerator="cpu", enable_progress_bar=False, precision="32-true")
+    one = retest(run, accelerator="cpu", enable_progress_bar=False, precision="32-true")
     assert (run.results["test_loss"], run.results["test_acc"]) == (one["test_loss"], one["test_acc"])
 
 
@@ -168,4 +168,4 @@ def wait_for(folder: Path, name: str, rows: int) -> None:
 
 
 def measured_by_one(folder: Path) -> dict[str, float]:
-    return measure(Run(folder), accelerator="cpu", enable_progress_bar=False)
+    return retest(Run(folder), accelerator="cpu", enable_progress_bar=False)

@@ -24,7 +24,7 @@ from firstlight.recipes.config import OptimizerConfig, Recipe
 from firstlight.runs.run import Run, latest_run
 from firstlight.training.fit import dry_run, fit, new_version
 from firstlight.training.precision import default_precision
-from firstlight.training.retest import measure
+from firstlight.training.retest import retest
 from reference.made_run import make_run
 from reference.tiny import tiny_split
 from reference.unchecked import without_type_checks
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: str, tm
 
 def test_measuring_again_gives_the_numbers_of_the_run(tiny: str, tmp_path: Path) -> None:
     run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
-    metrics = measure(Run(run.path), **QUIET)
+    metrics = retest(Run(run.path), **QUIET)
     assert metrics["test_acc"] == run.results["test_acc"]
     assert metrics["test_loss"] == pytest.approx(run.results["test_loss"], rel=1e-5)
 
@@ -236,7 +236,7 @@ def test_a_data_set_with_other_classes_is_refused(tmp_path: Path) -> None:
     path = run.path / "recipe.yaml"
     path.write_text(path.read_text().replace("data: tiny", "data: drawn"))
     with pytest.raises(DataError, match="classes"):
-        measure(Run(run.path), **QUIET)
+        retest(Run(run.path), **QUIET)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

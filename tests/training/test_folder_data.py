@@ -16,7 +16,7 @@ from firstlight.errors import DataError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.training.data_module import ImageData, _workable_batch_size
-from firstlight.training.retest import measure
+from firstlight.training.retest import retest
 from reference.batch_files import binary_batch
 from reference.photo_folders import COLOURS, make_folder, save_photo
 
@@ -156,9 +156,9 @@ def test_a_run_learns_the_classes_and_carries_names_and_size_with_it(tmp_path: P
     assert run.environment["data"]["num_images"] == {"train": 86, "val": 10, "test": 24}
     save_photo(tmp_path / "new.jpg", COLOURS["green"], seed=77, size=(300, 200))
     assert run.predict(tmp_path / "new.jpg").label == "green"
-    assert measure(run, enable_progress_bar=False)["test_acc"] == pytest.approx(run.results["test_acc"])
+    assert retest(run, enable_progress_bar=False)["test_acc"] == pytest.approx(run.results["test_acc"])
     root.rename(tmp_path / "moved")
-    assert measure(run, tmp_path / "moved", enable_progress_bar=False)["test_acc"] == run.results["test_acc"]
+    assert retest(run, tmp_path / "moved", enable_progress_bar=False)["test_acc"] == run.results["test_acc"]
 
 
 def test_normalization_uses_the_train_images_own_statistics(tmp_path: Path) -> None:

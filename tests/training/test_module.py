@@ -108,8 +108,8 @@ def test_a_step_goes_back_with_the_images_of_the_largest_gradients() -> None:
         module.network.head.weight.mul_(3)  # so that gradients differ
     module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     seen: list[dict[str, Tensor]] = []
-    module.unlogged.add = lambda means, count: seen.append(means)  # type: ignore[method-assign]
-    module.unlogged.take = lambda: ({}, 10)  # type: ignore[method-assign]
+    module.unlogged_means.add = lambda means, count: seen.append(means)  # type: ignore[method-assign]
+    module.unlogged_means.take = lambda: ({}, 10)  # type: ignore[method-assign]
     images, labels = torch.rand(10, 3, 16, 16), torch.arange(10) % 4
     twin = copy.deepcopy(module.network)
     loss = module.training_step((images, labels), batch_idx=1)

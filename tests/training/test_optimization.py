@@ -9,7 +9,7 @@ import torch
 from firstlight.errors import UsageError
 from firstlight.networks import ResNet9, ResNet9Config, SpeedNet, SpeedNetConfig
 from firstlight.recipes.config import MuonConfig, OptimizerConfig
-from firstlight.training.optimization import build_optimizer, courses
+from firstlight.training.optimization import build_optimizer, lr_schedules
 
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01)
 
@@ -66,7 +66,7 @@ def test_muon_trains_any_network_here() -> None:
 def test_the_whitening_bias_learns_in_the_first_epochs_only() -> None:
     network, how = SpeedNet(10, SpeedNetConfig(width=4)), MuonConfig(whitening_epochs=2.0)
     optimizer = build_optimizer(how, network)
-    shares = courses(how, optimizer, num_steps=80, num_epochs=8)
+    shares = lr_schedules(how, optimizer, num_steps=80, num_epochs=8)
     assert shares is not None
     assert [share(0) for share in shares] == [1, 1, 1, 1]
     assert [share(10) for share in shares] == pytest.approx([0.875, 0.875, 0.875, 0.5])
@@ -76,10 +76,10 @@ def test_the_whitening_bias_learns_in_the_first_epochs_only() -> None:
 
 def test_a_constant_rate_has_no_course_and_one_cycle_the_same_for_all_groups() -> None:
     network = ResNet9(4, ResNet9Config(width=4))
-    assert courses(SGD, build_optimizer(SGD, network), 10, 1) is None
-    assert courses(SGD, build_optimizer(SGD, network), math.inf, -1) is None
+    assert lr_schedules(SGD, build_optimizer(SGD, network), 10, 1) is None
+    assert lr_schedules(SGD, build_optimizer(SGD, network), math.inf, -1) is None
     cycling = replace(SGD, schedule="one_cycle", head_rate=0.5)
-    shares = courses(cycling, build_optimizer(cycling, network), 8, 1)
+    shares = lr_schedules(cycling, build_optimizer(cycling, network), 8, 1)
     assert shares is not None
     assert [share(2) for share in shares] == [1, 1]
 
@@ -88,13 +88,13 @@ def test_a_constant_rate_has_no_course_and_one_cycle_the_same_for_all_groups() -
 def test_a_rate_that_falls_until_the_end_needs_an_end(how: OptimizerConfig | MuonConfig) -> None:
     network = SpeedNet(4, SpeedNetConfig(width=4))
     with pytest.raises(UsageError, match="set max_epochs"):
-        courses(how, build_optimizer(how, network), math.inf, -1)
+        lr_schedules(how, build_optimizer(how, network), math.inf, -1)
 
 
 def test_stages_that_freeze_are_groups_of_their_own_that_end_early() -> None:
     network, how = SpeedNet(10, SpeedNetConfig(width=4)), MuonConfig(frozen_stages=2, freeze_at=0.25)
     optimizer = build_optimizer(how, network)
-    shares = courses(how, optimizer, num_steps=80, num_epochs=8)
+    shares = lr_schedules(how, optimizer, num_steps=80, num_epochs=8)
     assert shares is not None
     at_20 = {g["name"]: course(20) for g, course in zip(optimizer.param_groups, shares, strict=True)}
     assert {name: share == 0 for name, share in at_20.items()} == {

@@ -14,7 +14,7 @@ from firstlight.data.images import ImageSet
 from firstlight.data.source import SOURCES
 from firstlight.evaluation.predictions import Predictions
 from firstlight.runs.run import Run
-from firstlight.training.retest import load_test_images, measure
+from firstlight.training.retest import load_test_images, retest
 from reference.made_run import make_run
 from reference.tiny import tiny_split
 
@@ -41,7 +41,7 @@ def changed(images: ImageSet) -> ImageSet:
 def test_lightning_measures_what_a_plain_pass_over_the_images_says(tiny: str, run: Run) -> None:
     plain = run.predictions
     (run.path / "predictions.npz").unlink()
-    metrics = measure(run, **QUIET)
+    metrics = retest(run, **QUIET)
     assert metrics["test_acc"] == pytest.approx(plain.accuracy, abs=1e-6)
     assert metrics["test_loss"] == pytest.approx(
         float(torch.nn.functional.cross_entropy(plain.logits, plain.labels)), rel=1e-5

@@ -15,11 +15,11 @@ def run(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.runs.run import load
-    from firstlight.training.retest import measure
+    from firstlight.training.retest import retest
 
     quiet_lightning()
     tested = load(options.run)
-    metrics = measure(tested, options.data_dir)
+    metrics = retest(tested, options.data_dir)
     print(f"test_acc {metrics['test_acc']:.4f}  test_loss {metrics['test_loss']:.4f}  (single view)")
     if "test_acc_tta" in metrics:
         print(f"test_acc_tta {metrics['test_acc_tta']:.4f}  (tta: {tested.recipe.views})")

@@ -29,12 +29,12 @@ class FitOptions:
 
     logger: str = "tensorboard"
     histograms: bool = False
-    steps: str = "recorded"
+    steps: Steps = "recorded"
     trainer: dict[str, Any] = field(default_factory=dict)
     not_kept: list[str] = field(default_factory=list)
 
     @staticmethod
-    def of(logger: str, histograms: bool, steps: str, trainer: dict[str, Any]) -> FitOptions:
+    def of(logger: str, histograms: bool, steps: Steps, trainer: dict[str, Any]) -> FitOptions:
         """Sort the arguments of Lightning's Trainer into those that can be kept and those that cannot.
 
         >>> FitOptions.of("none", False, "plain", {"devices": 2, "callbacks": [object()]}).not_kept

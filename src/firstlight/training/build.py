@@ -1,4 +1,4 @@
-"""From a recipe to its module and its data, all random numbers seeded."""
+"""Build the module and the data of a recipe, with all random numbers seeded."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ import torch
 
 from firstlight.networks import build_network
 from firstlight.recipes.config import Recipe
+from firstlight.runs.options import Steps
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 
-NUM_TO_ADOPT = 5000  # training images from which a network takes what no gradient teaches
+NUM_INIT_IMAGES = 5000  # training images from which data-dependent weights are initialized
 
 
-def prepare(recipe: Recipe, data_dir: Path | str) -> tuple[Classifier, ImageData]:
-    """Return the module and the data of a recipe, all random numbers seeded."""
+def build(recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded") -> tuple[Classifier, ImageData]:
+    """Build the module and the data of a recipe, with all random numbers seeded.
+
+    Args:
+        recipe: Recipe of the training.
+        data_dir: Folder of the data sets, or of the user's images.
+        steps: How a GPU runs the training steps; see `Classifier`.
+    """
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
     data = ImageData(recipe, data_dir)
     data.prepare_data()
     data.setup("fit")
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    network.adopt(data.train.images[:NUM_TO_ADOPT])
-    module = Classifier(network, data.recipe)
+    network.adopt(data.train.images[:NUM_INIT_IMAGES])
+    module = Classifier(network, data.recipe, steps)
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)
     return module, data

@@ -15,12 +15,12 @@ from firstlight.recipes.config import Recipe
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.options import FitOptions, Steps, check_steps
 from firstlight.runs.run import Run
-from firstlight.training.build import prepare
+from firstlight.training.build import build
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.factory import check_logger
 from firstlight.training.processes import is_first_process, only_training
-from firstlight.training.runner import carry_out
+from firstlight.training.runner import train_and_test
 from firstlight.training.trainer import Trainer, refusals_in_one_line
 
 
@@ -58,12 +58,12 @@ def fit(
     started_s = time.perf_counter()
     check_logger(logger)
     check_steps(steps)
-    module, data = prepare(recipe, data_dir)
+    module, data = build(recipe, data_dir, steps)
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     folder = _new_run_folder(data, Path(logs_dir), options)  # of data.recipe: a folder of images settles some of it
     with only_training(folder):
         try:
-            return carry_out(folder, module, data, options, trainer_options, checkpoints, None, started_s)
+            return train_and_test(folder, module, data, options, trainer_options, checkpoints, None, started_s)
         except UsageError:  # nothing can be trained that way
             if is_first_process():
                 shutil.rmtree(folder, ignore_errors=True)
@@ -75,8 +75,7 @@ def dry_run(
 ) -> None:
     """Put one batch through training, validation and test, and keep nothing (Lightning's `fast_dev_run`)."""
     check_steps(steps)
-    module, data = prepare(recipe, data_dir)
-    module.steps = steps
+    module, data = build(recipe, data_dir, steps)
     with refusals_in_one_line():
         trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)

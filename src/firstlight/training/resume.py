@@ -14,13 +14,13 @@ from firstlight.runs.environment import describe_environment
 from firstlight.runs.lock import LOCK
 from firstlight.runs.options import FitOptions, check_steps
 from firstlight.runs.run import Run
-from firstlight.training.build import prepare
+from firstlight.training.build import build
 from firstlight.training.callbacks.checkpointing import CheckpointTimes, as_text
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.event_files import cut_event_files
 from firstlight.training.loggers.factory import check_logger
 from firstlight.training.processes import is_first_process, only_training
-from firstlight.training.runner import carry_out
+from firstlight.training.runner import train_and_test
 
 
 def resume(
@@ -59,7 +59,7 @@ def resume(
     check_steps(options.steps)
     with only_training(run.path):
         place = data_dir or run.data["place"]
-        module, data = prepare(run.recipe, place)
+        module, data = build(run.recipe, place, options.steps)
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
         _refuse_other_recipe(run, checkpoint)
@@ -67,7 +67,7 @@ def resume(
             _tidy(run, checkpoint)
             _note_resumption(run, checkpoint)
         given = options.trainer | trainer_options
-        return carry_out(run.path, module, data, options, given, checkpoints, checkpoint, started_s)
+        return train_and_test(run.path, module, data, options, given, checkpoints, checkpoint, started_s)
 
 
 def _refuse_other_data(run: Run, data: ImageData) -> None:

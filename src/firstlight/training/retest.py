@@ -1,4 +1,4 @@
-"""measure: test a finished run again."""
+"""Test a finished run again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.trainer import Trainer
 
 
-def measure(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
+def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
     """Test the run's weights on its data set's test split and write `predictions.npz` anew.
 
     Args:

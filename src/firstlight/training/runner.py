@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -19,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from firstlight.errors import StoppedError, TrainingError, WriteError
 from firstlight.runs.checkpoints import Checkpoint, CheckpointFolder
-from firstlight.runs.options import FitOptions, Steps
+from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
@@ -30,6 +29,7 @@ from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
 from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.data_module import ImageData
+from firstlight.training.lightning_internals import kill_workers
 from firstlight.training.loggers.csv_rows import give_back, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
@@ -42,7 +42,7 @@ FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
-def carry_out(
+def train_and_test(
     folder: Path,
     module: Classifier,
     data: ImageData,
@@ -70,22 +70,21 @@ def carry_out(
         UsageError: Lightning's Trainer does not accept its arguments.
     """
     with StopSignals(folder) as stop, _one_line_errors(folder):
-        module.steps = cast(Steps, options.steps)
-        keeper = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
-        trainer = _make_trainer(folder, module, options, trainer_options, keeper, checkpoint)
+        checkpointing = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
+        trainer = _make_trainer(folder, module, options, trainer_options, checkpointing, checkpoint)
         _announce(trainer, module, data, folder)
-        with _no_process_left(trainer):
+        with _workers_killed_on_stop(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
         trainer.enable_autolog_hparams = False
-        seconds = {"train_s": keeper.train_s}
-        metrics = keeper.logged(trainer)
+        seconds = {"train_s": checkpointing.train_s}
+        metrics = checkpointing.logged(trainer)
         for tested in trainer.test(module, datamodule=data, verbose=False):
             metrics |= tested
         if module.test_predictions is not None:
             metrics |= exact_metrics(module.test_predictions)
         run = Run(trainer.strategy.broadcast(folder))
         if trainer.is_global_zero:
-            seconds["total_s"] = keeper.earlier_s + time.perf_counter() - started_s
+            seconds["total_s"] = checkpointing.earlier_s + time.perf_counter() - started_s
             _save(run, module, data, trainer, metrics | seconds)
         trainer.strategy.barrier()
         return run
@@ -96,20 +95,20 @@ def _make_trainer(
     module: Classifier,
     options: FitOptions,
     trainer_options: dict[str, Any],
-    keeper: Checkpointing,
+    checkpointing: Checkpointing,
     checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
-    theirs = trainer_options.get("callbacks") or []
-    theirs = list(theirs) if isinstance(theirs, list | tuple) else [theirs]
+    user_callbacks = trainer_options.get("callbacks") or []
+    user_callbacks = list(user_callbacks) if isinstance(user_callbacks, list | tuple) else [user_callbacks]
     callbacks = [
-        keeper,  # first: see there
-        keeper.stop,
-        FiniteLoss(keeper.folder),
+        checkpointing,  # first: see there
+        checkpointing.stop,
+        FiniteLoss(checkpointing.folder),
         EpochMeans(),
         MetricsTable(folder / "metrics.csv"),
         MisclassifiedImages(folder / "misclassified.png"),
         *([Histograms()] if options.histograms else []),
-        *theirs,
+        *user_callbacks,
     ]
     place = folder.absolute()
     rows = rows_before(folder, checkpoint.step) if checkpoint else []
@@ -121,26 +120,24 @@ def _make_trainer(
             max_epochs=module.recipe.max_epochs,
             logger=logger or False,
             callbacks=callbacks,
-            enable_checkpointing=any(isinstance(each, pl.callbacks.Checkpoint) for each in theirs),
+            enable_checkpointing=any(isinstance(each, pl.callbacks.Checkpoint) for each in user_callbacks),
             **(
                 # The graph and the hyperparameters are logged once: a run that goes on has them.
                 {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None}
                 | {name: value for name, value in trainer_options.items() if name != "callbacks"}
             ),
         )
-    trainer.strategy.checkpoint_io = CheckpointIO(keeper.folder)
+    trainer.strategy.checkpoint_io = CheckpointIO(checkpointing.folder)
     return trainer
 
 
 @contextmanager
-def _no_process_left(trainer: pl.Trainer) -> Iterator[None]:
-    """End the processes that Lightning has started, if this one stops: they would wait for it, or complain."""
+def _workers_killed_on_stop(trainer: pl.Trainer) -> Iterator[None]:
+    """Kill Lightning's worker processes if this process is stopped."""
     try:
         yield
     except StoppedError:
-        launcher: Any = trainer.strategy.launcher
-        if hasattr(launcher, "kill"):
-            launcher.kill(signal.SIGKILL)
+        kill_workers(trainer)
         raise
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -89,11 +90,11 @@ def _can_redraw() -> bool:
 
 
 def _device_type(accelerator: Any) -> str:
-    """The kind of device that Lightning will choose: "cpu", "cuda", "mps" ..."""
-    if accelerator in ("auto", None):
-        from pytorch_lightning.trainer.connectors.accelerator_connector import _AcceleratorConnector
-
-        accelerator = _AcceleratorConnector._choose_auto_accelerator()
-    if accelerator == "gpu":
-        return "mps" if pl.accelerators.MPSAccelerator.is_available() else "cuda"
-    return str(accelerator)
+    """Return the type of device that Lightning chooses: "cpu", "cuda", "mps", "tpu" or another."""
+    if accelerator not in ("auto", "gpu", None):
+        return str(accelerator)
+    if accelerator != "gpu" and XLAAccelerator.is_available():
+        return "tpu"
+    if MPSAccelerator.is_available():
+        return "mps"
+    return "cuda" if accelerator == "gpu" or CUDAAccelerator.is_available() else "cpu"

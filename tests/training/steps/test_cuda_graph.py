@@ -9,7 +9,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 def test_a_recorded_function_does_the_same_and_leaves_no_trace() -> None:
-    from firstlight.training.steps.cuda_graph import record
 
     total = torch.zeros(3, device="cuda")
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from firstlight.networks import StagedNetwork
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
 from firstlight.networks.speednet import SpeedNet, SpeedNetConfig
-from firstlight.training.steps.gradients import Losses, knows_step, step_gradients
+from firstlight.training.steps.gradients import step_gradients, supports_step_gradients
 from firstlight.training.steps.importance import largest_gradients
+from firstlight.training.steps.losses import Losses
 from reference.unchecked import printed_apart
 
 NUM_IMAGES, SMOOTHING = 12, 0.2
@@ -65,21 +66,21 @@ def test_of_all_images_they_are_autograd_s(network: StagedNetwork, batch: tuple[
     assert float(losses.accuracy) == pytest.approx(float((logits.argmax(dim=1) == labels).double().mean()))
 
 
-@pytest.mark.parametrize("num_kept", [NUM_IMAGES, 3])
+@pytest.mark.parametrize("max_images", [NUM_IMAGES, 3])
 def test_of_some_images_they_are_those_of_a_masked_loss(
-    network: StagedNetwork, batch: tuple[Tensor, Tensor], num_kept: int
+    network: StagedNetwork, batch: tuple[Tensor, Tensor], max_images: int
 ) -> None:
     """As many as hold the share, but no more than asked for: those with the largest gradients."""
     twin, (images, labels) = copy.deepcopy(network), batch
     logits = copy.deepcopy(network)(images).float()
     chosen = largest_gradients(logits.detach(), labels, 0.6, SMOOTHING)
     assert 3 < chosen.sum() < NUM_IMAGES
-    if num_kept == 3:
+    if max_images == 3:
         target = F.one_hot(labels, 5) * 0.8 + 0.04
         order = (logits.softmax(dim=1) - target).norm(dim=1).argsort(descending=True)
         chosen = torch.zeros(NUM_IMAGES).index_fill(0, order[:3], 1)
-    _, found = step_gradients(network, images, labels, SMOOTHING, 0.6, num_kept)
-    twin.skips_zero_gradients = num_kept == 3  # of 12, those beyond the share go back as well, with zeros
+    _, found = step_gradients(network, images, labels, SMOOTHING, 0.6, max_images)
+    twin.skips_zero_gradients = max_images == 3  # of 12, those beyond the share go back as well, with zeros
     assert_close(network, found, by_autograd(twin, images, labels, chosen))
 
 
@@ -129,17 +130,17 @@ def test_only_networks_that_are_put_together_as_usual_are_known() -> None:
             return 2 * super().features(images)
 
     config = SpeedNetConfig(width=4)
-    assert knows_step(SpeedNet(5, config))
-    assert not knows_step(Doubled(5, config))
+    assert supports_step_gradients(SpeedNet(5, config))
+    assert not supports_step_gradients(Doubled(5, config))
     with_sigmoid = SpeedNet(5, config)
     with_sigmoid.group2.add_module("more", nn.Sigmoid())
-    assert not knows_step(with_sigmoid)
+    assert not supports_step_gradients(with_sigmoid)
     hooked = SpeedNet(5, config)
     for register in (hooked.group1.register_forward_hook, hooked.group1.register_full_backward_hook):
         handle = register(lambda *_: None)
-        assert not knows_step(hooked)
+        assert not supports_step_gradients(hooked)
         handle.remove()
-        assert knows_step(hooked)
+        assert supports_step_gradients(hooked)
 
 
 def test_losses_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Recorded steps against the ordinary way of training; what replays them on a GPU is here a stand-in that calls."""
+"""Captured steps against steps by autograd; the CUDA graph is replaced by a function that calls the step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 from firstlight.training.module import Classifier
 from firstlight.training.optimization import build_optimizer
-from firstlight.training.steps.graphed import steps_of
+from firstlight.training.steps.graphed import StepGraphs, capture_steps, step_shapes
+from firstlight.training.steps.step import AutogradStep
 from firstlight.training.trainer import SILENT, Trainer
 from reference.recording import called
 
@@ -41,16 +42,17 @@ SPEEDY = Recipe(
 BY_SGD = replace(SPEEDY, optimizer=OptimizerConfig("sgd", learning_rate=0.01), hardest_share=1.0)
 
 
-class Recording(Classifier):
-    """Records where the ordinary module would not, and counts."""
+class Captured(Classifier):
+    """Captures steps on a CPU, too, and counts the replays."""
 
     num_replayed = 0
+    capture = staticmethod(called)
 
-    def on_train_start(self) -> None:
-        self._recorded = self._record(recorder=called)
+    def _captured_steps(self) -> StepGraphs | None:
+        return capture_steps(self.trainer, self.network, self.recipe, self.steps, self.capture)
 
     def on_train_batch_end(self, *args: Any) -> None:
-        self.num_replayed += self._has_gradients
+        self.num_replayed += getattr(self._step, "_is_replayed", False)
 
 
 @pytest.fixture
@@ -61,11 +63,13 @@ def images() -> ImageSet:
     return ImageSet(pixels, labels, ("a", "b", "c"), name="noise")
 
 
-def trained(kind: type[Classifier], recipe: Recipe, images: ImageSet, **options: Any) -> Classifier:
+def trained(
+    kind: type[Classifier], recipe: Recipe, images: ImageSet, steps: Steps = "recorded", **options: Any
+) -> Classifier:
     torch.manual_seed(0)
     network = build_network(3, recipe.network)
     network.adopt(images.images)
-    module = kind(network, recipe)
+    module = kind(network, recipe, steps)
     sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=0, hardest_share=recipe.hardest_share)
     trainer = Trainer(recipe.max_epochs, accelerator="cpu", **(SILENT | {"precision": "32-true"} | options))
     trainer.fit(module, Batches(images, sampler, recipe.augmentation))
@@ -74,35 +78,35 @@ def trained(kind: type[Classifier], recipe: Recipe, images: ImageSet, **options:
 
 
 @pytest.mark.parametrize("recipe", [SPEEDY, BY_SGD], ids=["muon", "sgd"])
-def test_recorded_steps_train_the_same_network(recipe: Recipe, images: ImageSet) -> None:
-    usual, recorded = (trained(kind, recipe, images) for kind in (Classifier, Recording))
-    assert recorded.num_replayed == 4 * 4  # of 5 steps in each of 4 epochs the last has too few images
+def test_captured_steps_train_the_same_network(recipe: Recipe, images: ImageSet) -> None:
+    plain, captured = (trained(kind, recipe, images) for kind in (Classifier, Captured))
+    assert captured.num_replayed == 4 * 4  # of 5 steps in each of 4 epochs the last has too few images
     for (name, expected), found in zip(
-        usual.network.state_dict().items(), recorded.network.state_dict().values(), strict=True
+        plain.network.state_dict().items(), captured.network.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, msg=name)
-    for name, expected in usual.trainer.callback_metrics.items():
-        torch.testing.assert_close(recorded.trainer.callback_metrics[name], expected, rtol=1e-3, atol=1e-4)
+    for name, expected in plain.trainer.callback_metrics.items():
+        torch.testing.assert_close(captured.trainer.callback_metrics[name], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_share_of_the_gradient_is_that_of_the_usual_step(images: ImageSet) -> None:
     """One epoch, in which as many images go back at most as always hold the share."""
     recipe = replace(SPEEDY, gradient_share=0.8, max_epochs=1, batch_size=36)
-    usual, recorded = (trained(kind, recipe, images) for kind in (Classifier, Recording))
-    assert recorded.num_replayed == 2
+    plain, captured = (trained(kind, recipe, images) for kind in (Classifier, Captured))
+    assert captured.num_replayed == 2
     torch.manual_seed(0)
     start = build_network(3, recipe.network)
-    usual_move, recorded_move = (
+    plain_move, captured_move = (
         torch.cat([(b - a).flatten() for a, b in zip(start.parameters(), module.network.parameters(), strict=True)])
-        for module in (usual, recorded)
+        for module in (plain, captured)
     )
     # Batch norm's sums are over the images that go back: here these are some more than hold the share.
-    assert torch.nn.functional.cosine_similarity(usual_move, recorded_move, dim=0) > 0.95
+    assert torch.nn.functional.cosine_similarity(plain_move, captured_move, dim=0) > 0.95
 
 
 def test_after_the_training_nothing_is_kept(images: ImageSet) -> None:
-    module = trained(Recording, SPEEDY, images)
-    assert module._recorded is None
+    module = trained(Captured, SPEEDY, images)
+    assert type(module._step) is AutogradStep
     assert module.network.get_submodule("whiten.conv").bias.requires_grad
 
 
@@ -111,12 +115,12 @@ def test_after_the_training_nothing_is_kept(images: ImageSet) -> None:
     [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 1.0}, {"detect_anomaly": True}, {"precision": "64-true"}],
     ids=lambda options: next(iter(options)),
 )
-def test_what_is_not_usual_is_not_recorded(options: dict[str, Any], images: ImageSet) -> None:
-    assert trained(Recording, SPEEDY, images, **options).num_replayed == 0
+def test_what_is_not_usual_is_not_captured(options: dict[str, Any], images: ImageSet) -> None:
+    assert trained(Captured, SPEEDY, images, **options).num_replayed == 0
 
 
-def test_a_network_with_a_hook_is_not_recorded(images: ImageSet) -> None:
-    class Hooked(Recording):
+def test_a_network_with_a_hook_is_not_captured(images: ImageSet) -> None:
+    class Hooked(Captured):
         def on_fit_start(self) -> None:
             self.network.get_submodule("group1").register_forward_hook(lambda *_: None)
 
@@ -128,64 +132,63 @@ def test_on_a_cpu_steps_are_plain(images: ImageSet) -> None:
 
     class Watching(Classifier):
         def on_train_batch_end(self, *args: Any) -> None:
-            seen.append((self._recorded, self._has_gradients))
+            seen.append(type(self._step))
 
     trained(Watching, SPEEDY, images)
-    assert set(seen) == {(None, False)}
+    assert set(seen) == {AutogradStep}
 
 
 @pytest.mark.parametrize(
     ("steps", "error", "message"),
     [
-        ("recorded", torch.OutOfMemoryError("CUDA out of memory."), "batch_size smaller, or steps plain"),
+        ("recorded", torch.OutOfMemoryError("CUDA out of memory."), "smaller batch_size, or steps plain"),
         (
             "compiled",
             RuntimeError("Unsupported: such a layer\nand much more"),
-            r"here \(Unsupported: such a layer\): leave them",
+            r"here \(Unsupported: such a layer\): choose steps recorded",
         ),
     ],
 )
-def test_what_cannot_be_recorded_says_how_to_go_on(
+def test_what_cannot_be_captured_says_how_to_go_on(
     steps: Steps, error: Exception, message: str, images: ImageSet
 ) -> None:
     def failing(*_: Any) -> None:
         raise error
 
-    class Failing(Classifier):
-        def on_train_start(self) -> None:
-            self.steps = steps
-            self._record(recorder=failing)
+    class Failing(Captured):
+        capture = staticmethod(failing)
 
     with pytest.raises(UsageError, match=message):
-        trained(Failing, SPEEDY, images)
+        trained(Failing, SPEEDY, images, steps)
 
 
-def test_the_course_changes_kind_where_the_recipe_says_so(images: ImageSet) -> None:
+def test_the_shape_of_a_step_changes_where_the_recipe_says_so(images: ImageSet) -> None:
     network = build_network(3, SPEEDY.network)
     recipe = replace(SPEEDY, gradient_share=0.8)
     optimizer = build_optimizer(recipe.optimizer, network)
     sampler = EpochSampler(len(images), 16, shuffle=True, seed=0)
-    kinds = steps_of(network, recipe, optimizer, Batches(images, sampler), range(20))
-    assert [kind.shape[2] for kind in kinds] == [24] * 12 + [28] * 2 + [32] * 6
-    assert [all(kind.learns) for kind in kinds] == [True] * 5 + [False] * 15  # the whitening's bias, for one epoch of 4
-    assert {kind.learns.count(False) for kind in kinds} == {0, 1}
-    assert [kind.num_kept for kind in kinds] == [13] * 9 + [9] * 11  # 0.8 and 0.53 of 16; from three sevenths on
-    assert steps_of(network, recipe, optimizer, Batches(images, sampler), range(12, 20)) == kinds[12:]
+    shapes = step_shapes(network, recipe, optimizer, Batches(images, sampler), range(20))
+    assert [shape.images[2] for shape in shapes] == [24] * 12 + [28] * 2 + [32] * 6
+    assert [all(shape.requires_grad) for shape in shapes] == [True] * 5 + [
+        False
+    ] * 15  # the whitening's bias, for one epoch of 4
+    assert {shape.requires_grad.count(False) for shape in shapes} == {0, 1}
+    assert [shape.max_images for shape in shapes] == [13] * 9 + [9] * 11  # 0.8 and 0.53 of 16; from three sevenths on
+    assert step_shapes(network, recipe, optimizer, Batches(images, sampler), range(12, 20)) == shapes[12:]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("steps", ["recorded", "compiled"])
 def test_on_a_gpu_the_recorded_network_is_the_plain_one(steps: Steps, images: ImageSet) -> None:
     found = {}
-    for way in ("plain", steps):
+    for choice in ("plain", steps):
         torch.manual_seed(0)
         network = build_network(3, SPEEDY.network)
         network.adopt(images.images)
-        module = Classifier(network, SPEEDY)
-        module.steps = way
+        module = Classifier(network, SPEEDY, choice)
         sampler = EpochSampler(len(images), 16, shuffle=True, seed=0, hardest_share=0.6)
         trainer = Trainer(2, accelerator="gpu", devices=1, precision="32-true", **SILENT)
         trainer.fit(module, Batches(images, sampler, SPEEDY.augmentation, "cuda"))
-        found[way] = network.state_dict()
+        found[choice] = network.state_dict()
     for name, expected in found["plain"].items():
         torch.testing.assert_close(found[steps][name], expected, rtol=0.05, atol=0.05, msg=name)

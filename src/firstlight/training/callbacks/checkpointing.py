@@ -17,6 +17,11 @@ from firstlight.errors import RunError
 from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.training.callbacks.stop_signals import StopSignals
+from firstlight.training.lightning_internals import (
+    can_checkpoint_before_batch,
+    rewind_to_batch_start,
+    rewind_to_epoch_start,
+)
 from firstlight.training.loggers.event_files import event_sizes
 
 AGREE_EVERY_STEPS = 10  # several processes must stop at the same step: they ask each other this often
@@ -128,7 +133,9 @@ class Checkpointing(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Write one if it is time, or if the training has to stop."""
-        if not _is_between_steps(trainer, batch_idx):
+        if not can_checkpoint_before_batch(trainer, batch_idx):
+            return
+        if trainer.world_size > 1 and batch_idx % AGREE_EVERY_STEPS:
             return
         is_stopped = self._agreed(trainer, self.stop.received is not None)
         if is_stopped or self._is_due(trainer, within_epoch=True):
@@ -165,9 +172,9 @@ class Checkpointing(pl.Callback):
         if self._place in ("batch start", "epoch start"):
             fit_loop, next_batch = checkpoint["loops"]["fit_loop"], 0
             if self._place == "batch start":
-                next_batch = _go_on_at_batch(fit_loop)
+                next_batch = rewind_to_batch_start(fit_loop)
             else:
-                _go_on_at_epoch(fit_loop)
+                rewind_to_epoch_start(fit_loop)
             batches: Any = trainer.train_dataloader
             place = {"epoch": trainer.current_epoch, "next_batch": next_batch}
             checkpoint["firstlight"]["next_batch"] = batches.state_dict() | place
@@ -203,36 +210,3 @@ class Checkpointing(pl.Callback):
 def as_text(recipe: Recipe) -> str:
     """Return the recipe in one line, the same for equal recipes."""
     return json.dumps(recipe.to_dict(), sort_keys=True)
-
-
-def _is_between_steps(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether Lightning can go on before this batch: not within a sum of gradients, nor just after a validation."""
-    if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
-        return False
-    if trainer.world_size > 1 and batch_idx % AGREE_EVERY_STEPS:
-        return False
-    every = trainer.val_check_batch
-    if not isinstance(every, int):
-        return True
-    return bool(batch_idx % every and trainer.fit_loop.total_batch_idx % every)
-
-
-def _go_on_at_batch(fit_loop: dict[str, Any]) -> int:
-    """Take back that the coming batch has been fetched and announced: then Lightning goes on with it.
-
-    Returns:
-        The number of that batch in the epoch.
-    """
-    batches = fit_loop["epoch_loop.batch_progress"]
-    batches["is_last_batch"] = False
-    for counts in (batches["total"], batches["current"]):
-        counts["ready"] = counts["completed"]
-    fit_loop["state_dict"].pop("combined_loader", None)
-    return int(batches["current"]["completed"])
-
-
-def _go_on_at_epoch(fit_loop: dict[str, Any]) -> None:
-    """Take back that the coming epoch has been announced: then all that was begun is done."""
-    epochs = fit_loop["epoch_progress"]
-    for counts in (epochs["total"], epochs["current"]):
-        counts["ready"] = counts["completed"]

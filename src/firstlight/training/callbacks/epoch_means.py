@@ -1,4 +1,4 @@
-"""The means of an epoch (`train_loss_epoch`, `train_acc_epoch`) go on from a checkpoint, and are over all processes."""
+"""Epoch means (`train_loss_epoch`, `train_acc_epoch`) that survive a checkpoint and cover all processes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from firstlight.training.lightning_internals import clear_computed, epoch_means
 from firstlight.training.loggers.running_means import RunningMeans
 
 
 class EpochMeans(pl.Callback):
-    """Does for the sums behind Lightning's epoch means what Lightning does not.
+    """Keeps the sums behind Lightning's epoch means in checkpoints, and adds them up over all processes.
 
-    They are kept in its checkpoints, and added up over the processes once, at the end of the epoch. Covers what is
-    logged as a number with `on_epoch=True` in `training_step`, and what a module keeps in `unlogged` until it logs it.
+    Lightning does neither. The processes are added up once, at the end of an epoch. Covered are numbers that
+    `training_step` logs with `on_epoch=True`, and those that the module keeps in `unlogged_means`.
     """
 
     def __init__(self) -> None:
@@ -24,49 +25,52 @@ class EpochMeans(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the sums of the epoch's steps so far, one for each process."""
+        """Save the sums of the epoch's steps so far, one for each process."""
         running = {
-            key: {"value": each.value, "weight": each.cumulated_batch_size} for key, each in _running(trainer).items()
+            name: {"value": mean.value, "weight": mean.cumulated_batch_size}
+            for name, mean in epoch_means(trainer).items()
         }
         checkpoint["epoch_means"] = {
-            key: {name: _of_all(trainer, value) for name, value in sums.items()}
+            key: {name: _gathered(trainer, value) for name, value in sums.items()}
             for key, sums in (self._earlier | running).items()
         }
-        unlogged = _unlogged(pl_module).state()
-        checkpoint["unlogged"] = {name: _of_all(trainer, value) for name, value in unlogged.items()}
+        unlogged = _unlogged_means(pl_module).state()
+        checkpoint["unlogged"] = {name: _gathered(trainer, value) for name, value in unlogged.items()}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take this process's sums out; they are added to those of its first step."""
+        """Load the sums of this process; `on_train_batch_end` adds them to those of its first step."""
         mine = slice(trainer.global_rank, None, trainer.world_size)
         means = checkpoint.get("epoch_means", {})
-        self._earlier = {key: {name: sums[mine].sum() for name, sums in each.items()} for key, each in means.items()}
+        self._earlier = {
+            key: {name: values[mine].sum() for name, values in sums.items()} for key, sums in means.items()
+        }
         unlogged = checkpoint.get("unlogged", {})
-        _unlogged(pl_module).load_state({name: sums[mine].sum() for name, sums in unlogged.items()})
+        _unlogged_means(pl_module).load_state({name: sums[mine].sum() for name, sums in unlogged.items()})
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the earlier sums once, when Lightning has begun new ones. The order of two terms changes no bit."""
-        running = _running(trainer) if self._earlier else {}
+        """Add the loaded sums once, after the first step. Adding two terms in the other order changes no bit."""
+        running = epoch_means(trainer) if self._earlier else {}
         for key in self._earlier.keys() & running.keys():
             mean, earlier = running[key], self._earlier.pop(key)
             mean.value = mean.value + earlier["value"].to(mean.value.device)
             mean.cumulated_batch_size = mean.cumulated_batch_size + earlier["weight"].to(mean.value.device)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the processes' sums up, before anybody asks for the means."""
+        """Add up the sums of all processes before the means are computed."""
         if trainer.world_size == 1:
             return
-        for each in _running(trainer).values():
-            each.value = trainer.strategy.reduce(each.value, reduce_op="sum")
-            each.cumulated_batch_size = trainer.strategy.reduce(each.cumulated_batch_size, reduce_op="sum")
-            each._computed = None
+        for mean in epoch_means(trainer).values():
+            mean.value = trainer.strategy.reduce(mean.value, reduce_op="sum")
+            mean.cumulated_batch_size = trainer.strategy.reduce(mean.cumulated_batch_size, reduce_op="sum")
+            clear_computed(mean)
 
 
-def _of_all(trainer: pl.Trainer, value: Tensor) -> Tensor:
-    """Return the value of every process, float or int [processes]."""
+def _gathered(trainer: pl.Trainer, value: Tensor) -> Tensor:
+    """Return the value of every process, [num_processes]."""
     values = [torch.empty_like(value) for _ in range(trainer.world_size)]
     if trainer.world_size > 1:
         torch.distributed.all_gather(values, value)
@@ -75,14 +79,5 @@ def _of_all(trainer: pl.Trainer, value: Tensor) -> Tensor:
     return torch.stack(values)
 
 
-def _unlogged(pl_module: pl.LightningModule) -> RunningMeans:
-    return getattr(pl_module, "unlogged", RunningMeans())
-
-
-def _running(trainer: pl.Trainer) -> dict[str, Any]:
-    results = trainer.fit_loop.epoch_loop._results
-    return {
-        key: each
-        for key, each in results.items()
-        if each.is_tensor and each.meta.is_mean_reduction and each.meta.on_epoch and not each.has_reset
-    }
+def _unlogged_means(pl_module: pl.LightningModule) -> RunningMeans:
+    return getattr(pl_module, "unlogged_means", RunningMeans())

@@ -1,4 +1,4 @@
-"""Work recorded as a CUDA graph: launched whole by one call, instead of kernel by kernel."""
+"""Capture a function as a CUDA graph, which launches all of its kernels at once."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-NUM_WARMUP_CALLS = 3  # in which libraries choose their kernels and take their memory
+NUM_WARMUP_CALLS = 3  # libraries choose their kernels and allocate their memory in these
 
 _Result = TypeVar("_Result")
 
 
-def record(
+def capture(
     function: Callable[..., _Result], inputs: Sequence[Tensor], changed: Iterable[Tensor] = ()
 ) -> Callable[..., _Result]:
-    """Return a function that does the same on the same device, but is launched at once.
+    """Capture a function as a CUDA graph.
 
-    What it returns are the same tensors every time, overwritten by the next call. Inputs must be shaped as those given
-    here. Whatever else the function reads, and all that it changes, are the very tensors that they were when it was
-    recorded. (PyTorch's manual, "CUDA Graphs".)
+    The function that is returned computes the same on the same device, with one launch. It always returns the same
+    tensors, which its next call overwrites. Its inputs must have the shapes of `inputs`. Every other tensor that the
+    function reads or changes must stay the tensor it was at the capture. (PyTorch's manual, "CUDA Graphs".)
 
     Args:
-        function: of tensors, that neither waits for the device nor depends on numbers there in what it launches.
-        inputs: by which it is tried; what they hold does not matter.
-        changed: what else it changes: is as before when this returns.
+        function: Function of tensors that does not synchronize with the device, and whose kernels do not depend on
+            values there.
+        inputs: Tensors for the trial calls; their values do not matter.
+        changed: Other tensors that the function changes; they get their values back.
     """
-    mine = [each.clone() for each in inputs]
+    static_inputs = [tensor.clone() for tensor in inputs]
     changed = list(changed)
-    before = [each.detach().clone() for each in changed]
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
+    saved = [tensor.detach().clone() for tensor in changed]
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
     with _fastest_convolutions():
-        with torch.cuda.stream(aside):
+        with torch.cuda.stream(side_stream):
             for _ in range(NUM_WARMUP_CALLS):
-                function(*mine)
-        torch.cuda.current_stream().wait_stream(aside)
+                function(*static_inputs)
+        torch.cuda.current_stream().wait_stream(side_stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device meanwhile
-            result = function(*mine)
-    graph.replay()  # the first time brings it to the device
+            result = function(*static_inputs)
+    graph.replay()  # the first replay uploads the graph
     with torch.no_grad():
-        for each, as_it_was in zip(changed, before, strict=True):
-            each.copy_(as_it_was)
+        for tensor, value in zip(changed, saved, strict=True):
+            tensor.copy_(value)
 
     def replay(*given: Tensor) -> _Result:
-        for each, value in zip(mine, given, strict=True):
-            each.copy_(value)
+        for tensor, value in zip(static_inputs, given, strict=True):
+            tensor.copy_(value)
         graph.replay()
         return result
 
@@ -57,7 +58,7 @@ def record(
 
 @contextmanager
 def _fastest_convolutions() -> Iterator[None]:
-    """Let cuDNN try its convolutions, and take the fastest for each shape."""
+    """Let cuDNN benchmark its convolution algorithms and choose the fastest for each shape."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:

@@ -1,49 +1,25 @@
-"""The gradients of one training step, without autograd: a function that can be compiled and recorded whole."""
+"""The gradients of one training step without autograd: a pure function that can be compiled and captured whole."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from firstlight.arrays import UnitImages
 from firstlight.backprop import Backward, are_known, chained, has_hooks
 from firstlight.networks import StagedNetwork
-from firstlight.training.steps.importance import by_gradient, gradients_at_logits
+from firstlight.training.steps.importance import gradients_at_logits, order_by_gradient
+from firstlight.training.steps.losses import Losses
 
 
-class Losses(NamedTuple):
-    """What a training step says of its images.
+def supports_step_gradients(network: StagedNetwork) -> bool:
+    """Return whether `step_gradients` can compute the gradients of this network.
 
-    Args:
-        mean: cross-entropy with the smoothed target, over all images, float32.
-        accuracy: the share of images that are taken for what they are, float32.
-        smoothed: cross-entropy of each image with the smoothed target, float32 [n].
-        plain: likewise, with the label itself.
-    """
-
-    mean: Float[Tensor, ""]
-    accuracy: Float[Tensor, ""]
-    smoothed: Float[Tensor, " n"]
-    plain: Float[Tensor, " n"]
-
-    @staticmethod
-    def of(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"], label_smoothing: float) -> Losses:
-        """Compare float32 logits with the labels."""
-        smoothed = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
-        plain = F.cross_entropy(logits.detach(), labels, reduction="none")
-        is_correct = logits.detach().argmax(dim=1) == labels
-        return Losses(smoothed.mean(), is_correct.float().mean(), smoothed, plain)
-
-
-def knows_step(network: StagedNetwork) -> bool:
-    """Whether `step_gradients` can be asked about a network.
-
-    It can if all its layers have pullbacks, if its parts are put together as in `StagedNetwork`, and if no module has
-    a hook, which would not be called.
+    It can if every layer has a backward rule, if the network's `forward`, `features` and `maps` are those of
+    `StagedNetwork`, and if no module has a hook: hooks would not be called.
     """
     kind = type(network)
     if not all(getattr(kind, name) is getattr(StagedNetwork, name) for name in ("forward", "features", "maps")):
@@ -58,37 +34,40 @@ def step_gradients(
     labels: Int64[Tensor, " n"],
     label_smoothing: float = 0.0,
     share: float = 1.0,
-    num_kept: int | None = None,
+    max_images: int | None = None,
 ) -> tuple[Losses, list[Tensor]]:
-    """Return the losses of a batch, and the gradients of their mean, of each parameter that learns, in their order.
+    """Compute the losses of a batch and the gradients of their mean.
 
-    With a `share` below 1 the gradients are those of the images with the largest gradients, see `largest_gradients`,
-    but of a fixed number of images at most, so that every step does the same.
+    With a `share` below 1, only the images with the largest gradients count (see `largest_gradients`), and at most
+    `max_images` of them: a captured step must always have the same shapes.
 
     Args:
-        network: for which `knows_step`, in training.
-        images: in [0, 1], float [n 3 h w].
-        labels: int64 [n].
-        label_smoothing: as the loss has it.
-        share: of the gradient, above 0.
-        num_kept: the images that go back, at most; all if None.
+        network: Network in training mode that `supports_step_gradients`.
+        images: RGB in [0, 1], float [n 3 h w].
+        labels: Classes, int64 [n].
+        label_smoothing: Share of the target that is spread over all classes.
+        share: Share of the gradient norm to keep, above 0.
+        max_images: Largest number of images in the backward pass; None sets no limit.
+
+    Returns:
+        The losses, and the gradient of each parameter that requires one, in the order of `network.parameters()`.
     """
     *stages, pool, head = _layers(network)
     maps, pull_maps = chained(stages, network.normalize(images), needs_gradient=False)
     pooled, pull_pooled = chained([pool], maps, needs_gradient=True)
     logits, pull_logits = chained([head], pooled.flatten(1) * network.head_scale, needs_gradient=True)
     logits = logits.float()
-    gradients, places = gradients_at_logits(logits, labels, label_smoothing) / len(images), None
+    gradients, indices = gradients_at_logits(logits, labels, label_smoothing) / len(images), None
     if share < 1:
-        order, is_chosen = by_gradient(gradients, share)
-        places = order[:num_kept]
-        gradients = gradients[places] * is_chosen[:num_kept, None]
-    backward = Backward(places, len(images))
-    of_features = cast(Tensor, pull_logits(gradients.to(pooled.dtype), backward))
-    of_maps = cast(Tensor, pull_pooled(of_features[:, :, None, None] * network.head_scale, backward))
-    pull_maps(of_maps, backward)
-    learning = (each for each in network.parameters() if each.requires_grad)
-    return Losses.of(logits, labels, label_smoothing), [backward.gradients[each] for each in learning]
+        order, is_chosen = order_by_gradient(gradients, share)
+        indices = order[:max_images]
+        gradients = gradients[indices] * is_chosen[:max_images, None]
+    backward = Backward(indices, len(images))
+    feature_gradients = cast(Tensor, pull_logits(gradients.to(pooled.dtype), backward))
+    map_gradients = cast(Tensor, pull_pooled(feature_gradients[:, :, None, None] * network.head_scale, backward))
+    pull_maps(map_gradients, backward)
+    parameters = (parameter for parameter in network.parameters() if parameter.requires_grad)
+    return Losses.of(logits, labels, label_smoothing), [backward.gradients[parameter] for parameter in parameters]
 
 
 def _layers(network: StagedNetwork) -> list[nn.Module]:

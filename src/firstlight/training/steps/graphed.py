@@ -1,4 +1,4 @@
-"""The steps of a training on a GPU, recorded: what costs the processor a launch for every kernel costs it one."""
+"""Training steps captured as CUDA graphs: one launch a step instead of hundreds."""
 
 from __future__ import annotations
 
@@ -14,43 +14,47 @@ from torch import Tensor, nn
 from firstlight.arrays import UnitImages
 from firstlight.augment.progressive import progress_at
 from firstlight.data.batches import Batches
+from firstlight.errors import UsageError
 from firstlight.networks import StagedNetwork
 from firstlight.optim import Muon
 from firstlight.recipes.config import Recipe
-from firstlight.training.optimization import courses
-from firstlight.training.steps.cuda_graph import record
-from firstlight.training.steps.gradients import Losses, knows_step, step_gradients
+from firstlight.runs.options import Steps
+from firstlight.training.optimization import lr_schedules
+from firstlight.training.steps.cuda_graph import capture
+from firstlight.training.steps.gradients import step_gradients, supports_step_gradients
 from firstlight.training.steps.importance import most_images
+from firstlight.training.steps.losses import Losses
+from firstlight.training.steps.step import AutogradStep, TrainingStep
 
-Recorder = Callable[..., Callable[..., Any]]  # as `record`
-PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}  # and in what autocast computes
+Capture = Callable[..., Callable[..., Any]]  # has the signature of `cuda_graph.capture`
+AUTOCAST_DTYPES = {"32-true": None, "bf16-mixed": torch.bfloat16}  # by Lightning's name of the precision
 
 
-class Kind(NamedTuple):
-    """What tells the steps of a training apart.
+class StepShape(NamedTuple):
+    """What decides which CUDA graph a step needs.
 
     Args:
-        shape: of the images.
-        learns: whether each parameter does.
-        num_kept: how many images go back at most.
+        images: Shape of the images, (n, 3, h, w).
+        requires_grad: For each parameter, whether it is trained in this step.
+        max_images: Largest number of images in the backward pass.
     """
 
-    shape: tuple[int, ...]
-    learns: tuple[bool, ...]
-    num_kept: int
+    images: tuple[int, ...]
+    requires_grad: tuple[bool, ...]
+    max_images: int
 
 
-class RecordedSteps:
-    """The gradients of all whole batches of a training, and the updates by Muon, ready to be replayed.
+class StepGraphs:
+    """The captured steps of a training, one for each shape, and the captured update of Muon.
 
     Args:
-        network: on the device where it trains.
-        recipe: of the training.
-        optimizer: of the network.
-        dtype: in which autocast computes; None computes as the weights are.
-        is_compiled: whether kernels are made for the steps first (`torch.compile`): steps are faster, but the first
+        network: Network on the device where it is trained.
+        recipe: Recipe of the training.
+        optimizer: Optimizer of the network.
+        dtype: Type in which autocast computes; None turns autocast off.
+        is_compiled: Whether `torch.compile` compiles the step first. Steps are faster then, but the first one
             takes a minute.
-        recorder: see `record`.
+        capture: Function that captures a step; see `cuda_graph.capture`.
     """
 
     def __init__(
@@ -61,123 +65,189 @@ class RecordedSteps:
         dtype: torch.dtype | None,
         *,
         is_compiled: bool = False,
-        recorder: Recorder = record,
+        capture: Capture = capture,
     ) -> None:
         self._network = network
         self._recipe = recipe
         self._optimizer = optimizer
         self._dtype = dtype
-        self._gradients = _compiled_gradients() if is_compiled else step_gradients
-        self._recorder, self._is_compiled = recorder, is_compiled
-        self._parameters = [each for each in network.parameters() if each.requires_grad]
-        self._replays: dict[Kind, Callable[..., Losses]] = {}
+        self._step_gradients = _compiled_step_gradients() if is_compiled else step_gradients
+        self._capture, self._is_compiled = capture, is_compiled
+        self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self._graphs: dict[StepShape, Callable[..., Losses]] = {}
 
-    def prepare(self, kinds: list[Kind], device: torch.device) -> None:
-        """Record a step of each kind, and the update; weights and statistics stay as they are.
+    def prepare(self, shapes: list[StepShape], device: torch.device) -> None:
+        """Capture a step of each shape, and the update; weights and statistics keep their values.
 
         Args:
-            kinds: that the training will come by.
-            device: where the network and the batches are.
+            shapes: Shapes of all steps to come; repeated ones are captured once.
+            device: Device of the network and the batches.
         """
-        for each in self._parameters:
-            each.grad = torch.zeros_like(each) if each.grad is None else each.grad
-        learnt = [each.requires_grad for each in self._parameters]
-        for kind in dict.fromkeys(kinds):
-            _let_learn(self._parameters, kind.learns)
-            images = torch.zeros(kind.shape, device=device).contiguous(memory_format=torch.channels_last)
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        before = [parameter.requires_grad for parameter in self._parameters]
+        for shape in dict.fromkeys(shapes):
+            _set_requires_grad(self._parameters, shape.requires_grad)
+            images = torch.zeros(shape.images, device=device).contiguous(memory_format=torch.channels_last)
             labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-            changed = [*self._network.buffers(), *(each.grad for each in self._parameters if each.grad is not None)]
-            step = partial(self._step, kind.num_kept)
-            self._replays[kind] = self._recorder(step, [images, labels], changed)
-        _let_learn(self._parameters, learnt)
+            gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+            step = partial(self._step, shape.max_images)
+            self._graphs[shape] = self._capture(step, [images, labels], [*self._network.buffers(), *gradients])
+        _set_requires_grad(self._parameters, before)
         if isinstance(self._optimizer, Muon):
-            self._optimizer.record(self._recorder, is_compiled=self._is_compiled)
+            self._optimizer.record(self._capture, is_compiled=self._is_compiled)
 
     def __call__(self, images: UnitImages, labels: Tensor, progress: float) -> Losses | None:
-        """Leave the gradients of a batch in the parameters, and return its losses; None if it was not prepared.
+        """Compute the gradients of a batch into `parameter.grad`, and return its losses.
 
         Args:
-            images: in [0, 1], float [n 3 h w].
-            labels: int64 [n].
-            progress: share of the training that is behind.
-        """
-        learns = tuple(each.requires_grad for each in self._parameters)
-        replay = self._replays.get(Kind(tuple(images.shape), learns, _num_kept(self._recipe, len(images), progress)))
-        return None if replay is None else replay(images, labels)
+            images: RGB in [0, 1], float [n 3 h w].
+            labels: Classes, int64 [n].
+            progress: Share of the training that is done, 0 to 1.
 
-    def _step(self, num_kept: int, images: UnitImages, labels: Tensor) -> Losses:
-        device, smoothing = images.device.type, self._recipe.label_smoothing
-        with torch.autocast(device, self._dtype, enabled=self._dtype is not None, cache_enabled=False):
-            how = smoothing, self._recipe.gradient_share, num_kept
-            losses, found = self._gradients(self._network, images, labels, *how)
-        places = [each.grad for each in self._parameters if each.requires_grad and each.grad is not None]
-        torch._foreach_copy_(places, found)
+        Returns:
+            None if no step of this shape was captured; the gradients are unchanged then.
+        """
+        requires_grad = tuple(parameter.requires_grad for parameter in self._parameters)
+        shape = StepShape(tuple(images.shape), requires_grad, _max_images(self._recipe, len(images), progress))
+        graph = self._graphs.get(shape)
+        return None if graph is None else graph(images, labels)
+
+    def _step(self, max_images: int, images: UnitImages, labels: Tensor) -> Losses:
+        with torch.autocast(images.device.type, self._dtype, enabled=self._dtype is not None, cache_enabled=False):
+            losses, computed = self._step_gradients(
+                self._network, images, labels, self._recipe.label_smoothing, self._recipe.gradient_share, max_images
+            )
+        gradients = [p.grad for p in self._parameters if p.requires_grad and p.grad is not None]
+        torch._foreach_copy_(gradients, computed)
         return losses
 
 
-def recorded_steps(trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, **options: Any) -> RecordedSteps | None:
-    """Return the steps of a training that is about to begin, recorded; None where they cannot be.
-
-    They can on one GPU, in bfloat16 or float32, from firstlight's batches, for a network whose layers all have
-    pullbacks, in a training that has an end; where a batch counts for one step, and Lightning neither clips gradients
-    nor looks for anomalies.
+class GraphedStep(TrainingStep):
+    """A step that replays a captured graph where there is one for the batch, and uses autograd otherwise.
 
     Args:
-        trainer: whose optimizers and batches are ready.
-        network: what it trains.
-        recipe: likewise.
-        **options: of `RecordedSteps`.
+        graphs: Captured steps.
+        fallback: Step for batches of other shapes, for instance the last of an epoch.
     """
-    batches, precision = trainer.train_dataloader, str(trainer.precision)
-    is_usual = trainer.accumulate_grad_batches == 1 and trainer.gradient_clip_val is None
-    is_usual = is_usual and not math.isinf(trainer.estimated_stepping_batches) and not torch.is_anomaly_enabled()
-    if not (is_usual and precision in PRECISIONS and isinstance(batches, Batches) and knows_step(network)):
+
+    def __init__(self, graphs: StepGraphs, fallback: AutogradStep) -> None:
+        self._graphs = graphs
+        self._fallback = fallback
+        self._is_replayed = False
+
+    def __call__(self, images: UnitImages, labels: Tensor, progress: float) -> tuple[Losses, Tensor]:
+        """Replay the step, which also computes the gradients, or run the forward pass of the fallback."""
+        losses = self._graphs(images, labels, progress)
+        self._is_replayed = losses is not None
+        return self._fallback(images, labels, progress) if losses is None else (losses, losses.mean)
+
+    def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set the gradients to zero for the fallback; the graphs need the gradient tensors to stay where they are."""
+        if not self._is_replayed:
+            optimizer.zero_grad(set_to_none=False)
+
+    def backward(self, run_autograd: Callable[[], None]) -> None:
+        """Compute the gradients for the fallback; a replayed step has them."""
+        if not self._is_replayed:
+            self._fallback.backward(run_autograd)
+
+
+def capture_steps(
+    trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, steps: Steps, capture: Capture = capture
+) -> StepGraphs | None:
+    """Capture all steps of a training that is about to begin.
+
+    Steps can be captured on one GPU, in bfloat16 or float32, for firstlight's own batches, for a network whose
+    layers all have backward rules, and for a training with a known end; not with accumulated or clipped gradients,
+    nor with anomaly detection.
+
+    Args:
+        trainer: Trainer whose optimizers and batches are ready.
+        network: Network to train.
+        recipe: Recipe of the training.
+        steps: "plain" captures nothing, "compiled" compiles the steps first.
+        capture: Function that captures a step; see `cuda_graph.capture`.
+
+    Returns:
+        None if the steps cannot be captured.
+
+    Raises:
+        UsageError: The GPU has too little memory, or the steps cannot be compiled.
+    """
+    if steps == "plain" or not _can_capture(trainer, network):
         return None
     (optimizer,) = trainer.optimizers
-    steps = RecordedSteps(network, recipe, optimizer, PRECISIONS[precision], **options)
-    left = range(trainer.global_step, int(trainer.estimated_stepping_batches))
-    steps.prepare(steps_of(network, recipe, optimizer, batches, left), trainer.strategy.root_device)
-    return steps
+    dtype, num_steps = AUTOCAST_DTYPES[str(trainer.precision)], int(trainer.estimated_stepping_batches)
+    remaining = range(trainer.global_step, num_steps)
+    batches: Any = trainer.train_dataloader
+    shapes = step_shapes(network, recipe, optimizer, batches, remaining)
+    graphs = StepGraphs(network, recipe, optimizer, dtype, is_compiled=steps == "compiled", capture=capture)
+    try:
+        graphs.prepare(shapes, trainer.strategy.root_device)
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            "the GPU has too little memory to record the training steps: choose a smaller batch_size, or steps plain"
+        ) from error
+    except RuntimeError as error:
+        if steps != "compiled":
+            raise
+        reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"the steps cannot be compiled here ({reason}): choose steps recorded") from error
+    return graphs
 
 
-def steps_of(
-    network: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, batches: Batches, steps: range
-) -> list[Kind]:
-    """Return the kinds of the steps of a training, in their order.
+def _can_capture(trainer: pl.Trainer, network: StagedNetwork) -> bool:
+    has_plain_loop = trainer.accumulate_grad_batches == 1 and trainer.gradient_clip_val is None
+    has_end = not math.isinf(trainer.estimated_stepping_batches)
+    if not has_plain_loop or not has_end or torch.is_anomaly_enabled():
+        return False
+    if str(trainer.precision) not in AUTOCAST_DTYPES or not isinstance(trainer.train_dataloader, Batches):
+        return False
+    return supports_step_gradients(network)
+
+
+def step_shapes(
+    network: nn.Module,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    steps: range,
+) -> list[StepShape]:
+    """Return the shape of each step of a training, in order.
 
     Args:
-        network: before the first step.
-        recipe: of the training.
-        optimizer: of the network.
-        batches: likewise.
-        steps: those that are left, up to the last of the training.
+        network: Network before the first step.
+        recipe: Recipe of the training.
+        optimizer: Optimizer of the network.
+        batches: Training batches.
+        steps: Steps that are left; `steps.stop` is the length of the whole training.
     """
-    rates = courses(recipe.optimizer, optimizer, steps.stop, recipe.max_epochs)
-    if rates is None or not isinstance(optimizer, Muon):  # all learn throughout
-        rates = [lambda _: 1.0] * len(optimizer.param_groups)
-    rate_of = {
-        each: rate for rate, group in zip(rates, optimizer.param_groups, strict=True) for each in group["params"]
-    }
-    parameters = [each for each in network.parameters() if each.requires_grad]
+    schedules = lr_schedules(recipe.optimizer, optimizer, steps.stop, recipe.max_epochs)
+    if schedules is None or not isinstance(optimizer, Muon):  # every parameter is trained throughout
+        schedules = [lambda _: 1.0] * len(optimizer.param_groups)
+    groups = zip(schedules, optimizer.param_groups, strict=True)
+    schedule_of = {parameter: schedule for schedule, group in groups for parameter in group["params"]}
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     num_images = batches.sampler.batch_size
-    kinds = []
+    shapes = []
     for step in steps:
         progress = progress_at(step, steps.stop)
-        sides = (recipe.resizing.side_px(side, progress) for side in batches.set.size_px)
-        learns = tuple(rate_of[each](step) > 0 for each in parameters)
-        kinds.append(Kind((num_images, 3, *sides), learns, _num_kept(recipe, num_images, progress)))
-    return kinds
+        sides_px = (recipe.resizing.side_px(side_px, progress) for side_px in batches.set.size_px)
+        requires_grad = tuple(schedule_of[parameter](step) > 0 for parameter in parameters)
+        shapes.append(StepShape((num_images, 3, *sides_px), requires_grad, _max_images(recipe, num_images, progress)))
+    return shapes
 
 
-def _num_kept(recipe: Recipe, num_images: int, progress: float) -> int:
+def _max_images(recipe: Recipe, num_images: int, progress: float) -> int:
     return max(1, round(most_images(recipe.gradient_share, progress) * num_images))
 
 
-def _let_learn(parameters: list[nn.Parameter], learns: Any) -> None:
-    for each, does in zip(parameters, learns, strict=True):
-        each.requires_grad_(does)
+def _set_requires_grad(parameters: list[nn.Parameter], flags: Any) -> None:
+    for parameter, flag in zip(parameters, flags, strict=True):
+        parameter.requires_grad_(flag)
 
 
 @cache
-def _compiled_gradients() -> Callable[..., tuple[Losses, list[Tensor]]]:
+def _compiled_step_gradients() -> Callable[..., tuple[Losses, list[Tensor]]]:
     return torch.compile(step_gradients, fullgraph=True, dynamic=False)

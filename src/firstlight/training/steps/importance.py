@@ -1,4 +1,4 @@
-"""Which images of a step its gradient is made of."""
+"""Choose the images of a batch whose gradients are computed: importance by gradient norm."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ FIRST_PART = 3 / 7  # of a training
 def largest_gradients(
     logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"], share: float, label_smoothing: float = 0.0
 ) -> Float[Tensor, " n"]:
-    """Return 1 for the images with the largest gradients, as few as hold a share of the whole, 0 for the others.
+    """Mask the smallest set of images that holds `share` of the gradient norm.
 
-    An image's gradient is measured by its norm at the logits, |softmax(z) - y|, y the smoothed target: that needs no
-    backward pass, and what is behind changes the order little. The whole is the sum of the norms. (Katharopoulos and
-    Fleuret 2018, "Not All Samples Are Created Equal: Deep Learning with Importance Sampling", arXiv 1803.00942,
-    section 3.2, where it is the bound by which images are drawn.)
+    The norm is that of the gradient at the logits, |softmax(z) - y| with the smoothed target y. It needs no backward
+    pass, and the layers below change the order of the images little. (Katharopoulos and Fleuret 2018, "Not All
+    Samples Are Created Equal: Deep Learning with Importance Sampling", arXiv 1803.00942, section 3.2, where the same
+    norm is the bound by which images are sampled.)
 
     Args:
-        logits: float [n k].
-        labels: int64 [n].
-        share: of the sum of all norms, above 0; 1 takes every image whose gradient is not zero.
-        label_smoothing: as the loss has it.
+        logits: Float [n k].
+        labels: Int64 [n].
+        share: Share of the sum of all norms, above 0; 1 keeps every image whose gradient is not zero.
+        label_smoothing: Share of the target that is spread over all classes.
+
+    Returns:
+        1 for the chosen images, 0 for the others, float [n].
 
     >>> logits = torch.tensor([[9.0, 0.0], [0.0, 0.0], [0.0, 9.0]])
     >>> largest_gradients(logits, torch.tensor([0, 0, 0]), share=0.9)  # right, undecided, wrong
     tensor([0., 1., 1.])
     """
-    order, is_chosen = by_gradient(gradients_at_logits(logits, labels, label_smoothing), share)
+    order, is_chosen = order_by_gradient(gradients_at_logits(logits, labels, label_smoothing), share)
     return torch.zeros_like(is_chosen).scatter_(0, order, is_chosen)
 
 
@@ -44,12 +47,15 @@ def gradients_at_logits(
     return logits.softmax(dim=1) - target
 
 
-def by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return the images in the order of their gradients' norms, the largest first; and 1 for each that is chosen.
+def order_by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
+    """Sort the images by the norm of their gradients, and mark the smallest set that holds `share` of the sum.
 
     Args:
-        gradients: at the logits, float [n k].
-        share: see `largest_gradients`.
+        gradients: Gradients at the logits, float [n k].
+        share: Share of the sum of all norms.
+
+    Returns:
+        The indices of the images, largest norm first, int64 [n]; and, in that order, 1 for each chosen image.
     """
     norms, order = gradients.norm(dim=1).sort(descending=True, stable=True)
     held_by_larger = norms.cumsum(dim=0) - norms
@@ -57,10 +63,10 @@ def by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[Int64[Te
 
 
 def expected_images(share: float) -> float:
-    """Return the share of a step's images that `largest_gradients` will choose, on average.
+    """Estimate the share of a batch that `largest_gradients` chooses, on average over a training.
 
-    That depends on the network and the images. Supposed is `fast94` on CIFAR-10, where a share s of the gradient was
-    held by two thirds of s of the images (docs/LOG.md, backward passes of half the images).
+    The share depends on the network and the images. The estimate is the one measured for `fast94` on CIFAR-10: two
+    thirds of s of the images held a share s of the gradient norm (docs/LOG.md).
 
     >>> expected_images(0.75), expected_images(1.0)
     (0.5, 1.0)
@@ -69,15 +75,15 @@ def expected_images(share: float) -> float:
 
 
 def most_images(share: float, progress: float) -> float:
-    """Return the share of a step's images to which `largest_gradients` is held where steps must be alike.
+    """Return the largest share of a batch that a captured step may choose, where all steps must have one shape.
 
-    A share s of the images, those with the largest gradients, always holds s of the sum at least. At first, when all
-    images are wrong and none has a much larger gradient than another, it hardly holds more; after three sevenths of a
-    training, as many as in `expected_images` are enough.
+    The share s of the images with the largest gradients always holds at least s of the norm. Early in a training,
+    when most images are wrong and their gradients are of similar size, it holds hardly more; after three sevenths,
+    the share of `expected_images` is enough.
 
     Args:
-        share: of the sum of all norms.
-        progress: share of the training that is behind.
+        share: Share of the sum of all norms.
+        progress: Share of the training that is done, 0 to 1.
 
     >>> round(most_images(0.8, progress=0.0), 2), round(most_images(0.8, progress=0.5), 2), most_images(1.0, 0.0)
     (0.8, 0.53, 1.0)

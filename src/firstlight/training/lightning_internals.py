@@ -1,0 +1,83 @@
+"""Everything that firstlight uses of Lightning beyond its documented interface, in one file.
+
+Checked against pytorch-lightning 2.6. When Lightning changes, this is the only file to mend.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
+    """Return the module's trainer, or None; the public property raises an error instead."""
+    return module._trainer
+
+
+def epoch_means(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return the running means of the epoch by the name under which they were logged.
+
+    These are Lightning's result metrics of numbers that `training_step` logged with `on_epoch=True`. Their sum is
+    `value`, their number of images `cumulated_batch_size`.
+    """
+    results = trainer.fit_loop.epoch_loop._results
+    return {
+        name: metric
+        for name, metric in results.items()
+        if metric.is_tensor and metric.meta.is_mean_reduction and metric.meta.on_epoch and not metric.has_reset
+    }
+
+
+def clear_computed(epoch_mean: Any) -> None:
+    """Make Lightning compute an epoch mean again after its sum was changed."""
+    epoch_mean._computed = None
+
+
+def can_checkpoint_before_batch(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Return whether Lightning can resume before this batch.
+
+    It cannot while gradients are being accumulated, nor right after a validation within the epoch.
+    """
+    if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
+        return False
+    interval = trainer.val_check_batch
+    if not isinstance(interval, int):
+        return True
+    return bool(batch_idx % interval and trainer.fit_loop.total_batch_idx % interval)
+
+
+def rewind_to_batch_start(fit_loop: dict[str, Any]) -> int:
+    """Rewind the counters of a checkpoint's fit loop to before the next batch, so that Lightning fetches it again.
+
+    Args:
+        fit_loop: `checkpoint["loops"]["fit_loop"]`; changed in place.
+
+    Returns:
+        The index of that batch in the epoch.
+    """
+    progress = fit_loop["epoch_loop.batch_progress"]
+    progress["is_last_batch"] = False
+    for counts in (progress["total"], progress["current"]):
+        counts["ready"] = counts["completed"]
+    fit_loop["state_dict"].pop("combined_loader", None)
+    return int(progress["current"]["completed"])
+
+
+def rewind_to_epoch_start(fit_loop: dict[str, Any]) -> None:
+    """Rewind the counters of a checkpoint's fit loop to before the next epoch.
+
+    Args:
+        fit_loop: `checkpoint["loops"]["fit_loop"]`; changed in place.
+    """
+    progress = fit_loop["epoch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        counts["ready"] = counts["completed"]
+
+
+def kill_workers(trainer: pl.Trainer) -> None:
+    """Kill the worker processes that Lightning has started, which would otherwise hang."""
+    launcher: Any = trainer.strategy.launcher
+    if hasattr(launcher, "kill"):
+        launcher.kill(signal.SIGKILL)

@@ -1,0 +1,72 @@
+"""One training step: the interface of all steps, and the step that uses autograd."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from firstlight.arrays import UnitImages
+from firstlight.networks import StagedNetwork
+from firstlight.recipes.config import Recipe
+from firstlight.training.steps.importance import largest_gradients
+from firstlight.training.steps.losses import Losses
+
+
+class TrainingStep(ABC):
+    """Computes the losses of a training batch, then its gradients.
+
+    Lightning calls the three methods in this order for every batch.
+    """
+
+    @abstractmethod
+    def __call__(self, images: UnitImages, labels: Int64[Tensor, " n"], progress: float) -> tuple[Losses, Tensor]:
+        """Compute the losses of a batch, and the scalar loss whose gradient updates the weights.
+
+        Args:
+            images: RGB in [0, 1], float [n 3 h w].
+            labels: Classes, int64 [n].
+            progress: Share of the training that is done, 0 to 1.
+        """
+
+    @abstractmethod
+    def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        """Discard the gradients of the last step, unless `__call__` has already overwritten them."""
+
+    @abstractmethod
+    def backward(self, run_autograd: Callable[[], None]) -> None:
+        """Compute the gradients by `run_autograd`, unless `__call__` has already computed them."""
+
+
+class AutogradStep(TrainingStep):
+    """A step whose gradients come from autograd.
+
+    Args:
+        network: Network to train.
+        recipe: Label smoothing, and the share of the gradient to compute.
+    """
+
+    def __init__(self, network: StagedNetwork, recipe: Recipe) -> None:
+        self._network = network
+        self._recipe = recipe
+
+    def __call__(self, images: UnitImages, labels: Int64[Tensor, " n"], progress: float) -> tuple[Losses, Tensor]:
+        """Run the forward pass; `progress` does not matter."""
+        share, label_smoothing = self._recipe.gradient_share, self._recipe.label_smoothing
+        logits = self._network(images).float()
+        losses = Losses.of(logits, labels, label_smoothing)
+        if share == 1:
+            return losses, losses.mean
+        chosen = largest_gradients(logits.detach(), labels, share, label_smoothing)
+        return losses, (losses.smoothed * chosen).mean()
+
+    def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        """Discard the gradients of the last step."""
+        optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, run_autograd: Callable[[], None]) -> None:
+        """Compute the gradients."""
+        run_autograd()
