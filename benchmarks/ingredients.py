@@ -25,6 +25,7 @@ from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import OptimizerConfig, Recipe
 from firstlight.runs.environment import describe_environment
+from firstlight.training.build import build
 from firstlight.training.trainer import SILENT, Trainer
 from record import NUM_CIFAR10, append_line
 

@@ -61,7 +61,7 @@ def test_a_share_of_the_gradient_is_measured_as_the_images_it_will_take(
         shares.append(float(chosen.mean()))
         return chosen
 
-    monkeypatch.setattr("firstlight.training.module.largest_gradients", watched)
+    monkeypatch.setattr("firstlight.training.steps.step.largest_gradients", watched)
     estimate(replace(TINY, num_val=0, gradient_share=0.75), num_steps=2)
     assert shares == pytest.approx([expected_images(0.75)] * 4, abs=0.1)
 

@@ -171,7 +171,7 @@ def test_the_shape_of_a_step_changes_where_the_recipe_says_so(images: ImageSet) 
     assert [shape.images[2] for shape in shapes] == [24] * 12 + [28] * 2 + [32] * 6
     assert [all(shape.requires_grad) for shape in shapes] == [True] * 5 + [
         False
-    ] * 15  # the whitening's bias, for one epoch of 4
+    ] * 15  # the whitening bias: one epoch of 4
     assert {shape.requires_grad.count(False) for shape in shapes} == {0, 1}
     assert [shape.max_images for shape in shapes] == [13] * 9 + [9] * 11  # 0.8 and 0.53 of 16; from three sevenths on
     assert step_shapes(network, recipe, optimizer, Batches(images, sampler), range(12, 20)) == shapes[12:]
