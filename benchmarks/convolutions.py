@@ -29,11 +29,11 @@ from record import record, spread
 WAYS = {"direct": False, "ours": True}
 
 
-def choose(network: nn.Module, way: str) -> nn.Module:
+def choose(network: nn.Module, algorithm: str) -> nn.Module:
     """Let the network's convolutions go one way."""
     for layer in network.modules():
         if isinstance(layer, Conv3x3):
-            layer.fast = WAYS[way]
+            layer.fast = WAYS[algorithm]
     return network
 
 
@@ -53,20 +53,20 @@ def gradients(network: nn.Module, images: Tensor, labels: Tensor, precision: str
 def rounding(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> dict[str, float]:
     """Return for each way the largest relative error of any parameter's gradient, in the 2-norm."""
     exact = gradients(copy.deepcopy(network).double(), images.double(), labels, "64-true")
-    found = {way: gradients(choose(network, way), images, labels, precision) for way in WAYS}
+    found = {algorithm: gradients(choose(network, algorithm), images, labels, precision) for algorithm in WAYS}
     return {
-        way: max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
-        for way, got in found.items()
+        algorithm: max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
+        for algorithm, got in found.items()
     }
 
 
 def our_way(images: Tensor, precision: str) -> str:
     """Name the way that a wide layer goes here."""
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-        way = Conv3x3(64, 64).way(images.new_empty(len(images), 64, 16, 16))
-    if way is None:
+        algorithm = Conv3x3(64, 64).algorithm(images.new_empty(len(images), 64, 16, 16))
+    if algorithm is None:
         sys.exit(f"nothing is faster than PyTorch's convolutions in {precision} here: there is nothing to measure")
-    return way.name
+    return algorithm.name
 
 
 def main() -> None:
@@ -86,10 +86,10 @@ def main() -> None:
     name = our_way(images, options.precision)
     errors = rounding(network, images[:64], labels[:64], options.precision)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+    rates: dict[str, list[float]] = {algorithm: [] for algorithm in WAYS}
     for turn in range(options.num_turns + 1):
-        for way, found in rates.items():
-            choose(network, way)
+        for algorithm, found in rates.items():
+            choose(network, algorithm)
             started_s = time.perf_counter()
             for _ in range(options.num_steps):
                 optimizer.zero_grad()
@@ -98,7 +98,7 @@ def main() -> None:
             rate = options.num_steps * options.batch_size / (time.perf_counter() - started_s)
             if turn:  # the first turn warms up
                 found.append(rate)
-                print(f"{way} {rate:.1f} images/s", flush=True)
+                print(f"{algorithm} {rate:.1f} images/s", flush=True)
     ratios = [fast / direct for fast, direct in zip(rates["ours"], rates["direct"], strict=True)]
     results = {
         "what": f"training images per second, ResNet9, {options.precision}, channels_last, bare loop",
@@ -110,7 +110,7 @@ def main() -> None:
     command = f"python benchmarks/convolutions.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
     if options.precision != "32-true":
         command, name = f"{command} --precision {options.precision}", f"{name}_bf16"
-    print(record(name, command, results | {way: spread(found) for way, found in rates.items()}))
+    print(record(name, command, results | {algorithm: spread(found) for algorithm, found in rates.items()}))
 
 
 if __name__ == "__main__":

@@ -118,8 +118,8 @@ def convolutions() -> str:
     if torch.cuda.is_available():
         return "pytorch"
     with torch.autocast("cpu", torch.bfloat16, enabled=default_precision("cpu") == "bf16-mixed"):
-        way = Conv3x3(64, 64).way(torch.empty(512, 64, 16, 16))
-    return "pytorch" if way is None else way.name
+        algorithm = Conv3x3(64, 64).algorithm(torch.empty(512, 64, 16, 16))
+    return "pytorch" if algorithm is None else algorithm.name
 
 
 def load_data(recipe: Recipe, data_dir: str) -> ImageData:

@@ -177,8 +177,8 @@ def test_speednet_skips_images_as_its_twin_by_layers_does(
     precision: torch.dtype, keeps: int, speednet: SpeedNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all images it is autograd's gradient; with some, that of the same rules without any compiled layer."""
-    way = native_winograd()
-    if precision == torch.bfloat16 and (way is None or not way.knows(precision, 32, 32)):
+    algorithm = native_winograd()
+    if precision == torch.bfloat16 and (algorithm is None or not algorithm.supports(precision, 32, 32)):
         pytest.skip("this CPU does not multiply bfloat16")
     images = images_for(3, 24, torch.float32, count=40).sigmoid()
     weights = (torch.arange(40) < keeps).float()
@@ -198,7 +198,7 @@ def test_speednet_skips_images_as_its_twin_by_layers_does(
     else:
         for module in twin.modules():
             if isinstance(module, (Gelu, MaxPool2x2)):
-                monkeypatch.setattr(module, "pays", lambda x: False)
+                monkeypatch.setattr(module, "is_faster", lambda x: False)
             if isinstance(module, Conv3x3):
                 module.fast = False
         expected = results(in_precision(lambda x: run(of_twin, x)), twin, images, weights)

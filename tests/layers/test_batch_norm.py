@@ -76,7 +76,7 @@ def test_equals_pytorch_in_float64(
     layer, images = norm(channels), maps_for(channels, size, dtype)
     exact = nn.BatchNorm2d(channels, momentum=0.3).double()
     exact.load_state_dict(layer.state_dict())
-    assert layer.pays(images)
+    assert layer.is_faster(images)
     found, expected = results(layer, images), results(exact, images.double())
     assert found["output"].dtype == found["input"].dtype == dtype
     assert found["output"].is_contiguous(memory_format=torch.channels_last)
@@ -141,17 +141,17 @@ def test_the_same_bits_every_time(norm: Callable[[int], BatchNorm]) -> None:
 
 def test_where_it_does_not_pay(norm: Callable[[int], BatchNorm], monkeypatch: pytest.MonkeyPatch) -> None:
     layer, images = norm(4), maps_for(4, (3, 3), torch.float32)
-    assert layer.pays(images)
-    assert not layer.pays(images.double())
-    assert not layer.pays(images.to("meta"))
-    assert not BatchNorm(4, momentum=None).pays(images)
-    assert not BatchNorm(4, affine=False).pays(images)
-    assert not BatchNorm(4, track_running_stats=False).pays(images)
-    assert not layer.eval().pays(images)
-    assert not layer.train().double().pays(images)
+    assert layer.is_faster(images)
+    assert not layer.is_faster(images.double())
+    assert not layer.is_faster(images.to("meta"))
+    assert not BatchNorm(4, momentum=None).is_faster(images)
+    assert not BatchNorm(4, affine=False).is_faster(images)
+    assert not BatchNorm(4, track_running_stats=False).is_faster(images)
+    assert not layer.eval().is_faster(images)
+    assert not layer.train().double().is_faster(images)
     monkeypatch.setattr(batch_norm, "MIN_NUMBERS", 10_000)
     monkeypatch.setattr(batch_norm, "_library", lambda: pytest.fail("compiled"))
-    assert not layer.float().pays(images)
+    assert not layer.float().is_faster(images)
 
 
 def test_evaluation_and_exports_hold_pytorch_s(norm: Callable[[int], BatchNorm]) -> None:

@@ -47,7 +47,7 @@ def output_and_gradient(layer: nn.Module, numbers: Tensor, weights: Tensor) -> t
 def test_equals_the_exact_function(dtype: torch.dtype, count: int, layer: Gelu) -> None:
     numbers = torch.linspace(-14, 14, count).to(dtype)
     weights = torch.linspace(-2, 3, count).to(dtype)
-    assert layer.pays(numbers)
+    assert layer.is_faster(numbers)
     relative, absolute = TOLERANCES[dtype]
     value, slope = exact(numbers)
     for found, expected in zip(
@@ -144,24 +144,24 @@ def test_nothing_is_written_beside_the_numbers(layer: Gelu) -> None:
 
 def test_what_goes_the_compiled_way(layer: Gelu, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = torch.randn(4, 8, 6, 6)
-    assert layer.pays(numbers)
-    assert layer.pays(numbers.transpose(1, 2))
-    assert not layer.pays(numbers.half())
-    assert not layer.pays(numbers.double())
-    assert not layer.pays(numbers.to("meta"))
-    assert not layer.pays(numbers[..., ::2])
-    assert not layer.pays(numbers[:1].expand(4, -1, -1, -1))
+    assert layer.is_faster(numbers)
+    assert layer.is_faster(numbers.transpose(1, 2))
+    assert not layer.is_faster(numbers.half())
+    assert not layer.is_faster(numbers.double())
+    assert not layer.is_faster(numbers.to("meta"))
+    assert not layer.is_faster(numbers[..., ::2])
+    assert not layer.is_faster(numbers[:1].expand(4, -1, -1, -1))
     monkeypatch.setattr(gelu, "MIN_NUMBERS", numbers.numel() + 1)
-    assert not layer.pays(numbers)
+    assert not layer.is_faster(numbers)
     monkeypatch.setattr(gelu, "MIN_NUMBERS", 0)
     monkeypatch.setattr(gelu, "_library", lambda: None)
-    assert not layer.pays(numbers)
+    assert not layer.is_faster(numbers)
     assert torch.equal(layer(numbers), nn.functional.gelu(numbers))
 
 
 def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gelu, "_library", lambda: pytest.fail("compiled"))
-    assert not Gelu().pays(torch.randn(1, 64, 32, 32))
+    assert not Gelu().is_faster(torch.randn(1, 64, 32, 32))
 
 
 def test_every_activation_of_speednet_is_one() -> None:

@@ -43,7 +43,7 @@ def assert_the_same_bits(found: Tensor, expected: Tensor) -> None:
 def test_equals_pytorch(dtype: torch.dtype, size: tuple[int, int], channels: int, pool: MaxPool2x2) -> None:
     torch.manual_seed(0)
     images = torch.randn(3, channels, *size).to(dtype)
-    assert pool.pays(images)
+    assert pool.is_faster(images)
     for layout in (torch.contiguous_format, torch.channels_last):
         placed = images.contiguous(memory_format=layout)
         for found, expected in zip(
@@ -101,22 +101,22 @@ def test_nothing_is_written_beside_the_maps(pool: MaxPool2x2) -> None:
 
 def test_what_goes_the_compiled_way(pool: MaxPool2x2, monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randn(4, 8, 6, 6)
-    assert pool.pays(images)
-    assert not pool.pays(images.half())
-    assert not pool.pays(images.to("meta"))
-    assert not pool.pays(images[0])
-    assert not pool.pays(images[:, :, :1])
+    assert pool.is_faster(images)
+    assert not pool.is_faster(images.half())
+    assert not pool.is_faster(images.to("meta"))
+    assert not pool.is_faster(images[0])
+    assert not pool.is_faster(images[:, :, :1])
     monkeypatch.setattr(max_pool, "MIN_NUMBERS", images.numel() + 1)
-    assert not pool.pays(images)
+    assert not pool.is_faster(images)
     monkeypatch.setattr(max_pool, "MIN_NUMBERS", 0)
     monkeypatch.setattr(max_pool, "_library", lambda: None)
-    assert not pool.pays(images)
+    assert not pool.is_faster(images)
     assert_the_same_bits(pool(images), nn.MaxPool2d(2)(images))
 
 
 def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(max_pool, "_library", lambda: pytest.fail("compiled"))
-    assert not MaxPool2x2().pays(torch.randn(1, 128, 32, 32))
+    assert not MaxPool2x2().is_faster(torch.randn(1, 128, 32, 32))
 
 
 def test_what_is_traced_or_exported_holds_the_pool_of_pytorch(pool: MaxPool2x2) -> None:

@@ -47,10 +47,10 @@ def amx_convolution(request: pytest.FixtureRequest) -> AmxConvolution:
     """The convolution by the tiles of this CPU, if it has any, and by emulated ones."""
     if request.param == "emulated tiles":
         return request.getfixturevalue("emulated_amx")
-    way = on_this_cpu()
-    if way is None:
+    algorithm = on_this_cpu()
+    if algorithm is None:
         pytest.skip("this CPU has no AMX, or nothing can be compiled here")
-    return way
+    return algorithm
 
 
 @pytest.fixture

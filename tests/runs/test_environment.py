@@ -81,6 +81,11 @@ def test_the_commit_is_that_of_the_checkout_with_a_plus_once_it_was_changed(tmp_
     assert commit() == head
     (tmp_path / "untracked.txt").write_text("results, say")
     assert commit() == head
+    results = tmp_path / "benchmarks" / "results" / "speed.json"
+    results.parent.mkdir(parents=True)
+    results.write_text("{}")
+    git(tmp_path, "add", "benchmarks")
+    assert commit() == head, "a benchmark's own results are no change of the code"
     (tmp_path / "other.txt").write_text("two")
     assert commit() == f"{head}+"
 

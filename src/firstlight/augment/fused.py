@@ -18,7 +18,7 @@ SOURCE = Path(__file__).with_name("fused.cpp")
 MIN_PIXELS = 2**18  # of a batch: below, nothing needs to be compiled
 
 
-def pays(images: Images, count: int) -> bool:
+def is_faster(images: Images, count: int) -> bool:
     """Whether `shifted_and_flipped` can be had for so many of these images, uint8 [n 3 h w], and is worth it."""
     is_known = images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
     return is_known and count * images[0, 0].numel() >= MIN_PIXELS and compiled(SOURCE) is not None

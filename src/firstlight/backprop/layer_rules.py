@@ -1,4 +1,4 @@
-"""The rules for the layers of this package: what each gives, and its way back."""
+"""Backward rules of the layers of this package: the forward pass of each layer, and its gradient function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from firstlight.backprop.rules import (
 from firstlight.layers import batch_norm
 from firstlight.layers.batch_norm import BatchNorm, Moments
 from firstlight.layers.conv3x3 import Conv3x3
-from firstlight.layers.conv3x3.amx import AmxConvolution, Finish
+from firstlight.layers.conv3x3.amx import AmxConvolution, Epilogue
 from firstlight.layers.conv3x3.layer import arithmetic
 from firstlight.layers.gelu import Gelu, gelu, gelu_gradient
 from firstlight.layers.max_pool import MaxPool2x2, max_pool, max_pool_gradient
@@ -81,11 +81,11 @@ def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor,
 
 @rule_for(Conv3x3)
 def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    way = module.way(x)
-    if way is None:
+    algorithm = module.algorithm(x)
+    if algorithm is None:
         return _direct(module, x, needs_gradient)
     output = module(x)
-    return output, _back_by(way.gradients, module.weight, x.to(output.dtype), needs_gradient)
+    return output, _back_by(algorithm.gradients, module.weight, x.to(output.dtype), needs_gradient)
 
 
 @rule_for_run(Conv3x3, MaxPool2x2)
@@ -96,21 +96,21 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
 @rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
-    conv, finish = cast(Conv3x3, modules[0]), Finish(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
-    way, after = conv.way(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
-    if not isinstance(way, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
+    conv, finish = cast(Conv3x3, modules[0]), Epilogue(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
+    algorithm, after = conv.algorithm(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
+    if not isinstance(algorithm, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
         return None
     norm = cast(BatchNorm, after[0]) if after else None
     images, pivots = x.to(arithmetic(x)), None if norm is None else norm.running_mean
-    output, which, sums = way.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, finish, pivots)
+    output, which, sums = algorithm.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, finish, pivots)
     convolved = output.permute(0, 3, 1, 2)
-    back = _back_by(partial(way.gradients, which=which), conv.weight, images, needs_gradient)
+    back = _back_by(partial(algorithm.gradients, which=which), conv.weight, images, needs_gradient)
     if finish.rectifies:
         back = joined(back, _back_from_relu(convolved))
     if norm is None:
         return convolved, back
     asked = needs_gradient or conv.weight.requires_grad
-    if pivots is None or sums is None or not norm.pays(convolved):
+    if pivots is None or sums is None or not norm.is_faster(convolved):
         normal, pullback = chained(after, convolved, asked)
     else:
         of = Moments.about(pivots, sums, output.numel() // output.shape[3])
@@ -141,7 +141,7 @@ def _back_by(
 
 @rule_for(BatchNorm)
 def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    if not module.pays(x):
+    if not module.is_faster(x):
         return _batch_norm(module, x, needs_gradient)
     return _compiled_batch_norm(module, x, needs_gradient, with_gelu=False)
 
@@ -149,7 +149,7 @@ def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullb
 @rule_for_run(BatchNorm, Gelu)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
     norm, activation = cast(tuple[BatchNorm, Gelu], modules)
-    if not (norm.pays(x) and activation.pays(x)):
+    if not (norm.is_faster(x) and activation.is_faster(x)):
         return None
     return _compiled_batch_norm(norm, x, needs_gradient, with_gelu=True)
 
@@ -162,7 +162,7 @@ def _compiled_batch_norm(
     of = of or batch_norm.moments(maps)
     factors, summands = of.normalizing(weight, bias, module.eps)
     output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu)
-    module.take_note(of, x.numel() // x.shape[1])
+    module.update_running_stats(of, x.numel() // x.shape[1])
 
     def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output = gradient.permute(0, 2, 3, 1)
@@ -200,7 +200,7 @@ def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tupl
 
 @rule_for(Gelu)
 def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    if not module.pays(x):
+    if not module.is_faster(x):
         return module(x), lambda gradient, backward: torch.ops.aten.gelu_backward(gradient, backward.of(x))
     output, slopes = gelu(x, with_slopes=needs_gradient)
     return output, lambda gradient, backward: gelu_gradient(gradient, backward.of(slopes))
@@ -221,7 +221,7 @@ def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pull
     if torch.compiler.is_compiling():
         return _max_pool_to_fuse(x)
     height, width = x.shape[2:]
-    if module.pays(x):
+    if module.is_faster(x):
         output, which = max_pool(x)
 
         def pullback(gradient: Tensor, backward: Backward) -> Tensor:

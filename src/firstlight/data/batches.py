@@ -186,7 +186,7 @@ class Batches:
         places = visits % len(self.set)
         if self.augmentation is None or draws is None:
             images = to_unit(self._pixels[places])
-        elif not self.augmentation.cutout_px and fused.pays(self._pixels, len(places)):
+        elif not self.augmentation.cutout_px and fused.is_faster(self._pixels, len(places)):
             images = self._augmented_in_one_pass(places, visits, self.augmentation, draws)
         else:
             images = to_unit(self._augment(self._pixels[places], visits, self.augmentation, draws))

@@ -60,7 +60,7 @@ struct Moments {
     }
 };
 
-// The gradient of what was normalized: where GELU came after it, by way of the slopes that were kept.
+// The gradient of what was normalized: where GELU came after it, through the stored slopes.
 template <class T>
 inline Numbers before_gelu(const T *gradient, const T *slopes, long place, long lanes) {
     const Numbers of_output = load(gradient + place, lanes);

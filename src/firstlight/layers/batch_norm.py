@@ -55,7 +55,7 @@ class Moments(NamedTuple):
 
 
 def moments(maps: Tensor) -> Moments:
-    """Return mean and variance of maps [n h w c], the compiled way."""
+    """Compute mean and variance of maps [n h w c] with the native kernel."""
     num_images, height, width, channels = maps.shape
     pivots = maps[0, 0, 0].float()  # sums of what lies near zero round least
     sums = _sums("moments", maps, pivots, shape=(num_images, height * width, channels))
@@ -65,7 +65,7 @@ def moments(maps: Tensor) -> Moments:
 def normalize(
     maps: Tensor, factors: Tensor, summands: Tensor, *, with_gelu: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Return maps [n h w c] times factors plus summands, both float32 [c], the compiled way.
+    """Scale and shift maps [n h w c] by factors and summands, both float32 [c], with the native kernel.
 
     With GELU, return its values there, and its slopes.
     """
@@ -85,7 +85,7 @@ def gradients(
     factors: Tensor,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of maps, factors and summands, from that of the output, the compiled way.
+    """Compute the gradients of maps, factors and summands from that of the output, with the native kernel.
 
     Mean and variance of the maps depend on them, too. They are taken for those of the images that have a gradient.
 
@@ -139,7 +139,7 @@ class _BatchNorm(torch.autograd.Function):
 class BatchNorm(nn.BatchNorm2d):
     """Normalization over images and pixels (Ioffe and Szegedy 2015, arXiv 1502.03167), as `nn.BatchNorm2d` has it.
 
-    In training on a CPU, for enough numbers, it takes a compiled way, where there is a compiler; the result is then in
+    In training on a CPU, for enough numbers, it runs a native kernel, where there is a compiler; the result is then in
     channels_last memory format. What is traced, compiled or exported always holds PyTorch's.
 
     >>> normal = BatchNorm(3)(torch.rand(8, 3, 4, 4))
@@ -149,15 +149,15 @@ class BatchNorm(nn.BatchNorm2d):
 
     stands_for = "BatchNorm2d"  # in tables and drawings
 
-    def pays(self, images: Tensor) -> bool:
-        """Whether the compiled way will be used for this input, float [n c h w]."""
+    def is_faster(self, images: Tensor) -> bool:
+        """Return whether the native kernel is used for this input, float [n c h w]."""
         if not (self.training and is_eager_on_cpu(images)) or images.dtype not in DTYPES or images.ndim != 4:
             return False
         if images.numel() < MIN_NUMBERS or self.momentum is None or self.running_mean is None or self.weight is None:
             return False
         return self.weight.dtype == torch.float32 and _library() is not None
 
-    def take_note(self, of: Moments, num_numbers: int) -> None:
+    def update_running_stats(self, of: Moments, num_numbers: int) -> None:
         """Let the running statistics follow the moments of so many numbers of each channel."""
         momentum = cast(float, self.momentum)
         cast(Tensor, self.num_batches_tracked).add_(1)
@@ -166,11 +166,11 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.BatchNorm2d gives it
         """Return the normalized maps, float [n c h w]."""
-        if not self.pays(input):
+        if not self.is_faster(input):
             return super().forward(input)
         output, *of = _BatchNorm.apply(input, self.weight, self.bias, self.eps)
         with torch.no_grad():
-            self.take_note(Moments(*of), input.numel() // input.shape[1])
+            self.update_running_stats(Moments(*of), input.numel() // input.shape[1])
         return output
 
 

@@ -35,7 +35,7 @@ class _Gelu(torch.autograd.Function):
 
 
 def gelu(numbers: Tensor, *, with_slopes: bool) -> tuple[Tensor, Tensor | None]:
-    """Return the function of dense numbers, and its slopes if they are asked for, the compiled way."""
+    """Compute GELU of dense numbers, and its slopes if they are asked for, with the native kernel."""
     output = torch.empty_like(numbers)
     slopes = torch.empty_like(numbers) if with_slopes else None
     call_for(numbers.dtype, _library(), "gelu", numbers, output, slopes, numbers.numel())
@@ -54,7 +54,7 @@ def gelu_gradient(gradient: Tensor, slopes: Tensor) -> Tensor:
 class Gelu(nn.GELU):
     """x P(X <= x) for a normal X (Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", arXiv 1606.08415).
 
-    On a CPU, for enough numbers, it takes a compiled way, where there is a compiler, which in float32 is as near to the
+    On a CPU, for enough numbers, it runs a native kernel, where there is a compiler, which in float32 is as near to the
     exact value as PyTorch's. What is traced, compiled or exported always holds PyTorch's.
 
     >>> Gelu()(torch.tensor([-1.0, 0.0, 1.0])).tolist()
@@ -66,15 +66,15 @@ class Gelu(nn.GELU):
     def __init__(self) -> None:
         super().__init__()
 
-    def pays(self, numbers: Tensor) -> bool:
-        """Whether the compiled way will be used for this input, float of any shape."""
+    def is_faster(self, numbers: Tensor) -> bool:
+        """Return whether the native kernel is used for this input, float of any shape."""
         if not is_eager_on_cpu(numbers) or numbers.dtype not in DTYPES or numbers.numel() < MIN_NUMBERS:
             return False
         return _is_dense(numbers) and _library() is not None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.GELU gives it
         """Return the function of every number, float of the input's shape."""
-        return _Gelu.apply(input) if self.pays(input) else super().forward(input)
+        return _Gelu.apply(input) if self.is_faster(input) else super().forward(input)
 
 
 def _is_dense(numbers: Tensor) -> bool:

@@ -57,7 +57,7 @@ def max_pool_gradient(gradient: Tensor, which: Tensor, height: int, width: int) 
 class MaxPool2x2(nn.MaxPool2d):
     """The maximum of every window of 2x2: bit for bit what `nn.MaxPool2d(2)` and its gradient are.
 
-    On a CPU, for enough numbers, it takes a compiled way, where there is a compiler; the result is then in
+    On a CPU, for enough numbers, it runs a native kernel, where there is a compiler; the result is then in
     channels_last memory format. What is traced, compiled or exported always holds PyTorch's.
 
     >>> MaxPool2x2()(torch.tensor([[[[1.0, 2.0, 5.0], [4.0, 3.0, 6.0]]]])).tolist()
@@ -69,15 +69,15 @@ class MaxPool2x2(nn.MaxPool2d):
     def __init__(self) -> None:
         super().__init__(2)
 
-    def pays(self, images: Tensor) -> bool:
-        """Whether the compiled way will be used for this input, float [n c h w]."""
+    def is_faster(self, images: Tensor) -> bool:
+        """Return whether the native kernel is used for this input, float [n c h w]."""
         if not is_eager_on_cpu(images) or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
             return False
         return images.ndim == 4 and min(images.shape[2:]) >= 2 and _library() is not None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.MaxPool2d gives it
         """Return the maxima, float [n c h//2 w//2], of maps, float [n c h w]."""
-        return _MaxPool.apply(input) if self.pays(input) else super().forward(input)
+        return _MaxPool.apply(input) if self.is_faster(input) else super().forward(input)
 
 
 def _library() -> ctypes.CDLL | None:

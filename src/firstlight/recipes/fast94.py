@@ -33,9 +33,12 @@ def fast94() -> Recipe:
         gradient_share=0.8,
         optimizer=MuonConfig(
             learning_rate=0.12,
+            momentum=0.6,
             head_rate=335.0,
             bias_rate=26.5,
+            sgd_momentum=0.85,
             weight_decay=0.001,
+            whitening_epochs=3.0,
         ),
         label_smoothing=0.2,
         views="flip_star",

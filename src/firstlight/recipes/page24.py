@@ -24,8 +24,10 @@ def page24() -> Recipe:
         augmentation=Augmentation(crop_px=4, flip="alternating", cutout_px=8),
         optimizer=MuonConfig(
             learning_rate=0.1,
+            momentum=0.6,
             head_rate=0.01,
             bias_rate=0.05,
+            sgd_momentum=0.85,
             weight_decay=2e-4,
         ),
         label_smoothing=0.1,

@@ -16,6 +16,8 @@ from firstlight.native.compiler import compile_command
 
 PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
 
+RESULTS = ":(exclude,top)benchmarks/results"  # a git pathspec
+
 
 def describe_environment() -> dict[str, Any]:
     """Return date, commit, hardware and versions, as every run and every benchmark keeps them."""
@@ -43,12 +45,16 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this code runs from, with a plus sign if it was changed since."""
+    """Return the commit of the checkout that this code runs from, with a plus sign if the checkout was changed since.
+
+    Benchmark results do not count as a change: the benchmark itself writes them.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+        status = [*git, "status", "--porcelain", "-uno", "--", ":/", RESULTS]
+        changed = subprocess.run(status, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if tracked.returncode or head.returncode:

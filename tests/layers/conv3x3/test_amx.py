@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from firstlight.layers.conv3x3 import amx, conv3x3
-from firstlight.layers.conv3x3.amx import AmxConvolution, Finish
+from firstlight.layers.conv3x3.amx import AmxConvolution, Epilogue
 
-POOLED = Finish(pools=True)
+POOLED = Epilogue(pools=True)
 SIZES = [(1, 1), (1, 7), (3, 3), (5, 4)]
 CHANNELS = [(1, 1), (24, 64), (40, 31)]
 IMAGES_AND_THREADS = [(1, 3), (16, 1), (37, 1), (37, 3)]
@@ -122,9 +122,9 @@ def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
-@pytest.mark.parametrize("finish", [Finish(), POOLED, Finish(rectifies=True), Finish(pools=True, rectifies=True)])
+@pytest.mark.parametrize("finish", [Epilogue(), POOLED, Epilogue(rectifies=True), Epilogue(pools=True, rectifies=True)])
 def test_what_is_done_on_the_way_is_what_is_done_after(
-    finish: Finish, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch
+    finish: Epilogue, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Moments see sums in float32; results are rounded once."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
@@ -148,7 +148,7 @@ def test_what_is_done_on_the_way_is_what_is_done_after(
 def test_what_is_rectified_stays_no_number_and_no_longer_infinite(amx_convolution: AmxConvolution) -> None:
     maps, filters = torch.zeros(2, 1, 1, 16).bfloat16(), torch.ones(16, 16, 3, 3)
     maps[0, 0, 0, 3], maps[1, 0, 0, 3] = float("nan"), -float("inf")
-    found = amx_convolution.convolve_to_train(maps, filters, Finish(rectifies=True)).maps
+    found = amx_convolution.convolve_to_train(maps, filters, Epilogue(rectifies=True)).maps
     assert found[0].isnan().all()
     assert (found[1] == 0).all()
 
@@ -211,5 +211,5 @@ def test_the_same_bits_every_time(amx_convolution: AmxConvolution) -> None:
 
 
 def test_it_knows_bfloat16_only(amx_convolution: AmxConvolution) -> None:
-    assert amx_convolution.knows(torch.bfloat16, 3, 5)
-    assert not amx_convolution.knows(torch.float32, 64, 64)
+    assert amx_convolution.supports(torch.bfloat16, 3, 5)
+    assert not amx_convolution.supports(torch.float32, 64, 64)

@@ -11,12 +11,12 @@ from firstlight.layers.conv3x3 import layer as module
 from firstlight.layers.conv3x3.amx import AmxConvolution
 from firstlight.layers.conv3x3.winograd import NativeWinograd, native_winograd
 from firstlight.layers.conv3x3.winograd_base import Winograd
-from firstlight.layers.conv3x3.winograd_torch import PlainWinograd
+from firstlight.layers.conv3x3.winograd_torch import TorchWinograd
 from firstlight.networks import ResNet9
 
 
 @pytest.fixture(params=["native", "plain"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One way after the other, where there is a compiler."""
     if request.param == "plain":
         monkeypatch.setattr(module, "native_winograd", lambda: None)
@@ -28,16 +28,16 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> NativeWinograd:
     """The compiled way, where it knows bfloat16, as on a CPU without AMX."""
-    way = native_winograd()
-    if way is None or not way.knows(torch.bfloat16, 2, 2):
+    algorithm = native_winograd()
+    if algorithm is None or not algorithm.supports(torch.bfloat16, 2, 2):
         pytest.skip("nothing can be compiled here, or this CPU does not multiply bfloat16")
     for each in (amx, winograd):
         monkeypatch.setattr(each, "has_amx", lambda: False)
-    return way
+    return algorithm
 
 
 def winograd_conv2d(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    return conv3x3(images, filters, module.winograd_for(images.dtype, filters.shape[1], filters.shape[0]))
+    return conv3x3(images, filters, module.winograd_algorithm(images.dtype, filters.shape[1], filters.shape[0]))
 
 
 def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
@@ -54,14 +54,14 @@ def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.T
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
 @pytest.mark.parametrize("channels", [(6, 7), (16, 33), (24, 16)])
-def test_equals_the_direct_convolution(size: tuple[int, int], channels: tuple[int, int], way: str) -> None:
+def test_equals_the_direct_convolution(size: tuple[int, int], channels: tuple[int, int], algorithm: str) -> None:
     torch.manual_seed(0)
     images, filters = torch.randn(5, channels[0], *size).double(), torch.randn(*channels[::-1], 3, 3).double()
     for direct, fast in zip(*both_ways(images, filters), strict=True):
         torch.testing.assert_close(fast, direct, rtol=0, atol=1e-12 * direct.abs().max())
 
 
-def test_gradients_against_finite_differences(way: str) -> None:
+def test_gradients_against_finite_differences(algorithm: str) -> None:
     torch.manual_seed(1)
     images = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     filters = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -69,7 +69,7 @@ def test_gradients_against_finite_differences(way: str) -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_rounding_in_float32(layout: torch.memory_format, way: str) -> None:
+def test_rounding_in_float32(layout: torch.memory_format, algorithm: str) -> None:
     torch.manual_seed(2)
     images = torch.randn(8, 64, 16, 16).contiguous(memory_format=layout)
     filters = torch.randn(96, 64, 3, 3).contiguous(memory_format=layout) / 24
@@ -77,7 +77,7 @@ def test_rounding_in_float32(layout: torch.memory_format, way: str) -> None:
         assert (fast - direct).abs().max() < 1e-5 * direct.abs().max()
 
 
-def test_a_gradient_that_nobody_asks_for_is_not_made(way: str) -> None:
+def test_a_gradient_that_nobody_asks_for_is_not_made(algorithm: str) -> None:
     images, filters = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
     output = winograd_conv2d(images, filters)
     assert output.grad_fn.apply(torch.ones_like(output))[0] is None
@@ -94,7 +94,7 @@ def test_a_gradient_that_nobody_asks_for_is_not_made(way: str) -> None:
     torch.testing.assert_close(fast, direct, rtol=1e-4, atol=1e-4)
 
 
-def test_a_gradient_that_is_expanded_or_cropped(way: str) -> None:
+def test_a_gradient_that_is_expanded_or_cropped(algorithm: str) -> None:
     images, filters = torch.randn(2, 16, 9, 8, requires_grad=True), torch.randn(16, 16, 3, 3)
     for reduce in (lambda y: y.sum(), lambda y: y[:, :, 1:, :-2].square().sum(), lambda y: y.mean(dim=(2, 3)).sum()):
         (fast,) = torch.autograd.grad(reduce(winograd_conv2d(images, filters)), images)
@@ -102,7 +102,7 @@ def test_a_gradient_that_is_expanded_or_cropped(way: str) -> None:
         torch.testing.assert_close(fast, direct, rtol=1e-4, atol=1e-4 * float(direct.abs().max()))
 
 
-def test_the_same_bits_every_time(way: str) -> None:
+def test_the_same_bits_every_time(algorithm: str) -> None:
     images, filters = torch.randn(40, 32, 15, 15), torch.randn(48, 32, 3, 3)
     first, second = (both_ways_of_winograd(images, filters) for _ in range(2))
     for one, other in zip(first, second, strict=True):
@@ -115,18 +115,18 @@ def both_ways_of_winograd(images: torch.Tensor, filters: torch.Tensor) -> tuple[
     return output.detach(), *torch.autograd.grad(output.square().sum(), (x, w))
 
 
-def test_the_layer_takes_the_fast_way_on_the_cpu_in_float32(way: str) -> None:
+def test_the_layer_takes_the_fast_way_on_the_cpu_in_float32(algorithm: str) -> None:
     layer = Conv3x3(64, 64)
     images = torch.randn(32, 64, 16, 16)
-    assert isinstance(layer.way(images), Winograd)
-    assert layer.way(images[:1]) is None  # too few tiles
-    assert layer.way(images.double()) is None
-    assert layer.way(images.to("meta")) is None
-    assert Conv3x3(3, 64).way(torch.randn(32, 3, 16, 16)) is None
-    assert (Conv3x3(24, 64).way(torch.randn(32, 24, 16, 16)) is not None) == (way == "native")
-    assert Conv3x3(64, 64, fast=False).way(images) is None
-    assert layer.double().way(images) is None
-    assert (layer.float().eval().way(images) is not None) == (way == "native")
+    assert isinstance(layer.algorithm(images), Winograd)
+    assert layer.algorithm(images[:1]) is None  # too few tiles
+    assert layer.algorithm(images.double()) is None
+    assert layer.algorithm(images.to("meta")) is None
+    assert Conv3x3(3, 64).algorithm(torch.randn(32, 3, 16, 16)) is None
+    assert (Conv3x3(24, 64).algorithm(torch.randn(32, 24, 16, 16)) is not None) == (algorithm == "native")
+    assert Conv3x3(64, 64, fast=False).algorithm(images) is None
+    assert layer.double().algorithm(images) is None
+    assert (layer.float().eval().algorithm(images) is not None) == (algorithm == "native")
 
 
 def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
@@ -134,24 +134,24 @@ def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
 ) -> None:
     layer, images = Conv3x3(64, 64), torch.randn(32, 64, 16, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert isinstance(layer.way(images), Winograd)
-        assert isinstance(layer.way(images.bfloat16()), Winograd)
-        assert layer.way(images[:1]) is None
-        assert layer.way(images.double()) is None
-        assert Conv3x3(24, 64).way(torch.randn(32, 24, 16, 16)) is None
-        assert Conv3x3(64, 65).way(images) is None
-        assert layer.eval().way(images) is None
+        assert isinstance(layer.algorithm(images), Winograd)
+        assert isinstance(layer.algorithm(images.bfloat16()), Winograd)
+        assert layer.algorithm(images[:1]) is None
+        assert layer.algorithm(images.double()) is None
+        assert Conv3x3(24, 64).algorithm(torch.randn(32, 24, 16, 16)) is None
+        assert Conv3x3(64, 65).algorithm(images) is None
+        assert layer.eval().algorithm(images) is None
         monkeypatch.setattr(winograd, "has_amx", lambda: True)
-        assert layer.train().way(images) is None
+        assert layer.train().algorithm(images) is None
     with torch.autocast("cpu", dtype=torch.float16):
-        assert layer.way(images) is None
+        assert layer.algorithm(images) is None
 
 
 def test_bfloat16_is_left_to_the_direct_convolution_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "native_winograd", lambda: None)
     monkeypatch.setattr(module, "amx_convolution", lambda: None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert Conv3x3(64, 64).way(torch.randn(32, 64, 16, 16)) is None
+        assert Conv3x3(64, 64).algorithm(torch.randn(32, 64, 16, 16)) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
@@ -184,13 +184,13 @@ def test_the_same_bits_every_time_in_bfloat16(bfloat16: NativeWinograd) -> None:
 
 def test_the_layer_takes_tiles_in_bfloat16_whatever_it_is_for(tiles: AmxConvolution) -> None:
     layer, images = Conv3x3(64, 33), torch.randn(16, 64, 8, 8)
-    assert layer.way(images) is not tiles
+    assert layer.algorithm(images) is not tiles
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer.way(images) is tiles
-        assert layer.eval().way(images.bfloat16()) is tiles
-        assert layer.way(images[:15]) is None
-        assert Conv3x3(15, 64).way(images[:, :15]) is None
-        assert Conv3x3(64, 64, fast=False).way(images) is None
+        assert layer.algorithm(images) is tiles
+        assert layer.eval().algorithm(images.bfloat16()) is tiles
+        assert layer.algorithm(images[:15]) is None
+        assert Conv3x3(15, 64).algorithm(images[:, :15]) is None
+        assert Conv3x3(64, 64, fast=False).algorithm(images) is None
         torch.testing.assert_close(layer(images), Conv3x3.__base__.forward(layer, images), rtol=2e-2, atol=1e-2)
 
 
@@ -199,7 +199,7 @@ def test_bfloat16_is_left_to_pytorch_where_no_tiles_are_granted(monkeypatch: pyt
         monkeypatch.setattr(each, "has_amx", lambda: True)
     monkeypatch.setattr(module, "amx_convolution", lambda: None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert Conv3x3(64, 64).way(torch.randn(32, 64, 16, 16)) is None
+        assert Conv3x3(64, 64).algorithm(torch.randn(32, 64, 16, 16)) is None
 
 
 def test_what_is_traced_or_exported_holds_the_direct_convolution() -> None:
@@ -230,7 +230,7 @@ def errors_of_both_ways(images: torch.Tensor, labels: torch.Tensor, dtype: torch
             if isinstance(layer, Conv3x3):
                 layer.fast = fast
                 layer.register_forward_pre_hook(
-                    lambda layer, args, used=used: used.append(layer.way(args[0]) is not None)
+                    lambda layer, args, used=used: used.append(layer.algorithm(args[0]) is not None)
                 )
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             got = gradients(network, images, labels)
@@ -239,14 +239,14 @@ def errors_of_both_ways(images: torch.Tensor, labels: torch.Tensor, dtype: torch
     return errors
 
 
-def test_resnet9_learns_the_same_with_and_without(way: str) -> None:
+def test_resnet9_learns_the_same_with_and_without(algorithm: str) -> None:
     torch.manual_seed(3)
     errors = errors_of_both_ways(torch.rand(16, 3, 32, 32), torch.randint(10, (16,)), torch.float32)
     assert errors[True] < max(1e-4, 20 * errors[False])
 
 
 @pytest.mark.parametrize("size", [(7, 7), (8, 8), (15, 31)])
-def test_output_and_gradient_are_dense(size: tuple[int, int], way: str) -> None:
+def test_output_and_gradient_are_dense(size: tuple[int, int], algorithm: str) -> None:
     images, filters = torch.randn(3, 4, *size, requires_grad=True), torch.randn(5, 4, 3, 3)
     output = winograd_conv2d(images, filters)
     assert output.is_contiguous(memory_format=torch.channels_last)
@@ -255,10 +255,10 @@ def test_output_and_gradient_are_dense(size: tuple[int, int], way: str) -> None:
 
 
 def test_half_precision_goes_the_way_in_pytorch() -> None:
-    assert isinstance(module.winograd_for(torch.float16, 16, 16), PlainWinograd)
+    assert isinstance(module.winograd_algorithm(torch.float16, 16, 16), TorchWinograd)
 
 
 def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "native_winograd", lambda: pytest.fail("compiled"))
-    assert Conv3x3(64, 64).eval().way(torch.randn(1, 64, 32, 32)) is None
-    assert Conv3x3(3, 64).way(torch.randn(512, 3, 32, 32)) is None
+    assert Conv3x3(64, 64).eval().algorithm(torch.randn(1, 64, 32, 32)) is None
+    assert Conv3x3(3, 64).algorithm(torch.randn(512, 3, 32, 32)) is None

@@ -9,16 +9,16 @@ import torch
 
 from firstlight.layers.conv3x3 import winograd
 from firstlight.layers.conv3x3.winograd import PANEL, TILES, NativeWinograd, cheapest_tile, native_winograd
-from firstlight.layers.conv3x3.winograd_torch import PlainWinograd
+from firstlight.layers.conv3x3.winograd_torch import TorchWinograd
 
 
 @pytest.fixture
 def compiled() -> NativeWinograd:
     """The compiled way, where there is a compiler."""
-    way = native_winograd()
-    if way is None:
+    algorithm = native_winograd()
+    if algorithm is None:
         pytest.skip("nothing can be compiled here")
-    return way
+    return algorithm
 
 
 @pytest.fixture(params=TILES)
@@ -43,8 +43,8 @@ def test_equals_the_one_in_pytorch(channels: tuple[int, int], compiled: NativeWi
     maps, filters = torch.randn(7, 9, 6, channels[0]).double(), torch.randn(*channels[::-1], 3, 3).double()
     gradient = torch.randn(7, 9, 6, channels[1]).double()
     results = (
-        (way.convolve(maps, filters), *way.gradients(maps, filters, gradient, True, True))
-        for way in (compiled, PlainWinograd())
+        (algorithm.convolve(maps, filters), *algorithm.gradients(maps, filters, gradient, True, True))
+        for algorithm in (compiled, TorchWinograd())
     )
     for fast, plain in zip(*results, strict=True):
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12 * float(plain.abs().max()))
@@ -53,22 +53,22 @@ def test_equals_the_one_in_pytorch(channels: tuple[int, int], compiled: NativeWi
 @pytest.mark.usefixtures("tile", "_blocks_and_threads")
 @pytest.mark.parametrize("channels", [(2, 2), (14, 18), (24, 64), (40, 20)])
 def test_bfloat16_by_blocks_and_threads(channels: tuple[int, int], compiled: NativeWinograd) -> None:
-    if not compiled.knows(torch.bfloat16, *channels):
+    if not compiled.supports(torch.bfloat16, *channels):
         pytest.skip("this CPU does not multiply bfloat16")
     torch.manual_seed(0)
     maps, gradient = torch.randn(7, 9, 6, channels[0]).bfloat16(), torch.randn(7, 9, 6, channels[1]).bfloat16()
     filters = torch.randn(*channels[::-1], 3, 3)
     fast = compiled.convolve(maps, filters), *compiled.gradients(maps, filters, gradient, True, True)
     maps, filters, gradient = maps.double(), filters.double(), gradient.double()
-    way = PlainWinograd()
-    plain = way.convolve(maps, filters), *way.gradients(maps, filters, gradient, True, True)
+    algorithm = TorchWinograd()
+    plain = algorithm.convolve(maps, filters), *algorithm.gradients(maps, filters, gradient, True, True)
     for one, other in zip(fast, plain, strict=True):
         assert (one.double() - other).abs().max() < 0.03 * other.abs().max()
 
 
 def test_bfloat16_sums_in_float32(compiled: NativeWinograd) -> None:
     """Nothing becomes nothing, and a gradient summed over more pixels than bfloat16 can count is right."""
-    if not compiled.knows(torch.bfloat16, 32, 32):
+    if not compiled.supports(torch.bfloat16, 32, 32):
         pytest.skip("this CPU does not multiply bfloat16")
     maps = torch.zeros(64, 12, 12, 32, dtype=torch.bfloat16)
     assert not compiled.convolve(maps, torch.ones(32, 32, 3, 3)).any()
@@ -80,17 +80,17 @@ def test_bfloat16_sums_in_float32(compiled: NativeWinograd) -> None:
 
 
 def test_it_knows_no_odd_number_of_channels_in_bfloat16(compiled: NativeWinograd) -> None:
-    assert compiled.knows(torch.float32, 3, 5)
-    assert compiled.knows(torch.float64, 3, 5)
-    assert not compiled.knows(torch.bfloat16, 3, 4)
-    assert not compiled.knows(torch.bfloat16, 4, 3)
-    assert not compiled.knows(torch.float16, 4, 4)
+    assert compiled.supports(torch.float32, 3, 5)
+    assert compiled.supports(torch.float64, 3, 5)
+    assert not compiled.supports(torch.bfloat16, 3, 4)
+    assert not compiled.supports(torch.bfloat16, 4, 3)
+    assert not compiled.supports(torch.float16, 4, 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_nothing_is_written_beside_the_maps(tile: int, dtype: torch.dtype, compiled: NativeWinograd) -> None:
     """Guard bands around the output stay as they were, for channels that fill no panel."""
-    if not compiled.knows(dtype, 20, 20):
+    if not compiled.supports(dtype, 20, 20):
         pytest.skip("this CPU does not multiply bfloat16")
     for channels in (1, 17, 32) if dtype == torch.float32 else (2, 18, 32):
         room = torch.full((3 * 5 * 5 * channels + 2 * 64,), 7.0, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The 3x3 convolution of a CPU, by the fastest way it has: matrix tiles (AMX), Winograd's method, PyTorch's."""
+"""A 3x3 convolution that picks the fastest CPU algorithm: AMX tiles, Winograd or PyTorch."""
 
 from firstlight.layers.conv3x3.layer import Conv3x3, conv3x3
 

@@ -1,7 +1,7 @@
 // The 3x3 convolution of maps in bfloat16 and its gradients, by the matrix tiles of Intel's AMX.
 //
 // A tile is 16 rows of 64 bytes. One instruction multiplies a tile of 16 rows and 32 columns, bfloat16, with one of 32
-// rows and 16 columns, whose rows are woven in pairs, and adds to 16 x 16 floats. There are eight tiles: four hold
+// rows and 16 columns, whose rows are interleaved in pairs, and adds to 16 x 16 floats. There are eight tiles: four hold
 // sums, 32 x 32, to which two on the left and two on the right give 32 products for each number that is loaded; so
 // what is loaded may come from the second cache, but not from beyond. Maps are therefore worked on by groups of 32
 // images, which are laid out anew, some rows at a time, so that every tile is 1 KiB in one piece:
@@ -9,7 +9,7 @@
 // - to convolve, the images of a group are the rows of a tile, for one pixel and 32 channels. Nine taps are nine
 //   pixels; those outside the maps are left out, not multiplied by zero, and maps of any width are cut without waste.
 // - for the filters' gradient the images of a group are what is summed over: 32 channels of an input's pixel as rows,
-//   transposed, times 32 channels of an output's pixel, images woven in pairs. Sums stay in their tiles for all pixels
+//   transposed, times 32 channels of an output's pixel, images interleaved in pairs. Sums stay in their tiles for all pixels
 //   of a block.
 //
 // The maps' gradient is the convolution of the output's with the filters transposed and turned round. Sums are float;
@@ -44,14 +44,14 @@ inline long blocks(long channels) { return (channels + BLOCK - 1) / BLOCK; }
 
 // Memory that begins with a line of the cache.
 template <class T>
-struct Room {
-    explicit Room(long count)
+struct Buffer {
+    explicit Buffer(long count)
         : start(static_cast<T *>(std::aligned_alloc(ROW, (count * sizeof(T) + ROW - 1) / ROW * ROW))) {
         if (!start) throw std::bad_alloc();
     }
-    ~Room() { std::free(start); }
-    Room(const Room &) = delete;
-    Room &operator=(const Room &) = delete;
+    ~Buffer() { std::free(start); }
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
     T *const start;
 };
 
@@ -109,7 +109,7 @@ inline void add_products(const bfloat16 *left, const bfloat16 *right) {
 }
 
 // Tiles read memory behind the compiler's back: what was written must be there.
-inline void settle() { asm volatile("" ::: "memory"); }
+inline void compiler_barrier() { asm volatile("" ::: "memory"); }
 
 // Of a block's lanes the first ones.
 inline __mmask32 first_lanes(long count) { return count >= BLOCK ? ~0u : (1u << std::max(count, 0L)) - 1; }
@@ -158,7 +158,7 @@ inline void transpose(__m512i (&rows)[SIDE]) {
 }
 
 // Weave two rows of 32 numbers: in the first half pairs 0 to 15, in the second 16 to 31.
-inline void weave(__m512i upper, __m512i lower, __m512i &first, __m512i &second) {
+inline void interleave(__m512i upper, __m512i lower, __m512i &first, __m512i &second) {
     alignas(64) static constexpr bfloat16 order[BLOCK] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
                                                           8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
     const __m512i places = _mm512_load_si512(order);
@@ -206,9 +206,9 @@ struct Source {
 };
 
 // Which rows of which groups are laid out at once: all rows of some groups, or some rows of one.
-struct Portion {
+struct Chunk {
     // Bytes are a row's; those of as many rows more are needed at the ends of what is not all.
-    Portion(long height, long row_bytes, long more_bytes) {
+    Chunk(long height, long row_bytes, long more_bytes) {
         const bool takes_all = height * row_bytes <= CACHE;
         rows = takes_all ? height : std::min(height, std::max(2L, (CACHE - more_bytes) / row_bytes / 2 * 2));
         groups = takes_all ? CACHE / (height * row_bytes) : 1;
@@ -216,7 +216,7 @@ struct Portion {
     long rows, groups;
 };
 
-// A bank of filters: [blocks of outputs, taps, blocks of inputs, two tiles of 16 outputs], inputs woven in pairs.
+// A bank of filters: [blocks of outputs, taps, blocks of inputs, two tiles of 16 outputs], inputs interleaved in pairs.
 void bank_forward(const float *filters, bfloat16 *bank, long outputs, long inputs, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long block = 0; block < 2 * blocks(outputs); ++block)
@@ -234,7 +234,7 @@ void bank_forward(const float *filters, bfloat16 *bank, long outputs, long input
             }
 }
 
-// Likewise for the way back: what comes in is the outputs' gradient, and the taps are turned round.
+// The same for the backward pass: the input is the gradient of the outputs, and the taps are reversed.
 void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inputs, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long block = 0; block < blocks(inputs); ++block)
@@ -248,7 +248,7 @@ void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inpu
                         return load_block(taps + (TAPS - 1 - tap) * inputs + block * BLOCK, count);
                     };
                     __m512i first, second;
-                    weave(row(from * BLOCK + 2 * i), row(from * BLOCK + 2 * i + 1), first, second);
+                    interleave(row(from * BLOCK + 2 * i), row(from * BLOCK + 2 * i + 1), first, second);
                     _mm512_store_si512(to + i * BLOCK, first);
                     _mm512_store_si512(to + TILE + i * BLOCK, second);
                 }
@@ -335,12 +335,12 @@ struct Target {
         }
         batch.seen = seen;
         batch.done = end;
-        if (moments && end == BLOCK) take_note(batch, shape);
+        if (moments && end == BLOCK) add_moments(batch, shape);
     }
 
     // Add to the moments what was seen of a batch.
     template <int PIXELS>
-    void take_note(const Batch<PIXELS> &batch, const Shape &shape) const {
+    void add_moments(const Batch<PIXELS> &batch, const Shape &shape) const {
         double *of_block = moments + batch.block * BLOCK;
         for (long lane = 0; lane < std::min<long>(shape.channels - batch.block * BLOCK, BLOCK); ++lane) {
             of_block[lane] += batch.seen.plain.of[lane / SIDE][lane % SIDE];
@@ -377,18 +377,18 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
     const long from = blocks(shape.channels), to = blocks(of_output.channels);
     const long width = shape.width, height = shape.height;
     const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
-    const Portion portion(height, row_bytes, 2 * row_bytes);
-    const long held = std::min(portion.rows + 2, height);
-    const Room<bfloat16> rows(portion.groups * held * shape.row_numbers());
+    const Chunk chunk(height, row_bytes, 2 * row_bytes);
+    const long held = std::min(chunk.rows + 2, height);
+    const Buffer<bfloat16> rows(chunk.groups * held * shape.row_numbers());
     constexpr int STEP = PIXELS == 1 ? 1 : 2;
     constexpr long PUT_PER_TAP = 4 / PIXELS;  // of nine, at most, for each pixel
     Batch<PIXELS> batches[2];
     Batch<PIXELS> *now = batches, *before = batches + 1;
-    for (long image = 0; image < shape.images; image += portion.groups * BLOCK)
-        for (long top = 0; top < height; top += portion.rows) {
-            const long bottom = std::min(top + portion.rows, height);
+    for (long image = 0; image < shape.images; image += chunk.groups * BLOCK)
+        for (long top = 0; top < height; top += chunk.rows) {
+            const long bottom = std::min(top + chunk.rows, height);
             const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of rows needed
-            const long groups = std::min(portion.groups, (shape.images - image + BLOCK - 1) / BLOCK);
+            const long groups = std::min(chunk.groups, (shape.images - image + BLOCK - 1) / BLOCK);
             const auto row = [&](long group, long y) {
                 return rows.start + (group * held + y - first) * shape.row_numbers();
             };
@@ -405,7 +405,7 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
             };
             for (long group = 0; group < groups; ++group)
                 for (long y = first; y < end; ++y) lay_images(maps, shape, image + group * BLOCK, y, row(group, y));
-            settle();
+            compiler_barrier();
             for (long block = 0; block < to; ++block)
                 for (long group = 0; group < groups; ++group)
                     for (long y = top; y + STEP <= bottom; y += STEP)
@@ -422,7 +422,7 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
     output.put(*before, of_output, BLOCK);
 }
 
-// Lay out a row of a group of images with the images side by side: woven in pairs, [x, block of channels, half of the
+// Lay out a row of a group of images with the images side by side: interleaved in pairs, [x, block of channels, half of the
 // block, pair of images, channel, image of the pair], or transposed, [x, block of channels, channel, image].
 template <bool IS_TRANSPOSED>
 void lay_across(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
@@ -430,7 +430,7 @@ void lay_across(const Source &maps, const Shape &shape, long image, long y, bflo
         for (long block = 0; block < blocks(shape.channels); ++block, to += PAIR) {
             __m512i halves[2][SIDE];
             for (long i = 0; i < SIDE; ++i)
-                weave(maps.at(shape, image + 2 * i, y, x, block), maps.at(shape, image + 2 * i + 1, y, x, block),
+                interleave(maps.at(shape, image + 2 * i, y, x, block), maps.at(shape, image + 2 * i + 1, y, x, block),
                       halves[0][i], halves[1][i]);
             for (long half = 0; half < 2; ++half) {
                 if (IS_TRANSPOSED) transpose(halves[half]);
@@ -446,27 +446,27 @@ void filter_sums_share(const Source &maps, const Shape &shape, const Source &gra
     const long from = blocks(shape.channels), to = blocks(of_gradient.channels);
     const long width = shape.width, height = shape.height;
     const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
-    const Portion portion(height, row_bytes + of_gradient.row_numbers() * sizeof(bfloat16), 2 * row_bytes);
-    const long held = std::min(portion.rows + 2, height);
-    const Room<bfloat16> inputs(portion.groups * held * shape.row_numbers());
-    const Room<bfloat16> outputs(portion.groups * portion.rows * of_gradient.row_numbers());
-    for (long image = 0; image < shape.images; image += portion.groups * BLOCK)
-        for (long top = 0; top < height; top += portion.rows) {
-            const long bottom = std::min(top + portion.rows, height);
+    const Chunk chunk(height, row_bytes + of_gradient.row_numbers() * sizeof(bfloat16), 2 * row_bytes);
+    const long held = std::min(chunk.rows + 2, height);
+    const Buffer<bfloat16> inputs(chunk.groups * held * shape.row_numbers());
+    const Buffer<bfloat16> outputs(chunk.groups * chunk.rows * of_gradient.row_numbers());
+    for (long image = 0; image < shape.images; image += chunk.groups * BLOCK)
+        for (long top = 0; top < height; top += chunk.rows) {
+            const long bottom = std::min(top + chunk.rows, height);
             const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of the inputs' rows
-            const long groups = std::min(portion.groups, (shape.images - image + BLOCK - 1) / BLOCK);
+            const long groups = std::min(chunk.groups, (shape.images - image + BLOCK - 1) / BLOCK);
             const auto input = [&](long group, long y) {
                 return inputs.start + (group * held + y - first) * shape.row_numbers();
             };
             const auto output = [&](long group, long y) {
-                return outputs.start + (group * portion.rows + y - top) * of_gradient.row_numbers();
+                return outputs.start + (group * chunk.rows + y - top) * of_gradient.row_numbers();
             };
             for (long group = 0; group < groups; ++group) {
                 const long at = image + group * BLOCK;
                 for (long y = first; y < end; ++y) lay_across<true>(maps, shape, at, y, input(group, y));
                 for (long y = top; y < bottom; ++y) lay_across<false>(gradient, of_gradient, at, y, output(group, y));
             }
-            settle();
+            compiler_barrier();
             for (long i = 0; i < from; ++i)
                 for (long o = 0; o < to; ++o)
                     for (long tap = 0; tap < TAPS; ++tap) {
@@ -534,7 +534,7 @@ extern "C" int request_tiles() {
 extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
                                   const float *pivots, double *moments, long pools, long rectifies, long n,
                                   long height, long width, long inputs, long outputs, int threads) {
-    const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
+    const Buffer<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};
     const Target target{output, which, rectifies != 0, pivots, moments};
@@ -545,7 +545,7 @@ extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bf
 extern "C" void map_gradient_bfloat16(const bfloat16 *gradient, const long *places, const std::uint8_t *which,
                                       const float *filters, bfloat16 *of_maps, long n, long height, long width,
                                       long inputs, long outputs, int threads) {
-    const Room<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
+    const Buffer<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_backward(filters, bank.start, outputs, inputs, threads);
     const Shape shape{n, height, width, outputs}, of_output{n, height, width, inputs};
     convolve({gradient, which ? places : nullptr, which}, shape, bank.start, {of_maps}, of_output, false, threads);
@@ -557,7 +557,7 @@ extern "C" void filter_gradient_bfloat16(const bfloat16 *maps, const bfloat16 *g
     const Source all_maps{maps, places}, all_gradients{gradient, which ? places : nullptr, which};
     const Shape shape{n, height, width, inputs}, of_gradient{n, height, width, outputs};
     const long count = TAPS * blocks(inputs) * blocks(outputs) * SUMS;
-    const Room<float> sums(threads * count);
+    const Buffer<float> sums(threads * count);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
         float *mine = sums.start + thread * count;

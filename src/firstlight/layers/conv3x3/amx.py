@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from firstlight.layers.conv3x3.base import Case, Way
+from firstlight.layers.conv3x3.base import ConvAlgorithm, ConvProblem
 from firstlight.native.compiler import call, compiled
 
 SOURCE = Path(__file__).with_name("amx.cpp")
@@ -18,7 +18,7 @@ MIN_CHANNELS = 16  # half a block: with fewer, too much of a tile is zero
 MIN_IMAGES = 16  # half a group; likewise
 
 
-class Finish(NamedTuple):
+class Epilogue(NamedTuple):
     """What is done with results before they are written, in this order.
 
     Args:
@@ -44,7 +44,7 @@ class Convolved(NamedTuple):
     sums: Tensor | None
 
 
-class AmxConvolution(Way):
+class AmxConvolution(ConvAlgorithm):
     """The direct convolution, with the same rounding as PyTorch's: sums in float32, results in bfloat16."""
 
     name = "amx"
@@ -53,21 +53,21 @@ class AmxConvolution(Way):
         self._library = library
 
     @classmethod
-    def pays(cls, case: Case) -> bool:
-        """Whether this way is faster than PyTorch's, which takes the same tiles, if with less skill."""
+    def is_faster(cls, case: ConvProblem) -> bool:
+        """Return whether this algorithm is faster than PyTorch's, which uses the same tiles less efficiently."""
         enough = case.min_channels >= MIN_CHANNELS and case.num_images >= MIN_IMAGES
         return case.dtype == torch.bfloat16 and enough and has_amx()
 
-    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
+    def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
         return dtype == torch.bfloat16
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
-        return self._convolve(maps, filters, Finish())
+        return self._convolve(maps, filters, Epilogue())
 
     def convolve_to_train(
-        self, maps: Tensor, filters: Tensor, finish: Finish = Finish(), pivots: Tensor | None = None
+        self, maps: Tensor, filters: Tensor, finish: Epilogue = Epilogue(), pivots: Tensor | None = None
     ) -> Convolved:
-        """Return the finished convolution, and what comes of it on the way.
+        """Compute the convolution and its epilogue in one pass.
 
         Args:
             maps: [n h w c_in].
@@ -86,7 +86,7 @@ class AmxConvolution(Way):
         self,
         maps: Tensor,
         filters: Tensor,
-        finish: Finish,
+        finish: Epilogue,
         *,
         which: Tensor | None = None,
         pivots: Tensor | None = None,

@@ -1,4 +1,4 @@
-"""What every way of computing the 3x3 convolution can do."""
+"""The interface of all algorithms for the 3x3 convolution."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 FILTER = 3
 
 
-class Case(NamedTuple):
-    """What a way is chosen for.
+class ConvProblem(NamedTuple):
+    """The problem for which an algorithm is chosen.
 
     Args:
-        dtype: of the maps, and of the factors of the products.
-        channels_in: of the input.
-        channels_out: of the output.
-        num_images: in the maps.
-        num_pixels: of all images.
-        is_training: whether gradients will be asked for, so that a little more rounding is lost in their noise.
+        dtype: Type of the maps and of the factors of all products.
+        channels_in: Number of input channels.
+        channels_out: Number of output channels.
+        num_images: Number of images.
+        num_pixels: Number of pixels of all images.
+        is_training: Whether gradients will be computed; gradient noise hides slightly larger rounding errors.
     """
 
     dtype: torch.dtype
@@ -32,27 +32,27 @@ class Case(NamedTuple):
 
     @property
     def min_channels(self) -> int:
-        """The fewer of input and output."""
+        """The smaller of the two numbers of channels."""
         return min(self.channels_in, self.channels_out)
 
 
-class Way(ABC):
+class ConvAlgorithm(ABC):
     """The convolution and its gradients, for maps [n h w c] and filters [c_out c_in 3 3]: padding 1, stride 1."""
 
     name: ClassVar[str]
 
     @classmethod
     @abstractmethod
-    def pays(cls, case: Case) -> bool:
-        """Whether it is faster than PyTorch's convolution, if it can be had."""
+    def is_faster(cls, case: ConvProblem) -> bool:
+        """Return whether the algorithm is faster than PyTorch's convolution, where it is available."""
 
     @abstractmethod
-    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
-        """Whether it convolves maps of this type, with so many channels."""
+    def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
+        """Return whether the algorithm supports maps of this type and number of channels."""
 
     @abstractmethod
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:
-        """Return the convolution, [n h w c_out]."""
+        """Compute the convolution, [n h w c_out]."""
 
     @abstractmethod
     def gradients(
@@ -65,13 +65,13 @@ class Way(ABC):
         *,
         places: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of maps and filters, each if it is asked for, from that of the output.
+        """Compute the gradients of maps and filters, each if it is asked for, from that of the output.
 
         Args:
             maps: [n h w c_in].
             filters: [c_out c_in 3 3].
-            gradient: of the output, [k h w c_out].
-            of_maps: whether the maps' is asked for, [k h w c_in].
-            of_filters: whether the filters' is.
-            places: where the images of the gradient are among the maps, int64 [k]; by default they are all.
+            gradient: Gradient of the output, [k h w c_out].
+            of_maps: Whether to compute the gradient of the maps, [k h w c_in].
+            of_filters: Whether to compute the gradient of the filters.
+            places: Indices of the gradient's images among the maps, int64 [k]; by default all images.
         """

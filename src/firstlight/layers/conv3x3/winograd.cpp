@@ -11,7 +11,7 @@
 // tile one of 25), whose columns, the channels, are cut into panels of 16. Lanes beyond the last channel are zero. One
 // matrix is a line of the cache longer than its numbers, or all elements of a tile would want the same places in the
 // cache. Tiles are numbered by image, row and column. A bank of filters is held as products, too: each input channel is
-// an image of 3x3 pixels and its one tile; in bfloat16 the rows of two input channels are woven into one.
+// an image of 3x3 pixels and its one tile; in bfloat16 the rows of two input channels are interleaved into one.
 
 #include <algorithm>
 #include <array>
@@ -108,7 +108,7 @@ inline void store_far(bfloat16 *to, V value) {
     store_far(&to->bits, rounded(value));
 }
 
-// Products in bfloat16 take half the room: a block of them stays in the cache until it is multiplied.
+// Products in bfloat16 take half the memory: a block of them stays in the cache until it is multiplied.
 template <class V>
 inline void store_product(bfloat16 *to, V value) {
     store(to, value);
@@ -295,7 +295,7 @@ inline void transform_tile(Get get, Put put) {
     }
 }
 
-// ---- Layouts, for one way F of the transforms.
+// ---- Layouts, for one set F of transforms.
 
 // Where products are.
 template <class F>
@@ -388,7 +388,7 @@ void products_to_maps(const Sum<T> *products, T *maps, Maps<F> where, int thread
     });
 }
 
-// ---- Rows: what a register multiplies at once. In bfloat16, two rows of 16 are woven into one, number by number.
+// ---- Rows: what a register multiplies at once. In bfloat16, two rows of 16 are interleaved into one, number by number.
 
 #ifdef __AVX512F__
 constexpr int REGISTER_BYTES = 64, NUM_REGISTERS = 32;
@@ -432,51 +432,51 @@ inline void store_woven(T *to, const V (&rows)[1]) {
 }
 
 template <class T>
-inline const T *woven(const T *rows, long, T *) {
+inline const T *interleaved(const T *rows, long, T *) {
     return rows;
 }
 
 #ifdef __AVX512BF16__
-typedef Vector<std::uint32_t, PANEL>::type Woven;
+typedef Vector<std::uint32_t, PANEL>::type Interleaved;
 
-inline Woven weave(__m256bh one, __m256bh other) {
+inline Interleaved interleave(__m256bh one, __m256bh other) {
     typedef Vector<std::uint16_t, PANEL>::type Bits;
-    return __builtin_convertvector(reinterpret_cast<Bits>(one), Woven) |
-           __builtin_convertvector(reinterpret_cast<Bits>(other), Woven) << 16;
+    return __builtin_convertvector(reinterpret_cast<Bits>(one), Interleaved) |
+           __builtin_convertvector(reinterpret_cast<Bits>(other), Interleaved) << 16;
 }
 
 // The first two rows, or the only one beside zeros.
-inline Woven weave(const bfloat16 *rows, long count) {
-    return weave(load<__m256bh>(&rows->bits), count > 1 ? load<__m256bh>(&rows[PANEL].bits) : __m256bh{});
+inline Interleaved interleave(const bfloat16 *rows, long count) {
+    return interleave(load<__m256bh>(&rows->bits), count > 1 ? load<__m256bh>(&rows[PANEL].bits) : __m256bh{});
 }
 
-// Two rows: woven already, or not yet.
+// Two rows: interleaved already, or not yet.
 template <>
 struct Row<bfloat16> {
-    Woven parts[1];
+    Interleaved parts[1];
     Row() = default;
-    explicit Row(const bfloat16 *woven) : parts{load<Woven>(&woven->bits)} {}
-    Row(const bfloat16 *rows, long count) : parts{weave(rows, count)} {}
+    explicit Row(const bfloat16 *interleaved) : parts{load<Interleaved>(&interleaved->bits)} {}
+    Row(const bfloat16 *rows, long count) : parts{interleave(rows, count)} {}
 };
 
 // Two numbers that follow each other.
 inline std::uint32_t deep(const bfloat16 *numbers) { return load<std::uint32_t>(&numbers->bits); }
 
 template <class V>
-inline void multiply_add(V &sum, std::uint32_t factor, const Woven &row) {
-    const Woven factors = Woven{} + factor;
+inline void multiply_add(V &sum, std::uint32_t factor, const Interleaved &row) {
+    const Interleaved factors = Interleaved{} + factor;
     sum = reinterpret_cast<V>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(factors),
                                                reinterpret_cast<__m512bh>(row)));
 }
 
 template <class V>
 inline void store_woven(bfloat16 *to, const V (&rows)[2]) {
-    store(&to->bits, weave(rounded(rows[0]), rounded(rows[1])));
+    store(&to->bits, interleave(rounded(rows[0]), rounded(rows[1])));
 }
 
-inline const bfloat16 *woven(const bfloat16 *rows, long count, bfloat16 *room) {
-    for (long row = 0; row < count; row += 2) store(&room[row * PANEL].bits, weave(rows + row * PANEL, count - row));
-    return room;
+inline const bfloat16 *interleaved(const bfloat16 *rows, long count, bfloat16 *buffer) {
+    for (long row = 0; row < count; row += 2) store(&buffer[row * PANEL].bits, interleave(rows + row * PANEL, count - row));
+    return buffer;
 }
 #endif
 
@@ -591,10 +591,10 @@ void add_outer(const T *gradient, const T *images, Sum<T> *total, Products<F> to
     constexpr long MOST = 128;  // tiles at once
     const Products<F> bank{to.channels, from.channels};
     in_parallel(F::ELEMENTS, to.panels(), threads, [&](long element, long part) {
-        T room[MOST * PANEL];
+        T buffer[MOST * PANEL];
         for (long first = 0; first < to.tiles; first += MOST) {
             const long tiles = std::min(MOST, to.tiles - first);
-            const T *left = woven(gradient + to.at(element, part) + first * PANEL, tiles, room);
+            const T *left = interleaved(gradient + to.at(element, part) + first * PANEL, tiles, buffer);
             for (long panel = 0; panel < from.panels(); ++panel) {
                 const T *right = images + from.at(element, panel) + first * PANEL;
                 Sum<T> *result = total + bank.at(element, panel) + part * PANEL * PANEL;
@@ -610,7 +610,7 @@ void add_outer(const T *gradient, const T *images, Sum<T> *total, Products<F> to
     });
 }
 
-// ---- The convolution and its gradients, in blocks of images whose products take little room.
+// ---- The convolution and its gradients, in blocks of images whose products take little memory.
 
 // Call work(input, output, first image) for every block: where its maps are, counted from that image.
 template <class F, class Work>

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from firstlight.layers.conv3x3.amx import has_amx
-from firstlight.layers.conv3x3.base import FILTER, Case
+from firstlight.layers.conv3x3.base import FILTER, ConvProblem
 from firstlight.layers.conv3x3.winograd_base import Winograd, chosen
 from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for
@@ -35,12 +35,12 @@ class NativeWinograd(Winograd):
         self._library = library
 
     @classmethod
-    def pays(cls, case: Case) -> bool:
-        """Whether this way is faster than PyTorch's; in bfloat16 it is for training only, see Conv3x3."""
+    def is_faster(cls, case: ConvProblem) -> bool:
+        """Return whether this algorithm is faster than PyTorch's; in bfloat16 for training only, see Conv3x3."""
         may = case.dtype != torch.bfloat16 or (case.is_training and not has_amx())
-        return may and super().pays(case)
+        return may and super().is_faster(case)
 
-    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
+    def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
         """Whether it convolves such maps: bfloat16 only where the CPU multiplies it, in pairs of channels."""
         if dtype == torch.bfloat16:
             return hasattr(self._library, "convolve_bfloat16") and channels_in % 2 == channels_out % 2 == 0
@@ -94,7 +94,7 @@ class NativeWinograd(Winograd):
         return bank
 
     def _work(self, maps: Tensor, channels_out: int, tile: int) -> tuple[Tensor, int]:
-        """Return room for the products of a block, of input and output, and the number of images in it."""
+        """Return buffers for the products of a block, of input and output, and the number of images in it."""
         num_images, height, width, channels_in = maps.shape
         num_tiles = _num_tiles(height, width, tile)
         block = min(num_images, max(1, TILES_PER_THREAD * torch.get_num_threads() // num_tiles))

@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from firstlight.layers.conv3x3.base import Case, Way
+from firstlight.layers.conv3x3.base import ConvAlgorithm, ConvProblem
 
 OUTPUT_TILE = 4
 
 
-class Winograd(Way):
+class Winograd(ConvAlgorithm):
     """A convolution with a quarter of the multiplications, F(4x4, 3x3): see decision 10.
 
     Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13. The
@@ -33,8 +33,8 @@ class Winograd(Way):
     forward_pays: bool  # whether a forward pass alone is faster than PyTorch's
 
     @classmethod
-    def pays(cls, case: Case) -> bool:
-        """Whether this way is faster than PyTorch's."""
+    def is_faster(cls, case: ConvProblem) -> bool:
+        """Return whether this algorithm is faster than PyTorch's."""
         if case.dtype not in cls.min_channels or case.min_channels < cls.min_channels[case.dtype]:
             return False
         return case.num_pixels >= cls.min_tiles * OUTPUT_TILE**2 and (case.is_training or cls.forward_pays)

@@ -44,14 +44,14 @@ OUTPUT_TRANSFORM = [
 ]
 
 
-class PlainWinograd(Winograd):
+class TorchWinograd(Winograd):
     """`Winograd` by matrix products only: the transforms, too, are products, of flattened tiles."""
 
     min_channels: ClassVar = {torch.float32: 32}
     min_tiles = 256
     forward_pays = False
 
-    def knows(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
+    def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
         return dtype.is_floating_point
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
