@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from firstlight.data.batches import to_unit
 from firstlight.diagram import draw
 from firstlight.errors import RunError
+from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.files import atomic
 from firstlight.networks import build_network
 from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
 from firstlight.plots.figure import Figure
 from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
 from firstlight.recipes import get_recipe
-from firstlight.reports.explained_mistakes import MistakeFilter, misclassified_images
+from firstlight.reports.explained_mistakes import misclassified_images
 from firstlight.runs.run import Run, latest_run, load
 from firstlight.training.fit import fit
 from firstlight.training.retest import load_test_images

@@ -148,17 +148,17 @@ def test_the_mistakes_are_counted_and_each_names_both_classes(service: Service) 
     assert len(tree.images()) == 12 * 3 + num_coloured + 1, "image, two grey ones, their colours if any, the scale"
     assert text.count("Nothing here speaks for this class") == 24 - num_coloured
     first = page.items[0]
-    assert f"says <b>{first.predicted}</b>" in text
-    assert f"is <b>{first.true}</b>" in text
+    assert f"says <b>{first.predicted_name}</b>" in text
+    assert f"is <b>{first.true_name}</b>" in text
     plain = mistakes_panel(service.mistakes(options=MapOptions(None)), 83)
     assert len(Tree(plain).images()) == 12
 
 
 def test_a_filter_says_how_many_of_all_it_lets_through(service: Service) -> None:
     some = service.mistakes().items[0]
-    page = service.mistakes(some.true, some.predicted)
+    page = service.mistakes(some.true_name, some.predicted_name)
     assert f"<b>{page.num_found}</b> of {page.num_wrong} mistakes" in mistakes_panel(page, 83)
-    none = mistakes_panel(service.mistakes(some.true, some.true), 83)
+    none = mistakes_panel(service.mistakes(some.true_name, some.true_name), 83)
     assert "<b>0</b> of" in none
     assert "No test image is mistaken in this way" in none
 

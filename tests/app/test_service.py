@@ -146,23 +146,23 @@ def test_the_pages_hold_every_mistake_once_the_most_confident_first(service: Ser
         page = service.mistakes(page=number, options=MapOptions(method=None))
         assert (page.number, page.num_pages) == (number, num_pages)
         assert (page.num_found, page.num_wrong) == (len(expected), len(expected))
-        found += [item.index for item in page.items]
+        found += [item.mistake.index for item in page.items]
     assert found == expected
 
 
 def test_a_mistake_shows_both_classes_with_their_calibrated_probabilities(service: Service, bundle: Bundle) -> None:
     test = tiny_split("test")
     for item in service.mistakes().items[:4]:
-        logits = plain_logits(bundle, test.images[item.index])
+        logits = plain_logits(bundle, test.images[item.mistake.index])
         shares = dict(zip(CLASS_NAMES, (logits / bundle.temperature).softmax(0).tolist(), strict=True))
-        assert item.true == CLASS_NAMES[int(test.labels[item.index])]
-        assert item.predicted == max(shares, key=shares.__getitem__)
-        assert item.predicted_probability == pytest.approx(shares[item.predicted], abs=1e-4)
-        assert item.true_probability == pytest.approx(shares[item.true], abs=1e-4)
-        np.testing.assert_array_equal(item.pixels, test.images[item.index].numpy())
+        assert item.true_name == CLASS_NAMES[int(test.labels[item.mistake.index])]
+        assert item.predicted_name == max(shares, key=shares.__getitem__)
+        assert item.mistake.predicted_probability == pytest.approx(shares[item.predicted_name], abs=1e-4)
+        assert item.mistake.true_probability == pytest.approx(shares[item.true_name], abs=1e-4)
+        np.testing.assert_array_equal(item.pixels, test.images[item.mistake.index].numpy())
         assert item.maps is not None
-        for evidence, name in zip(item.maps, (item.predicted, item.true), strict=True):
-            alone = service.predict(test.images[item.index], explained=name).evidence
+        for evidence, name in zip(item.maps, (item.predicted_name, item.true_name), strict=True):
+            alone = service.predict(test.images[item.mistake.index], explained=name).evidence
             assert alone is not None
             np.testing.assert_allclose(evidence, alone, atol=1e-4 * np.abs(alone).max())
 
@@ -172,16 +172,20 @@ def test_filters_choose_by_true_and_by_predicted_class(service: Service) -> None
         item for number in (1, 2, 3) for item in service.mistakes(page=number, options=MapOptions(None)).items
     ]
     some = everything[0]
-    for true, predicted in ((some.true, ANY_CLASS), (ANY_CLASS, some.predicted), (some.true, some.predicted)):
+    for true, predicted in (
+        (some.true_name, ANY_CLASS),
+        (ANY_CLASS, some.predicted_name),
+        (some.true_name, some.predicted_name),
+    ):
         wanted = [
-            item.index
+            item.mistake.index
             for item in everything
-            if true in (ANY_CLASS, item.true) and predicted in (ANY_CLASS, item.predicted)
+            if true in (ANY_CLASS, item.true_name) and predicted in (ANY_CLASS, item.predicted_name)
         ]
         page = service.mistakes(true, predicted, options=MapOptions(None))
         assert page.num_found == len(wanted)
-        assert [item.index for item in page.items] == wanted[:PAGE_SIZE]
-    none = service.mistakes(some.true, some.true)
+        assert [item.mistake.index for item in page.items] == wanted[:PAGE_SIZE]
+    none = service.mistakes(some.true_name, some.true_name)
     assert (list(none.items), none.num_found, none.number, none.num_pages) == ([], 0, 1, 1)
 
 

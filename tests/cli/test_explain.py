@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from firstlight.attribution import METHODS
 from firstlight.cli import main, predict
 from firstlight.data.source import SOURCES
+from firstlight.evaluation.mistakes import MistakeFilter, MistakeOrder
 from firstlight.networks import ResNet9
 from firstlight.plots.mistake_sheet import percent
 from firstlight.runs.run import Run
@@ -109,9 +111,18 @@ def test_index_method_and_stage_are_heard(run: Run, tmp_path: Path) -> None:
     assert any("layer_cam, stage layer1" in text for text in written_in(out))
 
 
+@pytest.mark.parametrize("order", get_args(MistakeOrder))
+def test_order_is_the_filters(run: Run, tmp_path: Path, order: MistakeOrder) -> None:
+    out = tmp_path / "ordered.svg"
+    assert main(["explain", str(run.path), "--count", "3", "--order", order, "--out", str(out)]) == 0
+    rows = MistakeFilter(3, order=order).rows(run.predictions, CLASS_NAMES)
+    assert drawn_tiles(out) == tiles(run, rows.tolist())
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
+        ("--order size", "size"),
         ("--out sheet.txt", "--out sheet.txt: the name must end in .png, .svg, .pdf"),
         ("--true pink", "no class is called 'pink': choose one of red, green, blue, grey"),
         ("--predicted pink", "no class is called 'pink'"),

@@ -129,8 +129,8 @@ def test_the_space_classifies_filters_and_shows_the_model(
         )
         page.tab("Mistakes")
         some = service.mistakes(options=MapOptions(None)).items[0]
-        page.choose("true", some.true)
-        found = service.mistakes(some.true, options=MapOptions(None))
+        page.choose("true", some.true_name)
+        found = service.mistakes(some.true_name, options=MapOptions(None))
         page.until(lambda: f"{found.num_found} of {found.num_wrong} mistakes" in page.text("#wrong"), "no filter")
         page.tab("Model")
         page.until(lambda: f"{bundle.measured['test']['single_view']:.2%}" in page.text(), "no accuracy")

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from firstlight.plots.figure import RIGHT, WRONG, Figure
-from firstlight.plots.mistake_sheet import INCHES_PER_TILE, Mistake, mistake_sheet
+from firstlight.plots.mistake_sheet import INCHES_PER_TILE, class_caption, mistake_sheet
 from firstlight.plots.overlay import SCALE_LABEL, overlay
 from reference.legible import assert_legible
 
@@ -15,18 +15,23 @@ TITLE = "CIFAR-10 test: 1,643 of 10,000 misclassified, most confident first (is 
 SUBTITLE = "grad_cam_pp, stage residual3"
 
 
-def mistake(number: int, predicted: str = "automobile", true: str = "five-pointed star") -> Mistake:
+Tile = tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[str, str, str]]
+
+
+def mistake(number: int, predicted: str = "automobile", true: str = "five-pointed star") -> Tile:
+    """An image, its two maps, and its three captions."""
     draw = np.random.default_rng(number)
-    return Mistake(
-        image=draw.integers(0, 256, (3, 6, 5), dtype=np.uint8),
-        index=9990 + number,
-        predicted=predicted,
-        predicted_probability=1.0 - 0.01 * number,
-        predicted_map=draw.normal(size=(6, 5)),
-        true=true,
-        true_probability=0.001 + 0.01 * number,
-        true_map=-draw.random((6, 5)) if number % 2 else draw.normal(size=(6, 5)),
-    )
+    image = draw.integers(0, 256, (3, 6, 5), dtype=np.uint8)
+    predicted_map = draw.normal(size=(6, 5))
+    true_map = -draw.random((6, 5)) if number % 2 else draw.normal(size=(6, 5))
+    says = class_caption("says", predicted, 1.0 - 0.01 * number)
+    truth = class_caption("is", true, 0.001 + 0.01 * number)
+    return image, (predicted_map, true_map), (f"test {9990 + number}", says, truth)
+
+
+def draw(mistakes: list[Tile], title: str, num_columns: int = 3) -> Figure:
+    images, maps, captions = ([each[part] for each in mistakes] for part in range(3))
+    return mistake_sheet(images, maps, captions, title, SUBTITLE, num_columns)
 
 
 def tiles_of(figure: Figure) -> list[list[Axes]]:
@@ -37,10 +42,9 @@ def tiles_of(figure: Figure) -> list[list[Axes]]:
 
 def test_each_mistake_is_shown_as_it_is_beside_the_evidence_for_both_classes() -> None:
     mistakes = [mistake(number, "cat", "dog") for number in range(4)]
-    figure = mistake_sheet(mistakes, "four", SUBTITLE, num_columns=2)
-    for tiles, each in zip(tiles_of(figure), mistakes, strict=True):
-        pixels = each.image.transpose(1, 2, 0)
-        expected = (pixels, overlay(each.image, each.predicted_map), overlay(each.image, each.true_map))
+    figure = draw(mistakes, "four", num_columns=2)
+    for tiles, (image, maps, _) in zip(tiles_of(figure), mistakes, strict=True):
+        expected = (image.transpose(1, 2, 0), *(overlay(image, evidence) for evidence in maps))
         for axes, array in zip(tiles, expected, strict=True):
             (shown,) = axes.images
             np.testing.assert_array_equal(shown.get_array(), array)
@@ -60,14 +64,14 @@ def test_each_mistake_is_shown_as_it_is_beside_the_evidence_for_both_classes() -
 
 
 def test_the_scale_states_the_normalization_and_how_the_maps_were_made() -> None:
-    label = mistake_sheet([mistake(0)], "one", SUBTITLE).axes[-1].get_xlabel()
+    label = draw([mistake(0)], "one").axes[-1].get_xlabel()
     assert SCALE_LABEL in label
     assert SUBTITLE in label
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 12])
 def test_all_of_it_can_be_read_and_mistakes_run_row_by_row(count: int) -> None:
-    figure = mistake_sheet([mistake(number) for number in range(count)], TITLE, SUBTITLE)
+    figure = draw([mistake(number) for number in range(count)], TITLE)
     assert_legible(figure)
     assert figure.axes[0].get_window_extent().width > 0.9 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
     shown = [tiles for tiles in tiles_of(figure) if tiles[0].images]
@@ -78,7 +82,7 @@ def test_all_of_it_can_be_read_and_mistakes_run_row_by_row(count: int) -> None:
 
 def test_long_class_names_are_shortened_and_short_ones_are_not() -> None:
     name = "a class with a very long name, as folders have them"
-    figure = mistake_sheet([mistake(1, predicted=name, true="truck")], "one", SUBTITLE)
+    figure = draw([mistake(1, predicted=name, true="truck")], "one")
     says, is_ = (axes.get_title() for axes in figure.axes[1:3])
     assert says == "says a class with a v\N{HORIZONTAL ELLIPSIS}\n99%"
     assert is_ == "is truck\n1%"
@@ -86,6 +90,6 @@ def test_long_class_names_are_shortened_and_short_ones_are_not() -> None:
 
 
 def test_without_mistakes_there_is_a_title_and_no_scale() -> None:
-    figure = mistake_sheet([], "test: 0 of 83 misclassified, most confident first", SUBTITLE)
+    figure = draw([], "test: 0 of 83 misclassified, most confident first")
     assert_legible(figure)
     assert not [axes for axes in figure.axes if axes.images or axes.get_xlabel()]

@@ -1,4 +1,4 @@
-"""Which mistakes are shown, in which order, and that the maps beside them are those of `explain`."""
+"""The sheet of mistakes: its maps are those of `explain`, and its title counts the mistakes and names the filter."""
 
 from __future__ import annotations
 
@@ -10,24 +10,14 @@ import torch
 
 from firstlight.attribution import explain
 from firstlight.errors import UsageError
+from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9
 from firstlight.plots.mistake_sheet import percent
 from firstlight.plots.overlay import overlay
-from firstlight.reports.explained_mistakes import MistakeFilter, misclassified_images
+from firstlight.reports.explained_mistakes import misclassified_images
 from reference.made_run import say, unlearned
 from reference.tiny import CLASS_NAMES, tiny_split
-
-FIRST_ID = 100  # so that a row is never taken for an id
-
-
-@pytest.fixture(scope="module")
-def predictions() -> Predictions:
-    draw = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(60, 4, generator=draw)
-    logits[40:] = logits[:20]  # equally sure: these keep their order
-    labels = torch.randint(0, 4, (60,), generator=draw)
-    return Predictions(logits, torch.zeros(60, 1), labels, FIRST_ID + torch.arange(60))
 
 
 def mistakes_by_sorting(predictions: Predictions) -> list[tuple[int, int, int]]:
@@ -41,52 +31,6 @@ def mistakes_by_sorting(predictions: Predictions) -> list[tuple[int, int, int]]:
         if said != label:
             rows.append((-round(confidence, 6), id_, label, said))
     return [row[1:] for row in sorted(rows)]
-
-
-@pytest.mark.parametrize("count", [1, 5, 1000])
-@pytest.mark.parametrize(
-    ("true", "predicted"), [(None, None), ("red", None), (None, "grey"), ("blue", "green"), ("red", "red")]
-)
-def test_the_most_confident_mistakes_come_first_of_the_classes_asked_for(
-    predictions: Predictions, count: int, true: str | None, predicted: str | None
-) -> None:
-    expected = [
-        id_
-        for id_, label, said in mistakes_by_sorting(predictions)
-        if true in (None, CLASS_NAMES[label]) and predicted in (None, CLASS_NAMES[said])
-    ]
-    assert bool(expected) == (true is None or true != predicted)
-    rows = MistakeFilter(count, true, predicted).rows(predictions, CLASS_NAMES)
-    assert predictions.ids[rows].tolist() == expected[:count]
-
-
-def test_images_by_index_are_exactly_those_in_that_order_right_ones_too(predictions: Predictions) -> None:
-    right = int((predictions.predicted == predictions.labels).nonzero()[0])
-    wrong = int(predictions.misclassified()[-1])
-    which = MistakeFilter(count=1, true="red", indices=(FIRST_ID + wrong, FIRST_ID + right, FIRST_ID + wrong))
-    assert which.rows(predictions, CLASS_NAMES).tolist() == [wrong, right, wrong]
-
-
-@pytest.mark.parametrize(
-    ("which", "says"),
-    [
-        (MistakeFilter(true="pink"), "no class is called 'pink': choose one of red, green, blue, grey"),
-        (MistakeFilter(predicted="Red"), "no class is called 'Red'"),
-        (MistakeFilter(indices=(FIRST_ID, 5)), "no test image 5: they go from"),
-        (MistakeFilter(indices=(-1,)), "no test image -1"),
-        (MistakeFilter(count=0), "count must be 1 or more, not 0"),
-    ],
-)
-def test_what_does_not_exist_is_refused_in_one_line(predictions: Predictions, which: MistakeFilter, says: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        which.rows(predictions, CLASS_NAMES)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_range_that_is_named_is_that_of_the_test_images(predictions: Predictions) -> None:
-    with pytest.raises(UsageError, match="from 100 to 159"):
-        MistakeFilter(indices=(5,)).rows(predictions, CLASS_NAMES)
 
 
 @pytest.fixture(scope="module")

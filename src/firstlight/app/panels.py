@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape
 
 from firstlight.app.markup import mapped, pixels, plain, scale
-from firstlight.app.service import ExplainedPrediction, MistakesPage, Wrong
+from firstlight.app.service import ExplainedPrediction, MistakesPage
 from firstlight.data.images import ImageSet
 from firstlight.export.bundle import Bundle
 from firstlight.plots.mistake_sheet import percent
+from firstlight.reports.explained_mistakes import ExplainedMistake
 
 NOVEL = (
     "<b>Unlike the training data.</b> No class is excited as much as in the images that this model learned from: "
@@ -98,20 +99,21 @@ def mistakes_panel(page: MistakesPage, num_tested: int) -> str:
     return f'{head}<div class="fl-mistakes">{"".join(map(_mistake, page.items))}</div>{legend}'
 
 
-def _mistake(wrong: Wrong) -> str:
-    says = f"says <b>{escape(wrong.predicted)}</b><br>{percent_text(wrong.predicted_probability)}"
-    truth = f"is <b>{escape(wrong.true)}</b><br>{percent_text(wrong.true_probability)}"
-    image = plain(wrong.pixels, f"test image {wrong.index}")
-    if wrong.maps is None:
+def _mistake(item: ExplainedMistake) -> str:
+    mistake, predicted_name, true_name = item.mistake, item.predicted_name, item.true_name
+    says = f"says <b>{escape(predicted_name)}</b><br>{percent_text(mistake.predicted_probability)}"
+    truth = f"is <b>{escape(true_name)}</b><br>{percent_text(mistake.true_probability)}"
+    image = plain(item.pixels, f"test image {mistake.index}")
+    if item.maps is None:
         captions = f'<span class="fl-wrong">{says}</span><span class="fl-right">{truth}</span>'
-        caption = f"{captions}<small>test {wrong.index}</small>"
+        caption = f"{captions}<small>test {mistake.index}</small>"
         return f'<figure class="fl-mistake">{image}<figcaption>{caption}</figcaption></figure>'
-    predicted, true = wrong.maps
+    predicted_map, true_map = item.maps
     return (
         '<div class="fl-mistake fl-three">'
-        + _figure(image, f"<small>test {wrong.index}</small>")
-        + _figure(mapped(wrong.pixels, predicted, f"evidence for {wrong.predicted}"), says, "fl-wrong")
-        + _figure(mapped(wrong.pixels, true, f"evidence for {wrong.true}"), truth, "fl-right")
+        + _figure(image, f"<small>test {mistake.index}</small>")
+        + _figure(mapped(item.pixels, predicted_map, f"evidence for {predicted_name}"), says, "fl-wrong")
+        + _figure(mapped(item.pixels, true_map, f"evidence for {true_name}"), truth, "fl-right")
         + "</div>"
     )
 

@@ -6,20 +6,22 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from firstlight.app.uploads import Upload, read_upload
-from firstlight.arrays import Images, Labels
 from firstlight.attribution import ALL_STAGES, DEFAULT_METHOD, METHODS, explain
 from firstlight.data.batches import to_unit
 from firstlight.errors import UsageError
+from firstlight.evaluation.mistakes import Mistake, MistakeFilter, label_of, mistakes_at
 from firstlight.evaluation.novelty import is_novel
 from firstlight.evaluation.prediction import Prediction
 from firstlight.export.bundle import Bundle
+from firstlight.reports.explained_mistakes import ExplainedMistake, explain_mistakes
 
 PREDICTED = "predicted"  # instead of a class to explain: whatever is predicted
 ANY_CLASS = "any"  # in a filter
@@ -62,29 +64,6 @@ class ExplainedPrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Wrong:
-    """A misclassified test image, and what spoke for the class that it was taken for and for its own.
-
-    Args:
-        pixels: uint8 [3 h w].
-        index: its place in the test split.
-        predicted: the class that it was taken for.
-        predicted_probability: calibrated, in [0, 1].
-        true: its class.
-        true_probability: likewise.
-        maps: evidence for the predicted and for the true class, float [h w] each; None if no map was asked for.
-    """
-
-    pixels: UInt8[np.ndarray, "3 h w"]
-    index: int
-    predicted: str
-    predicted_probability: float
-    true: str
-    true_probability: float
-    maps: tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]] | None
-
-
-@dataclass(frozen=True, eq=False)
 class MistakesPage:
     """A page of misclassified images.
 
@@ -96,7 +75,7 @@ class MistakesPage:
         num_wrong: how many there are.
     """
 
-    items: Sequence[Wrong]
+    items: Sequence[ExplainedMistake]
     number: int
     num_pages: int
     num_found: int
@@ -116,11 +95,9 @@ class Service:
         self.size_px = bundle.size_px
         self.stages = (*bundle.network.stages, ALL_STAGES)
         self.methods = tuple(METHODS)
-        self._turn = threading.Lock()  # explaining hooks into the network
-        self._mistakes = bundle.mistakes
-        said = self._mistakes.predictions
-        self._said = replace(said, logits=said.logits / bundle.temperature)
-        self._wrong = self._said.misclassified()
+        self._lock = threading.Lock()  # `explain` registers hooks on the network
+        predictions = bundle.mistakes.predictions
+        self._predictions = replace(predictions, logits=predictions.logits / bundle.temperature)
         self._page = lru_cache(MAX_KEPT_PAGES)(self._make_page)  # most visitors look at the same pages
 
     def read(self, content: bytes, name: str) -> Upload:
@@ -144,20 +121,16 @@ class Service:
         Raises:
             UsageError: there is no such class, method or stage.
         """
-        images = pixels[None]
+        images = to_unit(pixels[None])
+        label = None if explained == PREDICTED else label_of(explained, self.class_names)
         if options.method is None:
-            with self._turn, torch.inference_mode():
-                logits, evidence, stage = self.bundle.network(to_unit(images)), None, ""
+            with self._lock, torch.inference_mode():
+                logits, evidence, stage = self.bundle.network(images), None, ""
         else:
-            wanted = None if explained == PREDICTED else torch.tensor([self._number_of(explained)])
-            with self._turn:
-                found = explain(
-                    self.bundle.network,
-                    to_unit(images),
-                    method=options.method,
-                    stage=self._stage(options.stage),
-                    target="predicted" if wanted is None else wanted,
-                )
+            target: Literal["predicted"] | Tensor = "predicted" if label is None else torch.tensor([label])
+            stage_name = self._stage(options.stage)
+            with self._lock:
+                found = explain(self.bundle.network, images, method=options.method, stage=stage_name, target=target)
             logits, evidence, stage = found.logits, found.upsampled()[0].numpy(), found.stage
         prediction = Prediction.of((logits[0] / self.bundle.temperature).softmax(dim=0), self.class_names)
         threshold = self.bundle.config.novelty_threshold
@@ -165,7 +138,7 @@ class Service:
             pixels=pixels.numpy(),
             prediction=prediction,
             is_novel=None if threshold is None else bool(is_novel(logits, threshold)),
-            explained=prediction.label if explained == PREDICTED else self.class_names[self._number_of(explained)],
+            explained=prediction.label if label is None else explained,
             evidence=evidence,
             stage=stage,
         )
@@ -187,54 +160,25 @@ class Service:
         return self._page(true, predicted, page, options)
 
     def _make_page(self, true: str, predicted: str, page: int, options: MapOptions) -> MistakesPage:
-        images, said, rows = self._mistakes.images, self._said, self._wrong
-        for name, column in ((true, said.labels), (predicted, said.predicted)):
-            if name != ANY_CLASS:
-                rows = rows[column[rows] == self._number_of(name)]
+        which = MistakeFilter(
+            count=None,
+            true=None if true == ANY_CLASS else true,
+            predicted=None if predicted == ANY_CLASS else predicted,
+        )
+        rows = which.rows(self._predictions, self.class_names)
         num_pages = max(1, -(-len(rows) // PAGE_SIZE))
         page = min(max(page, 1), num_pages)
-        chosen = rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-        taken_for, labels = said.predicted[chosen], said.labels[chosen]
-        items = self._items(chosen, self._maps(images.images[chosen], (taken_for, labels), options))
-        return MistakesPage(items, page, num_pages, len(rows), len(said))
+        mistakes = mistakes_at(self._predictions, rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE])
+        return MistakesPage(self._explain(mistakes, options), page, num_pages, len(rows), len(self._predictions))
 
-    def _items(self, rows: Int64[Tensor, " m"], maps: list[Float[np.ndarray, "n h w"]] | None) -> list[Wrong]:
-        images, probabilities = self._mistakes.images[rows], self._said.probabilities()[rows]
-        columns = zip(self._said.predicted[rows].tolist(), images.labels.tolist(), strict=True)
-        return [
-            Wrong(
-                pixels=images.images[place].numpy(),
-                index=int(images.ids[place]),
-                predicted=self.class_names[wrong],
-                predicted_probability=float(probabilities[place, wrong]),
-                true=self.class_names[right],
-                true_probability=float(probabilities[place, right]),
-                maps=None if maps is None else (maps[0][place], maps[1][place]),
-            )
-            for place, (wrong, right) in enumerate(columns)
-        ]
-
-    def _maps(
-        self, images: Images, classes: tuple[Labels, Labels], options: MapOptions
-    ) -> list[Float[np.ndarray, "n h w"]] | None:
-        """Explain the same images for each of the two columns of classes."""
-        if options.method is None or not len(images):
-            return None
-        pixels, stage = to_unit(images), self._stage(options.stage)
-        with self._turn:
-            both = [
-                explain(self.bundle.network, pixels, method=options.method, stage=stage, target=column)
-                for column in classes
-            ]
-        return [each.upsampled().numpy() for each in both]
+    def _explain(self, mistakes: Sequence[Mistake], options: MapOptions) -> list[ExplainedMistake]:
+        method = options.method if mistakes else None
+        stage = None if method is None else self._stage(options.stage)
+        with self._lock:
+            return explain_mistakes(self.bundle.network, self.bundle.mistakes.images, mistakes, method, stage)
 
     def _stage(self, stage: str | None) -> str | None:
         """Only the named stages: a path to any other module is nothing that a page asks for."""
         if stage is not None and stage not in self.stages:
             raise UsageError(f"no stage is called {stage!r}: choose one of {', '.join(self.stages)}")
         return stage
-
-    def _number_of(self, name: str) -> int:
-        if name not in self.class_names:
-            raise UsageError(f"no class is called {name!r}: choose one of {', '.join(self.class_names)}")
-        return self.class_names.index(name)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
 
+ORDERS = ["confidence", "margin", "loss", "index"]  # `evaluation.mistakes.MistakeOrder`, named here without torch
+
 
 def run(arguments: Sequence[str]) -> None:
     """Draw the sheet into the run folder, or print how far each kind of map can be trusted."""
@@ -37,7 +39,8 @@ def build_parser() -> Parser:
     parser = Parser("explain", DESCRIPTION)
     parser.add_argument("run", type=str, help="the run folder")
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
-    parser.add_argument("--count", type=int, default=12, help="how many images, the most confident mistakes first")
+    parser.add_argument("--count", type=int, default=12, help="largest number of images")
+    parser.add_argument("--order", default="confidence", choices=ORDERS, help="which mistakes come first")
     parser.add_argument("--true", type=str, default=None, help="only images of this class")
     parser.add_argument("--predicted", type=str, default=None, help="only images taken for this class")
     parser.add_argument("--index", type=int, nargs="+", default=[], help="exactly these test images")
@@ -53,7 +56,8 @@ def build_parser() -> Parser:
 def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.errors import RunError
-    from firstlight.reports.explained_mistakes import MistakeFilter, misclassified_images
+    from firstlight.evaluation.mistakes import MistakeFilter
+    from firstlight.reports.explained_mistakes import misclassified_images
     from firstlight.training.run_figures import save_figure
 
     target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
@@ -62,7 +66,7 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     if not len(run.predictions.misclassified()) and not (options.true or options.predicted or options.index):
         print(f"nothing to show: all {len(images):,} test images are classified right")
         return
-    which = MistakeFilter(options.count, options.true, options.predicted, tuple(options.index))
+    which = MistakeFilter(options.count, options.true, options.predicted, tuple(options.index), options.order)
     method = options.method or DEFAULT_METHOD
     figure = misclassified_images(run.network, images, run.predictions, which, method, options.stage)
     save_figure(figure, target)

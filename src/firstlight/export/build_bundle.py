@@ -16,6 +16,7 @@ from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.calibration import calibration_error, fit_temperature
 from firstlight.evaluation.confusion import confusion
+from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.evaluation.novelty import energy, fit_threshold, is_novel
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.views import Views, averaged_logits
@@ -91,7 +92,10 @@ def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cal
         "run_weights_sha256": sha256(run.weights_path),
     }
     save_measured(folder, measured)
-    save_labelled_predictions(folder, "mistakes", _labelled_predictions(test, said, said.misclassified().sort().values))
+    all_mistakes = MistakeFilter(count=None, order="index")
+    save_labelled_predictions(
+        folder, "mistakes", _labelled_predictions(test, said, all_mistakes.rows(said, run.class_names))
+    )
     save_labelled_predictions(folder, "examples", _labelled_predictions(test, said, _first_of_each_class(test)))
     bundle = Bundle(folder)
     write_card(bundle)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -32,79 +30,77 @@ INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # of the title
 MAX_NAME_LENGTH = 17
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """One misclassified image and the maps of its two classes.
-
-    Args:
-        image: uint8 [3 h w].
-        index: its id in the test split.
-        predicted: name of the predicted class.
-        predicted_probability: in [0, 1].
-        predicted_map: evidence for the predicted class, raw and signed, at the image's size, float [h w].
-        true: name of the true class.
-        true_probability: in [0, 1].
-        true_map: evidence for the true class, likewise.
-    """
-
-    image: UInt8[np.ndarray, "3 h w"]
-    index: int
-    predicted: str
-    predicted_probability: float
-    predicted_map: Float[np.ndarray, "h w"]
-    true: str
-    true_probability: float
-    true_map: Float[np.ndarray, "h w"]
-
-
 @as_written
-def mistake_sheet(mistakes: Sequence[Mistake], title: str, subtitle: str, num_columns: int = 3) -> Figure:
+def mistake_sheet(
+    images: Sequence[UInt8[np.ndarray, "3 h w"]],
+    maps: Sequence[tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]],
+    captions: Sequence[tuple[str, str, str]],
+    title: str,
+    subtitle: str,
+    num_columns: int = 3,
+) -> Figure:
     """Draw misclassified images, each beside the maps for its predicted and for its true class.
 
     Args:
-        mistakes: in the order in which they are drawn, row by row.
-        title: of the sheet.
-        subtitle: how the maps were made.
-        num_columns: mistakes in a row.
+        images: Images in the order in which they are drawn, row by row, uint8 [3 h w].
+        maps: Evidence for the predicted and for the true class of each image, raw and signed, float [h w].
+        captions: Texts above each image, its first and its second map.
+        title: Title of the sheet.
+        subtitle: How the maps were made.
+        num_columns: Number of mistakes in a row.
     """
-    num_columns = max(1, min(num_columns, len(mistakes)))
-    num_rows = max(1, -(-len(mistakes) // num_columns))
-    width = max(num_columns * TILES * INCHES_PER_TILE + (num_columns - 1) * GAP * INCHES_PER_TILE, MIN_WIDTH)
-    lines = textwrap.wrap(title, int(width / INCHES_PER_LETTER))
-    height = num_rows * (INCHES_PER_TILE + 0.47) + 1.1 + len(lines) * INCHES_PER_LINE
-    figure = Figure(figsize=(width, height))
-    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
+    num_columns = max(1, min(num_columns, len(images)))
+    num_rows = max(1, -(-len(images) // num_columns))
+    figure = _empty_sheet(num_rows, num_columns, title)
     ratios = ([1.0] * TILES + [GAP]) * num_columns
     grid = figure.add_gridspec(num_rows, len(ratios) - 1, width_ratios=ratios[:-1], wspace=0.02, hspace=0.02)
     drawn: list[Axes] = []
-    for place in range(num_rows * num_columns):
-        row, column = divmod(place, num_columns)
+    for position in range(num_rows * num_columns):
+        row, column = divmod(position, num_columns)
         start = column * (TILES + 1)
         tiles = [figure.add_subplot(grid[row, start + i]) for i in range(TILES)]
         drawn += tiles
-        if place < len(mistakes):
-            _draw(tiles, mistakes[place])
+        if position < len(images):
+            _draw(tiles, images[position], maps[position], captions[position])
         else:
             for tile in tiles:
                 hide_frame(tile)
-    if not mistakes:
+    if not images:
         drawn[1].text(0.5, 0.5, "no image to show", ha="center", va="center", fontsize=LABEL_SIZE)
     else:
         add_scale(figure, drawn, f"{SCALE_LABEL}; {subtitle}")
     return figure
 
 
-def _draw(tiles: Sequence[Axes], each: Mistake) -> None:
-    show_pixels(tiles[0], each.image)
-    show_overlay(tiles[1], each.image, each.predicted_map)
-    show_overlay(tiles[2], each.image, each.true_map)
-    tiles[0].set_title(f"test {each.index}", fontsize=SMALL_SIZE, pad=3)
-    tiles[1].set_title(f"says {_short(each.predicted)}\n{percent(each.predicted_probability)}", **_style(WRONG))
-    tiles[2].set_title(f"is {_short(each.true)}\n{percent(each.true_probability)}", **_style(RIGHT))
+def _empty_sheet(num_rows: int, num_columns: int, title: str) -> Figure:
+    width = max(num_columns * TILES * INCHES_PER_TILE + (num_columns - 1) * GAP * INCHES_PER_TILE, MIN_WIDTH)
+    lines = textwrap.wrap(title, int(width / INCHES_PER_LETTER))
+    height = num_rows * (INCHES_PER_TILE + 0.47) + 1.1 + len(lines) * INCHES_PER_LINE
+    figure = Figure(figsize=(width, height))
+    figure.suptitle("\n".join(lines), fontsize=TITLE_SIZE)
+    return figure
 
 
-def _style(colour: str) -> dict[str, Any]:
-    return {"fontsize": SMALL_SIZE, "color": colour, "pad": 3}
+def _draw(
+    tiles: Sequence[Axes],
+    image: UInt8[np.ndarray, "3 h w"],
+    maps: tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]],
+    captions: tuple[str, str, str],
+) -> None:
+    show_pixels(tiles[0], image)
+    tiles[0].set_title(captions[0], fontsize=SMALL_SIZE, pad=3)
+    for tile, evidence, caption, colour in zip(tiles[1:], maps, captions[1:], (WRONG, RIGHT), strict=True):
+        show_overlay(tile, image, evidence)
+        tile.set_title(caption, fontsize=SMALL_SIZE, color=colour, pad=3)
+
+
+def class_caption(verb: str, class_name: str, probability: float) -> str:
+    """Return the caption of a class: a verb with the shortened name, and the probability below.
+
+    >>> class_caption("says", "cat", 0.25).splitlines()
+    ['says cat', '25%']
+    """
+    return f"{verb} {_short(class_name)}\n{percent(probability)}"
 
 
 def percent(probability: float) -> str:

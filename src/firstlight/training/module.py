@@ -17,12 +17,13 @@ from firstlight.augment.progressive import progress_at
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
+from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
-from firstlight.reports.explained_mistakes import DEFAULT_COUNT, MistakeFilter, misclassified_images
+from firstlight.reports.explained_mistakes import misclassified_images
 from firstlight.runs.options import Steps
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.collected_predictions import CollectedPredictions
