@@ -28,7 +28,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE_COMMAND = re.compile(r"`(firstlight [^`]+)`")
-COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>.*?)(   .*)?$")  # behind three spaces: what it does
+COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>[^#]*)")  # an explanation stands behind "#"
+TARGET = re.compile(r"(?m)^make (?P<target>[a-z-]+)")
 URL = re.compile(r"https?:[^\s)>`\"']*")
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -171,6 +172,17 @@ def test_the_commands_on_a_page_exist(page: Path, project: Path) -> None:
         assert command["verb"] in help_of, command[0]
         for option in re.findall(r"--[a-z_]+(?:\.[a-z_]+)*", command["rest"]):
             assert f"{option} " in help_of[command["verb"]] or option.startswith("--trainer."), command[0]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=name_of)
+def test_a_command_can_be_pasted_with_its_explanation(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for code in code_blocks(page, ""):
+        for line in code.splitlines():
+            if line.startswith(("firstlight ", "make ", "torchrun ")):
+                assert "   " not in line.split("#")[0].rstrip(), f"put the explanation behind '#': {line}"
+        for target in TARGET.findall(code):
+            assert f"\n{target}:" in makefile, f"the Makefile has no target {target}"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
