@@ -7,7 +7,7 @@ source    airbench94 (Jordan 2024, arXiv 2404.00498), with seven epochs instead 
           (Raju et al. 2021, arXiv 2111.12621); in each step, backward passes of the half of the images that holds
           four fifths of the gradient (Jiang et al. 2019, arXiv 1910.00762); a third convolution in the last group, as
           airbench96 of the same paper has in all; more views at test only of images of which the model is unsure
-          (docs/decisions/0011-fast94.md)
+          (docs/decisions/0011-fast94-recipe.md)
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ command   firstlight fit --recipe page24
 source    David Page, "How to Train Your ResNet" (2018): the network, 24 epochs, batches of 512, 8x8 cutout, a head that
           learns slowly (there by scaling its logits); Muon for the filters after Jordan 2024 (the Muon post, and
           airbench94_muon); label smoothing, alternating flip and the six views of the test after Jordan 2024,
-          arXiv 2404.00498 (docs/decisions/0013-page24.md)
+          arXiv 2404.00498 (docs/decisions/0013-muon-for-page24.md)
 """
 
 from __future__ import annotations
