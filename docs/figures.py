@@ -21,14 +21,13 @@ from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.files import atomic
 from firstlight.networks import build_network
 from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
-from firstlight.plots.figure import Figure
+from firstlight.plots.figure import Figure, save_figure
 from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
 from firstlight.recipes import get_recipe
 from firstlight.reports.explained_mistakes import misclassified_images
 from firstlight.runs.run import Run, latest_run, load
 from firstlight.training.fit import fit
 from firstlight.training.retest import load_test_images
-from firstlight.training.run_figures import save_figure
 
 FIGURES = Path(__file__).parent / "figures"
 MEASURED_STAGES = ("residual1", "layer2", "residual3")

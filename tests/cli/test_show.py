@@ -9,8 +9,7 @@ from PIL import Image
 
 from firstlight.cli import main
 from firstlight.data.batches import Augmentation
-from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
-from firstlight.training.run_figures import random_samples
+from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows, random_samples
 from reference.tiny import tiny_split
 
 

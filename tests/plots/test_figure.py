@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from PIL import Image
 
-from firstlight.plots.figure import Figure, show_pixels
+from firstlight.errors import FirstlightError
+from firstlight.plots.figure import Figure, save_figure, show_pixels
 from firstlight.plots.samples import sample_sheet
 from reference.legible import drawn_texts
 
@@ -37,3 +40,26 @@ def test_texts_are_shown_as_they_are_written() -> None:
     figure = sample_sheet(np.zeros((1, 3, 4, 4), np.uint8), [name], "costs 5$, or 6$")
     assert {key: plt.rcParams[key] for key in before} == before, "the user's own figures would be drawn otherwise"
     assert {text.get_text() for text in drawn_texts(figure)} == {name, "costs 5$, or 6$"}
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG\r\n"), ("svg", b"<?xml"), ("pdf", b"%PDF-")])
+def test_the_suffix_says_the_format(tmp_path: Path, suffix: str, magic: bytes) -> None:
+    path = tmp_path / "new" / f"figure.{suffix}"
+    save_figure(Figure(figsize=(1, 1)), path)
+    assert path.read_bytes().startswith(magic)
+    assert [each.name for each in path.parent.iterdir()] == [path.name], "a temporary file was left behind"
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+
+    def half(self: Figure, place: Path, **_: object) -> None:
+        place.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(FirstlightError, match="No space left on device"):
+        save_figure(Figure(), path)
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["figure.png"]

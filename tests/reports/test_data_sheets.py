@@ -11,7 +11,13 @@ from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 from firstlight.plots.figure import Figure
-from firstlight.reports.data_sheets import augmentation_views, augmented_images, channel_sheet, class_rows
+from firstlight.reports.data_sheets import (
+    augmentation_views,
+    augmented_images,
+    channel_sheet,
+    class_rows,
+    random_samples,
+)
 from reference.augmentation import cut_image, mirrored_image, shifted_image
 from reference.tiny import CLASS_NAMES, tiny_split
 
@@ -119,3 +125,33 @@ def test_what_cannot_be_shown_is_refused() -> None:
         channel_sheet(images[:0])
     with pytest.raises(UsageError, match="holds no image"):
         class_rows(images[:0])
+
+
+def drawn(figure: Figure) -> list[tuple[str, bytes]]:
+    """Label and pixels of every image on the figure."""
+    (axes,) = figure.axes
+    pairs = zip(axes.texts, axes.images, strict=True)
+    return [(text.get_text(), np.asarray(image.get_array()).tobytes()) for text, image in pairs]
+
+
+def test_samples_are_different_images_with_their_own_labels() -> None:
+    images = tiny_split("train")
+    known = {
+        image.permute(1, 2, 0).numpy().tobytes(): images.class_names[label]
+        for image, label in zip(images.images, images.labels.tolist(), strict=True)
+    }
+    chosen = drawn(random_samples(images, seed=0, count=6))
+    assert [known[pixels] for _, pixels in chosen] == [label for label, _ in chosen]
+    assert len({pixels for _, pixels in chosen}) == 6
+
+
+def test_the_same_seed_draws_the_same_samples_and_another_seed_others() -> None:
+    images = tiny_split("train")
+    first, again, other = (drawn(random_samples(images, seed, count=4)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_small_set_is_drawn_whole() -> None:
+    images = tiny_split("test")[:3]
+    assert len(drawn(random_samples(images, seed=0))) == 3

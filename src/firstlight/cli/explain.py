@@ -57,8 +57,8 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.errors import RunError
     from firstlight.evaluation.mistakes import MistakeFilter
+    from firstlight.plots.figure import save_figure
     from firstlight.reports.explained_mistakes import misclassified_images
-    from firstlight.training.run_figures import save_figure
 
     target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
     if len(run.predictions) != len(images):

@@ -82,8 +82,8 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
     """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
+    from firstlight.plots.figure import save_figure
     from firstlight.reports.explained_predictions import draw_predictions
-    from firstlight.training.run_figures import save_figure
 
     quiet_lightning()
     if len(paths) > MAX_DRAWN:

@@ -94,7 +94,7 @@ def _draw(options: Namespace) -> Figure:
     images = load_split(data, options.data_dir, options.split, options.image_size)
     count = {} if options.count is None else {"count": options.count}
     if options.kind == "samples":
-        from firstlight.training.run_figures import random_samples
+        from firstlight.reports.data_sheets import random_samples
 
         return random_samples(images, options.seed, **count)
     if options.kind == "classes":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -14,6 +15,8 @@ from jaxtyping import UInt8
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from firstlight.files import atomic
 
 INCHES_PER_TILE = 1.25
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
@@ -73,3 +76,9 @@ def hide_frame(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file atomically; the suffix of the path chooses the format."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))

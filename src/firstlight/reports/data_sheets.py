@@ -13,10 +13,25 @@ from firstlight.plots.augmentation import AugmentedImage, augmentation_sheet
 from firstlight.plots.channels import colour_channels
 from firstlight.plots.classes import class_sheet
 from firstlight.plots.figure import Figure
+from firstlight.plots.samples import sample_sheet
 
+NUM_SAMPLES = 32
 NUM_PER_CLASS = 10
 NUM_VIEWS = 11  # with the original two rows of six
 FLIPS = {"none": "", "random": "mirrored at random", "alternating": "mirrored every other epoch"}
+
+
+def random_samples(images: ImageSet, seed: int, count: int = NUM_SAMPLES) -> Figure:
+    """Draw images chosen at random, with their labels.
+
+    Args:
+        images: Set to choose from.
+        seed: Seed of the choice.
+        count: Largest number of images.
+    """
+    chosen = images[torch.randperm(len(images), generator=generator(seed, 0, "samples"))[:count]]
+    labels = [images.class_names[label] for label in chosen.labels.tolist()]
+    return sample_sheet(chosen.images.numpy(), labels, f"{images.name}: random samples")
 
 
 def class_rows(images: ImageSet, seed: int = 0, count: int = NUM_PER_CLASS) -> Figure:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from firstlight.plots.figure import save_figure
 from firstlight.training.module import Classifier
-from firstlight.training.run_figures import save_figure
 
 
 class MisclassifiedImages(pl.Callback):
