@@ -102,7 +102,7 @@ def measure(recipe: Recipe, data_dir: Path | str) -> dict[str, float]:
     data.recipe = recipe
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    network.adopt(data.train.images[:NUM_INIT_IMAGES])
+    network.init_from_data(data.train.images[:NUM_INIT_IMAGES])
     module = Classifier(network, recipe)
     trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, **SILENT)
     started_s = time.process_time()

@@ -36,7 +36,7 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
     network = network.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    network.adopt(data.train.images[:NUM_INIT_IMAGES].to(DEVICE))
+    network.init_from_data(data.train.images[:NUM_INIT_IMAGES].to(DEVICE))
     batches = data.train_dataloader()
     assert isinstance(batches, Batches)
     batches.send()

@@ -77,7 +77,7 @@ def run_once(
     )
     device = trainer.strategy.root_device
     started_s = finished_s(device)
-    network.to(device).adopt(data.train.images[:NUM_INIT_IMAGES].to(device))
+    network.to(device).init_from_data(data.train.images[:NUM_INIT_IMAGES].to(device))
     adopt_s = finished_s(device) - started_s
     module = Classifier(network, recipe, steps)
     data.recipe, data.trainer = recipe, trainer

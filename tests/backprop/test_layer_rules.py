@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from firstlight.backprop import Backward, chained, traced
+from firstlight.backprop import Backward, chain_vjps, forward_with_vjp
 from firstlight.layers import batch_norm
 from firstlight.layers.batch_norm import BatchNorm
 from firstlight.layers.conv3x3 import Conv3x3
@@ -22,9 +22,9 @@ from firstlight.layers.max_pool import MaxPool2x2
 
 
 @pytest.mark.parametrize("side", [8, 7])
-@pytest.mark.parametrize("places", [None, [4, 1]])
+@pytest.mark.parametrize("indices", [None, [4, 1]])
 def test_the_pool_in_plain_arithmetic_is_pytorch_s(
-    side: int, places: list[int] | None, monkeypatch: pytest.MonkeyPatch
+    side: int, indices: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it is compiled; on maps of few values, so that most windows have several largest ones."""
     draw = torch.Generator().manual_seed(0)
@@ -32,21 +32,21 @@ def test_the_pool_in_plain_arithmetic_is_pytorch_s(
     maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
     expected = F.max_pool2d(maps, 2)
     gradient = torch.randn(expected.shape, dtype=torch.float64, generator=draw)
-    chosen = torch.tensor(range(6) if places is None else places)
+    chosen = torch.tensor(range(6) if indices is None else indices)
     (of_maps,) = torch.autograd.grad(expected, maps, torch.zeros_like(gradient).index_copy(0, chosen, gradient[chosen]))
 
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    found, pullback = traced(MaxPool2x2(), maps.detach(), True)
+    found, vjp = forward_with_vjp(MaxPool2x2(), maps.detach(), True)
     assert torch.equal(found, expected)
-    back = pullback(gradient[chosen], Backward(None if places is None else chosen, 6))
+    back = vjp(gradient[chosen], Backward(None if indices is None else chosen, 6))
     assert torch.equal(back, of_maps[chosen])
     assert back.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("places", [None, [17, 3, 4]])
+@pytest.mark.parametrize("indices", [None, [17, 3, 4]])
 @pytest.mark.parametrize("pools", [True, False])
 def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_place(
-    pools: bool, places: list[int] | None, tiles: AmxConvolution, monkeypatch: pytest.MonkeyPatch
+    pools: bool, indices: list[int] | None, tiles: AmxConvolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against PyTorch's convolution and pool, of few values: exact in bfloat16, but for the order of sums."""
     torch.manual_seed(0)
@@ -54,7 +54,7 @@ def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_plac
     with torch.no_grad():
         layers[0].weight.copy_(torch.randint(-1, 2, layers[0].weight.shape))
     maps = torch.randint(-2, 3, (20, 16, 5, 4)).bfloat16().contiguous(memory_format=torch.channels_last)
-    chosen = torch.tensor(range(20) if places is None else places)
+    chosen = torch.tensor(range(20) if indices is None else indices)
     pooled: list[int] = []
     to_train = tiles.convolve_to_train
     monkeypatch.setattr(tiles, "convolve_to_train", lambda *a, **kw: (pooled.append(1), to_train(*a, **kw))[1])
@@ -62,10 +62,10 @@ def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_plac
     for fast in (True, False):
         layers[0].fast = fast
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            output, pullback = chained(layers, maps, True)
+            output, vjp = chain_vjps(layers, maps, True)
             gradient = torch.randint(-2, 3, output.shape).to(output.dtype)[chosen] if fast else gradient
-            backward = Backward(None if places is None else chosen, 20)
-            of_maps = pullback(gradient, backward)
+            backward = Backward(None if indices is None else chosen, 20)
+            of_maps = vjp(gradient, backward)
         assert of_maps is not None
         results.append((output, of_maps, backward.gradients[layers[0].weight]))
     assert len(pooled) == pools
@@ -84,11 +84,11 @@ RUNS: dict[str, Callable[[], list[nn.Module]]] = {
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])
-@pytest.mark.parametrize("places", [None, [17, 3, 4]])
+@pytest.mark.parametrize("indices", [None, [17, 3, 4]])
 @pytest.mark.parametrize("name", list(RUNS))
 def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
     name: str,
-    places: list[int] | None,
+    indices: list[int] | None,
     is_compiled: bool,
     tiles: AmxConvolution,
     always_compiled: Callable[[ModuleType], None],
@@ -98,7 +98,7 @@ def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
     if is_compiled:
         always_compiled(batch_norm)
     torch.manual_seed(0)
-    layers, chosen = RUNS[name](), torch.tensor(range(20) if places is None else places)
+    layers, chosen = RUNS[name](), torch.tensor(range(20) if indices is None else indices)
     with torch.no_grad():
         weight = cast(Tensor, layers[0].weight)
         weight.copy_(torch.randint(-1, 2, weight.shape))
@@ -111,12 +111,12 @@ def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
     results = []
     for some in (layers, twin):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            output, pullback = chained(some, maps, True)
+            output, vjp = chain_vjps(some, maps, True)
             if not results:
                 assert not passes
                 gradient = torch.randn(output.shape).to(output.dtype)[chosen]
-            backward = Backward(None if places is None else chosen, 20)
-            of_maps = pullback(gradient, backward)
+            backward = Backward(None if indices is None else chosen, 20)
+            of_maps = vjp(gradient, backward)
         assert of_maps is not None
         named = {f"{i}.{key}": each for i, layer in enumerate(some) for key, each in layer.named_parameters()}
         norm = next(layer for layer in some if isinstance(layer, BatchNorm))
@@ -133,9 +133,9 @@ def test_a_frozen_convolution_gives_its_norm_a_gradient_only(tiles: AmxConvoluti
     layers[0].requires_grad_(False)
     maps = torch.randn(20, 16, 6, 4).bfloat16().contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        output, pullback = chained(layers, maps, False)
+        output, vjp = chain_vjps(layers, maps, False)
         backward = Backward(None, 20)
-        assert pullback(torch.ones_like(output), backward) is None
+        assert vjp(torch.ones_like(output), backward) is None
     assert set(backward.gradients) == set(layers[2].parameters())
 
 
@@ -152,5 +152,5 @@ def test_running_statistics_from_elsewhere_do_not_spoil_a_step(
     for mean in (0.0, memory):
         cast(Tensor, norm.running_mean).fill_(mean)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            outputs.append(chained(layers, maps, True)[0])
+            outputs.append(chain_vjps(layers, maps, True)[0])
     torch.testing.assert_close(*outputs, rtol=2**-7, atol=2e-3)

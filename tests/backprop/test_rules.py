@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from firstlight.backprop import RULES, Backward, are_known, chained, has_hooks, rule_for
-from firstlight.backprop.rules import RUN_RULES, Pullback, rule_for_run
+from firstlight.backprop import RULES, Backward, are_known, chain_vjps, has_hooks, rule_for
+from firstlight.backprop.rules import RUN_RULES, VJP, rule_for_run
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.gelu import Gelu
 from firstlight.layers.residual import Residual
@@ -25,8 +25,8 @@ def test_layers_can_be_given_a_rule() -> None:
     rule_for(Halved)(lambda module, x, needs_gradient: (module(x), lambda gradient, backward: gradient / 2))
     try:
         assert are_known(layers)
-        _, pullback = chained(layers, torch.ones(3, 1, 2, 2), needs_gradient=True)
-        assert torch.equal(pullback(torch.ones(3, 1, 2, 2), Backward(None, 3)), torch.full((3, 1, 2, 2), 0.75))
+        _, vjp = chain_vjps(layers, torch.ones(3, 1, 2, 2), needs_gradient=True)
+        assert torch.equal(vjp(torch.ones(3, 1, 2, 2), Backward(None, 3)), torch.full((3, 1, 2, 2), 0.75))
     finally:
         del RULES[Halved]
 
@@ -47,7 +47,7 @@ def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | 
     """Return how many layers each rule took that ran, with rules for two and for three; one of them may decline."""
     taken: list[int] = []
 
-    def rule(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+    def rule(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
         if tuple(map(type, modules)) == declined:
             return None
         taken.append(len(modules))
@@ -57,7 +57,7 @@ def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | 
     for each in kinds:
         rule_for_run(*each)(rule)
     try:
-        chained(layers, torch.ones(1, 1, 1, 1), needs_gradient=True)
+        chain_vjps(layers, torch.ones(1, 1, 1, 1), needs_gradient=True)
     finally:
         for each in kinds:
             del RUN_RULES[each]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from firstlight.backprop.selective import may_run, run
+from firstlight.backprop.selective import apply_vjps, can_apply_vjps, training_logits
 from firstlight.layers import gelu, max_pool
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.conv3x3.winograd import native_winograd
@@ -107,7 +107,9 @@ def test_all_images_give_the_gradients_of_autograd(name: str) -> None:
     module = LAYERS[name]().double()
     twin, images, ones = copy.deepcopy(module), images_for(4, 8), torch.ones(NUM_IMAGES)
     assert_equal(
-        results(lambda x: run([module], x), module, images, ones), results(twin, twin, images, ones), tolerance=1e-13
+        results(lambda x: apply_vjps([module], x), module, images, ones),
+        results(twin, twin, images, ones),
+        tolerance=1e-13,
     )
 
 
@@ -115,14 +117,14 @@ def test_parameters_that_two_modules_share_add_up() -> None:
     torch.manual_seed(0)
     module = Conv3x3(4, 4).double()
     twin, images, ones = copy.deepcopy(module), images_for(4, 8), torch.ones(NUM_IMAGES)
-    found = results(lambda x: run([module, module], x), module, images, ones)
+    found = results(lambda x: apply_vjps([module, module], x), module, images, ones)
     assert_equal(found, results(lambda x: twin(twin(x)), twin, images, ones), tolerance=1e-13)
 
 
 def test_going_back_twice_is_refused() -> None:
-    output = run([Conv3x3(4, 4)], images_for(4, 8, torch.float32))
+    output = apply_vjps([Conv3x3(4, 4)], images_for(4, 8, torch.float32))
     output.sum().backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="run them again"):
+    with pytest.raises(RuntimeError, match="repeat the forward pass"):
         output.sum().backward()
 
 
@@ -132,7 +134,7 @@ def test_images_without_gradient_are_left_out_where_images_do_not_meet(name: str
     torch.manual_seed(0)
     module = LAYERS[name]().double()
     twin, images, weights = copy.deepcopy(module), images_for(4, 8), torch.tensor([1, 0, -2, 0, 0, 3])
-    found = results(lambda x: run([module], x), module, images, weights)
+    found = results(lambda x: apply_vjps([module], x), module, images, weights)
     assert_equal(found, results(twin, twin, images, weights), tolerance=1e-13)
     assert not found["input"][[1, 3, 4]].any()
 
@@ -145,7 +147,7 @@ def test_batch_norm_takes_its_statistics_for_those_of_the_images_with_gradient()
         weight = torch.tensor([0.5, 1.0, 2.0, -1.0])
         norm.weight.copy_(weight)
     weights = torch.zeros(NUM_IMAGES).index_fill(0, chosen, 1)
-    found = results(lambda x: run([norm], x), norm, images, weights)
+    found = results(lambda x: apply_vjps([norm], x), norm, images, weights)
 
     std = (images.var(dim=(0, 2, 3), correction=0, keepdim=True) + norm.eps).sqrt()
     normalized = ((images - images.mean(dim=(0, 2, 3), keepdim=True)) / std)[chosen]
@@ -167,7 +169,7 @@ def speednet(always_compiled: Callable[[ModuleType], None]) -> SpeedNet:
         always_compiled(module)
     torch.manual_seed(0)
     network = SpeedNet(10, SpeedNetConfig(width=32, pad_patches=True, deep_groups=1))
-    network.adopt(torch.randint(0, 256, (50, 3, 32, 32)).byte())
+    network.init_from_data(torch.randint(0, 256, (50, 3, 32, 32)).byte())
     return network.to(memory_format=torch.channels_last)
 
 
@@ -192,7 +194,7 @@ def test_speednet_skips_images_as_its_twin_by_layers_does(
 
         return passed
 
-    found = results(in_precision(lambda x: run(stages, x)), speednet, images, weights)
+    found = results(in_precision(lambda x: apply_vjps(stages, x)), speednet, images, weights)
     if keeps == 40:
         expected = results(in_precision(lambda x: nn.Sequential(*of_twin)(x)), twin, images, weights)
     else:
@@ -201,7 +203,7 @@ def test_speednet_skips_images_as_its_twin_by_layers_does(
                 monkeypatch.setattr(module, "is_faster", lambda x: False)
             if isinstance(module, Conv3x3):
                 module.fast = False
-        expected = results(in_precision(lambda x: run(of_twin, x)), twin, images, weights)
+        expected = results(in_precision(lambda x: apply_vjps(of_twin, x)), twin, images, weights)
     # In bfloat16 tiles pool before they round: of pixels that are equal when rounded, each way takes its own.
     rounding = {torch.float32: 1e-4, torch.bfloat16: 0.03 if keeps == 40 else 0.15}
     assert_equal(found, expected, tolerance=rounding[precision])
@@ -211,7 +213,7 @@ def test_a_frozen_layer_gets_no_gradient_and_nothing_before_it_is_asked(speednet
     stages = [speednet.get_submodule(name) for name in speednet.stages]
     for each in (speednet.whiten, speednet.group1):
         each.requires_grad_(False)
-    output = run(stages, images_for(3, 16, torch.float32))
+    output = apply_vjps(stages, images_for(3, 16, torch.float32))
     output.sum().backward()
     learn = {name for name, each in speednet.named_parameters() if each.requires_grad and not name.startswith("head")}
     assert {name for name, each in speednet.named_parameters() if each.grad is not None} == learn
@@ -220,7 +222,7 @@ def test_a_frozen_layer_gets_no_gradient_and_nothing_before_it_is_asked(speednet
 
 def test_no_image_at_all_may_have_a_gradient(speednet: SpeedNet) -> None:
     stages = [speednet.get_submodule(name) for name in speednet.stages]
-    (run(stages, images_for(3, 16, torch.float32)) * 0).sum().backward()
+    (apply_vjps(stages, images_for(3, 16, torch.float32)) * 0).sum().backward()
     for name, each in speednet.named_parameters():
         assert each.grad is None or not each.grad.any(), name
 
@@ -231,40 +233,76 @@ def test_without_skipping_all_images_count() -> None:
     module = nn.Sequential(Conv3x3(4, 6), nn.BatchNorm2d(6), Gelu(), Conv3x3(6, 4)).double()
     twin, images, weights = copy.deepcopy(module), images_for(4, 8), (torch.arange(NUM_IMAGES) < 4).float()
     expected = results(twin, twin, images, weights)
-    found = results(lambda x: run([module], x, skips=False), module, images, weights)
+    found = results(lambda x: apply_vjps([module], x, skip_zero_gradients=False), module, images, weights)
     assert_equal(found, expected, tolerance=1e-13)
     module.zero_grad()
-    skipping = results(lambda x: run([module], x), module, images, weights)
+    skipping = results(lambda x: apply_vjps([module], x), module, images, weights)
     assert not torch.allclose(skipping["0.weight"], expected["0.weight"])
 
 
-@pytest.mark.parametrize("choice", ["by_pullbacks", "skips_zero_gradients"])
 @pytest.mark.parametrize("network", [SpeedNet(4, SpeedNetConfig(width=4)), ResNet9(4, ResNet9Config(width=4))])
-def test_a_network_takes_it_only_where_it_may(
-    network: SpeedNet | ResNet9, choice: str, monkeypatch: pytest.MonkeyPatch
+def test_training_logits_use_vjps_only_without_hooks_in_training(
+    network: SpeedNet | ResNet9, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network.by_pullbacks = network.skips_zero_gradients = False
-    taken: list[int] = []
-    monkeypatch.setattr(
-        "firstlight.networks.staged.run", lambda stages, x, **how: (taken.append(len(stages)), run(stages, x, **how))[1]
-    )
+    calls: list[bool] = []
+
+    def spy(modules: Sequence[nn.Module], x: Tensor, *, skip_zero_gradients: bool) -> Tensor:
+        calls.append(skip_zero_gradients)
+        return apply_vjps(modules, x, skip_zero_gradients=skip_zero_gradients)
+
+    monkeypatch.setattr("firstlight.backprop.selective.apply_vjps", spy)
     images = torch.rand(8, 3, 16, 16)
-    network.train()(images)
-    assert not taken
-    setattr(network, choice, True)
-    network(images)
-    assert taken == [len(network.stages)]
+    expected = network.train()(images)
+    assert not calls
+    torch.testing.assert_close(training_logits(network, images), expected)
+    training_logits(network, images, skip_zero_gradients=True)
+    assert calls == [False, True]
     with torch.no_grad():
-        network(images)
-    network.eval()(images)
+        training_logits(network, images)
+    training_logits(network.eval(), images)
     network.train()
-    handle = network.get_submodule(network.stages[1]).register_forward_hook(lambda *_: None)
-    network(images)
-    handle.remove()
-    network(images)
-    assert taken == [len(network.stages)] * 2
+    for module in (network, network.get_submodule(network.stages[1])):
+        seen: list[nn.Module] = []
+        handle = module.register_forward_hook(lambda module, *_, seen=seen: seen.append(module))
+        training_logits(network, images)
+        handle.remove()
+        assert seen == [module]
+    assert calls == [False, True]
+    training_logits(network, images)
+    assert calls == [False, True, False]
 
 
-def test_may_run_only_for_a_plain_tensor_of_the_cpu() -> None:
-    assert may_run([nn.Identity()], torch.rand(1, 1, 2, 2))
-    assert not may_run([nn.Identity()], torch.rand(1, 1, 2, 2, device="meta"))
+class DoubledFeatures(ResNet9):
+    """A network with its own features."""
+
+    def features(self, images: Tensor) -> Tensor:
+        return super().features(images) * 2
+
+
+class DoubledPool(ResNet9):
+    """A network with its own pooling."""
+
+    def pool_features(self, maps: Tensor) -> Tensor:
+        return super().pool_features(maps) * 2
+
+
+@pytest.mark.parametrize("kind", [DoubledFeatures, DoubledPool])
+def test_training_logits_respect_what_a_subclass_overrides(kind: type[ResNet9]) -> None:
+    network, images = kind(4, ResNet9Config(width=4)).double(), torch.rand(8, 3, 16, 16, dtype=torch.float64)
+    plain = ResNet9(4, ResNet9Config(width=4)).double()
+    plain.load_state_dict(network.state_dict())
+    torch.testing.assert_close(training_logits(network, images), 2 * plain(images))
+
+
+def test_a_network_outside_of_training_steps_supports_a_second_derivative() -> None:
+    network = ResNet9(4, ResNet9Config(width=2)).double()
+    images = torch.rand(8, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(images)[:, 0].sum(), images, create_graph=True)
+    gradient.square().sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+
+
+def test_vjps_apply_only_for_a_plain_tensor_of_the_cpu() -> None:
+    assert can_apply_vjps([nn.Identity()], torch.rand(1, 1, 2, 2))
+    assert not can_apply_vjps([nn.Identity()], torch.rand(1, 1, 2, 2, device="meta"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from firstlight.backprop import Backward, chained
+from firstlight.backprop import Backward, chain_vjps
 from firstlight.layers import batch_norm, gelu
 from firstlight.layers.batch_norm import BatchNorm, moments
 from firstlight.layers.gelu import Gelu
@@ -110,14 +110,14 @@ def test_gelu_after_it_is_the_same_as_two_layers(
     always_compiled(gelu)
     images, pair = maps_for(channels, (5, 4), dtype), [norm(channels), Gelu()]
     twin = [copy.deepcopy(pair[0]), nn.Identity(), Gelu()]  # not a pair
-    places = None if kept is None else torch.tensor(kept)
+    indices = None if kept is None else torch.tensor(kept)
     gradient = torch.randn(6 if kept is None else len(kept), channels, 5, 4).to(dtype)
     found = []
     for layers in (pair, twin):
         with torch.no_grad():
-            output, pullback = chained(layers, images, True)
-            backward = Backward(places, len(images))
-            of_images = pullback(gradient, backward)
+            output, vjp = chain_vjps(layers, images, True)
+            backward = Backward(indices, len(images))
+            of_images = vjp(gradient, backward)
         assert of_images is not None
         of_parameters = {name: backward.gradients[each] for name, each in layers[0].named_parameters()}
         found.append({"output": output, "input": of_images, **of_parameters, **dict(layers[0].named_buffers())})
@@ -129,7 +129,7 @@ def test_gelu_after_it_is_the_same_as_two_layers(
 
     monkeypatch.setattr(gelu, "gelu", refused)  # the pair has no GELU of its own
     with torch.no_grad():
-        chained(pair, images, True)
+        chain_vjps(pair, images, True)
 
 
 def test_the_same_bits_every_time(norm: Callable[[int], BatchNorm]) -> None:

@@ -97,7 +97,7 @@ def test_after_adopting_images_what_the_first_activation_sees_is_white() -> None
     network = SpeedNet(10, SpeedNetConfig(width=4), mean=(0.5, 0.5, 0.5))
     images = F.interpolate(torch.rand(50, 3, 8, 8), size=(32, 32), mode="bilinear")
     raw = (255 * images).round().to(torch.uint8)
-    network.adopt(raw)
+    network.init_from_data(raw)
     with torch.no_grad():
         whitened = network.whiten[0](network.normalize(raw / 255))[:, :12]
     covariance = whitened.transpose(0, 1).flatten(1).cov()

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from firstlight.backprop.rules import (
+    VJP,
     Backward,
-    Pullback,
     by_autograd,
-    chained,
-    joined,
+    chain_vjps,
+    compose,
+    forward_with_vjp,
     rule_for,
     rule_for_run,
-    traced,
 )
 from firstlight.layers import batch_norm
 from firstlight.layers.batch_norm import BatchNorm, Moments
@@ -31,23 +31,23 @@ from firstlight.layers.residual import Residual
 
 
 @rule_for(nn.Sequential)
-def _(module: nn.Sequential, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    return chained(module, x, needs_gradient)
+def _(module: nn.Sequential, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
+    return chain_vjps(module, x, needs_gradient)
 
 
 @rule_for(Residual)
-def _(module: Residual, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    of_branch, pullback = traced(module.branch, x, needs_gradient)
+def _(module: Residual, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
+    of_branch, vjp = forward_with_vjp(module.branch, x, needs_gradient)
 
-    def pullback_sum(gradient: Tensor, backward: Backward) -> Tensor | None:
-        of_input = pullback(gradient, backward)
+    def vjp_of_sum(gradient: Tensor, backward: Backward) -> Tensor | None:
+        of_input = vjp(gradient, backward)
         return None if of_input is None else of_input + gradient
 
-    return x + of_branch, pullback_sum
+    return x + of_branch, vjp_of_sum
 
 
 @rule_for(nn.Conv2d)
-def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         return by_autograd(module, x, needs_gradient)
     output = module(x)
@@ -55,7 +55,7 @@ def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor,
     asked = [needs_gradient, weight.requires_grad, bias is not None and bias.requires_grad]
     images = x.to(output.dtype)
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         if bias is not None and asked[2]:
             backward.add(bias, gradient.sum((0, 2, 3), dtype=bias.dtype))
         if not any(asked[:2]):
@@ -76,11 +76,11 @@ def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor,
         backward.add(weight, of_weight)
         return of_images
 
-    return output, pullback
+    return output, vjp
 
 
 @rule_for(Conv3x3)
-def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     algorithm = module.algorithm(x)
     if algorithm is None:
         return _direct(module, x, needs_gradient)
@@ -95,7 +95,7 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullbac
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm)
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
 @rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
-def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
     conv, finish = cast(Conv3x3, modules[0]), Epilogue(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
     algorithm, after = conv.algorithm(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
     if not isinstance(algorithm, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
@@ -106,17 +106,17 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
     convolved = output.permute(0, 3, 1, 2)
     back = _back_by(partial(algorithm.gradients, which=which), conv.weight, images, needs_gradient)
     if finish.rectifies:
-        back = joined(back, _back_from_relu(convolved))
+        back = compose(back, _back_from_relu(convolved))
     if norm is None:
         return convolved, back
     asked = needs_gradient or conv.weight.requires_grad
     if pivots is None or sums is None or not norm.is_faster(convolved):
-        normal, pullback = chained(after, convolved, asked)
+        normal, vjp = chain_vjps(after, convolved, asked)
     else:
         of = Moments.about(pivots, sums, output.numel() // output.shape[3])
         known = of if of.can_be_told_from(pivots) else None
-        normal, pullback = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
-    return normal, joined(back, pullback)
+        normal, vjp = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
+    return normal, compose(back, vjp)
 
 
 def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
@@ -126,28 +126,28 @@ def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
 
 def _back_by(
     gradients: Callable[..., tuple[Tensor | None, Tensor | None]], filters: Tensor, images: Tensor, needs_gradient: bool
-) -> Pullback:
-    """Return the pullback of a convolution of images, by the gradients of a `Way`."""
+) -> VJP:
+    """Return the vjp of a convolution of images, by the gradients of a `Way`."""
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
         asked = needs_gradient, filters.requires_grad
-        of_maps, of_filters = gradients(maps, filters, of_output, *asked, places=backward.places)
+        of_maps, of_filters = gradients(maps, filters, of_output, *asked, places=backward.indices)
         backward.add(filters, of_filters)
         return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
 
-    return pullback
+    return vjp
 
 
 @rule_for(BatchNorm)
-def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if not module.is_faster(x):
         return _batch_norm(module, x, needs_gradient)
     return _compiled_batch_norm(module, x, needs_gradient, with_gelu=False)
 
 
 @rule_for_run(BatchNorm, Gelu)
-def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback] | None:
+def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
     norm, activation = cast(tuple[BatchNorm, Gelu], modules)
     if not (norm.is_faster(x) and activation.is_faster(x)):
         return None
@@ -156,7 +156,7 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
 
 def _compiled_batch_norm(
     module: BatchNorm, x: Tensor, needs_gradient: bool, of: Moments | None = None, *, with_gelu: bool
-) -> tuple[Tensor, Pullback]:
+) -> tuple[Tensor, VJP]:
     maps = x.permute(0, 2, 3, 1).contiguous()
     weight, bias = module.weight, module.bias
     of = of or batch_norm.moments(maps)
@@ -164,20 +164,20 @@ def _compiled_batch_norm(
     output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu)
     module.update_running_stats(of, x.numel() // x.shape[1])
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output = gradient.permute(0, 2, 3, 1)
         of_maps, of_weight, of_bias = batch_norm.gradients(
-            of_output, maps, slopes, backward.places, of, weight, module.eps
+            of_output, maps, slopes, backward.indices, of, weight, module.eps
         )
         backward.add(weight, of_weight if weight.requires_grad else None)
         backward.add(bias, of_bias if bias.requires_grad else None)
         return of_maps.permute(0, 3, 1, 2) if needs_gradient else None
 
-    return output.permute(0, 3, 1, 2), pullback
+    return output.permute(0, 3, 1, 2), vjp
 
 
 @rule_for(nn.BatchNorm2d)
-def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     weight, bias, means, variances = module.weight, module.bias, module.running_mean, module.running_var
     if weight is None or means is None or module.momentum is None:
         return by_autograd(module, x, needs_gradient)
@@ -187,7 +187,7 @@ def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tupl
     )
     asked = [needs_gradient, weight.requires_grad, bias.requires_grad]
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_input, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, backward.of(x), weight, means, variances, mean, reciprocal_std, True, module.eps, asked
         )
@@ -195,11 +195,11 @@ def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tupl
         backward.add(bias, of_bias if asked[2] else None)
         return of_input if needs_gradient else None
 
-    return output, pullback
+    return output, vjp
 
 
 @rule_for(Gelu)
-def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if not module.is_faster(x):
         return module(x), lambda gradient, backward: torch.ops.aten.gelu_backward(gradient, backward.of(x))
     output, slopes = gelu(x, with_slopes=needs_gradient)
@@ -207,41 +207,41 @@ def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
 
 
 @rule_for(nn.ReLU)
-def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001  # as all are called
+def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:  # noqa: ARG001  # as all are called
     output = x.relu()
     return output, _back_from_relu(output)
 
 
-def _back_from_relu(output: Tensor) -> Pullback:
+def _back_from_relu(output: Tensor) -> VJP:
     return lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
 
 
 @rule_for(MaxPool2x2)
-def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:  # noqa: ARG001
+def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:  # noqa: ARG001
     if torch.compiler.is_compiling():
         return _max_pool_to_fuse(x)
     height, width = x.shape[2:]
     if module.is_faster(x):
         output, which = max_pool(x)
 
-        def pullback(gradient: Tensor, backward: Backward) -> Tensor:
-            kept = which if backward.places is None else which.index_select(0, backward.places)
+        def vjp(gradient: Tensor, backward: Backward) -> Tensor:
+            kept = which if backward.indices is None else which.index_select(0, backward.indices)
             return max_pool_gradient(gradient, kept, height, width)
 
-        return output, pullback
+        return output, vjp
     kernel = stride = [2, 2]
-    output, places = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride)
+    output, winners = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride)
 
-    def pullback_anywhere(gradient: Tensor, backward: Backward) -> Tensor:
+    def vjp_by_aten(gradient: Tensor, backward: Backward) -> Tensor:
         no_padding, dilation, rounds_up = [0, 0], [1, 1], False
         return torch.ops.aten.max_pool2d_with_indices_backward(
-            gradient, backward.of(x), kernel, stride, no_padding, dilation, rounds_up, backward.of(places)
+            gradient, backward.of(x), kernel, stride, no_padding, dilation, rounds_up, backward.of(winners)
         )
 
-    return output, pullback_anywhere
+    return output, vjp_by_aten
 
 
-def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, Pullback]:
+def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, VJP]:
     """The pool in plain arithmetic, which a compiler fuses with its neighbours; of each window one byte is kept."""
     maps = x.permute(0, 2, 3, 1)
     _, height, width, channels = maps.shape
@@ -250,33 +250,33 @@ def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, Pullback]:
     top, bottom = torch.maximum(a, b), torch.maximum(c, d)
     which = torch.where(top >= bottom, (b > a).to(torch.uint8), (d > c).to(torch.uint8) + 2)
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor:
-        kept = which if backward.places is None else which.index_select(0, backward.places)
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor:
+        kept = which if backward.indices is None else which.index_select(0, backward.indices)
         number = torch.arange(4, dtype=torch.uint8, device=x.device).view(2, 1, 2, 1)
         spread = gradient.permute(0, 2, 3, 1)[:, :, None, :, None]  # [k rows 1 columns 1 channels]
         of_windows = torch.where(kept[:, :, None, :, None] == number, spread, 0.0)
         of_maps = of_windows.reshape(len(kept), 2 * rows, 2 * columns, channels)
         return F.pad(of_maps, (0, 0, 0, width - 2 * columns, 0, height - 2 * rows)).permute(0, 3, 1, 2)
 
-    return torch.maximum(top, bottom).permute(0, 3, 1, 2), pullback
+    return torch.maximum(top, bottom).permute(0, 3, 1, 2), vjp
 
 
 @rule_for(nn.AdaptiveMaxPool2d)
-def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if module.output_size != 1:
         return by_autograd(module, x, needs_gradient)
     height, width = x.shape[2:]
-    output, place = x.flatten(2).max(dim=2)
+    output, winner = x.flatten(2).max(dim=2)
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor:
-        is_largest = backward.of(place)[:, :, None] == torch.arange(height * width, device=gradient.device)
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor:
+        is_largest = backward.of(winner)[:, :, None] == torch.arange(height * width, device=gradient.device)
         return (gradient.flatten(2) * is_largest).unflatten(2, (height, width))
 
-    return output[:, :, None, None], pullback
+    return output[:, :, None, None], vjp
 
 
 @rule_for(nn.ZeroPad2d)
-def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     left, _, top, _ = module.padding
     if min(module.padding) < 0:
         return by_autograd(module, x, needs_gradient)
@@ -285,12 +285,12 @@ def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pu
 
 
 @rule_for(nn.Linear)
-def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
+def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if x.ndim != 2:
         return by_autograd(module, x, needs_gradient)
     output = module(x)
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         weight, bias = module.weight, module.bias
         if weight.requires_grad:
             backward.add(weight, gradient.mT @ backward.of(x).to(gradient.dtype))
@@ -298,4 +298,4 @@ def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullb
             backward.add(bias, gradient.sum(0))
         return gradient @ weight.to(gradient.dtype) if needs_gradient else None
 
-    return output, pullback
+    return output, vjp

@@ -18,28 +18,28 @@ class Backward:
     """One backward pass.
 
     Args:
-        places: of the images that have a gradient, int64 [k]; None if all have.
+        indices: Indices of the images that have a gradient, int64 [k]; None if all have one.
         num_images: of the batch.
         gradients: of the parameters, as far as they are known.
     """
 
-    places: Tensor | None
+    indices: Tensor | None
     num_images: int
     gradients: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def of(self, kept: Tensor) -> Tensor:
         """Return the rows of these images, [k ...], of what was kept of all, [n ...]."""
-        if self.places is None:
+        if self.indices is None:
             return kept
         if kept.ndim != 4:
-            return kept.index_select(0, self.places)
-        return kept.permute(0, 2, 3, 1).index_select(0, self.places).permute(0, 3, 1, 2)  # as it lies in memory
+            return kept.index_select(0, self.indices)
+        return kept.permute(0, 2, 3, 1).index_select(0, self.indices).permute(0, 3, 1, 2)  # as it lies in memory
 
     def among_all(self, gradient: Tensor) -> Tensor:
         """Return the gradient of all images, [n ...], zero for the others."""
-        if self.places is None:
+        if self.indices is None:
             return gradient
-        return gradient.new_zeros(self.num_images, *gradient.shape[1:]).index_copy_(0, self.places, gradient)
+        return gradient.new_zeros(self.num_images, *gradient.shape[1:]).index_copy_(0, self.indices, gradient)
 
     def add(self, parameter: Tensor | None, gradient: Tensor | None) -> None:
         """Take note of a parameter's gradient, if it has one."""
@@ -50,12 +50,12 @@ class Backward:
 
 
 # From the gradient of the output, [k ...], to that of the input, None where nothing before it learns.
-Pullback = Callable[[Tensor, Backward], Tensor | None]
-# From a layer, its input, and whether that input's gradient will be asked for, to its output and its pullback.
-Rule = Callable[[Any, Tensor, bool], tuple[Tensor, Pullback]]
+VJP = Callable[[Tensor, Backward], Tensor | None]
+# From a layer, its input, and whether that input's gradient will be asked for, to its output and its vjp.
+Rule = Callable[[Any, Tensor, bool], tuple[Tensor, VJP]]
 
 # The same of a run of layers, one after the other, as one; None where they had better go by themselves.
-RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, Pullback] | None]
+RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, VJP] | None]
 
 RULES: dict[type[nn.Module], Rule] = {}
 RUN_RULES: dict[tuple[type[nn.Module], ...], RunRule] = {}
@@ -82,8 +82,8 @@ def rule_for_run(*kinds: type[nn.Module]) -> Callable[[RunRule], RunRule]:
     return register
 
 
-def traced(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    """Return a layer's output, and its pullback.
+def forward_with_vjp(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
+    """Return a layer's output, and its vjp.
 
     Args:
         module: the layer. A kind is known if there is a rule for it, or for a class whose `forward` it inherits.
@@ -93,44 +93,44 @@ def traced(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, 
     return _rule(module)(module, x, needs_gradient)
 
 
-def chained(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    """Return what modules give, one after the other, and the pullback of them all, which can be used once."""
-    pullbacks: list[Pullback] = []
+def chain_vjps(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
+    """Return what modules give, one after the other, and the vjp of them all, which can be used once."""
+    vjps: list[VJP] = []
     left = list(modules)
     while left:
-        x, pullback, count = _traced_run(left, x, needs_gradient)
-        pullbacks.append(pullback)
+        x, vjp, count = _forward_run_with_vjp(left, x, needs_gradient)
+        vjps.append(vjp)
         needs_gradient = needs_gradient or any(_learning(each.parameters()) for each in left[:count])
         left = left[count:]
 
-    def pullback_all(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp_of_all(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output: Tensor | None = gradient
-        while pullbacks and of_output is not None:
-            of_output = pullbacks.pop()(of_output, backward)  # what it kept goes with it
+        while vjps and of_output is not None:
+            of_output = vjps.pop()(of_output, backward)  # what it kept goes with it
         return of_output
 
-    return x, pullback_all
+    return x, vjp_of_all
 
 
-def joined(first: Pullback, second: Pullback) -> Pullback:
-    """Return the pullback of two layers from each one's."""
+def compose(first: VJP, second: VJP) -> VJP:
+    """Return the vjp of two layers from each one's."""
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output = second(gradient, backward)
         return None if of_output is None else first(of_output, backward)
 
-    return pullback
+    return vjp
 
 
-def _traced_run(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback, int]:
-    """Return what the first of the modules give, their pullback, and how many these are: as many as one rule takes."""
-    kinds = tuple([type(each) for each in modules])  # a list, which can be traced
+def _forward_run_with_vjp(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP, int]:
+    """Return what the first of the modules give, their vjp, and how many these are: as many as one rule takes."""
+    kinds = tuple([type(each) for each in modules])  # a list, which can be forward_with_vjp
     for count in range(len(kinds), 1, -1):
         rule = RUN_RULES.get(kinds[:count])
         found = None if rule is None else rule(modules[:count], x, needs_gradient)
         if found is not None:
             return *found, count
-    return *traced(modules[0], x, needs_gradient), 1
+    return *forward_with_vjp(modules[0], x, needs_gradient), 1
 
 
 def are_known(modules: Iterable[nn.Module]) -> bool:
@@ -148,8 +148,8 @@ def has_hooks(module: nn.Module) -> bool:
     return any(hooks)
 
 
-def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, Pullback]:
-    """Return the output and a pullback of any layer: autograd's, of all images, zeros for those left out."""
+def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
+    """Return the output and a vjp of any layer: autograd's, of all images, zeros for those left out."""
     parameters = _learning(module.parameters())
     with torch.enable_grad():
         x = x.detach().requires_grad_(needs_gradient)
@@ -158,14 +158,14 @@ def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Ten
         return output, _nothing
     sources = [*([x] if needs_gradient else []), *parameters]
 
-    def pullback(gradient: Tensor, backward: Backward) -> Tensor | None:
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         found = list(torch.autograd.grad(output, sources, backward.among_all(gradient), allow_unused=True))
         of_input = found.pop(0) if needs_gradient else None
         for parameter, of_parameter in zip(parameters, found, strict=True):
             backward.add(parameter, of_parameter)
         return None if of_input is None else backward.of(of_input)
 
-    return output.detach(), pullback
+    return output.detach(), vjp
 
 
 def _rule(module: nn.Module) -> Rule:
@@ -176,7 +176,7 @@ def _rule(module: nn.Module) -> Rule:
 
 
 def _nothing(gradient: Tensor, backward: Backward) -> None:
-    """The pullback of what neither learns nor has anything before it that does."""
+    """The vjp of what neither learns nor has anything before it that does."""
 
 
 def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

@@ -1,8 +1,9 @@
-"""Selective backpropagation: a backward pass of those images of a batch only whose gradient is not zero.
+"""Selective backpropagation: a backward pass through only those images whose gradient is not zero.
 
-A loss that leaves out some images of a batch gives them gradients of zero, which autograd carries back through all
-layers like any other: two thirds of a training step, spent on zeros. Here the backward pass of a network's stages is
-made of pullbacks. It looks at the gradient of their output, keeps the images that have one, and goes back with these.
+A loss that leaves out some images of a batch gives them gradients of zero. Autograd computes those zeros in every
+layer, which wastes up to two thirds of a training step. Here the backward pass of a network's stages is made of
+vector-Jacobian products (VJPs). It looks at the gradient of the last stage's output and continues with the images
+that have one.
 """
 
 from __future__ import annotations
@@ -13,60 +14,101 @@ from typing import Any
 from torch import Tensor, is_grad_enabled, nn
 from torch.autograd.function import Function, once_differentiable
 
-from firstlight.backprop import Backward, chained, has_hooks
+from firstlight.backprop.rules import Backward, chain_vjps, has_hooks
 from firstlight.native.dispatch import is_eager_on_cpu
+from firstlight.networks.staged import StagedNetwork
 
 
-def run(modules: Sequence[nn.Module], x: Tensor, *, skips: bool = True) -> Tensor:
-    """Return what modules in training give, one after the other; the backward pass skips images whose gradient is zero.
+def training_logits(network: StagedNetwork, images: Tensor, *, skip_zero_gradients: bool = False) -> Tensor:
+    """Compute the logits of a training batch, with the fastest backward pass that the network allows.
 
-    The gradients are those of autograd, except that, where images are skipped, batch norm's statistics are taken for
-    those of the images that have a gradient. (Jiang et al. 2019, "Accelerating Deep Learning by Focusing on the Biggest
-    Losers", arXiv 1910.00762, goes back with some images only as well, but sends these forward twice.)
+    On a CPU in training, the stages use VJPs instead of autograd if no module has a hook. The logits then support a
+    single backward pass, which is not differentiable itself. In all other cases this is `network(images)`.
 
     Args:
-        modules: of any layers; see `pullbacks` for those that are known.
-        x: maps, float [n c h w], on the CPU.
-        skips: whether images are skipped; if not, what is gained is what the rules do better than autograd.
+        network: Network to train.
+        images: RGB in [0, 1], float [n 3 h w].
+        skip_zero_gradients: Whether the backward pass through the stages leaves out images whose gradient is zero.
+
+    Returns:
+        Logits, float [n k].
+    """
+    stages = [network.get_submodule(name) for name in network.stages]
+    if not _has_standard_forward(network) or not can_apply_vjps(stages, images):
+        return network(images)
+    maps = apply_vjps(stages, network.normalize(images), skip_zero_gradients=skip_zero_gradients)
+    return network.head(network.pool_features(maps))
+
+
+def apply_vjps(modules: Sequence[nn.Module], x: Tensor, *, skip_zero_gradients: bool = True) -> Tensor:
+    """Apply modules in training, one after the other, with a backward pass made of VJPs.
+
+    The gradients are those of autograd. There is one exception: where images are skipped, the backward pass of batch
+    norm uses the statistics of the whole batch as if they were those of the remaining images. (Jiang et al. 2019,
+    "Accelerating Deep Learning by Focusing on the Biggest Losers", arXiv 1910.00762, also skips images in the backward
+    pass, but repeats the forward pass of the remaining ones.)
+
+    Args:
+        modules: Layers of any kind; a layer without a rule uses autograd.
+        x: Maps, float [n c h w], on the CPU.
+        skip_zero_gradients: Whether the backward pass leaves out images whose gradient is zero.
 
     >>> import torch
     >>> layers, images = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)], torch.rand(2, 3, 8, 8)
-    >>> run(layers, images).shape
+    >>> apply_vjps(layers, images).shape
     torch.Size([2, 8, 6, 6])
     """
-    return _Run.apply(x, modules, skips, *nn.ModuleList(modules).parameters())  # each once
+    parameters = nn.ModuleList(modules).parameters()  # without duplicates
+    return _ApplyVJPs.apply(x, modules, skip_zero_gradients, *parameters)
 
 
-def may_run(modules: Sequence[nn.Module], x: Tensor) -> bool:
-    """Whether `run` can stand for the modules: on the CPU, for a gradient, in training, with no hooks within."""
+def can_apply_vjps(modules: Sequence[nn.Module], x: Tensor) -> bool:
+    """Whether `apply_vjps` can replace the modules: on the CPU, with gradients, in training, without hooks."""
     if not (is_grad_enabled() and is_eager_on_cpu(x)):
         return False
-    return all(each.training and not has_hooks(each) for module in modules for each in module.modules())
+    return all(child.training and not has_hooks(child) for module in modules for child in module.modules())
 
 
-class _Run(Function):
-    """Modules one after the other, and the way back through their pullbacks."""
+class _ApplyVJPs(Function):
+    """Modules one after the other, and the backward pass through their VJPs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, modules: Sequence[nn.Module], skips: bool, *parameters: nn.Parameter) -> Tensor:
-        output, ctx.pullback = chained(modules, x, ctx.needs_input_grad[0])
-        ctx.parameters, ctx.skips = parameters, skips
+    def forward(
+        ctx: Any, x: Tensor, modules: Sequence[nn.Module], skip_zero_gradients: bool, *parameters: nn.Parameter
+    ) -> Tensor:
+        output, ctx.vjp = chain_vjps(modules, x, ctx.needs_input_grad[0])
+        ctx.parameters, ctx.skip_zero_gradients = parameters, skip_zero_gradients
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.pullback is None:
-            raise RuntimeError("these layers have gone back before, and what that needs is gone: run them again")
-        backward = Backward(_places_with_gradient(gradient) if ctx.skips else None, len(gradient))
-        of_input = ctx.pullback(backward.of(gradient), backward)
-        ctx.pullback = None  # and with it all that was kept
-        of_parameters = (backward.gradients.get(each) for each in ctx.parameters)
+        if ctx.vjp is None:
+            raise RuntimeError(
+                "the backward pass of these layers has already freed its buffers, even with retain_graph=True: repeat "
+                "the forward pass, or compute the logits by network(images), which uses autograd"
+            )
+        indices = _indices_with_gradient(gradient) if ctx.skip_zero_gradients else None
+        backward = Backward(indices, len(gradient))
+        of_input = ctx.vjp(backward.of(gradient), backward)
+        ctx.vjp = None  # frees the activations that it holds
+        of_parameters = (backward.gradients.get(parameter) for parameter in ctx.parameters)
         return None if of_input is None else backward.among_all(of_input), None, None, *of_parameters
 
 
-def _places_with_gradient(gradient: Tensor) -> Tensor | None:
-    """Return which images have a gradient, int64 [k], one at least, since layers want one; None if all have."""
+def _has_standard_forward(network: nn.Module) -> bool:
+    """Whether a call of the network would only run the methods of `StagedNetwork`."""
+    if has_hooks(network) or network._compiled_call_impl is not None:
+        return False
+    methods = ("forward", "features", "maps")
+    return all(getattr(getattr(network, name), "__func__", None) is vars(StagedNetwork)[name] for name in methods)
+
+
+def _indices_with_gradient(gradient: Tensor) -> Tensor | None:
+    """Return the indices of the images with a gradient, int64 [k], at least one; None if all have one.
+
+    Layers cannot process an empty batch, hence one index even if every gradient is zero.
+    """
     has_gradient = gradient.abs().amax(dim=tuple(range(1, gradient.ndim))) != 0  # four times as fast as any()
     if has_gradient.all():
         return None

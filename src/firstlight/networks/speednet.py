@@ -90,7 +90,7 @@ class SpeedNet(StagedNetwork):
     the first step; batch norm shifts but does not scale; the head sees features scaled down. (Jordan 2024, "94% on
     CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, section 3 and appendix A.)
 
-    Call `adopt` with training images before the first step.
+    Call `init_from_data` with training images before the first step.
 
     Args:
         num_classes: number of logits.
@@ -131,7 +131,7 @@ class SpeedNet(StagedNetwork):
         with torch.no_grad():
             self.head.weight.div_(self.head.weight.std())
 
-    def adopt(self, images: Images) -> None:
+    def init_from_data(self, images: Images) -> None:
         """Take the whitening filters from some thousand training images, uint8 [n 3 h w]."""
         cast(PatchWhitening, self.whiten.get_submodule("conv")).adopt(self.normalize(images.float() / 255))
 

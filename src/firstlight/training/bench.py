@@ -60,7 +60,7 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
     num_train = num_images - recipe.num_val
     images = noise_images(recipe.batch_size * (NUM_WARMUP_STEPS + num_steps), num_classes, side_px)
     module = Classifier(build_network(num_classes, recipe.network), recipe)
-    module.network.adopt(images.images[: recipe.batch_size])
+    module.network.init_from_data(images.images[: recipe.batch_size])
     image_s = 0.0
     for trained_px, share in recipe.resizing.shares(side_px).items():
         module.recipe = replace(

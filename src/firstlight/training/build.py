@@ -29,7 +29,7 @@ def build(recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded") -> tu
     data.prepare_data()
     data.setup("fit")
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
-    network.adopt(data.train.images[:NUM_INIT_IMAGES])
+    network.init_from_data(data.train.images[:NUM_INIT_IMAGES])
     module = Classifier(network, data.recipe, steps)
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)
     return module, data

@@ -64,7 +64,6 @@ class Classifier(pl.LightningModule):
         self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
         self.steps = steps
-        self.network.by_pullbacks, self.network.skips_zero_gradients = True, recipe.gradient_share < 1
         self.metrics = nn.ModuleDict({name: MeanMetric() for name in METRICS})
         self.unlogged_means = RunningMeans()
         self._step: TrainingStep = AutogradStep(self.network, recipe)

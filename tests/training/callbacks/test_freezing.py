@@ -40,7 +40,7 @@ def train(watch: Watch, **kwargs: Any) -> SpeedNet:
     torch.manual_seed(0)
     network = SpeedNet(10, RECIPE.network)
     images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    network.adopt((255 * images).byte())
+    network.init_from_data((255 * images).byte())
     batches = DataLoader(TensorDataset(images, torch.arange(16) % 10), batch_size=8)
     trainer = Trainer(max_epochs=2, precision="32-true", limit_val_batches=0, callbacks=[watch], **SILENT, **kwargs)
     try:

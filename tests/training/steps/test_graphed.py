@@ -68,7 +68,7 @@ def trained(
 ) -> Classifier:
     torch.manual_seed(0)
     network = build_network(3, recipe.network)
-    network.adopt(images.images)
+    network.init_from_data(images.images)
     module = kind(network, recipe, steps)
     sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=0, hardest_share=recipe.hardest_share)
     trainer = Trainer(recipe.max_epochs, accelerator="cpu", **(SILENT | {"precision": "32-true"} | options))
@@ -184,7 +184,7 @@ def test_on_a_gpu_the_recorded_network_is_the_plain_one(steps: Steps, images: Im
     for choice in ("plain", steps):
         torch.manual_seed(0)
         network = build_network(3, SPEEDY.network)
-        network.adopt(images.images)
+        network.init_from_data(images.images)
         module = Classifier(network, SPEEDY, choice)
         sampler = EpochSampler(len(images), 16, shuffle=True, seed=0, hardest_share=0.6)
         trainer = Trainer(2, accelerator="gpu", devices=1, precision="32-true", **SILENT)

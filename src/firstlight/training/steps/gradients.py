@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from firstlight.arrays import UnitImages
-from firstlight.backprop import Backward, are_known, chained, has_hooks
+from firstlight.backprop import Backward, are_known, chain_vjps, has_hooks
 from firstlight.networks import StagedNetwork
 from firstlight.training.steps.importance import gradients_at_logits, order_by_gradient
 from firstlight.training.steps.losses import Losses
@@ -22,7 +22,9 @@ def supports_step_gradients(network: StagedNetwork) -> bool:
     `StagedNetwork`, and if no module has a hook: hooks would not be called.
     """
     kind = type(network)
-    if not all(getattr(kind, name) is getattr(StagedNetwork, name) for name in ("forward", "features", "maps")):
+    if not all(
+        getattr(kind, name) is getattr(StagedNetwork, name) for name in ("forward", "features", "pool_features", "maps")
+    ):
         return False
     return are_known(_layers(network)) and not any(map(has_hooks, network.modules()))
 
@@ -53,9 +55,9 @@ def step_gradients(
         The losses, and the gradient of each parameter that requires one, in the order of `network.parameters()`.
     """
     *stages, pool, head = _layers(network)
-    maps, pull_maps = chained(stages, network.normalize(images), needs_gradient=False)
-    pooled, pull_pooled = chained([pool], maps, needs_gradient=True)
-    logits, pull_logits = chained([head], pooled.flatten(1) * network.head_scale, needs_gradient=True)
+    maps, vjp_of_maps = chain_vjps(stages, network.normalize(images), needs_gradient=False)
+    pooled, vjp_of_pool = chain_vjps([pool], maps, needs_gradient=True)
+    logits, vjp_of_head = chain_vjps([head], pooled.flatten(1) * network.head_scale, needs_gradient=True)
     logits = logits.float()
     gradients, indices = gradients_at_logits(logits, labels, label_smoothing) / len(images), None
     if share < 1:
@@ -63,9 +65,9 @@ def step_gradients(
         indices = order[:max_images]
         gradients = gradients[indices] * is_chosen[:max_images, None]
     backward = Backward(indices, len(images))
-    feature_gradients = cast(Tensor, pull_logits(gradients.to(pooled.dtype), backward))
-    map_gradients = cast(Tensor, pull_pooled(feature_gradients[:, :, None, None] * network.head_scale, backward))
-    pull_maps(map_gradients, backward)
+    feature_gradients = cast(Tensor, vjp_of_head(gradients.to(pooled.dtype), backward))
+    map_gradients = cast(Tensor, vjp_of_pool(feature_gradients[:, :, None, None] * network.head_scale, backward))
+    vjp_of_maps(map_gradients, backward)
     parameters = (parameter for parameter in network.parameters() if parameter.requires_grad)
     return Losses.of(logits, labels, label_smoothing), [backward.gradients[parameter] for parameter in parameters]
 

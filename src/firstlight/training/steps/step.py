@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from firstlight.arrays import UnitImages
+from firstlight.backprop.selective import training_logits
 from firstlight.networks import StagedNetwork
 from firstlight.recipes.config import Recipe
 from firstlight.training.steps.importance import largest_gradients
@@ -56,7 +57,7 @@ class AutogradStep(TrainingStep):
     def __call__(self, images: UnitImages, labels: Int64[Tensor, " n"], progress: float) -> tuple[Losses, Tensor]:
         """Run the forward pass; `progress` does not matter."""
         share, label_smoothing = self._recipe.gradient_share, self._recipe.label_smoothing
-        logits = self._network(images).float()
+        logits = training_logits(self._network, images, skip_zero_gradients=share < 1).float()
         losses = Losses.of(logits, labels, label_smoothing)
         if share == 1:
             return losses, losses.mean
