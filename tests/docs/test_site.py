@@ -32,6 +32,8 @@ COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>[^#]*)")  # an explan
 TARGET = re.compile(r"(?m)^make (?P<target>[a-z-]+)")
 URL = re.compile(r"https?:[^\s)>`\"']*")
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+SOURCE_FILE = re.compile(r"`([a-z_0-9/]+\.(?:py|cpp|hpp))`")
+NOT_OURS = {"port.py", "app.py"}  # a private script; the entry point of an exported Space
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -183,6 +185,14 @@ def test_a_command_can_be_pasted_with_its_explanation(page: Path) -> None:
                 assert "   " not in line.split("#")[0].rstrip(), f"put the explanation behind '#': {line}"
         for target in TARGET.findall(code):
             assert f"\n{target}:" in makefile, f"the Makefile has no target {target}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
+def test_the_source_files_that_a_page_names_exist(page: Path) -> None:
+    folders = [ROOT / name for name in ("src", "benchmarks", "tests", "docs", "notebooks")]
+    files = [f"/{name_of(path)}" for folder in folders for path in folder.rglob("*.*p*")]
+    for name in set(SOURCE_FILE.findall(page.read_text())) - NOT_OURS:
+        assert any(path.endswith(f"/{name}") for path in files), f"{name_of(page)} names {name}, which does not exist"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
