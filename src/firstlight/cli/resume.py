@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from firstlight.cli.fit_options import build_parser
 from firstlight.cli.trainer_options import TrainerOptions
 from firstlight.errors import UsageError
+from firstlight.recipes.nested import flatten
 
 
 def go_on(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None:
@@ -51,7 +52,7 @@ def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]
     before = kept | {"recipe": run.recipe.name, "fast_dev_run": False}
     before |= {name: value for name, value in run.recipe.flat().items() if name != "name"}
     before |= {f"trainer.{name}": value for name, value in (begun.trainer | typed).items()}
-    now = _flat({name: given[name] for name in given if name not in ("data_dir", "logs_dir", "resume", "config")})
+    now = flatten({name: given[name] for name in given if name not in ("data_dir", "logs_dir", "resume", "config")})
     now |= {f"trainer.{name}": value for name, value in extras.items()}
     for name, value in now.items():
         if value != before.get(name) and not isinstance(before.get(name), list):
@@ -60,13 +61,3 @@ def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]
                 "the run, or begin a new one."
             )
     return given["data_dir"]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return one level of dotted names; configurations are taken apart."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if hasattr(value, "__dataclass_fields__"):
-            value = asdict(value)
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

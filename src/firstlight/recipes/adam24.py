@@ -19,7 +19,9 @@ def adam24() -> Recipe:
         num_val=5000,
         network=ResNet9Config(width=64),
         augmentation=Augmentation(crop_px=4, flip="random"),
-        optimizer=OptimizerConfig(name="adam", learning_rate=0.001, schedule="constant"),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=0.001, head_rate=1.0, schedule="constant", weight_decay=0.0
+        ),
         max_epochs=24,
         batch_size=512,
     )

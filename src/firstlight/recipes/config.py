@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import reprlib
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -18,76 +16,8 @@ from firstlight.evaluation.views import Views
 from firstlight.files import write_atomic
 from firstlight.networks.registry import NetworkConfig
 from firstlight.networks.resnet9 import ResNet9Config
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """How the weights are updated.
-
-    Args:
-        name: Adam (Kingma and Ba 2015, arXiv 1412.6980), or SGD with Nesterov momentum.
-        learning_rate: its peak.
-        head_rate: what the head learns at, as a share of that rate; its weight decay grows in return, so that
-            the pull towards zero stays the same.
-        schedule: the same rate throughout, or one cycle (up, then a cosine down to zero).
-        momentum: of SGD.
-        weight_decay: added to the gradient, times the weight.
-    """
-
-    name: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = 0.001
-    head_rate: float = 1.0
-    schedule: Literal["constant", "one_cycle"] = "constant"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-
-    def check(self) -> None:
-        """Raise UsageError for a value that cannot work."""
-        _above_zero(self, "learning_rate", "head_rate")
-        _not_negative(self, "momentum", "weight_decay")
-        for name in ("name", "schedule"):
-            _checked(OptimizerConfig, name, getattr(self, name))
-
-
-@dataclass(frozen=True)
-class MuonConfig:
-    """How the weights are updated at speed: Muon for the filters, SGD with Nesterov momentum for head and biases.
-
-    All rates fall linearly from the first step to zero at the last. The defaults are those of airbench94_muon (Jordan
-    2024), whose loss is the sum over 2,000 images: rates of 0.67 and 0.053 for head and biases there are 2,000 times
-    as large for the mean.
-
-    Args:
-        name: the optimizer's.
-        learning_rate: of the filters, at the start.
-        momentum: of the filters.
-        head_rate: learning rate of the head, for the mean of the loss over the batch.
-        bias_rate: learning rate of the biases, likewise.
-        sgd_momentum: of head and biases.
-        weight_decay: share by which head and biases shrink in a step.
-        whitening_epochs: in which the bias of the whitening layer learns; then it stays.
-        frozen_stages: how many of the network's first stages stop learning before the others, so that the rest of the
-            training costs less. (Brock et al. 2017, "FreezeOut", arXiv 1706.04983.)
-        freeze_at: share of the training at which their rates have fallen to zero.
-    """
-
-    name: Literal["muon"] = "muon"
-    learning_rate: float = 0.24
-    momentum: float = 0.6
-    head_rate: float = 1340.0
-    bias_rate: float = 106.0
-    sgd_momentum: float = 0.85
-    weight_decay: float = 0.004
-    whitening_epochs: float = 3.0
-    frozen_stages: int = 0
-    freeze_at: float = 1.0
-
-    def check(self) -> None:
-        """Raise UsageError for a value that cannot work."""
-        _above_zero(self, "learning_rate", "head_rate", "bias_rate")
-        _not_negative(self, "momentum", "sgd_momentum", "weight_decay", "whitening_epochs", "frozen_stages")
-        if not 0 < self.freeze_at <= 1:
-            raise UsageError(f"optimizer.freeze_at must be above 0 and at most 1, not {self.freeze_at}")
+from firstlight.recipes.nested import checked, flatten, from_dict
+from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
@@ -153,7 +83,7 @@ class Recipe:
                 raise UsageError(f"{name} must be above 0 and at most 1, not {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
-        _checked(Recipe, "views", self.views)
+        checked(Recipe, "views", self.views)
         if not 0 <= self.views_margin <= 1:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
         self.optimizer.check()
@@ -165,7 +95,7 @@ class Recipe:
 
     def flat(self) -> dict[str, Any]:
         """Return one level of dotted names, as loggers and tables show them."""
-        return _flatten(self.to_dict())
+        return flatten(self.to_dict())
 
     def save(self, path: Path) -> None:
         """Write `recipe.yaml`."""
@@ -188,69 +118,8 @@ class Recipe:
             raise RunError(f"{path}: {_first_line(error)}") from error
 
 
-def from_dict(cls: type, values: Any) -> Any:
-    """Build a frozen configuration from plain nested dictionaries; unknown names and wrong types are errors.
-
-    >>> from_dict(OptimizerConfig, {"learning_rate": 0.1}).learning_rate
-    0.1
-    """
-    if not isinstance(values, dict):
-        raise TypeError(f"{cls.__name__} needs named values, not {type(values).__name__}")
-    known = {each.name: each for each in fields(cls)}
-    unknown = set(values) - set(known)
-    if unknown:
-        raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
-    values = {name: _checked(cls, name, value) for name, value in values.items()}
-    nested = {name: _nested_type(cls, name, values[name]) for name in values if is_dataclass(known[name].default)}
-    return cls(**{name: from_dict(nested[name], v) if name in nested else v for name, v in values.items()})
-
-
-def _nested_type(cls: type, name: str, values: Any) -> type:
-    """The configuration that nested values are of: where a field admits several, their `name` tells."""
-    hint = get_type_hints(cls)[name]
-    wanted = values.get("name") if isinstance(values, dict) else None
-    if wanted is None or not get_args(hint):
-        return type(next(each.default for each in fields(cls) if each.name == name))
-    names = {value: each for each in get_args(hint) for value in get_args(get_type_hints(each)["name"])}
-    if wanted not in names:
-        raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}")
-    return names[wanted]
-
-
-def _above_zero(config: Any, *names: str) -> None:
-    for name in names:
-        if not 0 < getattr(config, name) < math.inf:
-            raise UsageError(f"optimizer.{name} must be above 0, not {getattr(config, name)}")
-
-
-def _not_negative(config: Any, *names: str) -> None:
-    for name in names:
-        if not 0 <= getattr(config, name) < math.inf:
-            raise UsageError(f"optimizer.{name} must be 0 or more, not {getattr(config, name)}")
-
-
-def _checked(cls: type, name: str, value: Any) -> Any:
-    """Return the value in the field's declared type, or refuse it: what YAML makes of a text can be of any type."""
-    kind = get_type_hints(cls)[name]
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise UsageError(
-                f"{cls.__name__}.{name} must be one of {', '.join(map(str, get_args(kind)))}, not {reprlib.repr(value)}"
-            )
-    elif kind in (bool, int, float, str):
-        admitted = (int, float) if kind is float else (kind,)
-        if type(value) not in admitted:
-            raise UsageError(f"{cls.__name__}.{name} must be of type {kind.__name__}, not {reprlib.repr(value)}")
-        return kind(value)
-    return value
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
-
-
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+__all__ = ["MuonConfig", "OptimizerConfig", "Recipe", "flatten", "from_dict"]

@@ -18,7 +18,9 @@ def demo() -> Recipe:
         num_val=1000,
         network=ResNet9Config(width=16),
         augmentation=Augmentation(crop_px=2, flip="random"),
-        optimizer=OptimizerConfig(name="adam", learning_rate=0.01, schedule="one_cycle"),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=0.01, head_rate=1.0, schedule="one_cycle", weight_decay=0.0
+        ),
         max_epochs=9,
         batch_size=128,
     )

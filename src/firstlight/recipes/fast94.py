@@ -39,6 +39,8 @@ def fast94() -> Recipe:
             sgd_momentum=0.85,
             weight_decay=0.001,
             whitening_epochs=3.0,
+            frozen_stages=0,
+            freeze_at=1.0,
         ),
         label_smoothing=0.2,
         views="flip_star",

@@ -29,6 +29,9 @@ def page24() -> Recipe:
             bias_rate=0.05,
             sgd_momentum=0.85,
             weight_decay=2e-4,
+            whitening_epochs=3.0,  # without effect: this network has no whitening layer
+            frozen_stages=0,
+            freeze_at=1.0,
         ),
         label_smoothing=0.1,
         views="flip_shift",

@@ -1,0 +1,71 @@
+"""Conversion between plain nested dictionaries and frozen configurations."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from firstlight.errors import UsageError
+
+
+def from_dict(cls: type, values: Any) -> Any:
+    """Build a frozen configuration from plain nested dictionaries; unknown names and wrong types are errors.
+
+    >>> from firstlight.recipes.optimizer_config import OptimizerConfig
+    >>> from_dict(OptimizerConfig, {"learning_rate": 0.1}).learning_rate
+    0.1
+    """
+    if not isinstance(values, dict):
+        raise TypeError(f"{cls.__name__} needs named values, not {type(values).__name__}")
+    known = {field.name: field for field in fields(cls)}
+    unknown = set(values) - set(known)
+    if unknown:
+        raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
+    values = {name: checked(cls, name, value) for name, value in values.items()}
+    nested = {name: _nested_type(cls, name, values[name]) for name in values if is_dataclass(known[name].default)}
+    return cls(**{name: from_dict(nested[name], v) if name in nested else v for name, v in values.items()})
+
+
+def _nested_type(cls: type, name: str, values: Any) -> type:
+    """Return the class of a nested configuration; where a field admits several, `name` in the values selects one."""
+    hint = get_type_hints(cls)[name]
+    wanted = values.get("name") if isinstance(values, dict) else None
+    if wanted is None or not get_args(hint):
+        return type(next(field.default for field in fields(cls) if field.name == name))
+    names = {value: config for config in get_args(hint) for value in get_args(get_type_hints(config)["name"])}
+    if wanted not in names:
+        raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}")
+    return names[wanted]
+
+
+def checked(cls: type, name: str, value: Any) -> Any:
+    """Return the value in the declared type of field `name`; raise UsageError if it does not fit.
+
+    YAML turns text into values of any type, so the type is checked here.
+    """
+    kind = get_type_hints(cls)[name]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UsageError(
+                f"{cls.__name__}.{name} must be one of {', '.join(map(str, get_args(kind)))}, not {reprlib.repr(value)}"
+            )
+    elif kind in (bool, int, float, str):
+        admitted = (int, float) if kind is float else (kind,)
+        if type(value) not in admitted:
+            raise UsageError(f"{cls.__name__}.{name} must be of type {kind.__name__}, not {reprlib.repr(value)}")
+        return kind(value)
+    return value
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return one level of dotted names for nested dictionaries and dataclasses.
+
+    >>> flatten({"seed": 1, "network": {"width": 64}})
+    {'seed': 1, 'network.width': 64}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        flat |= flatten(nested, f"{prefix}{name}.") if isinstance(nested, dict) else {prefix + name: nested}
+    return flat
