@@ -27,7 +27,7 @@ import torch
 
 from firstlight.cli.quiet import quiet_lightning
 from firstlight.data.batches import Batches, to_unit
-from firstlight.evaluation.views import averaged_logits
+from firstlight.evaluation.tta_views import averaged_logits
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.networks import build_network
 from firstlight.recipes import get_recipe

@@ -1,7 +1,7 @@
 """What more views of an image are worth, and cost: accuracy and forward passes by kind of view and by margin.
 
 Of models that kept validation images; the test split is not looked at. An image is looked at again while its two
-largest probabilities differ by no more than the margin (`firstlight.evaluation.views`).
+largest probabilities differ by no more than the margin (`firstlight.evaluation.tta_views`).
 
     python benchmarks/views.py RUN [RUN ...] --data_dir DATA_DIR
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from firstlight.data.batches import to_unit
-from firstlight.evaluation.views import Views, averaged_logits, expected_passes, margins
+from firstlight.evaluation.tta_views import Views, averaged_logits, expected_passes, margins
 from firstlight.export.build_bundle import logits_of
 from firstlight.runs.run import load
 from firstlight.training.data_module import ImageData

@@ -18,7 +18,7 @@ from torch import Tensor
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.source import SOURCES
 from firstlight.errors import RunError
-from firstlight.evaluation.views import Views
+from firstlight.evaluation.tta_views import Views
 from firstlight.export import bundle as bundle_module
 from firstlight.export.build_bundle import build_bundle, sha256
 from firstlight.export.bundle import Bundle, bundled

@@ -10,7 +10,7 @@ import torch
 from firstlight.data.batches import to_unit
 from firstlight.data.cifar import read_cifar10
 from firstlight.errors import RunError
-from firstlight.evaluation.views import averaged_logits
+from firstlight.evaluation.tta_views import averaged_logits
 from firstlight.export.build_bundle import sha256
 from firstlight.export.bundle import BUNDLED_PATH, Bundle, bundled
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from firstlight.evaluation.views import expected_passes
+from firstlight.evaluation.tta_views import expected_passes
 from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import MuonConfig

@@ -19,7 +19,7 @@ from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.evaluation.novelty import energy, fit_threshold, is_novel
 from firstlight.evaluation.predictions import Predictions
-from firstlight.evaluation.views import Views, averaged_logits
+from firstlight.evaluation.tta_views import Views, averaged_logits
 from firstlight.export.bundle import Bundle, LabelledPredictions, save_labelled_predictions, save_measured
 from firstlight.export.card import write_card
 from firstlight.export.model_config import ModelConfig
@@ -109,7 +109,7 @@ def logits_of(
     single: Logits | None = None,
     margin: float = 1.0,
 ) -> Logits:
-    """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.views.averaged_logits`."""
+    """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.tta_views.averaged_logits`."""
     pixels = images.split(BATCH_SIZE)
     known = [None] * len(pixels) if single is None else single.split(BATCH_SIZE)
     with torch.inference_mode():

@@ -21,7 +21,7 @@ from firstlight.files import atomic, write_atomic
 
 MEASURED_NAME = "measured.json"
 SHOWN_NAMES = {"cifar10": "CIFAR-10", "drawn": "firstlight's drawn shapes", "watermark": "firstlight's watermark trap"}
-VIEWS = {  # what `firstlight.evaluation.views` does, in words
+VIEWS = {  # what `firstlight.evaluation.tta_views` does, in words
     "flip": "two: the image and its mirror image, logits averaged",
     "flip_shift": "six: the image, moved by a pixel both ways, and the mirror images of all, logits averaged",
     "flip_star": "up to 34: moved by up to two pixels in eight directions, and their mirror images, logits averaged",

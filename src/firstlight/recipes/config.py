@@ -12,7 +12,7 @@ from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.data.batches import Augmentation
 from firstlight.data.folder.reader import check_image_size
 from firstlight.errors import RunError, UsageError
-from firstlight.evaluation.views import Views
+from firstlight.evaluation.tta_views import Views
 from firstlight.files import write_atomic
 from firstlight.networks.registry import NetworkConfig
 from firstlight.networks.resnet9 import ResNet9Config

@@ -13,7 +13,7 @@ from firstlight.data.batches import Batches, to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
-from firstlight.evaluation.views import expected_passes
+from firstlight.evaluation.tta_views import expected_passes
 from firstlight.networks import build_network
 from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks.step_clock import StepClock, finished_s

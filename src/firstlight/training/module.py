@@ -19,7 +19,7 @@ from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
 from firstlight.evaluation.predictions import Predictions
-from firstlight.evaluation.views import averaged_logits
+from firstlight.evaluation.tta_views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe

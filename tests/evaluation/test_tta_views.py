@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstlight.evaluation.views import ROUNDS, View, Views, averaged_logits, margins
+from firstlight.evaluation.tta_views import ROUNDS, View, Views, averaged_logits, margins
 
 NUM_VIEWS: dict[Views, int] = {"single": 1, "flip": 2, "flip_shift": 6, "flip_star": 34}
 
