@@ -1,3 +1,5 @@
+"""Test-time views, and logits averaged over them, against one image and one view at a time."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstlight.evaluation.tta_views import ROUNDS, View, Views, averaged_logits, margins
+from firstlight.evaluation.tta_views import TTA_VIEWS, View, Views, averaged_logits, margins
 
 NUM_VIEWS: dict[Views, int] = {"single": 1, "flip": 2, "flip_shift": 6, "flip_star": 34}
 
 
-def shifts_of(how: Views) -> dict[tuple[int, int, bool], float]:
+def shifts_of(kind: Views) -> dict[tuple[int, int, bool], float]:
     """Weights by shift and mirroring; fails if a view comes twice."""
-    views = [view for views in ROUNDS[how] for view in views]
+    views = [view for round_views in TTA_VIEWS[kind] for view in round_views]
     found = {(view.down_px, view.right_px, view.is_mirrored): view.weight for view in views}
     assert len(found) == len(views)
     return found
@@ -23,14 +25,14 @@ def linear_head(num_classes: int = 5) -> torch.nn.Sequential:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, num_classes))
 
 
-def averaged_by_hand(head: torch.nn.Module, image: Tensor, how: Views, margin: float) -> Tensor:
+def averaged_by_hand(head: torch.nn.Module, image: Tensor, kind: Views, margin: float) -> Tensor:
     """The logits of one image [3 h w] by the docstring: round after round, one view at a time."""
     total, weight, mean = torch.zeros(5), 0.0, torch.zeros(5)
-    for number, views in enumerate(ROUNDS[how]):
+    for number, round_views in enumerate(TTA_VIEWS[kind]):
         high, low = sorted(mean.softmax(0).tolist())[:-3:-1]
-        if number and margin < 1 and high - low > margin * (len(ROUNDS[how]) - number) / (len(ROUNDS[how]) - 1):
+        if number and margin < 1 and high - low > margin * (len(TTA_VIEWS[kind]) - number) / (len(TTA_VIEWS[kind]) - 1):
             break
-        for view in views:
+        for view in round_views:
             total = total + view.weight * head(torch.from_numpy(moved(image.numpy(), view))[None])[0]
             weight += view.weight
         mean = total / weight
@@ -58,29 +60,29 @@ def test_the_star_has_one_and_two_pixels_in_eight_directions_each_with_its_mirro
     assert shifts_of("flip_star") == {(*shift, mirrored): 1.0 for shift in shifts for mirrored in (False, True)}
 
 
-@pytest.mark.parametrize("how", NUM_VIEWS)
-def test_views_are_those_of_a_slow_twin(how: Views) -> None:
+@pytest.mark.parametrize("kind", NUM_VIEWS)
+def test_views_are_those_of_a_slow_twin(kind: Views) -> None:
     images = torch.rand(3, 3, 6, 9)
-    for view in (view for views in ROUNDS[how] for view in views):
-        for image, found in zip(images, view.of(images), strict=True):
+    for view in (view for round_views in TTA_VIEWS[kind] for view in round_views):
+        for image, found in zip(images, view.apply(images), strict=True):
             np.testing.assert_array_equal(found.numpy(), moved(image.numpy(), view))
 
 
 def test_a_view_moves_what_is_seen_to_where_it_says() -> None:
     image = torch.zeros(1, 3, 7, 7)
     image[:, :, 3, 3] = 1
-    assert View(1.0, down_px=1, right_px=-2).of(image)[0, 0].nonzero().tolist() == [[4, 1]]
+    assert View(1.0, down_px=1, right_px=-2).apply(image)[0, 0].nonzero().tolist() == [[4, 1]]
 
 
-@pytest.mark.parametrize(("how", "num_views"), NUM_VIEWS.items())
-def test_each_view_costs_one_pass_and_equal_logits_stay_as_they_are(how: Views, num_views: int) -> None:
+@pytest.mark.parametrize(("kind", "num_views"), NUM_VIEWS.items())
+def test_each_view_costs_one_pass_and_equal_logits_stay_as_they_are(kind: Views, num_views: int) -> None:
     passes: list[Tensor] = []
 
     def constant(images: Tensor) -> Tensor:
         passes.append(images)
         return torch.tensor([[3.0, -1.0]]).repeat(len(images), 1)
 
-    averaged = averaged_logits(constant, torch.rand(2, 3, 8, 8), how)
+    averaged = averaged_logits(constant, torch.rand(2, 3, 8, 8), kind)
     assert [len(each) for each in passes] == [2] * num_views
     torch.testing.assert_close(averaged, torch.tensor([[3.0, -1.0]] * 2))
 
@@ -90,10 +92,10 @@ def test_a_single_view_is_the_network_itself() -> None:
     assert torch.equal(averaged_logits(head, images, "single"), head(images))
 
 
-@pytest.mark.parametrize("how", ["flip", "flip_star"])
-def test_flipped_images_get_the_same_logits(how: Views) -> None:
+@pytest.mark.parametrize("kind", ["flip", "flip_star"])
+def test_flipped_images_get_the_same_logits(kind: Views) -> None:
     head, images = linear_head(), torch.rand(4, 3, 8, 8)
-    once, again = averaged_logits(head, images, how), averaged_logits(head, images.flip(3), how)
+    once, again = averaged_logits(head, images, kind), averaged_logits(head, images.flip(3), kind)
     torch.testing.assert_close(once, again)
     assert not torch.allclose(head(images), head(images.flip(3)))
 
@@ -149,13 +151,13 @@ def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool
     assert max(passes, default=0) <= 40
 
 
-@pytest.mark.parametrize("how", ["flip", "flip_shift", "flip_star"])
+@pytest.mark.parametrize("kind", ["flip", "flip_shift", "flip_star"])
 @pytest.mark.parametrize("margin", [0.0, 0.03, 0.1, 0.3, 0.999, 1.0])
-def test_images_are_seen_again_while_they_are_within_the_margin(how: Views, margin: float) -> None:
+def test_images_are_seen_again_while_they_are_within_the_margin(kind: Views, margin: float) -> None:
     head, images = linear_head(), torch.rand(40, 3, 8, 8)
-    found = averaged_logits(head, images, how, single=head(images), margin=margin)
+    found = averaged_logits(head, images, kind, single=head(images), margin=margin)
     with torch.no_grad():
-        expected = torch.stack([averaged_by_hand(head, image, how, margin) for image in images])
+        expected = torch.stack([averaged_by_hand(head, image, kind, margin) for image in images])
     torch.testing.assert_close(found, expected)
     num_changed = int(((expected - head(images)).abs().amax(dim=1) > 1e-4).sum())
     assert (0 < num_changed < 40) == (margin in (0.03, 0.1)), num_changed

@@ -1,1 +1,1 @@
-"""Predictions in, numbers out."""
+"""Metrics and choices computed from logits, features and labels."""

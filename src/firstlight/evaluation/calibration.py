@@ -1,71 +1,29 @@
-"""Calibration: probabilities that mean what they say."""
+"""Calibration error: how far the predicted probabilities differ from the accuracy."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Float
 
-from firstlight.arrays import Labels, Logits
+from firstlight.arrays import Labels
 
 NUM_BINS = 15
-_SHARPEST, _FLATTEST = 1e-2, 1e2  # temperatures between which the best one is looked for
-_NUM_HALVINGS = 60  # of that range's logarithm: far below float64's rounding
-
-
-def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """Return the temperature T > 0 that makes the labels most probable under `softmax(logits / T)`.
-
-    The negative log-likelihood is convex in b = 1 / T, and its slope is known:
-
-        d/db = mean_n( sum_k p[n, k] z[n, k] - z[n, labels[n]] ),    p = softmax(b z)
-
-    so the zero of the slope is found by bisection. Guo et al. 2017, arXiv 1706.04599, section 4.2: one number for
-    all classes, fitted on images that were not trained on; the predicted classes stay as they are.
-
-    Args:
-        logits: z, float [n k], of validation images.
-        labels: true classes, int64 [n].
-
-    Returns:
-        T, between 0.01 and 100.
-
-    Raises:
-        ValueError: there are no images.
-
-    >>> z = torch.tensor([[2.0, 0.0]] * 4)
-    >>> round(fit_temperature(z, torch.tensor([0, 0, 0, 1])), 4)  # right three times in four: 2 / T = log(3)
-    1.8205
-    """
-    if not len(labels):
-        raise ValueError("a temperature cannot be fitted on no images")
-    z = logits.double()
-    truth = z.gather(1, labels[:, None])[:, 0]
-    low, high = torch.tensor([1 / _FLATTEST, 1 / _SHARPEST], dtype=torch.float64).log()
-    for _ in range(_NUM_HALVINGS):
-        middle = (low + high) / 2
-        expected = ((z * middle.exp()).softmax(dim=1) * z).sum(dim=1)
-        if float((expected - truth).mean()) < 0:  # sharper is still more probable
-            low = middle
-        else:
-            high = middle
-    return float(1 / ((low + high) / 2).exp())
 
 
 def calibration_error(probabilities: Float[torch.Tensor, "n k"], labels: Labels, num_bins: int = NUM_BINS) -> float:
-    """Return the expected calibration error: by how much confidence and accuracy differ, in [0, 1].
+    """Return the expected calibration error: the mean gap between confidence and accuracy, in [0, 1].
 
         ECE = sum_b n_b / n |accuracy_b - confidence_b|
 
-    over bins b of equal width by the probability of the predicted class (Guo et al. 2017, arXiv 1706.04599,
-    equation 3).
+    over bins b of equal width of the predicted class's probability. Guo et al. 2017, arXiv 1706.04599, equation 3.
 
     Args:
-        probabilities: of each class, float [n k].
-        labels: true classes, int64 [n].
-        num_bins: how many bins.
+        probabilities: Probability of each class, float [n k].
+        labels: True classes, int64 [n].
+        num_bins: Number of bins.
 
-    >>> sure = torch.tensor([[0.9, 0.1]] * 10)
-    >>> round(calibration_error(sure, torch.tensor([0] * 7 + [1] * 3)), 4)  # says 0.9, is right 7 times in 10
+    >>> probabilities = torch.tensor([[0.9, 0.1]] * 10)
+    >>> round(calibration_error(probabilities, torch.tensor([0] * 7 + [1] * 3)), 4)  # confidence 0.9, accuracy 0.7
     0.2
     """
     confidence, predicted = probabilities.double().max(dim=1)

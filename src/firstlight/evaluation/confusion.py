@@ -1,4 +1,4 @@
-"""The confusion matrix: which class is taken for which."""
+"""The confusion matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from firstlight.arrays import Labels
 
 
 def confusion(labels: Labels, predicted: Labels, num_classes: int) -> Int64[Tensor, "k k"]:
-    """Count the images of each true class (row) that were taken for each class (column), int64 [k k].
+    """Return the confusion matrix: counts by true class (row) and predicted class (column), int64 [k k].
 
     >>> confusion(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2).tolist()
     [[1, 1], [0, 1]]

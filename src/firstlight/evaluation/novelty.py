@@ -1,4 +1,4 @@
-"""Novelty: whether an image is unlike everything that a network was trained on."""
+"""Out-of-distribution detection by the energy of the logits."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from firstlight.arrays import Logits
 
 
 def energy(logits: Logits) -> Float[Tensor, " n"]:
-    """Return the free energy of each image, float [n]; high for images that excite no class.
+    """Return the free energy of each image, float [n]; it is high if all logits are small.
 
         E = -log sum_k exp(logits[k])
 
-    Liu et al. 2020, arXiv 2010.03759, equation 4, at temperature 1, which the authors recommend.
+    Liu et al. 2020, arXiv 2010.03759, equation 4, at the recommended temperature of 1.
 
     >>> import torch
-    >>> [round(each, 3) for each in energy(torch.tensor([[0.0, 0.0], [10.0, 0.0]])).tolist()]
+    >>> [round(value, 3) for value in energy(torch.tensor([[0.0, 0.0], [10.0, 0.0]])).tolist()]
     [-0.693, -10.0]
     """
     return -logits.float().logsumexp(dim=1)
 
 
-def fit_threshold(familiar: Float[Tensor, " n"], false_alarms: float) -> float:
-    """Return the energy that this share of familiar images exceeds.
+def fit_threshold(energies: Float[Tensor, " n"], false_alarms: float) -> float:
+    """Return the energy that a share of the in-distribution images exceeds.
 
     Args:
-        familiar: energies of validation images, float [n].
-        false_alarms: the share, in [0, 1].
+        energies: Energies of validation images, float [n].
+        false_alarms: Share of these images above the threshold, in [0, 1].
 
     >>> import torch
     >>> fit_threshold(torch.arange(101.0), 0.05)
     95.0
     """
-    return float(familiar.double().quantile(1 - false_alarms))
+    return float(energies.double().quantile(1 - false_alarms))
 
 
 def is_novel(logits: Logits, threshold: float) -> Bool[Tensor, " n"]:
-    """Whether each image's energy is above the threshold, bool [n].
+    """Return whether the energy of each image exceeds the threshold, bool [n].
 
     >>> import torch
     >>> is_novel(torch.tensor([[0.0, 0.0], [10.0, 0.0]]), -5.0).tolist()

@@ -1,4 +1,4 @@
-"""Prediction: what a network says about one picture."""
+"""Prediction: the class probabilities of one picture."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """The probability of every class for one picture.
+    """Class probabilities of one picture.
 
     Args:
-        probabilities: class name to probability in [0, 1], the most probable first.
+        probabilities: Probability of each class name, in [0, 1], in descending order.
 
     >>> Prediction({"cat": 0.9, "dog": 0.1}).label
     'cat'
@@ -24,7 +24,7 @@ class Prediction:
 
     @staticmethod
     def of(probabilities: Float[Tensor, " k"], class_names: Sequence[str]) -> Prediction:
-        """Pair probabilities with class names, in descending order."""
+        """Return the prediction for a vector of probabilities in the order of the class names."""
         order = probabilities.argsort(descending=True, stable=True).tolist()
         return Prediction({class_names[i]: float(probabilities[i]) for i in order})
 
@@ -35,9 +35,9 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """Of the most probable class, in [0, 1]."""
+        """Probability of the most probable class, in [0, 1]."""
         return self.probabilities[self.label]
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """The k most probable classes with their probabilities."""
+        """Return the k most probable classes with their probabilities."""
         return list(self.probabilities.items())[:k]

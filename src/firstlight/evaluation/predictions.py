@@ -1,4 +1,4 @@
-"""Predictions: what a network said about a set of images, kept for everything that looks at it later."""
+"""Predictions: logits and features of a set of images, as `predictions.npz` stores them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from firstlight.arrays import Features, Ids, Labels, Logits
 from firstlight.errors import RunError
 from firstlight.files import atomic
 
-# What zipfile, zlib and numpy raise for a damaged file, depending on where the damage is.
+# zipfile, zlib and numpy raise these for a damaged file, depending on where the damage is.
 _DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError),
@@ -32,10 +32,10 @@ class Predictions:
     """Logits and features of a set of images, with their labels and ids, ordered by id.
 
     Args:
-        logits: float32 [n k].
-        features: what the head saw, float32 [n f].
-        labels: true classes, int64 [n].
-        ids: which sample each row is, int64 [n].
+        logits: Logits, float32 [n k].
+        features: Input of the head, float32 [n f].
+        labels: True classes, int64 [n].
+        ids: Index of each image in its split, int64 [n].
 
     >>> logits = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     >>> p = Predictions(logits, torch.zeros(2, 1), torch.tensor([0, 0]), torch.arange(2))
@@ -57,21 +57,21 @@ class Predictions:
 
     @property
     def predicted(self) -> Int64[Tensor, " n"]:
-        """The class with the largest logit."""
+        """Class with the largest logit, int64 [n]."""
         return self.logits.argmax(dim=1)
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose largest logit is the true class's, in [0, 1]; of no images not a number."""
+        """Share of correctly classified images, in [0, 1]; NaN if there are no images."""
         return int((self.predicted == self.labels).sum()) / len(self) if len(self) else math.nan
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy, summed in float64 in the order of the ids; of no images not a number."""
+        """Mean cross-entropy, summed in float64 in the order of the ids; NaN if there are no images."""
         return float(functional.cross_entropy(self.logits.double(), self.labels))
 
     def misclassified(self) -> Int64[Tensor, " m"]:
-        """Return the rows that are wrong, most confident first; equal confidence keeps the order."""
+        """Return the rows of the misclassified images, most confident first; ties keep their order."""
         confidence = self.probabilities().amax(dim=1)
         wrong = (self.predicted != self.labels).nonzero().flatten()
         return wrong[confidence[wrong].argsort(descending=True, stable=True)]
@@ -87,11 +87,11 @@ class Predictions:
         """Read `predictions.npz`.
 
         Raises:
-            RunError: it is missing, damaged, or not what `save` writes.
+            RunError: The file is missing, damaged, or was not written by `save`.
         """
         try:
-            with np.load(path, allow_pickle=False) as found:
-                arrays = {name: torch.from_numpy(found[name]) for name in ("logits", "features", "labels", "ids")}
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: torch.from_numpy(stored[name]) for name in ("logits", "features", "labels", "ids")}
             _check(arrays)
             return Predictions(**arrays)
         except _DAMAGE as error:
@@ -106,7 +106,7 @@ def _check(arrays: dict[str, Tensor]) -> None:
 
 
 def ordered_by_id(logits: Tensor, features: Tensor, labels: Tensor, ids: Tensor) -> Predictions:
-    """Return Predictions in the order of the ids, whichever device or rank each row came from."""
+    """Return Predictions sorted by id, on the CPU, whatever device or rank each row came from."""
     order = ids.argsort(stable=True)
     return Predictions(
         logits[order].float().cpu(), features[order].float().cpu(), labels[order].cpu(), ids[order].cpu()

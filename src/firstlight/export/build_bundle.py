@@ -14,11 +14,12 @@ from firstlight.arrays import Images, Logits
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.calibration import calibration_error, fit_temperature
+from firstlight.evaluation.calibration import calibration_error
 from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.evaluation.novelty import energy, fit_threshold, is_novel
 from firstlight.evaluation.predictions import Predictions
+from firstlight.evaluation.temperature import fit_temperature
 from firstlight.evaluation.tta_views import Views, averaged_logits
 from firstlight.export.bundle import Bundle, LabelledPredictions, save_labelled_predictions, save_measured
 from firstlight.export.card import write_card
