@@ -33,8 +33,9 @@ from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
 from firstlight.export.bundle import BUNDLED_PATH
 from firstlight.export.pretrained import Pretrained
+from firstlight.native import cpu
 from firstlight.runs.run import Run
-from firstlight.training.precision import cpu_multiplies_bfloat16, keep_freed_memory
+from firstlight.training.precision import keep_freed_memory
 from record import record, spread
 
 METHOD, STAGE = "grad_cam", "residual3"
@@ -123,7 +124,7 @@ def make_contestants(
         "captum, predicted": lambda: theirs(plain, is_class_known=False),
         "captum, our convolutions": lambda: theirs(network),
     }
-    if cpu_multiplies_bfloat16():
+    if cpu.multiplies_bfloat16():
         contestants["ours bf16"] = ours_bf16_of_the_same_classes
     return contestants
 

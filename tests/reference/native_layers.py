@@ -9,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
-from firstlight.layers.conv3x3 import amx, layer, winograd
+from firstlight.layers.conv3x3 import layer
 from firstlight.layers.conv3x3.amx import SOURCE, AmxConvolution
 from firstlight.layers.conv3x3.amx import amx_convolution as on_this_cpu
+from firstlight.native import cpu
 from firstlight.native.compiler import compile_command
 
 TILES_BY_LOOPS = Path(__file__).with_name("amx_tiles.hpp")
@@ -35,7 +35,7 @@ def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], N
 def emulated_amx(tmp_path_factory: pytest.TempPathFactory) -> AmxConvolution:
     """The convolution with plain loops for tiles; skips where the vectors around them are missing, too."""
     command = compile_command()
-    if command is None or not getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+    if command is None or not cpu.has_avx512_bf16():
         pytest.skip("nothing can be compiled here, or this CPU has no AVX512-BF16")
     library = tmp_path_factory.mktemp("amx") / "amx.so"
     subprocess.run([*command, "-include", TILES_BY_LOOPS, "-o", library, SOURCE], check=True, capture_output=True)
@@ -56,7 +56,6 @@ def amx_convolution(request: pytest.FixtureRequest) -> AmxConvolution:
 @pytest.fixture
 def tiles(amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch) -> AmxConvolution:
     """The convolution by matrix tiles, which layers take as on a CPU with AMX."""
-    for each in (amx, winograd):
-        monkeypatch.setattr(each, "has_amx", lambda: True)
+    monkeypatch.setattr(cpu, "has_amx", lambda: True)
     monkeypatch.setattr(layer, "amx_convolution", lambda: amx_convolution)
     return amx_convolution

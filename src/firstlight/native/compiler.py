@@ -14,6 +14,7 @@ from typing import Any
 
 from firstlight.errors import WriteError
 from firstlight.files import atomic
+from firstlight.native.cpu import model_and_flags
 from firstlight.paths import cache_dir
 
 COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
@@ -85,19 +86,10 @@ def fingerprint(source: Path, command: list[str]) -> str:
         compiler,
         compiler.stat().st_mtime_ns,
         platform.machine(),
-        cpu(),
+        model_and_flags(),
     ]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else str(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
-
-
-def cpu() -> str:
-    """Return what tells this CPU's instructions from another's."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from firstlight.native import cpu
 from firstlight.native.compiler import compile_command
 
 PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
@@ -25,9 +26,9 @@ def describe_environment() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "hardware": {
-            "cpu": _cpu_name(),
+            "cpu": cpu.model_name(),
             "cpu_cores": os.cpu_count(),
-            "cpu_bfloat16": _bfloat16_unit(),
+            "cpu_bfloat16": cpu.bfloat16_unit(),
             "threads": torch.get_num_threads(),
             "compiler": _compiler_name(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -62,22 +63,7 @@ def _commit() -> str | None:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def _compiler_name() -> str | None:
     """The compiler that convolutions in float32 on a CPU are compiled with, if any."""
     command = compile_command()
     return Path(command[0]).name if command else None
-
-
-def _bfloat16_unit() -> str | None:
-    for unit in ("amx_tile", "avx512_bf16"):
-        if getattr(torch.cpu, f"_is_{unit}_supported", lambda: False)():
-            return unit
-    return None

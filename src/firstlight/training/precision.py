@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from firstlight.native import cpu
+
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
@@ -26,16 +28,9 @@ def default_precision(device_type: str) -> Precision:
     """
     if device_type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if device_type == "cpu" and cpu_multiplies_bfloat16():
+    if device_type == "cpu" and cpu.multiplies_bfloat16():
         return "bf16-mixed"
     return "32-true"
-
-
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions that multiply bfloat16: AMX tiles or AVX512-BF16."""
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    has_avx512 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return bool(has_amx or has_avx512)
 
 
 def keep_freed_memory() -> bool:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from firstlight.layers.conv3x3 import Conv3x3, amx, conv3x3, winograd
+from firstlight.layers.conv3x3 import Conv3x3, conv3x3
 from firstlight.layers.conv3x3 import layer as module
 from firstlight.layers.conv3x3.amx import AmxConvolution
 from firstlight.layers.conv3x3.winograd import NativeWinograd, native_winograd
 from firstlight.layers.conv3x3.winograd_base import Winograd
 from firstlight.layers.conv3x3.winograd_torch import TorchWinograd
+from firstlight.native import cpu
 from firstlight.networks import ResNet9
 
 
@@ -31,8 +32,7 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> NativeWinograd:
     algorithm = native_winograd()
     if algorithm is None or not algorithm.supports(torch.bfloat16, 2, 2):
         pytest.skip("nothing can be compiled here, or this CPU does not multiply bfloat16")
-    for each in (amx, winograd):
-        monkeypatch.setattr(each, "has_amx", lambda: False)
+    monkeypatch.setattr(cpu, "has_amx", lambda: False)
     return algorithm
 
 
@@ -141,7 +141,7 @@ def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
         assert Conv3x3(24, 64).algorithm(torch.randn(32, 24, 16, 16)) is None
         assert Conv3x3(64, 65).algorithm(images) is None
         assert layer.eval().algorithm(images) is None
-        monkeypatch.setattr(winograd, "has_amx", lambda: True)
+        monkeypatch.setattr(cpu, "has_amx", lambda: True)
         assert layer.train().algorithm(images) is None
     with torch.autocast("cpu", dtype=torch.float16):
         assert layer.algorithm(images) is None
@@ -195,8 +195,7 @@ def test_the_layer_takes_tiles_in_bfloat16_whatever_it_is_for(tiles: AmxConvolut
 
 
 def test_bfloat16_is_left_to_pytorch_where_no_tiles_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for each in (amx, winograd):
-        monkeypatch.setattr(each, "has_amx", lambda: True)
+    monkeypatch.setattr(cpu, "has_amx", lambda: True)
     monkeypatch.setattr(module, "amx_convolution", lambda: None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert Conv3x3(64, 64).algorithm(torch.randn(32, 64, 16, 16)) is None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from firstlight.layers.conv3x3.base import ConvAlgorithm, ConvProblem
+from firstlight.native import cpu
 from firstlight.native.compiler import call, compiled
 
 SOURCE = Path(__file__).with_name("amx.cpp")
@@ -56,7 +57,7 @@ class AmxConvolution(ConvAlgorithm):
     def is_faster(cls, case: ConvProblem) -> bool:
         """Return whether this algorithm is faster than PyTorch's, which uses the same tiles less efficiently."""
         enough = case.min_channels >= MIN_CHANNELS and case.num_images >= MIN_IMAGES
-        return case.dtype == torch.bfloat16 and enough and has_amx()
+        return case.dtype == torch.bfloat16 and enough and cpu.has_amx()
 
     def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
         return dtype == torch.bfloat16
@@ -138,11 +139,6 @@ class AmxConvolution(ConvAlgorithm):
 def _taps(filters: Tensor) -> Tensor:
     """Return filters [c_out c_in 3 3] as [c_out 3 3 c_in], float32: a view of what lies in channels_last format."""
     return filters.float().permute(0, 2, 3, 1).contiguous()
-
-
-def has_amx() -> bool:
-    """Whether this CPU multiplies bfloat16 by tiles."""
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
 @cache

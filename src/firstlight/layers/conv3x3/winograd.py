@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from firstlight.layers.conv3x3.amx import has_amx
 from firstlight.layers.conv3x3.base import FILTER, ConvProblem
 from firstlight.layers.conv3x3.winograd_base import Winograd, chosen
+from firstlight.native import cpu
 from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for
 
@@ -37,7 +37,7 @@ class NativeWinograd(Winograd):
     @classmethod
     def is_faster(cls, case: ConvProblem) -> bool:
         """Return whether this algorithm is faster than PyTorch's; in bfloat16 for training only, see Conv3x3."""
-        may = case.dtype != torch.bfloat16 or (case.is_training and not has_amx())
+        may = case.dtype != torch.bfloat16 or (case.is_training and not cpu.has_amx())
         return may and super().is_faster(case)
 
     def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
