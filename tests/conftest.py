@@ -37,10 +37,10 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 @pytest.fixture(scope="session")
 def cifar10_dir() -> Path:
     """The folder with the official CIFAR-10 files; tests that need it skip where it is not given."""
-    place = os.environ.get("FIRSTLIGHT_TEST_CIFAR10")
-    if not place:
+    path = os.environ.get("FIRSTLIGHT_TEST_CIFAR10")
+    if not path:
         pytest.skip("FIRSTLIGHT_TEST_CIFAR10 does not name a folder with the official files")
-    return Path(place)
+    return Path(path)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_PLACES = {
+_MODULES = {
     "CustomResNet": "firstlight.training.exercise",
     "custom_ResNet": "firstlight.training.exercise",
     "Trainer": "firstlight.training.trainer",
@@ -61,12 +61,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'firstlight' has no attribute {name!r}")
-    value = getattr(import_module(_PLACES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_PLACES))
+    return sorted(set(globals()) | set(_MODULES))

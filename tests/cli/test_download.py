@@ -75,14 +75,14 @@ def test_offline_it_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @NOT_OFFICIAL
 def test_fit_fetches_what_it_needs(server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    places = ["--data_dir", str(tmp_path / "data"), "--logs_dir", str(tmp_path / "logs")]
-    assert main(["fit", *QUICK, *places]) == 0
+    folders = ["--data_dir", str(tmp_path / "data"), "--logs_dir", str(tmp_path / "logs")]
+    assert main(["fit", *QUICK, *folders]) == 0
     assert (tmp_path / "data" / FOLDER / "test_batch.bin").is_file()
     assert len(server.requests) == 1
     capsys.readouterr()
 
     run = str(tmp_path / "logs" / "adam24" / "version_0")
-    assert main(["test", run, "--data_dir", str(tmp_path / "moved")]) == 2, "a moved place is not filled anew"
+    assert main(["test", run, "--data_dir", str(tmp_path / "moved")]) == 2, "a moved data_dir is not filled again"
     assert str(tmp_path / "moved" / FOLDER) in capsys.readouterr().err
     assert len(server.requests) == 1
 

@@ -191,7 +191,7 @@ def test_other_test_images_than_the_run_was_tested_on_are_a_warning_of_one_line(
 ) -> None:
     moved = replace(tiny_split("test"), images=255 - tiny_split("test").images)
     asked: list[Path] = []
-    monkeypatch.setitem(SOURCES, "tiny", lambda place, split: asked.append(place) or moved)
+    monkeypatch.setitem(SOURCES, "tiny", lambda path, split: asked.append(path) or moved)
     assert main(["explain", str(run.path), "--count", "1", "--data_dir", str(tmp_path / "moved")]) == 0
     assert asked == [tmp_path / "moved"]
     lines = capsys.readouterr().err.splitlines()

@@ -50,11 +50,11 @@ def test_new_weights_are_measured_anew(run: Run, tmp_path: Path) -> None:
 def test_a_bundle_without_a_folder_becomes_the_packages_own(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "package" / "bundled"
-    monkeypatch.setattr(bundle_module, "BUNDLED_PATH", place)
+    path = tmp_path / "package" / "bundled"
+    monkeypatch.setattr(bundle_module, "BUNDLED_PATH", path)
     for _ in range(2):  # it is made anew without asking
         assert main(["export", str(run.path), "--to", "bundle"]) == 0
-        assert capsys.readouterr().out == f"{place}\n"
+        assert capsys.readouterr().out == f"{path}\n"
     assert main(["export", "bundled", "--to", "hub", str(tmp_path / "hub")]) == 0
     assert Pretrained(tmp_path / "hub").class_names == run.class_names
 

@@ -42,9 +42,9 @@ def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.
     drawn = draw(250, seed=4, split="train")
     for number, (pixels, label) in enumerate(zip(drawn.images, drawn.labels.tolist(), strict=True)):
         if label < 3:
-            place = Path("my_photos") / ("bird", "cat", "dog")[label] / f"{number}.png"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(place)
+            path = Path("my_photos") / ("bird", "cat", "dog")[label] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
     Path("my_photos/cat/broken.jpg").write_bytes(b"no image")
     save_photo(Path("new_photo.jpg"), COLOURS["red"], size=(400, 300))
     commands = commands_of_the_page()

@@ -65,6 +65,6 @@ def test_panels_stand_row_by_row_and_all_texts_can_be_read() -> None:
     ]
     figure = effective_receptive_fields(rows, "Where the central unit of each stage looks")
     assert_legible(figure)
-    places = [(-round(axes.get_position().y0, 2), axes.get_position().x0) for axes in figure.axes[:6]]
-    assert places == sorted(places)
+    positions = [(-round(axes.get_position().y0, 2), axes.get_position().x0) for axes in figure.axes[:6]]
+    assert positions == sorted(positions)
     assert [axes.get_title() for axes in figure.axes[:6]] == [field.title for row in rows for field in row]

@@ -75,8 +75,8 @@ def test_all_of_it_can_be_read_and_mistakes_run_row_by_row(count: int) -> None:
     assert_legible(figure)
     assert figure.axes[0].get_window_extent().width > 0.9 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
     shown = [tiles for tiles in tiles_of(figure) if tiles[0].images]
-    places = [(-round(tiles[0].get_position().y0, 2), tiles[0].get_position().x0) for tiles in shown]
-    assert places == sorted(places)
+    positions = [(-round(tiles[0].get_position().y0, 2), tiles[0].get_position().x0) for tiles in shown]
+    assert positions == sorted(positions)
     assert [tiles[0].get_title() for tiles in shown] == [f"test {9990 + number}" for number in range(count)]
 
 

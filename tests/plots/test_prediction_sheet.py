@@ -22,7 +22,7 @@ def predicted(number: int, num_classes: int = 3, name: str = "photo.jpg") -> Pre
         picture=draw.integers(0, 256, (3, height, width), dtype=np.uint8),
         seen=draw.integers(0, 256, (3, 6, 5), dtype=np.uint8),
         evidence=draw.normal(size=(6, 5)),
-        top=[(NAMES[place % len(NAMES)], float(p)) for place, p in enumerate(shares / shares.sum())],
+        top=[(NAMES[position % len(NAMES)], float(p)) for position, p in enumerate(shares / shares.sum())],
     )
 
 

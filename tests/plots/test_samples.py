@@ -19,7 +19,7 @@ def test_every_image_is_drawn_as_it_is_with_its_label() -> None:
     figure.canvas.draw()
     page = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
     (axes,) = figure.axes
-    places = []
+    positions = []
     for image, pixels, text in zip(axes.images, noise(5), axes.texts, strict=True):
         box = image.get_window_extent()
         left, top, scale = round(box.x0), round(page.shape[0] - box.y1), round(box.width) // 8
@@ -28,9 +28,9 @@ def test_every_image_is_drawn_as_it_is_with_its_label() -> None:
         label = text.get_window_extent()
         assert (label.x0 + label.x1) / 2 == pytest.approx((box.x0 + box.x1) / 2, abs=1)
         assert 0 <= box.y0 - label.y1 < 20
-        places.append((top, left))
-    assert places == sorted(places)
-    assert [len({place[axis] for place in places}) for axis in (0, 1)] == [2, 3]
+        positions.append((top, left))
+    assert positions == sorted(positions)
+    assert [len({position[axis] for position in positions}) for axis in (0, 1)] == [2, 3]
     assert [text.get_text() for text in axes.texts] == list("abcde")
 
 

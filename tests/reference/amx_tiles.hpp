@@ -57,9 +57,9 @@ inline void store(int tile, void *to, long stride) {
     for (int row = 0; row < 16; ++row) std::memcpy(static_cast<char *>(to) + row * stride, tiles[tile][row], 64);
 }
 
-inline float number(int tile, int row, int place) {
+inline float number(int tile, int row, int column) {
     std::uint16_t half;
-    std::memcpy(&half, tiles[tile][row] + 2 * place, sizeof half);
+    std::memcpy(&half, tiles[tile][row] + 2 * column, sizeof half);
     const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
     float value;
     std::memcpy(&value, &bits, sizeof value);

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def mirrored_place(place: int, size: int) -> int:
+def mirrored_index(index: int, size: int) -> int:
     """Walk from the nearest edge back inside: the edge pixel itself is not repeated."""
-    if place < 0:
-        return 0 + (0 - place)
-    if place > size - 1:
-        return (size - 1) - (place - (size - 1))
-    return place
+    if index < 0:
+        return 0 + (0 - index)
+    if index > size - 1:
+        return (size - 1) - (index - (size - 1))
+    return index
 
 
 def shifted_image(image: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def shifted_image(image: np.ndarray, down: int, right: int) -> np.ndarray:
     _, height, width = image.shape
     for row in range(height):
         for column in range(width):
-            moved[:, row, column] = image[:, mirrored_place(row + down, height), mirrored_place(column + right, width)]
+            moved[:, row, column] = image[:, mirrored_index(row + down, height), mirrored_index(column + right, width)]
     return moved
 
 

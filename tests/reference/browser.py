@@ -65,14 +65,14 @@ class Page:
     def text(self, selector: str = "body") -> str:
         return self.until(lambda: ["\n".join(each.text for each in self.all(selector))], f"{selector} never rests")[0]
 
-    def click(self, selector: str, place: int = 0) -> None:
-        self._do(selector, lambda element: element.click(), place)
+    def click(self, selector: str, index: int = 0) -> None:
+        self._do(selector, lambda element: element.click(), index)
 
-    def _do(self, selector: str, action: Callable[[Any], None], place: int = 0) -> None:
+    def _do(self, selector: str, action: Callable[[Any], None], index: int = 0) -> None:
         """Act on an element, again if the page was drawn anew in that moment."""
 
         def act() -> bool:
-            element = self.all(selector)[place : place + 1]
+            element = self.all(selector)[index : index + 1]
             if element and element[0].tag_name != "input":
                 self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element[0])
             for each in element:

@@ -25,7 +25,7 @@ class Setting:
 def random_source(seed: int, epoch: int, purpose: str) -> torch.Generator:
     """The first eight bytes of a hash, as a whole number below 2**63, seed a generator."""
     first = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode("ascii")).digest()[:8]
-    number = sum(byte << (8 * place) for place, byte in enumerate(first)) // 2
+    number = sum(byte << (8 * index) for index, byte in enumerate(first)) // 2
     return torch.Generator().manual_seed(number)
 
 
@@ -55,11 +55,11 @@ def replay(pixels: np.ndarray, setting: Setting, epoch: int, number: int) -> tup
     centre_row, centre_column = whole("cut row", 0, height - 1), whole("cut column", 0, width - 1)
     fill = [round(float(pixels[:, channel].astype(np.float64).mean())) for channel in range(3)]
     shown = []
-    for place in chosen:
-        image = shifted_image(pixels[place], down[place], right[place])
-        if mirrored[place]:
+    for index in chosen:
+        image = shifted_image(pixels[index], down[index], right[index])
+        if mirrored[index]:
             image = mirrored_image(image)
-        top, left = centre_row[place] - setting.cutout_px // 2, centre_column[place] - setting.cutout_px // 2
+        top, left = centre_row[index] - setting.cutout_px // 2, centre_column[index] - setting.cutout_px // 2
         image = cut_image(image, top, left, setting.cutout_px, fill)
         shown.append(image.astype(np.float32) / np.float32(255))
     return np.stack(shown), chosen

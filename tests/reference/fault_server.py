@@ -84,8 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def fault_trickle(self) -> None:
         start = self.head()
-        for place in range(start, len(self.server.content)):
-            self.send(self.server.content[place : place + 1])
+        for position in range(start, len(self.server.content)):
+            self.send(self.server.content[position : position + 1])
             if self.server.is_closing.wait(0.02):
                 return
 

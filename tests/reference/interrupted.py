@@ -82,7 +82,7 @@ def begin(logs_dir: Path, cut: CutAt, recipe: Recipe = RECIPE, **options: Any) -
     return logs_dir / "tiny" / "version_0"
 
 
-def go_on(folder: Path, cut: CutAt) -> None:
+def resume_interrupted(folder: Path, cut: CutAt) -> None:
     with pytest.raises(PowerCut):
         resume(folder, callbacks=[cut], checkpoints=ALWAYS)
 

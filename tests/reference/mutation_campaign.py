@@ -60,12 +60,12 @@ class _TooLongError(BaseException):
 
 def binary(folder: Path, read: Callable[[Path], Any], name: str, content: bytes, names: dict[str, bytes]) -> Case:
     """A batch or the file of names is damaged."""
-    place = folder / name
-    place.parent.mkdir(parents=True)
-    files = {place: content} | {place.parent / each: text for each, text in names.items()}
+    batch = folder / name
+    batch.parent.mkdir(parents=True)
+    files = {batch: content} | {batch.parent / meta_name: text for meta_name, text in names.items()}
 
     def case(chance: random.Random) -> None:
-        victim = place if chance.random() < 0.8 else chance.choice(list(files))
+        victim = batch if chance.random() < 0.8 else chance.choice(list(files))
         for path, whole in files.items():
             path.write_bytes(mutated(whole, chance) if path == victim else whole)
         read(folder)
@@ -83,7 +83,7 @@ def cifar10(folder: Path, form: str) -> Case:
     else:
         content, meta = batch_files.python_batch(pixels, [3, 0, 9]), {"batches.meta": batch_files.python_meta(names)}
         name = "cifar-10-batches-py/test_batch"
-    return binary(folder, lambda place: read_cifar10(place, "test"), name, content, meta)
+    return binary(folder, lambda path: read_cifar10(path, "test"), name, content, meta)
 
 
 def cifar100(folder: Path, form: str) -> Case:
@@ -92,9 +92,9 @@ def cifar100(folder: Path, form: str) -> Case:
     name = "test.bin" if form == "binary" else "test"
     content = files.pop(name)
 
-    def read(place: Path) -> None:
-        read_cifar100(place, "test")
-        read_cifar100(place, "test", coarse=True)
+    def read(path: Path) -> None:
+        read_cifar100(path, "test")
+        read_cifar100(path, "test", coarse=True)
 
     names = {each: text for each, text in files.items() if not each.startswith("train")}
     return binary(folder, read, f"cifar-100-{form}/{name}", content, names)
@@ -185,9 +185,9 @@ def images(folder: Path) -> Case:
     photos = folder / "photos"
     for number, (name, content) in enumerate(pictures.items()):
         for split in ("train", "test"):
-            place = photos / split / ("cat" if number % 2 else "dog") / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+            path = photos / split / ("cat" if number % 2 else "dog") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
     os.environ["FIRSTLIGHT_CACHE"] = str(folder / "cache")
 
     def case(chance: random.Random) -> None:
@@ -241,9 +241,9 @@ def kept_images(folder: Path) -> Case:
     """The file in which a folder's decoded images are kept."""
     photos = folder / "photos"
     for number in range(6):
-        place = photos / ("cat" if number % 2 else "dog") / f"{number}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (number * 40, 0, 0)).save(place)
+        path = photos / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number * 40, 0, 0)).save(path)
     os.environ["FIRSTLIGHT_CACHE"] = str(folder / "cache")
     expected = read_folder(photos, "train", 32).digest()
     (path,) = (folder / "cache" / "folders").glob("*.safetensors")
@@ -291,7 +291,7 @@ def main(kind: str, count: int, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def _run_case(case: Case, chance: random.Random, found: dict[str, Any]) -> str | None:
-    """Return what is wrong with the way in which a case ended."""
+    """Return what is wrong with how a case ended, or nothing."""
     try:
         with _limited_time():
             case(chance)
@@ -346,12 +346,12 @@ def _watch_writing(folder: Path) -> list[str]:
             changed = [(arguments[0], -1)]
         elif event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"):
             written.append(f"{event} {arguments!r}"[:300])
-        for each, descriptor in changed:
-            if isinstance(each, str | bytes | os.PathLike):
+        for target, descriptor in changed:
+            if isinstance(target, str | bytes | os.PathLike):
                 base = os.readlink(f"/proc/self/fd/{descriptor}") if descriptor >= 0 else os.getcwd()
-                place = os.path.normpath(os.path.join(base, os.fsdecode(each)))
-                if not place.startswith(f"{folder}/") and place not in (str(folder), os.devnull):
-                    written.append(f"{event} {place}"[:300])
+                path = os.path.normpath(os.path.join(base, os.fsdecode(target)))
+                if not path.startswith(f"{folder}/") and path not in (str(folder), os.devnull):
+                    written.append(f"{event} {path}"[:300])
 
     sys.addaudithook(watch)
     return written

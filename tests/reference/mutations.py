@@ -27,25 +27,25 @@ def _place(length: int, chance: random.Random, skeleton_bytes: int) -> int:
     return chance.randrange(length)
 
 
-def _damage(damaged: bytearray, place: int, chance: random.Random) -> None:
+def _damage(damaged: bytearray, position: int, chance: random.Random) -> None:
     kind = chance.randrange(8)
     if kind == 0:
-        damaged[place] ^= 1 << chance.randrange(8)
+        damaged[position] ^= 1 << chance.randrange(8)
     elif kind == 1:
-        damaged[place] = chance.randrange(256)
+        damaged[position] = chance.randrange(256)
     elif kind == 2:
         value, form = chance.choice(TELLING), chance.choice(("<B", "<H", "<I", "<Q", ">H", ">I", ">Q"))
         packed = struct.pack(form, value & ((1 << 8 * struct.calcsize(form)) - 1))
-        damaged[place : place + len(packed)] = packed
+        damaged[position : position + len(packed)] = packed
     elif kind == 3:
-        del damaged[place:]
+        del damaged[position:]
     elif kind == 4:
-        del damaged[place : place + chance.choice((1, 2, 4, 7, 100))]
+        del damaged[position : position + chance.choice((1, 2, 4, 7, 100))]
     elif kind == 5:
-        damaged[place:place] = chance.randbytes(chance.choice((1, 2, 4, 7, 100)))
+        damaged[position:position] = chance.randbytes(chance.choice((1, 2, 4, 7, 100)))
     elif kind == 6:
         source = chance.randrange(len(damaged))
-        damaged[place:place] = damaged[source : source + chance.choice((1, 8, 64))]
+        damaged[position:position] = damaged[source : source + chance.choice((1, 8, 64))]
     else:
         source, length = chance.randrange(len(damaged)), chance.choice((1, 4, 16))
-        damaged[place : place + length] = damaged[source : source + length]
+        damaged[position : position + length] = damaged[source : source + length]

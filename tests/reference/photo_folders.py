@@ -19,8 +19,8 @@ def save_photo(path: Path, colour: tuple[int, int, int], seed: int = 0, size: tu
 
 def make_folder(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
     """Write so many pictures of each class below the root: `counts` may name `train/red`, too."""
-    for place, count in counts.items():
-        colour = COLOURS.get(Path(place).name, (128, 128, 128))
+    for name, count in counts.items():
+        colour = COLOURS.get(Path(name).name, (128, 128, 128))
         for number in range(count):
-            save_photo(root / place / f"{number:03}{suffix}", colour, seed=number)
+            save_photo(root / name / f"{number:03}{suffix}", colour, seed=number)
     return root

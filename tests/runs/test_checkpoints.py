@@ -137,19 +137,19 @@ def test_tensors_are_found_wherever_they_are() -> None:
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
-    """Flip a bit, cut, cut out, double or insert, at a random place; zip tables and pickles are hit more often."""
-    place = draw.randrange(len(data)) if draw.random() < 0.5 else draw.randrange(min(2000, len(data)))
+    """Flip a bit, cut, cut out, double or insert, at a random position; zip tables and pickles are hit more often."""
+    position = draw.randrange(len(data)) if draw.random() < 0.5 else draw.randrange(min(2000, len(data)))
     length = draw.choice([1, 1, 2, 8, 100])
     kind = draw.randrange(5)
     if kind == 0:
-        return data[:place] + bytes([data[place] ^ (1 << draw.randrange(8))]) + data[place + 1 :]
+        return data[:position] + bytes([data[position] ^ (1 << draw.randrange(8))]) + data[position + 1 :]
     if kind == 1:
-        return data[:place]
+        return data[:position]
     if kind == 2:
-        return data[:place] + data[place + length :]
+        return data[:position] + data[position + length :]
     if kind == 3:
-        return data[:place] + data[place : place + length] + data[place:]
-    return data[:place] + draw.randbytes(length) + data[place:]
+        return data[:position] + data[position : position + length] + data[position:]
+    return data[:position] + draw.randbytes(length) + data[position:]
 
 
 @pytest.mark.slow

@@ -60,11 +60,11 @@ def test_the_compiler_is_named_unless_there_is_none_or_compiling_is_off(
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_commit_is_that_of_the_checkout_with_a_plus_once_it_was_changed(tmp_path: Path) -> None:
     """In a repository of its own: code that git does not track, a fresh commit, a change of another file."""
-    place = tmp_path / "package" / "environment.py"
-    place.parent.mkdir()
-    shutil.copy(environment.__file__, place)
+    copy = tmp_path / "package" / "environment.py"
+    copy.parent.mkdir()
+    shutil.copy(environment.__file__, copy)
     (tmp_path / "other.txt").write_text("one")
-    spec = spec_from_file_location("environment_elsewhere", place)
+    spec = spec_from_file_location("environment_elsewhere", copy)
     elsewhere = module_from_spec(spec)
     spec.loader.exec_module(elsewhere)
 

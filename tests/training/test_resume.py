@@ -26,7 +26,7 @@ from reference.interrupted import (
     begin,
     case,
     cut_short,
-    go_on,
+    resume_interrupted,
     slow,
     train_whole,
 )
@@ -59,7 +59,7 @@ def test_a_run_cut_again_and_again_ends_with_the_same_bits(
     first, *others = [CutAt(*cut) for cut in cuts]
     folder = begin(tmp_path, first, histograms=True)
     for cut in others:
-        go_on(folder, cut)
+        resume_interrupted(folder, cut)
     assert resume(folder, checkpoints=ALWAYS).path == folder
     assert differences(folder, logged) == []
     assert not (folder / "checkpoints").exists()
@@ -74,7 +74,7 @@ def test_the_csv_loggers_file_goes_on_too(tiny: str, tmp_path: Path) -> None:
 
     expected = train_whole(tmp_path / "whole", logger="csv")
     folder = begin(tmp_path, CutAt("on_train_batch_end", 7), logger="csv")
-    go_on(folder, CutAt("on_test_batch_end", 1))
+    resume_interrupted(folder, CutAt("on_test_batch_end", 1))
     resume(folder)
     assert rows(folder) == rows(expected)
     assert len(rows(folder)) > 12
@@ -101,7 +101,7 @@ def test_the_trainers_options_are_kept_and_change_nothing_of_that(
     first, *others = [CutAt(*cut) for cut in cuts]
     folder = begin(tmp_path, first, logger="none", **options)
     for cut in others:
-        go_on(folder, cut)
+        resume_interrupted(folder, cut)
     assert Run(folder).checkpoints.files(), "it would begin again, and prove nothing"
     resume(folder)
     assert differences(folder, expected) == []
@@ -123,7 +123,7 @@ def test_every_kind_of_recipe_goes_on_with_the_same_bits(tiny: str, tmp_path: Pa
     expected = fit(recipe, logs_dir=tmp_path / "whole", checkpoints=NEVER, logger="none", **PLAIN).path
     folder = begin(tmp_path, CutAt("on_train_batch_end", 7), recipe, logger="none")
     for cut in (CutAt("on_train_epoch_start", 1), CutAt("on_test_start", 1)):
-        go_on(folder, cut)
+        resume_interrupted(folder, cut)
     newest = Run(folder).checkpoints.newest()
     assert newest is not None
     assert newest.step == 12, "only the test is left"
@@ -159,7 +159,7 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(tiny: str, tmp_path: P
         stream.write(b"half a record")
     (cut / ".results-half.json").write_text("{")
     (cut / "checkpoints" / ".000008-half.ckpt").write_text("half")
-    go_on(cut, CutAt("on_train_start"))
+    resume_interrupted(cut, CutAt("on_train_start"))
     assert [line.split(",")[0] for line in table.read_text().splitlines()] == ["epoch", "0"]
     assert events_of(cut) == before
     assert not [path.name for path in cut.rglob(".*")]

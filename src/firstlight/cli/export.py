@@ -24,15 +24,15 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> None:
     """Measure the run if that was not done yet, write the folder, print its path."""
     options = build_parser().parse(arguments)
-    kind, place = _split(options.to)
+    kind, folder_name = _split(options.to)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.export.bundle import BUNDLED_PATH, bundled
     from firstlight.export.open_bundle import open_bundle
     from firstlight.export.whole_folder import whole_folder
 
     quiet_lightning()
-    target = BUNDLED_PATH if place is None else Path(place)
-    with whole_folder(target, options.overwrite or place is None) as folder:
+    target = BUNDLED_PATH if folder_name is None else Path(folder_name)
+    with whole_folder(target, options.overwrite or folder_name is None) as folder:
         own = options.run == BUNDLED
         bundle = bundled() if own else open_bundle(options.run, options.data_dir, options.calibrate_on)
         _write(kind, bundle, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from firstlight.cli.fit_options import build_parser
-from firstlight.cli.resume import go_on
+from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
 from firstlight.data.source import recognize
 from firstlight.recipes import get_recipe
@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> None:
     arguments, extras = split_trainer_extras(arguments)
     early = _early(arguments)
     if early.resume is not None:
-        go_on(early.resume, arguments, extras)
+        resume_run(early.resume, arguments, extras)
         return
     recipe = get_recipe(early.recipe)
     parsed = build_parser(recipe).parse(arguments)

@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
 
 
-def _choose(place: str | None, logs_dir: str) -> Predictor:
+def _choose(path: str | None, logs_dir: str) -> Predictor:
     """Open what the user names; or else the newest run; or else the model that the package brings."""
     from firstlight.errors import RunError
     from firstlight.export.bundle import bundled
@@ -67,8 +67,8 @@ def _choose(place: str | None, logs_dir: str) -> Predictor:
     from firstlight.export.pretrained import Pretrained
     from firstlight.runs.run import latest_run, load
 
-    if place is not None:
-        return Pretrained(place) if (Path(place) / CONFIG_NAME).is_file() else load(place)
+    if path is not None:
+        return Pretrained(path) if (Path(path) / CONFIG_NAME).is_file() else load(path)
     try:
         return latest_run(logs_dir)
     except RunError as no_run:
@@ -100,7 +100,7 @@ def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: 
     table.add_column("image", overflow="fold")
     num_classes = min(top, len(predictions[0].probabilities))
     is_wide = num_classes <= MAX_COLUMNS
-    for heading in [f"top {place + 1}" for place in range(num_classes)] if is_wide else [f"top {num_classes}"]:
+    for heading in [f"top {rank}" for rank in range(1, num_classes + 1)] if is_wide else [f"top {num_classes}"]:
         table.add_column(heading)
     for path, prediction in zip(paths, predictions, strict=True):
         cells = [f"{name} {probability:.1%}" for name, probability in prediction.top(top)]

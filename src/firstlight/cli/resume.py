@@ -12,7 +12,7 @@ from firstlight.errors import UsageError
 from firstlight.recipes.nested import flatten
 
 
-def go_on(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None:
+def resume_run(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None:
     """Resume the run, then say what came out.
 
     Options may be given again, so that the command which began the run only needs `--resume` added.

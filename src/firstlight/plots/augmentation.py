@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame, show_pixels
+from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text, show_pixels
 
 INCHES_PER_TILE = 1.5
 
@@ -51,7 +51,7 @@ class AugmentedImage:
         return [", ".join(moves)] * bool(moves) + ["mirrored"] * self.mirrored + cutout
 
 
-@as_written
+@literal_text
 def augmentation_sheet(
     original: UInt8[np.ndarray, "3 h w"],
     views: Sequence[AugmentedImage],

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from matplotlib.axes import Axes
 
-from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame, show_pixels
+from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text, show_pixels
 
 CHANNELS = ("red", "green", "blue")
 INKS = ("#c8242b", "#2a8a3a", "#2b5fc4")  # of the histograms: dark enough to read on white
@@ -15,7 +15,7 @@ INCHES_PER_TILE, INCHES_PER_HISTOGRAM = 1.9, 1.2
 WHOLE = 1.6  # width of the whole image, in tiles
 
 
-@as_written
+@literal_text
 def colour_channels(image: UInt8[np.ndarray, "3 h w"], title: str) -> Figure:
     """Draw an image, its channels as intensities and in their own colour, and a histogram of each.
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 
-from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text
 from firstlight.plots.samples import shorten
 
 # Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
@@ -18,7 +18,7 @@ GAP_DOTS, MARGIN_DOTS, TITLE_DOTS = 8, 18, 56
 MAX_ROWS = 25  # of more classes, smaller rows stand in several columns
 
 
-@as_written
+@literal_text
 def class_sheet(rows: Sequence[UInt8[np.ndarray, "_ 3 h w"]], class_names: Sequence[str], title: str) -> Figure:
     """Draw a row for every class, its name at the left.
 
@@ -53,8 +53,8 @@ def _draw_column(
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
             top, left = row * down, column * right
-            place = (left, left + width * scale, top + height * scale, top)
-            axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", extent=place)
+            extent = (left, left + width * scale, top + height * scale, top)
+            axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", extent=extent)
     hide_frame(axes)
     size = max(1, *map(len, rows)) * right - GAP_DOTS, len(rows) * down - GAP_DOTS
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")

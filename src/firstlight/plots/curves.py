@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, as_written
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, literal_text
 
 COLOURS = {"train": "#4575b4", "val": "#d73027"}
 
 
-@as_written
+@literal_text
 def learning_curves(columns: Mapping[str, Sequence[float | None]], title: str) -> Figure:
     """Draw loss and accuracy of train and val, an epoch a point.
 

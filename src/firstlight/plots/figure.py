@@ -46,16 +46,16 @@ class Figure(matplotlib.figure.Figure):
         return stream.getvalue()
 
 
-def as_written(plot: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
+def literal_text(plot: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
     """Let a plot show texts as they are: a class may be called `$x$`, or in any script."""
 
     @wraps(plot)
-    def plot_as_written(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> Figure:
+    def plot_literally(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> Figure:
         families = [*matplotlib.rcParams["font.family"], *_installed_fonts()]
         with matplotlib.rc_context({"text.parse_math": False, "font.family": families}):
             return plot(*arguments, **options)
 
-    return plot_as_written
+    return plot_literally
 
 
 @cache

@@ -16,8 +16,8 @@ from firstlight.plots.figure import (
     TITLE_SIZE,
     WRONG,
     Figure,
-    as_written,
     hide_frame,
+    literal_text,
     show_pixels,
 )
 from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
@@ -30,7 +30,7 @@ INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # of the title
 MAX_NAME_LENGTH = 17
 
 
-@as_written
+@literal_text
 def mistake_sheet(
     images: Sequence[UInt8[np.ndarray, "3 h w"]],
     maps: Sequence[tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]],

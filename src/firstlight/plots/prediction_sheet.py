@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 
-from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame, show_pixels
+from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text, show_pixels
 from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
 from firstlight.plots.samples import shorten
 
@@ -38,7 +38,7 @@ class PredictedPicture:
     top: Sequence[tuple[str, float]]
 
 
-@as_written
+@literal_text
 def prediction_sheet(predictions: Sequence[PredictedPicture], subtitle: str) -> Figure:
     """Draw a row for each picture: itself, what the model sees, the evidence, the most probable classes.
 

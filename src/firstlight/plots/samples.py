@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.text import Text
 
-from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, as_written, hide_frame
+from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text
 
 MAX_LABEL_LENGTH = 30
 # Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
@@ -17,7 +17,7 @@ IMAGE_DOTS = 160  # about; eight fit beside each other on a page
 GAP_DOTS, LABEL_DOTS, MARGIN_DOTS, TITLE_DOTS = 26, 40, 18, 56
 
 
-@as_written
+@literal_text
 def sample_sheet(
     images: UInt8[np.ndarray, "n 3 h w"], labels: Sequence[str], title: str, num_columns: int = 8
 ) -> Figure:
@@ -45,8 +45,8 @@ def sample_sheet(
     heading.set_position((0.5, 1 - TITLE_DOTS / 2 / up))
     left = (across - size[0]) // 2
     axes = figure.add_axes((left / across, MARGIN_DOTS / up, size[0] / across, size[1] / up))
-    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
-        row, column = divmod(place, num_columns)
+    for position, (image, label) in enumerate(zip(images, labels, strict=True)):
+        row, column = divmod(position, num_columns)
         x, y = column * right + GAP_DOTS // 2, row * down
         axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", extent=(x, x + width, y + height, y))
         text = axes.text(x + width / 2, y + height + 4, shorten(label), ha="center", va="top", fontsize=LABEL_SIZE)

@@ -1,6 +1,6 @@
 """The checkpoints of a run: two files, each whole or recognized as damaged, and never a program.
 
-A file's name holds its number, the place in the training and a digest of its content:
+A file's name holds its number, the epoch and step, and a digest of its content:
 `000007-epoch_3-step_450-9f86d081884c7d65.ckpt`. Inside it is what Lightning saves.
 """
 
@@ -57,12 +57,12 @@ class CheckpointFolder:
         found = [each for each in self.path.glob("*.ckpt") if NAME.fullmatch(each.name)]
         return sorted(found, key=lambda each: int(each.name.partition("-")[0]))
 
-    def write(self, content: dict[str, Any], place: str) -> Path:
+    def write(self, content: dict[str, Any], progress: str) -> Path:
         """Write the next checkpoint, and remove all but the newest two.
 
         Args:
             content: what Lightning saves: tensors, numbers and text, nested.
-            place: in the training: `epoch_<completed>-step_<updates>`.
+            progress: Epochs and steps done, as `epoch_<completed>-step_<updates>`.
 
         Raises:
             WriteError: the folder cannot be written, or the disk is full; earlier checkpoints are untouched.
@@ -71,7 +71,7 @@ class CheckpointFolder:
         torch.save(content, buffer)
         earlier = self.files()
         number = 1 + (int(earlier[-1].name.partition("-")[0]) if earlier else 0)
-        path = self.path / f"{number:06d}-{place}-{_digest(buffer.getbuffer())}.ckpt"
+        path = self.path / f"{number:06d}-{progress}-{_digest(buffer.getbuffer())}.ckpt"
         write_atomic(path, buffer.getbuffer())
         for each in self.files()[:-NUM_KEPT]:
             each.unlink(missing_ok=True)
