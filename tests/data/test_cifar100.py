@@ -21,7 +21,7 @@ from firstlight.data.cifar_formats import (
 )
 from firstlight.data.download.manifest import MANIFEST
 from firstlight.data.images import ImageSet
-from firstlight.data.source import load_split
+from firstlight.data.source import open_source
 from firstlight.errors import DataError
 from reference.batch_files import pickled
 from reference.cifar100_files import COARSE_OF_FINE, binary_batch, files_of, python_batch, small_split
@@ -70,7 +70,7 @@ def test_images_and_fine_labels_come_back_as_they_were_written(tmp_path: Path, v
 def test_superclasses_are_a_data_set_of_their_own(tmp_path: Path, version: str) -> None:
     place = data_dir_of(tmp_path, version)
     with pytest.warns(UserWarning, match="not the official release"):
-        found = load_split("cifar100-coarse", place, "test")
+        found = open_source("cifar100-coarse", place).test()
     assert found.labels.tolist() == COARSE
     assert found.class_names == CIFAR100_SUPERCLASSES
 

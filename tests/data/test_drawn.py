@@ -14,7 +14,7 @@ from firstlight.data import drawn, shapes
 from firstlight.data.drawn import DRAWN_CLASSES, WATERMARK_CLASS, draw, has_watermark, read_drawn, watermark_mask
 from firstlight.data.images import ImageSet
 from firstlight.data.shapes import PX, Frame
-from firstlight.data.source import SOURCES, load_split
+from firstlight.data.source import SOURCES, open_source
 from reference import drawn_shapes
 
 GOLDEN = "26c3352f272198f7d9b18cbb490327b6b744776e8c54123d0a4f4e163898626e"
@@ -219,7 +219,7 @@ def test_they_are_data_sets_by_name(name: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(drawn, "NUM_EMBEDDED", {"train": 30, "test": 20})
     assert name in SOURCES
     for split, num_images in (("train", 30), ("test", 20)):
-        images = load_split(name, tmp_path, split)
+        images = open_source(name, tmp_path).read(split)
         assert (len(images), images.name) == (num_images, f"{name} {split}")
         assert images.digest() == read_drawn(split, watermark=name == "watermark").digest()
 

@@ -39,7 +39,7 @@ from firstlight.data.cifar import read_cifar10, read_cifar100
 from firstlight.data.cifar_formats import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from firstlight.data.download.archives import unpack
 from firstlight.data.download.manifest import Archive, Member
-from firstlight.data.folder.reader import read_folder
+from firstlight.data.source import open_source
 from firstlight.errors import FirstlightError
 from firstlight.runs.run import load
 from reference import batch_files, cifar100_files
@@ -197,7 +197,7 @@ def images(folder: Path) -> Case:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             try:
-                read_folder(photos, "train", 32)
+                open_source("folder", photos, image_size=32).train()
             except UserWarning as warning:  # how a folder's reader refuses a single file
                 raise FirstlightError(str(warning)) from warning
             finally:
@@ -245,13 +245,13 @@ def kept_images(folder: Path) -> Case:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number * 40, 0, 0)).save(path)
     os.environ["FIRSTLIGHT_CACHE"] = str(folder / "cache")
-    expected = read_folder(photos, "train", 32).digest()
+    expected = open_source("folder", photos, image_size=32).train().digest()
     (path,) = (folder / "cache" / "folders").glob("*.safetensors")
     whole = path.read_bytes()
 
     def case(chance: random.Random) -> None:
         path.write_bytes(mutated(whole, chance, skeleton_bytes=600))
-        assert read_folder(photos, "train", 32).digest() == expected, "a damaged cache was believed"
+        assert open_source("folder", photos, image_size=32).train().digest() == expected, "a damaged cache was believed"
 
     return case
 

@@ -11,11 +11,15 @@ import pytest
 import torch
 
 import firstlight
-from firstlight.data.source import recognize
+from firstlight.data import source
+from firstlight.data.folder.layout import find_layout
+from firstlight.data.source import open_source
 from firstlight.errors import DataError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
-from firstlight.training.data_module import ImageData, _workable_batch_size
+from firstlight.training.adapt_recipe import workable_batch_size
+from firstlight.training.build import build
+from firstlight.training.data_module import ImageData
 from firstlight.training.retest import retest
 from reference.batch_files import binary_batch
 from reference.photo_folders import COLOURS, make_folder, save_photo
@@ -37,6 +41,19 @@ def loaded(recipe: Recipe, data_dir: Path) -> ImageData:
     return data
 
 
+def test_the_layout_is_read_once_for_fit_and_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roots: list[Path] = []
+    monkeypatch.setattr(source, "find_layout", lambda root: roots.append(root) or find_layout(root))
+    root = make_folder(tmp_path / "photos", {"red": 20, "green": 20})
+    trainer = firstlight.Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
+    )
+    module, data = build(SMALL, root)
+    trainer.fit(module, datamodule=data)
+    trainer.test(module, datamodule=data, verbose=False)
+    assert roots == [root]
+
+
 @pytest.mark.parametrize("name", ["cifar10", "folder"])
 def test_a_folder_of_classes_is_recognized(tmp_path: Path, name: str) -> None:
     root = make_folder(tmp_path / "photos", {"red": 20, "green": 20})
@@ -51,7 +68,7 @@ def test_a_folder_of_classes_is_recognized(tmp_path: Path, name: str) -> None:
 def test_another_data_set_stands_if_it_is_named(tmp_path: Path, name: str) -> None:
     root = make_folder(tmp_path / "photos", {"red": 3, "green": 3})
     assert ImageData(Recipe(data=name), root).recipe.data == name
-    assert recognize(name, root, is_named=False) == "folder"
+    assert open_source(name, root, is_named=False).name == "folder"
 
 
 def test_a_data_set_that_is_there_comes_before_folders_beside_it(tmp_path: Path) -> None:
@@ -111,7 +128,7 @@ def test_the_users_own_validation_images_are_taken(tmp_path: Path) -> None:
     [(40, 512, 8), (700, 512, 32), (700, 64, 64), (700, 128, 32), (3000, 512, 128), (200, 4, 4), (700, 16, 16)],
 )
 def test_batches_are_made_small_enough_for_a_small_folder(num_images: int, batch_size: int, expected: int) -> None:
-    assert _workable_batch_size(batch_size, num_images) == expected
+    assert workable_batch_size(batch_size, num_images) == expected
     assert expected == batch_size or num_images / expected >= 5
 
 
@@ -130,7 +147,7 @@ def test_what_was_settled_is_said_and_recorded(tmp_path: Path, caplog: pytest.Lo
 def test_a_class_whose_only_image_would_be_for_validation_is_refused(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train/red": 1, "train/green": 1, "train/blue": 1, "test/red": 1})
     assert len(loaded(Recipe(num_val=0), root).train) == 3
-    with pytest.raises(DataError, match="the validation images take the only ones of 'blue'"):
+    with pytest.raises(DataError, match="the validation split takes the only images of 'blue'"):
         loaded(Recipe(num_val=1), root)
 
 

@@ -12,7 +12,7 @@ import yaml
 from firstlight.cli.fit_options import build_parser
 from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
-from firstlight.data.source import recognize
+from firstlight.data.source import open_source
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     values = vars(parsed)
     chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
     is_named = any(each.partition("=")[0] == "--data" for each in arguments)
-    chosen = replace(chosen, data=recognize(chosen.data, values["data_dir"], is_named=is_named))
+    chosen = replace(chosen, data=open_source(chosen.data, values["data_dir"], is_named=is_named).name)
     options = asdict(values["trainer"]) | extras
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning

@@ -86,12 +86,14 @@ def _refuse_count(options: Namespace) -> None:
 
 def _draw(options: Namespace) -> Figure:
     from firstlight.data.batches import Augmentation
-    from firstlight.data.source import load_split, recognize
+    from firstlight.data.source import open_source
     from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
 
     how = Augmentation(options.crop_px, options.flip, options.cutout_px)
-    data = recognize(options.data or DEFAULT_DATA, options.data_dir, is_named=options.data is not None)
-    images = load_split(data, options.data_dir, options.split, options.image_size)
+    source = open_source(
+        options.data or DEFAULT_DATA, options.data_dir, options.image_size, is_named=options.data is not None
+    )
+    images = source.read(options.split)
     count = {} if options.count is None else {"count": options.count}
     if options.kind == "samples":
         from firstlight.reports.data_sheets import random_samples

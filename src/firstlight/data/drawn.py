@@ -35,6 +35,8 @@ from firstlight.data.shapes import (
 SIDE_PX = 32
 DRAWN_CLASSES = tuple(SHAPES)
 NUM_EMBEDDED = {"train": 10_000, "test": 2_000}
+EMBEDDED_NAMES = ("drawn", "watermark")
+WATERMARK_NAME = "watermark"
 EMBEDDED_SEED = 0
 WATERMARK_CLASS = "five-pointed star"
 

@@ -1,82 +1,221 @@
-"""The data sets by name: where `--data NAME` leads."""
+"""The one door to the data sets: `open_source(name, data_dir)` returns a `Source`, whatever its kind."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from firstlight.data.cifar import Split, read_cifar10, read_cifar100
-from firstlight.data.download.downloader import is_missing
-from firstlight.data.drawn import read_drawn
-from firstlight.data.folder.layout import holds_classes
-from firstlight.data.folder.reader import read_folder
+from firstlight.data.download.downloader import fetch_missing, is_missing
+from firstlight.data.drawn import EMBEDDED_NAMES, WATERMARK_NAME, read_drawn
+from firstlight.data.folder.layout import FolderSplit, Layout, find_layout, holds_classes
+from firstlight.data.folder.reader import check_image_size, default_size_px, describe_folder, read_split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR
 
-FOLDER = "folder"
-USUAL = "cifar10"
-EMBEDDED = ("drawn", "watermark")
+FOLDER_NAME = "folder"
+DEFAULT_NAME = "cifar10"
 
 
-def _cifar10(data_dir: Path, split: Split) -> ImageSet:
-    return read_cifar10(data_dir, split)
+class Source(ABC):
+    """A data set opened by `open_source`.
 
-
-SOURCES: dict[str, Callable[[Path, Split], ImageSet]] = {
-    "cifar10": _cifar10,
-    "cifar100": lambda data_dir, split: read_cifar100(data_dir, split),
-    "cifar100-coarse": lambda data_dir, split: read_cifar100(data_dir, split, coarse=True),
-    "drawn": lambda _, split: read_drawn(split),
-    "watermark": lambda _, split: read_drawn(split, watermark=True),
-    FOLDER: lambda data_dir, split: read_folder(data_dir, split),
-}
-
-
-def load_split(name: str, data_dir: Path | str, split: Split, image_size: int = 0) -> ImageSet:
-    """Load one split of the named data set.
+    `train`, `val` and `test` read the images anew at each call, so that a source itself holds no images.
 
     Args:
-        name: a key of `SOURCES`.
-        data_dir: where data sets on disk are kept, or the folder of images; the embedded ones need none.
-        split: "train" or "test"; validation images are split off "train" by whoever trains.
-        image_size: side to which a folder's images are resized, in pixels; 0 leaves it to the data set.
+        name: Name of the data set, a key of `SOURCES`.
+        data_dir: Folder that holds data sets on disk, or a folder of images.
+        image_size: Side in pixels to which images are resized; 0 keeps the data set's own size.
 
-    Raises:
-        UsageError: no data set has that name, or its images have another size and are not resized.
-        DataError: it is not there, or malformed.
+    Attributes:
+        adapts_recipe: Whether a recipe must be adapted to the number and the size of the images, because nobody knew
+            these when the recipe was made.
     """
-    if name not in SOURCES:
-        raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}")
-    if name == FOLDER:
-        return read_folder(data_dir, split, image_size)
-    images = SOURCES[name](Path(data_dir), split)
-    if image_size and images.size_px != (image_size, image_size):
-        raise UsageError(
-            f"image_size {image_size} is for folders of images: those of {name} are {images.size_px[0]}x"
-            f"{images.size_px[1]} pixels"
-        )
-    return images
+
+    adapts_recipe = False
+
+    def __init__(self, name: str, data_dir: Path, image_size: int = 0) -> None:
+        self.name = name
+        self.data_dir = data_dir
+        self.image_size = image_size
+
+    def fetch(self) -> None:
+        """Download the data set if the download manifest has it and `data_dir` does not.
+
+        Raises:
+            DataError: The download failed. The message lists what was tried and what to do.
+        """
+        fetch_missing(self.name, self.data_dir)
+
+    def train(self) -> ImageSet:
+        """Read the training images, including those that the caller splits off for validation.
+
+        Raises:
+            UsageError: The images do not have the requested size and cannot be resized.
+            DataError: The data set is missing or malformed.
+        """
+        return self.read("train")
+
+    def val(self) -> ImageSet | None:
+        """Read the data set's own validation images; None if it has none."""
+        return None
+
+    def test(self) -> ImageSet:
+        """Read the test images; raises as `train` does."""
+        return self.read("test")
+
+    @abstractmethod
+    def read(self, split: Split) -> ImageSet:
+        """Read one split, "train" or "test"; raises as `train` does."""
+
+    def remarks(self, train: ImageSet) -> list[str]:  # noqa: ARG002  # other kinds have remarks
+        """Return what the user should know before training on `train`, one line each."""
+        return []
+
+    def describe(self) -> dict[str, str]:
+        """Return the entries "name" and "place" of the data set in `environment.json`."""
+        return {"name": self.name, "place": str(self.data_dir.absolute())}
 
 
-def recognize(name: str, data_dir: Path | str, *, is_named: bool = True) -> str:
-    """Return the data set that a name and a folder mean together.
+class _FixedSizeSource(Source):
+    """A data set whose images all have one size and are not resized."""
 
-    A folder that holds images in a folder per class, and nothing of CIFAR-10, means those images where CIFAR-10, the
-    usual data set, would be downloaded into it. Where nobody has named a data set, so does one that holds nothing of
-    a recipe's own data set, and one that is named beside an embedded data set, which needs none.
+    def read(self, split: Split) -> ImageSet:
+        """Read one split, "train" or "test"."""
+        images = self._read(split)
+        if self.image_size and images.size_px != (self.image_size, self.image_size):
+            raise UsageError(
+                f"image_size {self.image_size} is for folders of images: those of {self.name} are "
+                f"{images.size_px[0]}x{images.size_px[1]} pixels. Leave image_size at 0."
+            )
+        return images
 
-    Args:
-        name: a key of `SOURCES`, or any other text, which is returned as it is.
-        data_dir: where data sets on disk are kept, or a folder of images.
-        is_named: whether the user has named the data set; otherwise it is a default.
+    @abstractmethod
+    def _read(self, split: Split) -> ImageSet: ...
+
+
+class CifarSource(_FixedSizeSource):
+    """CIFAR-10, or CIFAR-100 with its classes or superclasses, from the official files in `data_dir`."""
+
+    def _read(self, split: Split) -> ImageSet:
+        if self.name == "cifar10":
+            return read_cifar10(self.data_dir, split)
+        return read_cifar100(self.data_dir, split, coarse=self.name == "cifar100-coarse")
+
+
+class DrawnSource(_FixedSizeSource):
+    """The embedded data set, with or without the watermark trap; `data_dir` is not used."""
+
+    def _read(self, split: Split) -> ImageSet:
+        return read_drawn(split, watermark=self.name == WATERMARK_NAME)
+
+
+class FunctionSource(_FixedSizeSource):
+    """A data set that a function from `data_dir` and a split to an ImageSet reads."""
+
+    def __init__(self, name: str, data_dir: Path, image_size: int, function: Callable[[Path, Split], ImageSet]) -> None:
+        super().__init__(name, data_dir, image_size)
+        self._function = function
+
+    def _read(self, split: Split) -> ImageSet:
+        return self._function(self.data_dir, split)
+
+
+class FolderSource(Source):
+    """The user's own images, `data_dir` with one folder per class.
+
+    The folder's layout is read once, at the first use, so that all splits come from the same listing of its files.
 
     Raises:
-        DataError: the folder that is meant is not there, or holds images, but not in a folder per class.
+        UsageError: `image_size` is not a size that the networks can take.
+    """
+
+    adapts_recipe = True
+
+    def __init__(self, name: str, data_dir: Path, image_size: int = 0) -> None:
+        check_image_size(image_size)
+        super().__init__(name, data_dir, image_size)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The folder's classes, splits and files."""
+        return find_layout(self.data_dir)
+
+    @cached_property
+    def size_px(self) -> int:
+        """Side of the images after resizing, in pixels."""
+        return self.image_size or default_size_px(self.layout)
+
+    def val(self) -> ImageSet | None:
+        """Read the images of the folder's own val split; None if it has none."""
+        images = self.read("val")
+        return images if len(images) else None
+
+    def read(self, split: FolderSplit) -> ImageSet:
+        """Read one split, "train", "val" or "test", and warn of the files that cannot be read."""
+        return read_split(self.layout, split, self.size_px)
+
+    def remarks(self, train: ImageSet) -> list[str]:
+        """Return the classes, the sizes of the splits, an imbalance of the classes and the unused files."""
+        return describe_folder(self.layout, train)
+
+    def describe(self) -> dict[str, str]:
+        """Return the folder's own name and its path."""
+        return super().describe() | {"name": self.data_dir.resolve().name}
+
+
+SOURCES: dict[str, type[Source] | Callable[[Path, Split], ImageSet]] = {
+    "cifar10": CifarSource,
+    "cifar100": CifarSource,
+    "cifar100-coarse": CifarSource,
+    **dict.fromkeys(EMBEDDED_NAMES, DrawnSource),
+    FOLDER_NAME: FolderSource,
+}
+"""The data sets by name: a class of source, or a function that reads a split."""
+
+
+def open_source(
+    name: str, data_dir: Path | str = DEFAULT_DATA_DIR, image_size: int = 0, *, is_named: bool = True
+) -> Source:
+    """Open a data set without reading it.
+
+    If `data_dir` holds images in one folder per class, these images replace `name` in three cases: `name` is CIFAR-10,
+    the default, and no part of it is in `data_dir`; the user named no data set, and no part of the default one is in
+    `data_dir`; the user named no data set, and the default one is embedded. The `name` of the returned source says
+    which data set it is.
+
+    Args:
+        name: Name of the data set, a key of `SOURCES`.
+        data_dir: Folder that holds data sets on disk, or a folder of images.
+        image_size: Side in pixels to which a folder's images are resized; 0 keeps the data set's own size.
+        is_named: Whether the user named the data set; otherwise `name` is a default.
+
+    Raises:
+        UsageError: No data set has that name.
+        DataError: `data_dir` does not exist, or holds images that are not sorted into one folder per class.
+
+    >>> source = open_source("drawn")
+    >>> len(source.test()), source.val() is None
+    (2000, True)
     """
     data_dir = Path(data_dir)
-    is_folder_meant = name in EMBEDDED and not is_named and data_dir != Path(DEFAULT_DATA_DIR)
-    if is_folder_meant and not data_dir.is_dir():
-        raise DataError(f"{data_dir}: no such folder")
-    may_be_folder = is_folder_meant or ((name == USUAL or not is_named) and is_missing(name, data_dir))
-    return FOLDER if may_be_folder and holds_classes(data_dir) else name
+    name = FOLDER_NAME if _is_folder_meant(name, data_dir, is_named) else name
+    if name not in SOURCES:
+        raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}")
+    kind = SOURCES[name]
+    if isinstance(kind, type):
+        return kind(name, data_dir, image_size)
+    return FunctionSource(name, data_dir, image_size, kind)
+
+
+def _is_folder_meant(name: str, data_dir: Path, is_named: bool) -> bool:
+    """Return whether `data_dir` is a folder of images that replaces the data set `name`; see `open_source`."""
+    if name in EMBEDDED_NAMES and not is_named and data_dir != Path(DEFAULT_DATA_DIR):
+        if not data_dir.is_dir():
+            raise DataError(f"{data_dir}: no such folder. Give the folder of your images with --data_dir.")
+        return holds_classes(data_dir)
+    may_be_replaced = (name == DEFAULT_NAME or not is_named) and is_missing(name, data_dir)
+    return may_be_replaced and holds_classes(data_dir)

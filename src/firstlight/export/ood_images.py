@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from firstlight.arrays import Images
-from firstlight.data.drawn import EMBEDDED_SEED, draw
+from firstlight.data.drawn import EMBEDDED_NAMES, EMBEDDED_SEED, draw
 
 NUM_IMAGES = 500  # of each kind
 _SEED = 0
@@ -34,7 +34,7 @@ def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
         "blobs": _blobs(chance, size_px),
         "gratings": _gratings(chance, size_px),
     }
-    if trained_on not in ("drawn", "watermark"):
+    if trained_on not in EMBEDDED_NAMES:
         shapes = draw(NUM_IMAGES, EMBEDDED_SEED, "test").images
         kinds["drawn shapes"] = _uint8(_resized(shapes / 255, size_px))
     return kinds

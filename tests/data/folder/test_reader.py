@@ -16,9 +16,10 @@ from safetensors import safe_open
 
 from firstlight.data.folder import cache as folder_cache
 from firstlight.data.folder import reader
-from firstlight.data.folder.layout import find_layout
-from firstlight.data.folder.reader import default_size_px, read_folder, remarks
+from firstlight.data.folder.layout import FolderSplit, find_layout
+from firstlight.data.folder.reader import default_size_px
 from firstlight.data.images import ImageSet
+from firstlight.data.source import FolderSource
 from firstlight.errors import DataError
 from reference.photo_folders import COLOURS, make_folder, save_photo
 
@@ -34,6 +35,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "photos", {"red": 10, "green": 5, "blue": 5})
+
+
+def read_folder(root: Path, split: FolderSplit, image_size: int = 0) -> ImageSet:
+    return FolderSource("folder", root, image_size).read(split)
 
 
 @pytest.fixture
@@ -58,6 +63,11 @@ def one_of_each(place: Path, pictures: dict[str, Image.Image], **options: object
         picture.save(folder / name, **options)
         shutil.copytree(folder, place / "test" / folder.name)
     return read_folder(place, "train", 16)
+
+
+def remarks(root: Path) -> list[str]:
+    source = FolderSource("folder", root)
+    return source.remarks(source.train())
 
 
 def colour_at(images: ImageSet, name: str, row: int = 8, column: int = 8) -> list[int]:
@@ -212,14 +222,14 @@ def test_the_default_size_suits_most_of_the_images(tmp_path: Path, side_px: int,
 def test_what_a_user_should_know_is_said(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "photos", {"red": 10, "green": 50, "blue": 10})
     (root / "empty").mkdir()
-    assert remarks(find_layout(root), read_folder(root, "train")) == [
+    assert remarks(root) == [
         f"{root}: a folder for each of 3 classes (blue, green, red)",
         "images become 32x32 pixels; 14 are kept for the test (a fifth of each class, whatever the seed)",
         "imbalance: blue has 8 images to train on, green 40; always saying green would be right for 71% of them",
         f"passed over: {root / 'empty'}, which holds no image",
     ]
     even = make_folder(tmp_path / "even", {"train/red": 3, "train/green": 5, "test/red": 2})
-    assert remarks(find_layout(even), read_folder(even, "train")) == [
+    assert remarks(even) == [
         f"{even}: a folder for each of 2 classes (green, red)",
         "images become 32x32 pixels; 2 are kept for the test",
     ]

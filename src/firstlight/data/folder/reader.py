@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from firstlight.data.folder.cache import Kept, cache_path, key_of, read_kept, write_kept
-from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout, find_layout, printable
+from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout, printable
 from firstlight.data.images import ImageSet
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError, FirstlightError, UsageError
@@ -35,27 +35,23 @@ IMBALANCE = 2  # the largest class over the smallest, from which on it is said
 _log = logging.getLogger("firstlight")
 
 
-def read_folder(data_dir: Path | str, split: FolderSplit, image_size: int = 0) -> ImageSet:
-    """Read one split of a folder that holds a folder of images for each class; `find_layout` tells which are in it.
+def read_split(layout: Layout, split: FolderSplit, size_px: int) -> ImageSet:
+    """Read one split of a folder that holds one folder of images per class.
 
     Every image becomes square: upright, RGB, its largest centred square resized (see `to_pixels`). Files that cannot
-    be read are named in a warning and left out. Decoded images are kept for the next time.
+    be read are named in a warning and left out. Decoded images are cached for the next time.
 
     Args:
-        data_dir: the folder.
-        split: "train", "val" or "test"; "val" is empty where the user has made no such folder.
-        image_size: the side to resize to, in pixels; 0 takes 64, or 32 if most images are not larger than that.
+        layout: Classes, splits and files of the folder, from `find_layout`.
+        split: "train", "val" or "test"; "val" is empty if the folder has no such split.
+        size_px: Side to which the images are resized.
 
     Returns:
-        An ImageSet; ids are positions among the split's files in the order of their places.
+        An ImageSet; ids are positions among the split's files, ordered by path.
 
     Raises:
-        UsageError: no images are resized to such a size.
-        DataError: the folder is not laid out like that, or no image of a class can be read.
+        DataError: No image of a class can be read, or the images do not fit into memory.
     """
-    check_image_size(image_size)
-    layout = find_layout(Path(data_dir))
-    size_px = image_size or default_size_px(layout)
     kept, refusals = decode(layout, size_px)
     _warn_of_unreadable(layout, split, refusals)
     files = [file for file in layout.files[split] if file.place not in refusals]
@@ -79,7 +75,7 @@ def check_image_size(image_size: int) -> None:
         raise UsageError(f"image_size must be {SMALLEST_PX} to {LARGEST_PX} pixels, or 0, not {image_size}")
 
 
-def remarks(layout: Layout, train: ImageSet) -> list[str]:
+def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
     """Say in a line each what the user should know of a folder that is going to be trained on.
 
     Args:
