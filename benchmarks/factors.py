@@ -37,8 +37,8 @@ from firstlight.networks import build_network
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.recipes.config import Recipe, from_dict
 from firstlight.runs.environment import describe_environment
-from firstlight.training.build import NUM_INIT_IMAGES
 from firstlight.training.data_module import ImageData
+from firstlight.training.initialization import NUM_INIT_IMAGES
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import SILENT, Trainer
 from record import RESULTS, append_line

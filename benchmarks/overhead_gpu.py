@@ -20,9 +20,9 @@ from firstlight.data.batches import Batches
 from firstlight.networks import build_network
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
-from firstlight.training.build import NUM_INIT_IMAGES
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
+from firstlight.training.initialization import NUM_INIT_IMAGES
 from firstlight.training.optimization import build_optimizer, lr_schedules
 from firstlight.training.steps.graphed import StepGraphs, step_shapes
 from record import record, spread

@@ -34,9 +34,9 @@ from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.options import Steps
-from firstlight.training.build import NUM_INIT_IMAGES
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
+from firstlight.training.initialization import NUM_INIT_IMAGES
 from firstlight.training.module import Classifier
 from firstlight.training.precision import default_precision
 from firstlight.training.trainer import SILENT, Trainer

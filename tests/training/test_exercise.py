@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import firstlight
-from firstlight.errors import UsageError
-from firstlight.networks import ResNet9Config
+from firstlight.data.batches import Batch
+from firstlight.data.images import ImageSet
+from firstlight.errors import TrainingError, UsageError
+from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.recipes import get_recipe
-from firstlight.recipes.config import Recipe
+from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 
 LOGGED_WHILE_FITTING = {
     "train_loss",
@@ -95,3 +99,124 @@ def test_training_takes_the_normalization_from_its_own_images(
     assert torch.allclose(
         model.network.normalize.std.flatten().double(), pixels.std(dim=(0, 2, 3), correction=0), atol=1e-6
     )
+
+
+SPEEDY = SpeedNetConfig(width=4)
+SILENT: dict[str, object] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
+@pytest.mark.parametrize("network", [ResNet9Config(width=4), SPEEDY], ids=["resnet9", "speednet"])
+def test_the_five_lines_and_fit_train_the_same_weights(
+    tiny: str, tmp_path: Path, network: ResNet9Config | SpeedNetConfig
+) -> None:
+    """The same initialization, from the seed and from the training images, and the same steps."""
+    optimizer = MuonConfig(learning_rate=0.03, head_rate=8.0, bias_rate=0.6, weight_decay=0.001)
+    recipe = Recipe(data=tiny, num_val=32, batch_size=64, network=network, optimizer=optimizer, max_epochs=2, seed=3)
+    run = firstlight.fit(recipe, logs_dir=tmp_path, logger="none", precision="32-true", enable_progress_bar=False)
+    model = firstlight.CustomResNet(
+        num_classes=4, data=tiny, num_val=32, batch_size=64, network=network, optimizer=optimizer, max_epochs=2, seed=3
+    )
+    trainer = firstlight.Trainer(precision="32-true", **SILENT)
+    trainer.fit(model)
+    assert trainer.current_epoch == 2, "the epochs are those of the model's recipe"
+    for name, expected in run.network.state_dict().items():
+        assert torch.equal(model.network.state_dict()[name], expected), name
+
+
+def test_weights_that_were_loaded_are_not_initialized_again(tiny: str) -> None:
+    model = tiny_model(tiny, network=SPEEDY)
+    state = {name: value + 1 for name, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT).fit(model)
+    assert torch.equal(model.state_dict()["network.whiten.conv.weight"], state["network.whiten.conv.weight"])
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tiny: str) -> None:
+    model = tiny_model(tiny, optimizer=OptimizerConfig(name="sgd", learning_rate=1e18))
+    with pytest.raises(TrainingError, match="no longer"):
+        firstlight.Trainer(max_epochs=4, **SILENT).fit(model)
+
+
+def test_a_checkpoint_holds_how_the_model_was_made(tiny: str, tmp_path: Path) -> None:
+    model = tiny_model(tiny, label_smoothing=0.2, optimizer=OptimizerConfig(learning_rate=0.01))
+    trainer = firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT)
+    trainer.fit(model)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = firstlight.CustomResNet.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert loaded.recipe == model.recipe
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_predict_takes_every_kind_of_loader(tiny: str) -> None:
+    model = tiny_model(tiny)
+    trainer = firstlight.Trainer(max_epochs=1, **SILENT)
+    images = torch.rand(8, 3, 32, 32)
+    pairs = DataLoader(TensorDataset(images, torch.zeros(8, dtype=torch.int64)), batch_size=4)
+    expected = model.eval().network(images).float().softmax(dim=1)
+    found = torch.cat(trainer.predict(model, pairs))
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+    assert torch.cat(trainer.predict(model)).shape == (len(model.data.test), 4)
+
+
+def test_several_test_loaders_have_metrics_of_their_own(tiny: str) -> None:
+    model = tiny_model(tiny)
+    images = torch.rand(8, 3, 32, 32)
+    predicted = model.eval().network(images).argmax(dim=1)
+    right, wrong = (DataLoader(TensorDataset(images, labels)) for labels in (predicted, (predicted + 1) % 4))
+    trainer = firstlight.Trainer(precision="32-true", **SILENT)
+    trainer.test(model, {"clean": right, "corrupted": wrong}, verbose=False)
+    assert trainer.callback_metrics["test_acc/clean"] == 1
+    assert trainer.callback_metrics["test_acc/corrupted"] == 0
+    trainer.test(model, [right, wrong], verbose=False)
+    assert trainer.callback_metrics["test_acc/dataloader_idx_1"] == 0
+
+
+def test_copies_leave_trainer_and_images_behind(tiny: str) -> None:
+    model = tiny_model(tiny)
+    firstlight.Trainer(max_epochs=1, **SILENT).fit(model)
+    copied = pickle.loads(pickle.dumps(model))
+    assert model.data.trainer is None
+    assert not hasattr(copied.data, "train")
+    firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT).fit(copied)  # loads them again
+
+
+def test_a_checkpoint_within_an_epoch_repeats_and_skips_no_image(tiny: str, tmp_path: Path) -> None:
+    def ids_seen(max_steps: int, ckpt_path: str | None = None) -> list[int]:
+        seen: list[int] = []
+
+        class Ids(pl.Callback):
+            def on_train_batch_start(self, trainer: object, module: object, batch: Batch, index: int) -> None:
+                seen.extend(batch.ids.tolist())
+
+        keep = ModelCheckpoint(dirpath=tmp_path, save_last=True, every_n_train_steps=2, save_top_k=0)
+        options = SILENT | {"enable_checkpointing": True, "callbacks": [Ids(), keep]}
+        trainer = firstlight.Trainer(max_epochs=1, max_steps=max_steps, **options)
+        trainer.fit(tiny_model(tiny, batch_size=16), ckpt_path=ckpt_path)
+        return seen
+
+    first = ids_seen(4)
+    rest = ids_seen(-1, ckpt_path="last")
+    assert len(first) == 64
+    assert len(set(first + rest)) == len(first + rest) > 100
+
+
+def test_the_learning_rate_that_lightning_finds_is_used(tiny: str) -> None:
+    model = tiny_model(tiny)
+    model.learning_rate, model.batch_size = 0.05, 32
+    trainer = firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT)
+    trainer.fit(model)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.05
+    assert model.data.train_dataloader().sampler.batch_size == 32
+
+
+def test_a_constant_channel_trains() -> None:
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
+    images[:, 1] = 0
+    found = ImageSet(images, torch.arange(40) % 2, ("a", "b"), name="red").mean_and_std
+    assert found[0][1] == 0
+    assert found[1][1] == pytest.approx(1 / 255)

@@ -13,6 +13,8 @@ from torch import Tensor
 from firstlight.arrays import Ids, Images, Labels, Masks
 from firstlight.data.rng import generator
 
+MIN_STD = 1 / 255  # one level of 256
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -68,7 +70,10 @@ class ImageSet:
 
     @cached_property
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each colour channel in [0, 1], from exact histograms."""
+        """Mean and standard deviation of each colour channel in [0, 1], from exact histograms.
+
+        The deviation of a constant channel is `MIN_STD`, so that dividing by it leaves finite numbers.
+        """
         levels = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
         for channel in range(3):
@@ -76,7 +81,7 @@ class ImageSet:
             share = counts / counts.sum()
             mean = (share * levels).sum()
             means.append(float(mean))
-            stds.append(float((share * (levels - mean) ** 2).sum().sqrt()))
+            stds.append(max(MIN_STD, float((share * (levels - mean) ** 2).sum().sqrt())))
         return tuple(means), tuple(stds)
 
     def digest(self) -> str:

@@ -7,13 +7,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from firstlight.networks import build_network
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
 from firstlight.training.data_module import ImageData
+from firstlight.training.initialization import NUM_INIT_IMAGES, seeded_network
 from firstlight.training.module import Classifier
-
-NUM_INIT_IMAGES = 5000  # training images from which data-dependent weights are initialized
 
 
 def build(recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded") -> tuple[Classifier, ImageData]:
@@ -28,7 +26,7 @@ def build(recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded") -> tu
     data = ImageData(recipe, data_dir)
     data.prepare_data()
     data.setup("fit")
-    network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
+    network = seeded_network(len(data.train.class_names), recipe, *data.train.mean_and_std)
     network.init_from_data(data.train.images[:NUM_INIT_IMAGES])
     module = Classifier(network, data.recipe, steps)
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)

@@ -47,6 +47,14 @@ class ImageData(pl.LightningDataModule):
         self.source = open_source(recipe.data, self.data_dir, recipe.image_size)
         self.recipe = replace(recipe, data=self.source.name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle without trainer and images: the images are loaded again when they are needed."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("trainer", "train", "val", "test")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.trainer = None
+
     def prepare_data(self) -> None:
         """Download the data set if it is missing; of several processes one downloads, and the others wait.
 
@@ -64,7 +72,7 @@ class ImageData(pl.LightningDataModule):
         """
         if stage in ("fit", "validate") and not hasattr(self, "train"):
             self._load_train_and_val()
-        if stage == "test" and not hasattr(self, "test"):
+        if stage in ("test", "predict") and not hasattr(self, "test"):
             self.test = self.source.test()
 
     def _load_train_and_val(self) -> None:
@@ -100,6 +108,10 @@ class ImageData(pl.LightningDataModule):
     def test_dataloader(self) -> Batches:
         """Return batches of the test images in order, not augmented."""
         return self._batches(self.test)
+
+    def predict_dataloader(self) -> Batches:
+        """Batches of the test images in order."""
+        return self.test_dataloader()
 
     def describe(self) -> dict[str, Any]:
         """Return the data set's name, path, and the sizes and digests of the loaded splits, for `environment.json`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,11 @@ from torch import Tensor
 
 from firstlight.data.batches import Batches
 from firstlight.errors import UsageError
-from firstlight.networks import build_network
 from firstlight.paths import DEFAULT_DATA_DIR
-from firstlight.recipes.config import Recipe
+from firstlight.recipes.config import Recipe, from_dict
 from firstlight.training.data_module import ImageData
+from firstlight.training.initialization import init_from_train_images, seeded_network
+from firstlight.training.lightning_internals import attached_trainer
 from firstlight.training.module import Classifier
 
 
@@ -31,44 +35,79 @@ class CustomResNet(Classifier):
     """
 
     def __init__(self, data_dir: Path | str = DEFAULT_DATA_DIR, num_classes: int = 10, **changes: Any) -> None:
-        recipe = Recipe(**changes)
-        super().__init__(build_network(num_classes, recipe.network), recipe)
+        recipe = from_dict(Recipe, {name: _plain(value) for name, value in changes.items()})
+        super().__init__(seeded_network(num_classes, recipe), recipe)
+        self.save_hyperparameters({"data_dir": str(data_dir), "num_classes": num_classes} | recipe.to_dict())
         self.data = ImageData(recipe, data_dir)
         self.num_classes = num_classes
         self.example_input_array = torch.zeros(1, 3, 32, 32)
+        self._is_initialized = False  # from the training images, or by loaded weights
+        self.register_load_state_dict_post_hook(_mark_initialized)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the log-softmax of the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
         return self.network(images).log_softmax(dim=1)
 
+    @property
+    def batch_size(self) -> int:
+        """Batch size of the recipe; Lightning's `Tuner.scale_batch_size` reads and sets it."""
+        return self.recipe.batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.recipe = replace(self.recipe, batch_size=value)
+        self.data.recipe = replace(self.data.recipe, batch_size=value)
+
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training images."""
-        return self._loaded("fit").train_dataloader()
+        with self._data_for("fit") as data:
+            if not self._is_initialized:
+                init_from_train_images(self.network, data.train)
+                self._is_initialized = True
+            return data.train_dataloader()
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Batches of the validation images, in order."""
-        return self._loaded("fit").val_dataloader()
+        with self._data_for("fit") as data:
+            return data.val_dataloader()
 
     def test_dataloader(self) -> Batches:
         """Batches of the test images, in order."""
-        return self._loaded("test").test_dataloader()
+        with self._data_for("test") as data:
+            return data.test_dataloader()
 
-    def _loaded(self, stage: str) -> ImageData:
-        """Load the data when they are first asked for: never, if the user brings other loaders.
+    def predict_dataloader(self) -> Batches:
+        """Batches of the test images, in order."""
+        return self.test_dataloader()
+
+    @contextmanager
+    def _data_for(self, stage: str) -> Iterator[ImageData]:
+        """Load the data when they are first needed, and lend them the trainer: never, if the user brings loaders.
 
         Raises:
-            UsageError: they have another number of classes than the network.
+            UsageError: The data have another number of classes than the network.
         """
-        self.data.trainer = self.trainer
         self.data.prepare_data()
         self.data.setup(stage)
         images = self.data.train if stage == "fit" else self.data.test
         if len(images.class_names) != self.num_classes:
             num_classes = len(images.class_names)
             raise UsageError(f"{images.name} has {num_classes} classes: CustomResNet(num_classes={num_classes}, ...)")
-        if stage == "fit":
-            self.network.normalize.adopt(*self.data.train.mean_and_std)
-        return self.data
+        self.data.trainer = attached_trainer(self)
+        try:
+            yield self.data
+        finally:
+            self.data.trainer = None
+
+
+def _mark_initialized(module: CustomResNet, _: Any) -> None:
+    """Keep loaded weights: the training images must not initialize them again."""
+    module._is_initialized = True
+
+
+def _plain(value: Any) -> Any:
+    """Return a configuration as nested dictionaries, as a checkpoint holds it."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 custom_ResNet = CustomResNet  # noqa: N816  # the exercise's own spelling

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from pytorch_lightning.loggers import Logger
 
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.files import write_atomic
@@ -29,7 +32,7 @@ def fit(
     data_dir: Path | str = DEFAULT_DATA_DIR,
     logs_dir: Path | str = DEFAULT_LOGS_DIR,
     *,
-    logger: str = "tensorboard",
+    logger: str | Logger | bool = "tensorboard",
     histograms: bool = False,
     steps: Steps = "recorded",
     checkpoints: CheckpointTimes = CheckpointTimes(),
@@ -41,7 +44,7 @@ def fit(
         recipe: what to train, on what, and how.
         data_dir: where data sets on disk are kept.
         logs_dir: the run becomes `logs_dir/<recipe>/version_<n>`.
-        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none".
+        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none"; or a logger of Lightning's.
         histograms: write weight and gradient histograms to TensorBoard, once an epoch.
         steps: how they are made on a GPU; see `Classifier.steps`.
         checkpoints: how often they are written.
@@ -56,8 +59,12 @@ def fit(
         TrainingError: the loss is no longer a finite number, or the disk is full.
     """
     started_s = time.perf_counter()
+    if not isinstance(logger, str):
+        trainer_options["logger"], logger = logger, "none"
     check_logger(logger)
     check_steps(steps)
+    if (max_epochs := trainer_options.pop("max_epochs", None)) is not None:
+        recipe = replace(recipe, max_epochs=max_epochs)
     module, data = build(recipe, data_dir, steps)
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     folder = _new_run_folder(data, Path(logs_dir), options)  # of data.recipe: a folder of images settles some of it

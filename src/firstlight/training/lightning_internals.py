@@ -76,6 +76,23 @@ def rewind_to_epoch_start(fit_loop: dict[str, Any]) -> None:
         counts["ready"] = counts["completed"]
 
 
+def position_within_epoch(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return at which batch a checkpoint continues, as `Batches.load_state_dict` takes it; empty between epochs.
+
+    Lightning restores the position of the loader itself, but not if a learning-rate schedule has asked for the number
+    of steps before: the loader is set up too early then, and the epoch would start with its first images again.
+    """
+    fit_loop = checkpoint.get("loops", {}).get("fit_loop")
+    if fit_loop is None:
+        return {}
+    progress = fit_loop["epoch_loop.batch_progress"]
+    next_batch = int(progress["current"]["ready"])
+    if progress["is_last_batch"] or next_batch == 0:
+        return {}
+    states = fit_loop["state_dict"].get("combined_loader") or [{}]
+    return {**(states[0] or {}), "epoch": int(checkpoint["epoch"]), "next_batch": next_batch}
+
+
 def kill_workers(trainer: pl.Trainer) -> None:
     """Kill the worker processes that Lightning has started, which would otherwise hang."""
     launcher: Any = trainer.strategy.launcher

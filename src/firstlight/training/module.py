@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -25,11 +26,13 @@ from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
 from firstlight.reports.explained_mistakes import misclassified_images
 from firstlight.runs.options import Steps
+from firstlight.training.callbacks.epoch_means import EpochMeans
+from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.collected_predictions import CollectedPredictions
-from firstlight.training.lightning_internals import attached_trainer
+from firstlight.training.lightning_internals import attached_trainer, position_within_epoch
 from firstlight.training.loggers.running_means import RunningMeans
-from firstlight.training.optimization import build_optimizer, lr_schedules
+from firstlight.training.optimization import build_optimizer, lr_schedules, num_epochs
 from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_steps
 from firstlight.training.steps.step import AutogradStep, TrainingStep
 
@@ -68,6 +71,7 @@ class Classifier(pl.LightningModule):
         self.unlogged_means = RunningMeans()
         self._step: TrainingStep = AutogradStep(self.network, recipe)
         self._collected = CollectedPredictions()
+        self._resumed_position: dict[str, Any] = {}
 
     def setup(self, stage: str) -> None:
         """Forget the steps of an earlier training that were not logged."""
@@ -100,10 +104,18 @@ class Classifier(pl.LightningModule):
         self._step.zero_grad(optimizer)
 
     def on_train_start(self) -> None:
-        """Capture the training steps as CUDA graphs, where that is possible."""
+        """Continue at the batch of a checkpoint; capture the training steps as CUDA graphs, where that is possible."""
+        if self._resumed_position and self._train_batches is not None:
+            self._train_batches.load_state_dict(self._train_batches.state_dict() | self._resumed_position)
+            self._resumed_position = {}
         autograd_step = AutogradStep(self.network, self.recipe)
         graphs = self._captured_steps()
         self._step = autograd_step if graphs is None else GraphedStep(graphs, autograd_step)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember at which batch a checkpoint that Lightning wrote within an epoch continues."""
+        if "firstlight" not in checkpoint:  # `Checkpointing` restores the position of its own checkpoints
+            self._resumed_position = position_within_epoch(checkpoint)
 
     def on_train_end(self) -> None:
         """Free the captured steps and their memory."""
@@ -112,6 +124,15 @@ class Classifier(pl.LightningModule):
     def _captured_steps(self) -> StepGraphs | None:
         is_on_one_gpu = self.trainer.strategy.root_device.type == "cuda" and self.trainer.world_size == 1
         return capture_steps(self.trainer, self.network, self.recipe, self.steps) if is_on_one_gpu else None
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate of the recipe; Lightning's `Tuner.lr_find` reads and sets it."""
+        return self.recipe.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.recipe = replace(self.recipe, optimizer=replace(self.recipe.optimizer, learning_rate=value))
 
     @property
     def progress(self) -> float:
@@ -144,32 +165,61 @@ class Classifier(pl.LightningModule):
         every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connector
         return step == trainer.max_steps or (every_n_steps > 0 and step % every_n_steps == 0)
 
-    def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
-        """Log `val_loss` and `val_acc`."""
-        self._log_metrics("val", self.network(batch[0]).float(), batch[1])
+    def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Log `val_loss` and `val_acc`, for each of several loaders under its own name."""
+        self._log_metrics("val", self.network(batch[0]).float(), batch[1], dataloader_idx)
 
-    def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
+    def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the predicted classes, int64 [n]; logs `test_loss`, `test_acc` and, with views, `test_acc_tta`."""
         images, labels = batch[0], batch[1]
-        features = self.network.features(images)
-        logits = self.network.head(features).float()
-        self._log_metrics("test", logits, labels)
+        logits, features = self._logits_and_features(images)
+        self._log_metrics("test", logits, labels, dataloader_idx)
         if self.recipe.views != "single":
             averaged = averaged_logits(
                 self.network, images, self.recipe.views, single=logits, margin=self.recipe.views_margin
             )
-            accuracy = cast(MeanMetric, self.metrics["test_acc_tta"])
-            accuracy.update((averaged.argmax(dim=1) == labels).float())
-            self.log("test_acc_tta", accuracy, on_epoch=True, batch_size=len(labels))
-        self._collected.add(logits, features, labels, batch[2] if len(batch) > 2 else None)
+            is_correct = (averaged.argmax(dim=1) == labels).float()
+            self._log_mean("test_acc_tta", is_correct, dataloader_idx, prog_bar=False)
+        if dataloader_idx == 0:
+            self._collected.add(logits, features, labels, batch[2] if len(batch) > 2 else None)
         return logits.argmax(dim=1)
 
-    def _log_metrics(self, split: str, logits: Tensor, labels: Tensor) -> None:
-        loss, accuracy = (cast(MeanMetric, self.metrics[f"{split}_{name}"]) for name in ("loss", "acc"))
-        loss.update(F.cross_entropy(logits, labels, reduction="none"))
-        accuracy.update((logits.argmax(dim=1) == labels).float())
-        metrics = {f"{split}_loss": loss, f"{split}_acc": accuracy}
-        self.log_dict(metrics, on_epoch=True, prog_bar=True, batch_size=len(labels))
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return class probabilities, float [n k], of a batch of images, or of a sequence that starts with images."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self.network(images).float().softmax(dim=1)
+
+    def _logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, float [n k], and the features, float [n f]; a network that names none has no columns."""
+        if not isinstance(self.network, StagedNetwork):
+            logits = self.network(images).float()
+            return logits, logits.new_zeros(len(logits), 0)
+        features = self.network.features(images)
+        return self.network.head(features).float(), features
+
+    def _log_metrics(self, split: str, logits: Tensor, labels: Tensor, dataloader_idx: int) -> None:
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        self._log_mean(f"{split}_loss", losses, dataloader_idx)
+        self._log_mean(f"{split}_acc", (logits.argmax(dim=1) == labels).float(), dataloader_idx)
+
+    def _log_mean(self, name: str, values: Tensor, dataloader_idx: int, *, prog_bar: bool = True) -> None:
+        """Log the mean over an epoch; of several loaders, each has a mean of its own."""
+        key = name if dataloader_idx == 0 else f"{name}_{dataloader_idx}"
+        if key not in self.metrics:
+            self.metrics[key] = MeanMetric().to(self.device)
+        mean = cast(MeanMetric, self.metrics[key])
+        mean.update(values)
+        loaders: Any = self.trainer.val_dataloaders if name.startswith("val") else self.trainer.test_dataloaders
+        is_named = isinstance(loaders, Mapping) and len(loaders) > 1
+        self.log(
+            f"{name}/{list(loaders)[dataloader_idx]}" if is_named else name,
+            mean,
+            on_epoch=True,
+            prog_bar=prog_bar,
+            batch_size=len(values),
+            add_dataloader_idx=not is_named,
+            metric_attribute=f"metrics.{key}",
+        )
 
     def on_test_epoch_start(self) -> None:
         """Discard the predictions of an earlier test."""
@@ -215,8 +265,10 @@ class Classifier(pl.LightningModule):
         return misclassified_images(self.network, images, self.test_predictions, which, method, stage)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Return the callbacks that the recipe needs: weight averaging, freezing."""
+        """Return the callbacks that every training needs, whoever starts it: finite losses, averaging, freezing."""
         callbacks: list[pl.Callback] = []
+        present = {type(callback) for callback in getattr(self.trainer, "callbacks", [])}
+        callbacks += [kind() for kind in (FiniteLoss, EpochMeans) if kind not in present]
         if isinstance(self.recipe.optimizer, MuonConfig):
             callbacks.append(Freezing())
         if decay := self.recipe.averaging:
@@ -229,7 +281,9 @@ class Classifier(pl.LightningModule):
         config = self.recipe.optimizer
         matmul_dtype = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
         optimizer = build_optimizer(config, self.network, matmul_dtype)
-        schedules = lr_schedules(config, optimizer, self.trainer.estimated_stepping_batches, self.recipe.max_epochs)
+        schedules = lr_schedules(
+            config, optimizer, self.trainer.estimated_stepping_batches, num_epochs(self.trainer, self.recipe)
+        )
         if schedules is None:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
@@ -15,7 +16,7 @@ from firstlight.layers.whitening import PatchWhitening
 from firstlight.networks.staged import StagedNetwork
 from firstlight.optim import Muon, linear_decay, one_cycle
 from firstlight.optim.muon import Group
-from firstlight.recipes.config import MuonConfig, OptimizerConfig
+from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 
 LrSchedule = Callable[[int], float]  # from the step to the learning rate, as a share of its peak
 
@@ -71,6 +72,11 @@ def lr_schedules(
         shares = [_share_of_training(config, group["name"], num_epochs) for group in optimizer.param_groups]
         return [lambda step, end=share * num_steps: linear_decay(step, end) for share in shares]  # type: ignore[misc]
     return [lambda step: one_cycle(step, int(num_steps))] * len(optimizer.param_groups)
+
+
+def num_epochs(trainer: pl.Trainer, recipe: Recipe) -> int:
+    """Return the epochs of the training: those of the trainer, or of the recipe where the trainer has no limit."""
+    return trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else recipe.max_epochs
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

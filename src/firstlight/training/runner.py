@@ -118,12 +118,11 @@ def _make_trainer(
     with refusals_in_one_line():
         trainer = Trainer(
             max_epochs=module.recipe.max_epochs,
-            logger=logger or False,
             callbacks=callbacks,
-            enable_checkpointing=any(isinstance(each, pl.callbacks.Checkpoint) for each in user_callbacks),
             **(
                 # The graph and the hyperparameters are logged once: a run that goes on has them.
-                {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None}
+                {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None, "logger": logger or False}
+                | {"enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in user_callbacks)}
                 | {name: value for name, value in trainer_options.items() if name != "callbacks"}
             ),
         )

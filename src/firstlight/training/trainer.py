@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR
+from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
@@ -33,16 +34,20 @@ SILENT: dict[str, Any] = {
 class Trainer(pl.Trainer):
     """A `pytorch_lightning.Trainer` with our defaults; every argument of Lightning's works and wins.
 
-    The defaults: 24 epochs; the precision that suits the device (`default_precision`); TensorBoard under `logs/`, with
-    the learning rate, and misclassified images after a test; a rich progress bar on a terminal,
-    plain lines in a notebook and elsewhere.
+    The defaults: the epochs of the model's recipe; the precision that suits the device (`default_precision`);
+    TensorBoard under `logs/`, with the learning rate, and misclassified images after a test; a rich progress bar on a
+    terminal, plain lines in a notebook and elsewhere.
 
     Args:
-        max_epochs: times that every training image is seen.
+        max_epochs: Epochs of the training; by default those of the model's recipe.
         **options: any argument of `pytorch_lightning.Trainer`.
     """
 
-    def __init__(self, max_epochs: int | None = 24, **options: Any) -> None:
+    def __init__(self, max_epochs: int | None = None, **options: Any) -> None:
+        has_limit = options.get("max_time") is not None or options.get("max_steps", -1) != -1
+        self._takes_epochs_of_model = max_epochs is None and not has_limit
+        if self._takes_epochs_of_model:
+            max_epochs = Recipe().max_epochs
         options.setdefault("log_every_n_steps", 10)
         options.setdefault("logger", None)
         if options["logger"] is None and not options.get("fast_dev_run"):
@@ -63,6 +68,13 @@ class Trainer(pl.Trainer):
         if not _can_redraw():
             options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
         super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
+
+    def fit(self, model: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Train a model; without `max_epochs`, for the epochs of its recipe."""
+        recipe = getattr(model, "recipe", None)
+        if self._takes_epochs_of_model and isinstance(recipe, Recipe):
+            self.fit_loop.max_epochs = recipe.max_epochs
+        super().fit(model, *args, **kwargs)
 
 
 def lightning_options() -> list[str]:

@@ -22,10 +22,10 @@ class FiniteLoss(pl.Callback):
     So a GPU is not held up at every step, and the message names the right step all the same.
 
     Args:
-        folder: of the checkpoints, to name the last good one.
+        folder: Checkpoints of the run, to name the last good one.
     """
 
-    def __init__(self, folder: CheckpointFolder) -> None:
+    def __init__(self, folder: CheckpointFolder | None = None) -> None:
         self.folder = folder
         self._first_bad = torch.tensor(NEVER)  # the first step with such a loss
         self._epoch = 0
@@ -72,7 +72,7 @@ class FiniteLoss(pl.Callback):
             self._stop(trainer, "the loss is no longer a finite number", min(int(self._first_bad), trainer.global_step))
 
     def _stop(self, trainer: pl.Trainer, what: str, step: int) -> None:
-        good = self.folder.files()
+        good = self.folder.files() if self.folder is not None else []
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         raise TrainingError(
             f"{what} in epoch {self._epoch}, step {step} (learning rate "

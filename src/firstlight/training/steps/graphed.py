@@ -19,7 +19,7 @@ from firstlight.networks import StagedNetwork
 from firstlight.optim import Muon
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
-from firstlight.training.optimization import lr_schedules
+from firstlight.training.optimization import lr_schedules, num_epochs
 from firstlight.training.steps.cuda_graph import capture
 from firstlight.training.steps.gradients import step_gradients, supports_step_gradients
 from firstlight.training.steps.importance import most_images
@@ -181,7 +181,7 @@ def capture_steps(
     dtype, num_steps = AUTOCAST_DTYPES[str(trainer.precision)], int(trainer.estimated_stepping_batches)
     remaining = range(trainer.global_step, num_steps)
     batches: Any = trainer.train_dataloader
-    shapes = step_shapes(network, recipe, optimizer, batches, remaining)
+    shapes = step_shapes(network, recipe, optimizer, batches, remaining, num_epochs(trainer, recipe))
     graphs = StepGraphs(network, recipe, optimizer, dtype, is_compiled=steps == "compiled", capture=capture)
     try:
         graphs.prepare(shapes, trainer.strategy.root_device)
@@ -213,6 +213,7 @@ def step_shapes(
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     steps: range,
+    epochs: int | None = None,
 ) -> list[StepShape]:
     """Return the shape of each step of a training, in order.
 
@@ -222,8 +223,9 @@ def step_shapes(
         optimizer: Optimizer of the network.
         batches: Training batches.
         steps: Steps that are left; `steps.stop` is the length of the whole training.
+        epochs: Epochs of the whole training; those of the recipe by default.
     """
-    schedules = lr_schedules(recipe.optimizer, optimizer, steps.stop, recipe.max_epochs)
+    schedules = lr_schedules(recipe.optimizer, optimizer, steps.stop, epochs or recipe.max_epochs)
     if schedules is None or not isinstance(optimizer, Muon):  # every parameter is trained throughout
         schedules = [lambda _: 1.0] * len(optimizer.param_groups)
     groups = zip(schedules, optimizer.param_groups, strict=True)
