@@ -61,7 +61,7 @@ def test_without_averaging_the_trained_weights_are_the_last_step_s(tiny: str) ->
 @pytest.mark.parametrize(("precision", "dtype"), [("32-true", None), ("bf16-mixed", torch.bfloat16)])
 def test_muon_multiplies_in_the_training_s_precision(precision: str, dtype: torch.dtype | None) -> None:
     module = Classifier(ResNet9(4, ResNet9Config(width=4)), Recipe(optimizer=MuonConfig()))
-    module._trainer = SimpleNamespace(precision=precision, estimated_stepping_batches=10)  # type: ignore[assignment]
+    module._trainer = SimpleNamespace(precision=precision, estimated_stepping_batches=10, max_epochs=24)  # type: ignore[assignment]
     assert module.configure_optimizers()["optimizer"].matmul_dtype == dtype
 
 

@@ -209,7 +209,10 @@ class Classifier(pl.LightningModule):
             self.metrics[key] = MeanMetric().to(self.device)
         mean = cast(MeanMetric, self.metrics[key])
         mean.update(values)
-        loaders: Any = self.trainer.val_dataloaders if name.startswith("val") else self.trainer.test_dataloaders
+        trainer = attached_trainer(self)
+        if trainer is None:  # a step that is called by hand
+            return
+        loaders: Any = trainer.val_dataloaders if name.startswith("val") else trainer.test_dataloaders
         is_named = isinstance(loaders, Mapping) and len(loaders) > 1
         self.log(
             f"{name}/{list(loaders)[dataloader_idx]}" if is_named else name,
@@ -282,7 +285,7 @@ class Classifier(pl.LightningModule):
         matmul_dtype = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
         optimizer = build_optimizer(config, self.network, matmul_dtype)
         schedules = lr_schedules(
-            config, optimizer, self.trainer.estimated_stepping_batches, num_epochs(self.trainer, self.recipe)
+            config, optimizer, self.trainer.estimated_stepping_batches, num_epochs(self.trainer.max_epochs, self.recipe)
         )
         if schedules is None:
             return optimizer

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
@@ -74,9 +73,9 @@ def lr_schedules(
     return [lambda step: one_cycle(step, int(num_steps))] * len(optimizer.param_groups)
 
 
-def num_epochs(trainer: pl.Trainer, recipe: Recipe) -> int:
-    """Return the epochs of the training: those of the trainer, or of the recipe where the trainer has no limit."""
-    return trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else recipe.max_epochs
+def num_epochs(max_epochs: int | None, recipe: Recipe) -> int:
+    """Return the epochs of a training: the trainer's `max_epochs`, or the recipe's where the trainer has no limit."""
+    return max_epochs if max_epochs and max_epochs > 0 else recipe.max_epochs
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

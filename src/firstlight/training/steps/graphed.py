@@ -181,7 +181,7 @@ def capture_steps(
     dtype, num_steps = AUTOCAST_DTYPES[str(trainer.precision)], int(trainer.estimated_stepping_batches)
     remaining = range(trainer.global_step, num_steps)
     batches: Any = trainer.train_dataloader
-    shapes = step_shapes(network, recipe, optimizer, batches, remaining, num_epochs(trainer, recipe))
+    shapes = step_shapes(network, recipe, optimizer, batches, remaining, num_epochs(trainer.max_epochs, recipe))
     graphs = StepGraphs(network, recipe, optimizer, dtype, is_compiled=steps == "compiled", capture=capture)
     try:
         graphs.prepare(shapes, trainer.strategy.root_device)
