@@ -34,4 +34,4 @@ def init_from_train_images(network: StagedNetwork, train: ImageSet) -> None:
     """Set what depends on the training images but is not learned: the normalization, and whitening filters."""
     network.normalize.adopt(*train.mean_and_std)
     device = next(network.parameters()).device
-    network.adopt(train.images[:NUM_INIT_IMAGES].to(device))
+    network.init_from_data(train.images[:NUM_INIT_IMAGES].to(device))
