@@ -39,6 +39,7 @@ def commands_of_the_page() -> list[list[str]]:
 
 
 def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("logs/demo/version_0").mkdir(parents=True)  # the run of `firstlight demo`
     drawn = draw(250, seed=4, split="train")
     for number, (pixels, label) in enumerate(zip(drawn.images, drawn.labels.tolist(), strict=True)):
         if label < 3:

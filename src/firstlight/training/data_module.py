@@ -49,10 +49,12 @@ class ImageData(pl.LightningDataModule):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without trainer and images: the images are loaded again when they are needed."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("trainer", "train", "val", "test")}
+        left_out = ("trainer", "source", "train", "val", "test")
+        return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.source = open_source(self.recipe.data, self.data_dir, self.recipe.image_size)
         self.trainer = None
 
     def prepare_data(self) -> None:
