@@ -56,13 +56,13 @@ def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.
     assert "my_photos: a folder for each of 3 classes (bird, cat, dog)" in printed.err
     assert "num_val 1000 is more than a third of" in printed.err
     assert "cat/broken.jpg: is not an image that can be read" in printed.err
-    run = load("logs/demo/version_0")
+    run = load("logs/demo/version_1")
     assert run.class_names == ("bird", "cat", "dog")
     assert len(run.predictions.ids) == 14, "how many of so few are right is chance"
     recipe = yaml.safe_load((run.path / "recipe.yaml").read_text())
     assert (recipe["name"], recipe["data"], recipe["image_size"]) == ("demo", "folder", 32)
     assert run.environment["data"]["name"] == "my_photos"
-    for drawing in ("samples.png", "logs/demo/version_0/misclassified.png"):
+    for drawing in ("samples.png", "logs/demo/version_1/misclassified.png"):
         assert Path(drawing).read_bytes().startswith(b"\x89PNG")
     assert "new_photo.jpg" in printed.out
 
