@@ -300,19 +300,19 @@ def speed() -> str:
             "{:.1f} ms",
         ),
         (amx, "training ResNet9 in bfloat16, bare loop, our convolutions by AMX tiles", "ours", "{:.0f} images/s"),
-        (amx, "likewise, PyTorch's convolutions", "direct", "{:.0f} images/s"),
+        (amx, "the same with PyTorch's convolutions", "direct", "{:.0f} images/s"),
         (amx, "the first over the second", "ratio", "{:.2f}"),
         (in_bf16, "training ResNet9 in bfloat16, bare loop, Winograd's convolutions", "winograd", "{:.0f} images/s"),
-        (in_bf16, "likewise, direct convolutions", "direct", "{:.0f} images/s"),
+        (in_bf16, "the same with direct convolutions", "direct", "{:.0f} images/s"),
         (in_bf16, "the first over the second", "ratio", "{:.2f}"),
         (winograd, "training ResNet9 in float32, Winograd's convolutions", "winograd", "{:.0f} images/s"),
-        (winograd, "likewise, direct convolutions", "direct", "{:.0f} images/s"),
+        (winograd, "the same with direct convolutions", "direct", "{:.0f} images/s"),
         (winograd, "the first over the second", "ratio", "{:.2f}"),
         (batches, "making a batch, as a share of a step", "share", "{:.1%}"),
         (startup, "`firstlight --help`", "help_s", "{:.2f} s"),
         (startup, "`import firstlight`", "import_s", "{:.3f} s"),
         (reading, "reading and verifying 60,000 images, binary version", "cifar-10-batches-bin", "{:.2f} s"),
-        (reading, "likewise, Python version", "cifar-10-batches-py", "{:.2f} s"),
+        (reading, "the same, Python version", "cifar-10-batches-py", "{:.2f} s"),
     ]
     rows = ["| what | median | n | hardware |", "|---|---:|---:|---|"]
     for entry, what, name, form in measured:
@@ -327,7 +327,7 @@ def explain_speed() -> str:
         "ours fp32": "firstlight, float32: the predicted class, which the same pass finds",
         "captum, predicted": "captum, float32: the predicted class, after a pass that finds it",
         "captum": "captum, float32: a class that is known beforehand",
-        "captum, our convolutions": "captum, float32: likewise, with our convolutions",
+        "captum, our convolutions": "captum, float32: the same with our convolutions",
         "ours bf16": "firstlight, bfloat16: the predicted class",
     }
     rows = ["| Grad-CAM at `residual3` | images/s, median | n | hardware |", "|---|---:|---:|---|"]

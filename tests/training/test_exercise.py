@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,6 +20,8 @@ from firstlight.errors import TrainingError, UsageError
 from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
 
 LOGGED_WHILE_FITTING = {
     "train_loss",
@@ -126,6 +129,24 @@ def test_the_five_lines_and_fit_train_the_same_weights(
     assert trainer.current_epoch == 2, "the epochs are those of the model's recipe"
     for name, expected in run.network.state_dict().items():
         assert torch.equal(model.network.state_dict()[name], expected), name
+
+
+def test_a_limit_of_time_keeps_the_epochs_of_the_recipe(tiny: str) -> None:
+    trainer = firstlight.Trainer(max_time="00:01:00:00", **SILENT)
+    trainer.fit(tiny_model(tiny, max_epochs=1))
+    assert trainer.max_epochs == trainer.current_epoch == 1
+
+
+def test_a_network_that_names_no_stages_is_trained_and_tested(tiny: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    recipe = Recipe(data=tiny, num_val=32, batch_size=64)
+    module, data = Classifier(network, recipe), ImageData(recipe)
+    trainer = firstlight.Trainer(max_epochs=1, **SILENT)
+    trainer.fit(module, datamodule=data)
+    (tested,) = trainer.test(module, datamodule=data, verbose=False)
+    assert module.test_predictions is not None
+    assert module.test_predictions.features.shape == (len(data.test), 0)
+    assert tested["test_acc"] == pytest.approx(module.test_predictions.accuracy)
 
 
 def test_weights_that_were_loaded_are_not_initialized_again(tiny: str) -> None:

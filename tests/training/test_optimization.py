@@ -119,3 +119,12 @@ def test_stages_that_freeze_are_groups_of_their_own_that_end_early() -> None:
 def test_more_frozen_stages_than_there_are() -> None:
     with pytest.raises(UsageError, match="frozen_stages is 5, but the network has 4 stages: whiten, group1"):
         build_optimizer(MuonConfig(frozen_stages=5), SpeedNet(10, SpeedNetConfig(width=4)))
+
+
+@pytest.mark.parametrize("config", [MuonConfig(), OptimizerConfig(head_rate=0.1)], ids=["muon", "head rate"])
+def test_a_network_without_a_named_head_has_one_learning_rate(config: MuonConfig | OptimizerConfig) -> None:
+    network = torch.nn.Linear(3, 2)
+    with pytest.raises(UsageError, match="Linear is no StagedNetwork"):
+        build_optimizer(config, network)
+    (group,) = build_optimizer(OptimizerConfig(), network).param_groups
+    assert group["params"] == [network.weight, network.bias]

@@ -9,32 +9,34 @@ that have one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor, is_grad_enabled, nn
 from torch.autograd.function import Function, once_differentiable
 
 from firstlight.backprop.rules import Backward, chain_vjps, has_hooks
 from firstlight.native.dispatch import is_eager_on_cpu
-from firstlight.networks.staged import StagedNetwork
+from firstlight.networks.staged import StagedNetwork, keeps_methods
 
 
-def training_logits(network: StagedNetwork, images: Tensor, *, skip_zero_gradients: bool = False) -> Tensor:
+def training_logits(network: nn.Module, images: Tensor, *, skip_zero_gradients: bool = False) -> Tensor:
     """Compute the logits of a training batch, with the fastest backward pass that the network allows.
 
     On a CPU in training, the stages use VJPs instead of autograd if no module has a hook. The logits then support a
     single backward pass, which is not differentiable itself. In all other cases this is `network(images)`.
 
     Args:
-        network: Network to train.
+        network: Network to train, of any class.
         images: RGB in [0, 1], float [n 3 h w].
         skip_zero_gradients: Whether the backward pass through the stages leaves out images whose gradient is zero.
 
     Returns:
         Logits, float [n k].
     """
+    if not _has_standard_forward(network):
+        return network(images)
     stages = [network.get_submodule(name) for name in network.stages]
-    if not _has_standard_forward(network) or not can_apply_vjps(stages, images):
+    if not can_apply_vjps(stages, images):
         return network(images)
     maps = apply_vjps(stages, network.normalize(images), skip_zero_gradients=skip_zero_gradients)
     return network.head(network.pool_features(maps))
@@ -96,12 +98,11 @@ class _ApplyVJPs(Function):
         return None if of_input is None else backward.among_all(of_input), None, None, *of_parameters
 
 
-def _has_standard_forward(network: nn.Module) -> bool:
+def _has_standard_forward(network: nn.Module) -> TypeGuard[StagedNetwork]:
     """Whether a call of the network would only run the methods of `StagedNetwork`."""
     if has_hooks(network) or network._compiled_call_impl is not None:
         return False
-    methods = ("forward", "features", "maps")
-    return all(getattr(getattr(network, name), "__func__", None) is vars(StagedNetwork)[name] for name in methods)
+    return keeps_methods(network, "forward", "features", "maps")
 
 
 def _indices_with_gradient(gradient: Tensor) -> Tensor | None:

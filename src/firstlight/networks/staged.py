@@ -58,6 +58,13 @@ class StagedNetwork(nn.Module):
         return self.head(self.features(images))
 
 
+def keeps_methods(network: nn.Module, *names: str) -> bool:
+    """Return whether a network is a `StagedNetwork` that overrides none of these methods."""
+    if not isinstance(network, StagedNetwork):
+        return False
+    return all(getattr(getattr(network, name), "__func__", None) is vars(StagedNetwork)[name] for name in names)
+
+
 def check_width(width: int) -> None:
     """Raise UsageError unless the width is at least one channel."""
     if width < 1:

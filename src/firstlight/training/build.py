@@ -10,7 +10,7 @@ import torch
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
 from firstlight.training.data_module import ImageData
-from firstlight.training.initialization import NUM_INIT_IMAGES, seeded_network
+from firstlight.training.initialization import init_from_train_images, seeded_network
 from firstlight.training.module import Classifier
 
 
@@ -26,8 +26,8 @@ def build(recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded") -> tu
     data = ImageData(recipe, data_dir)
     data.prepare_data()
     data.setup("fit")
-    network = seeded_network(len(data.train.class_names), recipe, *data.train.mean_and_std)
-    network.init_from_data(data.train.images[:NUM_INIT_IMAGES])
+    network = seeded_network(len(data.train.class_names), recipe)
+    init_from_train_images(network, data.train)
     module = Classifier(network, data.recipe, steps)
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)
     return module, data

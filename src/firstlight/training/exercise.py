@@ -25,9 +25,9 @@ class CustomResNet(Classifier):
     """The exercise's ResNet as a LightningModule that brings its data.
 
     Args:
-        data_dir: where data sets on disk are kept.
-        num_classes: of the data set.
-        **changes: fields of `Recipe` that differ from the exercise's, for instance `batch_size=128`.
+        data_dir: Folder that holds the data sets, or one folder of images per class.
+        num_classes: Number of classes of the data set.
+        **changes: Fields of `Recipe` that differ from those of the exercise, for instance `batch_size=128`.
 
     >>> model = CustomResNet(batch_size=128)
     >>> sum(p.numel() for p in model.parameters())
@@ -82,7 +82,9 @@ class CustomResNet(Classifier):
 
     @contextmanager
     def _data_for(self, stage: str) -> Iterator[ImageData]:
-        """Load the data when they are first needed, and lend them the trainer: never, if the user brings loaders.
+        """Load the data at the first call, and give them the trainer while batches are made.
+
+        The data are never loaded if the user passes loaders to the trainer.
 
         Raises:
             UsageError: The data have another number of classes than the network.

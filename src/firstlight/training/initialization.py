@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from firstlight.data.images import ImageSet
-from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD
 from firstlight.networks import StagedNetwork, build_network
 from firstlight.recipes.config import Recipe
 
 NUM_INIT_IMAGES = 5000  # training images from which data-dependent weights are initialized
 
 
-def seeded_network(
-    num_classes: int, recipe: Recipe, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD
-) -> StagedNetwork:
+def seeded_network(num_classes: int, recipe: Recipe) -> StagedNetwork:
     """Build the network of a recipe with weights drawn from the recipe's seed; PyTorch's own generator is untouched.
 
     Args:
         num_classes: Number of logits.
         recipe: Network and seed.
-        mean: Mean of the training images in [0, 1], one for each colour channel.
-        std: Standard deviation of the training images, one for each colour channel.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
-        return build_network(num_classes, recipe.network, mean, std)
+        return build_network(num_classes, recipe.network)
 
 
 def init_from_train_images(network: StagedNetwork, train: ImageSet) -> None:

@@ -48,7 +48,7 @@ class Classifier(pl.LightningModule):
     more views. A batch is firstlight's `Batch`, or any sequence that starts with images and labels.
 
     Args:
-        network: Network to train.
+        network: Network to train. Explanations need a `StagedNetwork`; training and testing do not.
         recipe: Loss, optimizer and schedule.
         steps: How a GPU runs the training steps: "plain" launches every kernel, "recorded" replays CUDA graphs,
             "compiled" compiles the steps first, which takes a minute.
@@ -62,9 +62,10 @@ class Classifier(pl.LightningModule):
     test_predictions: Predictions | None = None
     test_images: ImageSet | None = None
 
-    def __init__(self, network: StagedNetwork, recipe: Recipe = Recipe(), steps: Steps = "recorded") -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe = Recipe(), steps: Steps = "recorded") -> None:
         super().__init__()
-        self.network: StagedNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last: Any = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: StagedNetwork = channels_last
         self.recipe = recipe
         self.steps = steps
         self.metrics = nn.ModuleDict({name: MeanMetric() for name in METRICS})

@@ -24,7 +24,7 @@ EARLY = "early_"  # prefix of the parameter groups that are frozen before the ot
 
 
 def build_optimizer(
-    config: OptimizerConfig | MuonConfig, network: StagedNetwork, matmul_dtype: torch.dtype | None = None
+    config: OptimizerConfig | MuonConfig, network: nn.Module, matmul_dtype: torch.dtype | None = None
 ) -> torch.optim.Optimizer:
     """Build the recipe's optimizer for all parameters of the network that require a gradient.
 
@@ -32,10 +32,13 @@ def build_optimizer(
         config: Optimizer of the recipe.
         network: Network to train.
         matmul_dtype: Type of Muon's matrix products; see `Muon`.
+
+    Raises:
+        UsageError: The head needs a learning rate of its own, and the network does not name its head.
     """
     if isinstance(config, MuonConfig):
-        return Muon(_muon_groups(config, network), matmul_dtype=matmul_dtype)
-    groups = [{"params": _trainable(network)}] if config.head_rate == 1 else _body_and_head(config, network)
+        return Muon(_muon_groups(config, _staged(network)), matmul_dtype=matmul_dtype)
+    groups = [{"params": _trainable(network)}] if config.head_rate == 1 else _body_and_head(config, _staged(network))
     if config.name == "adam":
         return torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     return torch.optim.SGD(
@@ -76,6 +79,16 @@ def lr_schedules(
 def num_epochs(max_epochs: int | None, recipe: Recipe) -> int:
     """Return the epochs of a training: the trainer's `max_epochs`, or the recipe's where the trainer has no limit."""
     return max_epochs if max_epochs and max_epochs > 0 else recipe.max_epochs
+
+
+def _staged(network: nn.Module) -> StagedNetwork:
+    """Return the network, or refuse one that does not name its head, which needs a learning rate of its own."""
+    if not isinstance(network, StagedNetwork):
+        raise UsageError(
+            f"{type(network).__name__} is no StagedNetwork, so its head is not known: choose an optimizer with one "
+            "learning rate for all layers (optimizer.name adam or sgd, optimizer.head_rate 1)"
+        )
+    return network
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

@@ -44,8 +44,7 @@ class Trainer(pl.Trainer):
     """
 
     def __init__(self, max_epochs: int | None = None, **options: Any) -> None:
-        has_limit = options.get("max_time") is not None or options.get("max_steps", -1) != -1
-        self._takes_epochs_of_model = max_epochs is None and not has_limit
+        self._takes_epochs_of_model = max_epochs is None
         if self._takes_epochs_of_model:
             max_epochs = Recipe().max_epochs
         options.setdefault("log_every_n_steps", 10)

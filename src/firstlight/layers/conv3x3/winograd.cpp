@@ -1,7 +1,7 @@
 // Winograd's convolutions F(4x4, 3x3) and F(3x3, 3x3) and their gradients, compiled for the CPU that runs them.
 //
 // Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13. The
-// first in PyTorch, slower and easier to read, is in plain.py; native.py compiles and calls this.
+// first in PyTorch, slower and easier to read, is in winograd_torch.py; winograd.py compiles and calls this.
 //
 // Maps are float, double or, where the CPU multiplies it, bfloat16. With bfloat16 all transforms and sums are float:
 // what is rounded is the maps and the factors of the matrix products, which take two numbers of each lane at once.

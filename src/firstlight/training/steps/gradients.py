@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeGuard, cast
 
 import torch
 from jaxtyping import Int64
@@ -11,22 +11,21 @@ from torch import Tensor, nn
 from firstlight.arrays import UnitImages
 from firstlight.backprop import Backward, are_known, chain_vjps, has_hooks
 from firstlight.networks import StagedNetwork
+from firstlight.networks.staged import keeps_methods
 from firstlight.training.steps.importance import gradients_at_logits, order_by_gradient
 from firstlight.training.steps.losses import Losses
 
 
-def supports_step_gradients(network: StagedNetwork) -> bool:
+def supports_step_gradients(network: nn.Module) -> TypeGuard[StagedNetwork]:
     """Return whether `step_gradients` can compute the gradients of this network.
 
     It can if every layer has a backward rule, if the network's `forward`, `features` and `maps` are those of
     `StagedNetwork`, and if no module has a hook: hooks would not be called.
     """
-    kind = type(network)
-    if not all(
-        getattr(kind, name) is getattr(StagedNetwork, name) for name in ("forward", "features", "pool_features", "maps")
-    ):
+    if not keeps_methods(network, "forward", "features", "pool_features", "maps"):
         return False
-    return are_known(_layers(network)) and not any(map(has_hooks, network.modules()))
+    staged = cast(StagedNetwork, network)
+    return are_known(_layers(staged)) and not any(map(has_hooks, network.modules()))
 
 
 @torch.no_grad()

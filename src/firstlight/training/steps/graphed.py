@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import pytorch_lightning as pl
 import torch
@@ -154,7 +154,7 @@ class GraphedStep(TrainingStep):
 
 
 def capture_steps(
-    trainer: pl.Trainer, network: StagedNetwork, recipe: Recipe, steps: Steps, capture: Capture = capture
+    trainer: pl.Trainer, network: nn.Module, recipe: Recipe, steps: Steps, capture: Capture = capture
 ) -> StepGraphs | None:
     """Capture all steps of a training that is about to begin.
 
@@ -175,7 +175,7 @@ def capture_steps(
     Raises:
         UsageError: The GPU has too little memory, or the steps cannot be compiled.
     """
-    if steps == "plain" or not _can_capture(trainer, network):
+    if steps == "plain" or not _can_capture(network, trainer):
         return None
     (optimizer,) = trainer.optimizers
     dtype, num_steps = AUTOCAST_DTYPES[str(trainer.precision)], int(trainer.estimated_stepping_batches)
@@ -197,7 +197,7 @@ def capture_steps(
     return graphs
 
 
-def _can_capture(trainer: pl.Trainer, network: StagedNetwork) -> bool:
+def _can_capture(network: nn.Module, trainer: pl.Trainer) -> TypeGuard[StagedNetwork]:
     has_plain_loop = trainer.accumulate_grad_batches == 1 and trainer.gradient_clip_val is None
     has_end = not math.isinf(trainer.estimated_stepping_batches)
     if not has_plain_loop or not has_end or torch.is_anomaly_enabled():

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from firstlight.arrays import UnitImages
 from firstlight.backprop.selective import training_logits
-from firstlight.networks import StagedNetwork
 from firstlight.recipes.config import Recipe
 from firstlight.training.steps.importance import largest_gradients
 from firstlight.training.steps.losses import Losses
@@ -50,7 +49,7 @@ class AutogradStep(TrainingStep):
         recipe: Label smoothing, and the share of the gradient to compute.
     """
 
-    def __init__(self, network: StagedNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         self._network = network
         self._recipe = recipe
 
