@@ -9,8 +9,6 @@ answer over loopback. Photos differ in size; stages differ in work: the last is 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -24,7 +22,7 @@ from app_client import TIMEOUT_S, classify, make_photo, server
 from firstlight.app.panels import mistakes_panel, prediction_panel
 from firstlight.app.service import MapOptions, Service
 from firstlight.export.bundle import Bundle
-from record import record, spread
+from record import command_line, record, spread
 
 SIZES_PX = {"1.2 megapixels": (1280, 960), "12 megapixels": (4000, 3000)}
 STAGES = ("residual3", "layer2", "all")
@@ -56,7 +54,7 @@ def main() -> None:
         if isinstance(numbers, dict):
             print(f"{name:40} {numbers['median']:7.1f} ms median, {max(numbers['values']):7.1f} ms longest")
     if not options.dry_run:
-        print(record("app_latency", shlex.join(["python", *sys.argv]), results))
+        print(record("app_latency", command_line(), results))
 
 
 def answer(service: Service, photo: bytes, stage: str) -> str:

@@ -16,7 +16,7 @@ from firstlight.data.sampler import EpochSampler
 from firstlight.networks import ResNet9
 from firstlight.training.bench import noise_images
 from firstlight.training.precision import default_precision, keep_freed_memory
-from record import record, spread
+from record import command_line, record, spread
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
         "step_s": spread(step_s),
         "share": spread(shares),
     }
-    print(record("batches", f"python benchmarks/batches.py --num_turns {options.num_turns}", results))
+    print(record("batches", command_line(), results))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from firstlight.training.callbacks.stop_signals import StopSignals
 from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import Trainer
-from record import record, spread
+from record import command_line, record, spread
 
 NUM_IMAGES = 8192
 BATCH_SIZE = 512
@@ -88,7 +88,7 @@ def main() -> None:
         "note": "Other work shared the cores." if load_before > 0.5 else "The machine was idle.",
     } | found
     print(results)
-    print(record("checkpoint", f"python benchmarks/checkpoint.py --minutes {options.minutes:g}", results))
+    print(record("checkpoint", command_line(), results))
 
 
 def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:

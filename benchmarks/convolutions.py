@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.training.precision import keep_freed_memory
-from record import record, spread
+from record import command_line, record, spread
 
 WAYS = {"direct": False, "ours": True}
 
@@ -107,10 +107,9 @@ def main() -> None:
         "gradient_error": errors,
         "ratio": spread(ratios),
     }
-    command = f"python benchmarks/convolutions.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
     if options.precision != "32-true":
-        command, name = f"{command} --precision {options.precision}", f"{name}_bf16"
-    print(record(name, command, results | {algorithm: spread(found) for algorithm, found in rates.items()}))
+        name = f"{name}_bf16"
+    print(record(name, command_line(), results | {algorithm: spread(found) for algorithm, found in rates.items()}))
 
 
 if __name__ == "__main__":

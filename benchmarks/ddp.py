@@ -28,7 +28,7 @@ from firstlight.networks import ResNet9
 from firstlight.training.bench import noise_images
 from firstlight.training.module import Classifier
 from firstlight.training.trainer import Trainer
-from record import record, spread
+from record import command_line, record, spread
 
 NUM_IMAGES = 2048
 BATCH_SIZE = 512
@@ -85,7 +85,7 @@ def main() -> None:
         "note": "Other work shared the cores: the fastest epochs say most." if load_before > 0.5 else "Idle machine.",
     }
     print(results)
-    print(record("ddp", f"python benchmarks/ddp.py --num_turns {options.num_turns}", results))
+    print(record("ddp", command_line(), results))
 
 
 def threads(num_processes: int) -> int:

@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -36,7 +34,7 @@ from firstlight.export.pretrained import Pretrained
 from firstlight.native import cpu
 from firstlight.runs.run import Run
 from firstlight.training.precision import keep_freed_memory
-from record import record, spread
+from record import command_line, record, spread
 
 METHOD, STAGE = "grad_cam", "residual3"
 
@@ -69,7 +67,7 @@ def main() -> None:
     print(json.dumps(results, indent=2))
     if not options.dry_run:
         name = "explain_speed" if "ours bf16" in contestants else "explain_speed_fp32"
-        record(name, shlex.join(["python", *sys.argv]), results)
+        record(name, command_line(), results)
 
 
 def parse_options() -> argparse.Namespace:

@@ -9,8 +9,6 @@ second, and the server's memory before, right after, and when the uploads have b
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 import psutil
 
 from app_client import TIMEOUT_S, classify, make_photo, server
-from record import record
+from record import command_line, record
 
 NUM_PHOTOS = 40
 DELETED_AFTER_S = 80  # the app deletes uploads a minute old, four times a minute
@@ -59,7 +57,7 @@ def main() -> None:
     }
     print(results)
     if not options.dry_run:
-        print(record("app_load", shlex.join(["python", *sys.argv]), results))
+        print(record("app_load", command_line(), results))
 
 
 def warm_up(address: str, photos: list[bytes]) -> None:

@@ -30,7 +30,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.optimization import build_optimizer
 from firstlight.training.precision import default_precision
 from firstlight.training.trainer import SILENT, Trainer
-from record import record, spread
+from record import command_line, record, spread
 
 WARMUP_STEPS = 10
 WAYS = ("bare", "lightning", "fit")
@@ -98,8 +98,7 @@ def main() -> None:
         "added_by_lightning": spread([a - b for a, b in zip(found["lightning"], found["bare"], strict=True)]),
         "added_by_fit": spread([a - b for a, b in zip(found["fit"], found["bare"], strict=True)]),
     }
-    command = f"python benchmarks/overhead.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
-    print(record("overhead", command, results | {way: spread(values) for way, values in found.items()}))
+    print(record("overhead", command_line(), results | {way: spread(values) for way, values in found.items()}))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import NUM_INIT_IMAGES
 from firstlight.training.optimization import build_optimizer, lr_schedules
 from firstlight.training.steps.graphed import StepGraphs, step_shapes
-from record import record, spread
+from record import command_line, record, spread
 from time_to_accuracy import load_data, run_once
 
 DEVICE = torch.device("cuda")
@@ -83,13 +83,7 @@ def main() -> None:
         found["bare"].append(bare_s(seeded, data, is_compiled=options.steps == "compiled"))
     ratios = [a / b for a, b in zip(found["lightning"], found["bare"], strict=True)]
     results = {name: spread(values) for name, values in found.items()} | {"lightning_over_bare": spread(ratios)}
-    print(
-        record(
-            "overhead_gpu",
-            f"python benchmarks/overhead_gpu.py --num_turns {options.num_turns} --steps {options.steps}",
-            results,
-        )
-    )
+    print(record("overhead_gpu", command_line(), results))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from record import record, spread
+from record import command_line, record, spread
 
 ACCURACY = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s+[0-9.]+\s+\|\s*$"
 SECONDS = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s*$"
@@ -76,7 +76,7 @@ def main() -> None:
         for name, columns in found.items()
         for what, values in zip(("accuracy", "seconds"), columns, strict=True)
     }
-    print(record(f"peer_{options.peer.stem}", f"python benchmarks/peers.py --peer {options.peer.name}", results))
+    print(record(f"peer_{options.peer.stem}", command_line(), results))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long it takes to read and verify the 60,000 images of CIFAR-10, from each of its two versions.
 
-python benchmarks/reading.py DATA_DIR --num_turns 7
+python benchmarks/reading.py --data_dir DATA_DIR --num_turns 7
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 from firstlight.data.cifar import read_cifar10
-from record import record, spread
+from record import command_line, record, spread
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--data_dir", type=Path, default="data")
     parser.add_argument("--num_turns", type=int, default=7)
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {"cifar-10-batches-bin": [], "cifar-10-batches-py": []}
@@ -27,8 +27,7 @@ def main() -> None:
             if turn:
                 found.append(time.perf_counter() - started_s)
     results = {"what": "seconds to read and verify 60,000 images, files in the system's cache"}
-    command = f"python benchmarks/reading.py DATA_DIR --num_turns {options.num_turns}"
-    print(record("reading", command, results | {version: spread(found) for version, found in seconds.items()}))
+    print(record("reading", command_line(), results | {version: spread(found) for version, found in seconds.items()}))
 
 
 if __name__ == "__main__":

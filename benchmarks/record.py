@@ -1,10 +1,13 @@
-"""Where benchmark numbers go: one JSON a claim, with all that is needed to judge it."""
+"""Record benchmark results as JSON, each with its command, date, commit, hardware and versions."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,23 @@ from firstlight.runs.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 NUM_CIFAR10 = 50_000  # training images
-STUDENT = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81)  # 95 %, one-sided, of 1 to 10 degrees of freedom
+STUDENT = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81)  # one-sided 95 % quantiles, 1 to 10 degrees
+
+
+def command_line() -> str:
+    """Return the command of this process as it can be typed in a checkout; `DATA_DIR` replaces the data folder.
+
+    >>> from unittest import mock
+    >>> with mock.patch("sys.argv", ["/home/me/benchmarks/ddp.py", "--data_dir", "/mnt/my data", "--num_turns", "3"]):
+    ...     print(command_line())
+    python benchmarks/ddp.py --data_dir DATA_DIR --num_turns 3
+    """
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return re.sub(r"(--data_dir[ =])('[^']*'|\S+)", r"\1DATA_DIR", command)
 
 
 def record(name: str, command: str, results: dict[str, Any]) -> Path:
-    """Write `results/<name>.json` with date, commit, hardware and versions beside the results."""
+    """Write `results/<name>.json`: the command, date, commit, hardware and versions, and the results."""
     path = RESULTS / f"{name}.json"
     content = {"name": name, "command": command} | describe_environment() | {"results": results}
     write_atomic(path, json.dumps(content, indent=2) + "\n")
@@ -26,27 +41,30 @@ def record(name: str, command: str, results: dict[str, Any]) -> Path:
 
 
 def append_line(name: str, line: dict[str, Any]) -> None:
-    """Add a line to `results/<name>.jsonl`, where runs add up over days, unless it is there already."""
-    path, text = RESULTS / f"{name}.jsonl", json.dumps(line) + "\n"
+    """Append one run to `results/<name>.jsonl` unless the file has this line already.
+
+    A line without a `command` gets the command of this process.
+    """
+    path, text = RESULTS / f"{name}.jsonl", json.dumps({**line, "command": line.get("command", command_line())}) + "\n"
     known = path.read_text() if path.exists() else ""
     if text not in known.splitlines(keepends=True):
         write_atomic(path, known + text)
 
 
 def usual_precision(line: dict[str, Any]) -> str:
-    """Return the precision that training has, unless it is told otherwise, on the CPU of a run or a line."""
+    """Return the default training precision on the CPU that a run or a line describes."""
     return "bf16-mixed" if line["hardware"]["cpu_bfloat16"] else "32-true"
 
 
 def lower_bound(values: Sequence[float]) -> float:
-    """Return what the mean exceeds with 95 % confidence by Student's distribution; of two values or more."""
+    """Return the one-sided 95 % lower confidence bound of the mean of at least two values (Student's t)."""
     freedom = len(values) - 1
     quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 1.645 + 1.6 / freedom  # off by under 0.01
     return statistics.fmean(values) - quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return n, median, mean and standard deviation of repeated measurements, and the measurements."""
+    """Return n, median, mean, standard deviation and the values of repeated measurements."""
     return {
         "n": len(values),
         "median": statistics.median(values),

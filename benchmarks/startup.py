@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from record import record, spread
+from record import command_line, record, spread
 
 TIMED_IMPORT = "import time; t = time.perf_counter(); import firstlight; print(time.perf_counter() - t)"
 
@@ -31,7 +31,7 @@ def main() -> None:
         "help_s": spread(help_s[1:]),
         "import_s": spread(import_s[1:]),
     }
-    print(record("startup", f"python benchmarks/startup.py --num_turns {options.num_turns}", results))
+    print(record("startup", command_line(), results))
 
 
 if __name__ == "__main__":

@@ -257,25 +257,6 @@ def commit(line: dict[str, Any]) -> str:
     return str(line["commit"]).removesuffix("+")
 
 
-def peers() -> str:
-    """Ours beside the scripts of others, from every `peer_*.json`."""
-    rows = [
-        "| script | tta | seconds | recipe | tta | seconds | ratio of the seconds | n | hardware |",
-        "|---|---:|---:|---|---:|---:|---:|---:|---|",
-    ]
-    for path in sorted(RESULTS.glob("peer_*.json")):
-        entry = json.loads(path.read_text())
-        found = entry["results"]
-        theirs, ours = (
-            (found[f"{whose}_accuracy"]["mean"], found[f"{whose}_seconds"]["mean"]) for whose in ("peer", "ours")
-        )
-        rows.append(
-            f"| `{found['peer']}` | {theirs[0]:.2%} | {theirs[1]:,.0f} | {found['recipe']} | {ours[0]:.2%} "
-            f"| {ours[1]:,.0f} | {ours[1] / theirs[1]:.2f} | {found['ours_seconds']['n']} | {with_threads(entry)} |"
-        )
-    return "\n".join(rows)
-
-
 def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
     """Mean and standard deviation of a share over runs, in percent; a dash where it was not measured."""
     values = [line[name] for line in lines if line.get(name) is not None]
@@ -287,8 +268,7 @@ def mean_percent(lines: list[dict[str, Any]], name: str) -> str:
 def speed() -> str:
     """What was measured about speed, each with its n."""
     throughput, overhead, batches = map(load, ("throughput", "overhead", "batches"))
-    startup, reading, winograd, in_bf16 = map(load, ("startup", "reading", "winograd", "winograd_bf16"))
-    amx = load("amx_bf16")
+    startup, reading, amx = map(load, ("startup", "reading", "amx_bf16"))
     measured = [
         (throughput, "training ResNet9 through Lightning", "firstlight", "{:.0f} images/s"),
         (throughput, "the plain way: float32, NCHW, per-image transforms", "plain", "{:.0f} images/s"),
@@ -302,12 +282,6 @@ def speed() -> str:
         (amx, "training ResNet9 in bfloat16, bare loop, our convolutions by AMX tiles", "ours", "{:.0f} images/s"),
         (amx, "the same with PyTorch's convolutions", "direct", "{:.0f} images/s"),
         (amx, "the first over the second", "ratio", "{:.2f}"),
-        (in_bf16, "training ResNet9 in bfloat16, bare loop, Winograd's convolutions", "winograd", "{:.0f} images/s"),
-        (in_bf16, "the same with direct convolutions", "direct", "{:.0f} images/s"),
-        (in_bf16, "the first over the second", "ratio", "{:.2f}"),
-        (winograd, "training ResNet9 in float32, Winograd's convolutions", "winograd", "{:.0f} images/s"),
-        (winograd, "the same with direct convolutions", "direct", "{:.0f} images/s"),
-        (winograd, "the first over the second", "ratio", "{:.2f}"),
         (batches, "making a batch, as a share of a step", "share", "{:.1%}"),
         (startup, "`firstlight --help`", "help_s", "{:.2f} s"),
         (startup, "`import firstlight`", "import_s", "{:.3f} s"),
@@ -421,7 +395,6 @@ TABLES = {
     "time_to_accuracy": time_to_accuracy,
     "in_turns": in_turns,
     "on_gpu": on_gpu,
-    "peers": peers,
     "ingredients_page": ingredients_page,
     "ingredients_fast": ingredients_fast,
     "speed": speed,

@@ -32,7 +32,7 @@ from firstlight.training.callbacks.step_clock import StepClock
 from firstlight.training.module import Classifier
 from firstlight.training.precision import default_precision
 from firstlight.training.trainer import SILENT, Trainer
-from record import record, spread
+from record import command_line, record, spread
 
 WARMUP_STEPS = 2
 
@@ -130,8 +130,7 @@ def main() -> None:
         "num_workers": {"firstlight": 0, "plain": options.num_workers},
         "ratio": spread(ratios),
     }
-    command = f"python benchmarks/throughput.py --num_turns {options.num_turns} --num_steps {options.num_steps}"
-    print(record("throughput", command, results | {way: spread(found) for way, found in rates.items()}))
+    print(record("throughput", command_line(), results | {way: spread(found) for way, found in rates.items()}))
 
 
 if __name__ == "__main__":

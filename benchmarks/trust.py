@@ -12,7 +12,7 @@ from dataclasses import asdict
 from firstlight.reports.trust import loses_to_random, measure_trust
 from firstlight.runs.run import load
 from firstlight.training.retest import load_test_images
-from record import record
+from record import command_line, record
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         "num_images": options.num_images,
         "rows": [asdict(row) | {"no_better_than_noise": loses_to_random(row, rows)} for row in rows],
     }
-    print(record(f"trust_{options.data}", f"python benchmarks/trust.py {options.data}", results))
+    print(record(f"trust_{options.data}", command_line(), results))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from firstlight.evaluation.tta_views import Views, averaged_logits, expected_pas
 from firstlight.export.build_bundle import logits_of
 from firstlight.runs.run import load
 from firstlight.training.data_module import ImageData
-from record import record, spread
+from record import command_line, record, spread
 
 BATCH_SIZE = 1000
 KINDS: list[tuple[Views, float]] = [
@@ -90,7 +90,7 @@ def main() -> None:
         "share_within_margin": {str(margin): spread(shares) for margin, shares in within.items()},
         "rows": rows,
     }
-    print(record("views", "python benchmarks/views.py RUN [RUN ...]", results))
+    print(record("views", command_line(), results))
 
 
 if __name__ == "__main__":

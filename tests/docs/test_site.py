@@ -33,7 +33,7 @@ TARGET = re.compile(r"(?m)^make (?P<target>[a-z-]+)")
 URL = re.compile(r"https?:[^\s)>`\"']*")
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 SOURCE_FILE = re.compile(r"`([a-z_0-9/]+\.(?:py|cpp|hpp))`")
-NOT_OURS = {"port.py", "app.py"}  # a private script; the entry point of an exported Space
+NOT_OURS = {"app.py"}  # the entry point of an exported Space
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
