@@ -8,13 +8,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
-.PHONY: help demo test test-slow setup lint format figures docs bundle clean
+.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs bundle clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.ready  ## train, test and explain on the embedded data, a minute or two
 	$(BIN)/firstlight demo
+
+app: $(VENV)/.ready  ## the live demo of the newest run in a browser; another one: make app RUN=logs/demo/version_0
+	$(BIN)/firstlight app $(RUN) --open
+
+tensorboard: $(VENV)/.ready  ## the curves of all runs in logs/
+	$(BIN)/tensorboard --logdir logs
+
+serve: docs  ## build the documentation site and serve it on http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
 test: $(VENV)/.ready lint  ## linters, types, floors, doctests and the fast tests, under 5 minutes
 	$(BIN)/pytest -n 2 --dist worksteal

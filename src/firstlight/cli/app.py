@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
-from firstlight.errors import MissingPackageError, UsageError
+from firstlight.cli.which_run import describe, report_choice
+from firstlight.errors import MissingPackageError, RunError, UsageError
+from firstlight.paths import DEFAULT_LOGS_DIR
 
+if TYPE_CHECKING:
+    from firstlight.export.bundle import Bundle
+
+BUNDLED = "bundled"  # in the place of a run folder
+APP_RUN_HELP = f"a run folder, a folder that export made, or the word {BUNDLED}: the model that comes with firstlight"
 DESCRIPTION = (
     "Serve a page that classifies pictures and shows what the model looked at, its mistakes, and the model itself. "
-    "Without RUN it is the model that the package brings."
+    "Without RUN it is the newest run in logs/, or the bundled model if there is none."
 )
 
 
 def run(arguments: Sequence[str]) -> None:
     """Serve until stopped."""
     parser = Parser("app", DESCRIPTION)
-    parser.add_argument("run", type=str, nargs="?", default=None, help="a run folder, or a folder that export made")
+    parser.add_argument("run", type=str, nargs="?", default=None, help=APP_RUN_HELP)
     parser.add_argument("--data_dir", type=str, default=None, help="where the run's data set is, if it moved")
     parser.add_argument(
         "--host", type=str, default=None, help="the address to listen on; by default this machine alone"
@@ -33,13 +41,26 @@ def run(arguments: Sequence[str]) -> None:
         raise MissingPackageError("the app needs Gradio, which is not installed: pip install 'firstlight[app]'")
     from firstlight.app.serving import serve
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.export.bundle import bundled
 
     quiet_lightning()
-    if options.run is None:
-        bundle = bundled()
-    else:
-        from firstlight.export.open_bundle import open_bundle
+    serve(_choose(options.run, options.data_dir), options.host, options.port, open_browser=options.open)
 
-        bundle = open_bundle(options.run, options.data_dir)
-    serve(bundle, options.host, options.port, open_browser=options.open)
+
+def _choose(named: str | None, data_dir: str | None) -> Bundle:
+    """Open what the user names, or else the newest run, or else the bundled model."""
+    from firstlight.export.bundle import bundled
+    from firstlight.export.open_bundle import open_bundle
+    from firstlight.runs.run import latest_run
+
+    if named == BUNDLED:
+        return bundled()
+    if named is not None:
+        return open_bundle(named, data_dir)
+    try:
+        newest = latest_run(DEFAULT_LOGS_DIR)
+    except RunError:
+        bundle = bundled()
+        report_choice(f"the bundled model, as there is no run in {DEFAULT_LOGS_DIR}/")
+        return bundle
+    report_choice(f"the newest run, {describe(newest)}; `firstlight app {BUNDLED}` opens the bundled model")
+    return open_bundle(newest.path, data_dir)

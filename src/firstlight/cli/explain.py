@@ -1,4 +1,4 @@
-"""`firstlight explain RUN`: what the model gets wrong, and what it looked at."""
+"""`firstlight explain [RUN]`: what the model gets wrong, and what it looked at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
+from firstlight.cli.which_run import RUN_HELP, open_run
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -22,11 +23,10 @@ def run(arguments: Sequence[str]) -> None:
     """Draw the sheet into the run folder, or print how far each kind of map can be trusted."""
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.runs.run import load
     from firstlight.training.retest import load_test_images
 
     quiet_lightning()
-    chosen = load(options.run)
+    chosen = open_run(options.run)
     images = load_test_images(chosen, options.data_dir).test
     if options.evaluate:
         _print_evaluation(chosen, images, options.num_images, options.seed)
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("explain", DESCRIPTION)
-    parser.add_argument("run", type=str, help="the run folder")
+    parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
     parser.add_argument("--count", type=int, default=12, help="largest number of images")
     parser.add_argument("--order", default="confidence", choices=ORDERS, help="which mistakes come first")

@@ -1,4 +1,4 @@
-"""`firstlight export RUN --to KIND DIR`: something to share."""
+"""`firstlight export [RUN] --to KIND DIR`: something to share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
+from firstlight.cli.which_run import RUN_HELP, open_run
 from firstlight.errors import UsageError
 
 if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
     from firstlight.export.bundle import Bundle
 
 KINDS = ("hub", "space", "bundle")
@@ -26,23 +29,26 @@ def run(arguments: Sequence[str]) -> None:
     options = build_parser().parse(arguments)
     kind, folder_name = _split(options.to)
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.export.bundle import BUNDLED_PATH, bundled
-    from firstlight.export.open_bundle import open_bundle
+    from firstlight.export.bundle import BUNDLED_PATH
     from firstlight.export.whole_folder import whole_folder
 
     quiet_lightning()
     target = BUNDLED_PATH if folder_name is None else Path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
-        own = options.run == BUNDLED
-        bundle = bundled() if own else open_bundle(options.run, options.data_dir, options.calibrate_on)
-        _write(kind, bundle, folder)
+        _write(kind, _open(options), folder)
     print(target)
 
 
 def build_parser() -> Parser:
     """Return the verb's parser."""
-    parser = Parser("export", DESCRIPTION, usage="firstlight export RUN --to KIND DIR [OPTION ...]")
-    parser.add_argument("run", type=str, help="a run folder, a bundle, or the word bundled: the package's own model")
+    parser = Parser("export", DESCRIPTION, usage="firstlight export [RUN] --to KIND DIR [OPTION ...]")
+    parser.add_argument(
+        "run",
+        type=str,
+        nargs="?",
+        default=None,
+        help=f"{RUN_HELP}, a bundle, or the word {BUNDLED}: the model that comes with firstlight",
+    )
     parser.add_argument(
         "--to", type=str, nargs="+", required=True, help=f"what to write ({', '.join(KINDS)}), and the folder for it"
     )
@@ -55,6 +61,16 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote into the folder")
     return parser
+
+
+def _open(options: Namespace) -> Bundle:
+    from firstlight.export.bundle import bundled
+    from firstlight.export.open_bundle import open_bundle
+
+    if options.run == BUNDLED:
+        return bundled()
+    named = options.run if options.run is not None else open_run(None).path
+    return open_bundle(named, options.data_dir, options.calibrate_on)
 
 
 def _split(to: Sequence[str]) -> tuple[str, str | None]:

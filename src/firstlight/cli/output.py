@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
@@ -27,11 +32,12 @@ def print_run(run: Run) -> None:
     console.print(table)
     console.print(f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all", highlight=False)
     console.print(f"run folder: {run.path}", highlight=False)
-    console.print(f"curves:     tensorboard --logdir {run.path.parent.parent}", highlight=False)
+    tensorboard = f"{shell_command('tensorboard')} --logdir {run.path.parent.parent}"
+    console.print(f"curves:     {tensorboard}", highlight=False)
 
 
 def print_demo(run: Run) -> None:
-    """Print the demo's numbers and what to open next."""
+    """Print the demo's numbers, its figures, and commands to try next that can be pasted as they are."""
     print_run(run)
     console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     for name, what in (
@@ -40,4 +46,35 @@ def print_demo(run: Run) -> None:
         ("samples", "what it was shown"),
     ):
         console.print(f"{what + ':':<20}{run.path / (name + '.png')}", highlight=False)
-    console.print("next: firstlight fit --recipe adam24 --data_dir DIR   (the exercise, on CIFAR-10)", highlight=False)
+    console.print("next:", highlight=False)
+    for command, purpose in _next_commands(run):
+        console.print(f"  {command:<50}  # {purpose}", highlight=False)
+
+
+def _next_commands(run: Run) -> list[tuple[str, str]]:
+    firstlight = shell_command("firstlight")
+    activate = Path(sys.executable).with_name("activate")
+    commands = []
+    if firstlight != "firstlight" and activate.is_file():
+        commands.append((f"source {_shown(activate)}", "makes the firstlight command available in this shell"))
+        firstlight = "firstlight"
+    return [
+        *commands,
+        (f"{firstlight} explain {run.path} --evaluate", "measure whether its maps can be believed"),
+        (f"{firstlight} app {run.path}", "classify pictures in a browser"),
+        (f"{firstlight} fit --recipe adam24 --data_dir data", "the exercise, on CIFAR-10"),
+    ]
+
+
+def shell_command(name: str) -> str:
+    """Return a command of this Python environment as the user's shell finds it: by its name, or else by its path."""
+    own = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not own.is_file() or (found is not None and Path(found).parent.resolve() == own.parent.resolve()):
+        return name
+    return shlex.quote(str(_shown(own)))
+
+
+def _shown(path: Path) -> Path:
+    """Return a path relative to the current folder if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

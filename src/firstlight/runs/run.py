@@ -203,5 +203,5 @@ def latest_run(logs_dir: Path | str) -> Run:
     """
     found = [path.parent for path in Path(logs_dir).glob("*/*/model.safetensors")]
     if not found:
-        raise RunError(f"no run in {logs_dir}: make one with `firstlight demo`, or name one with --run")
+        raise RunError(f"no run in {logs_dir}: make one with `firstlight demo`, or name a run folder")
     return Run(max(found, key=lambda folder: (folder / "model.safetensors").stat().st_mtime))
