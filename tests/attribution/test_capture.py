@@ -61,8 +61,8 @@ def test_gradients_equal_those_of_a_plain_graph(network, images):
 def test_two_scores_of_one_forward_pass(network, images):
     with capture(network, ["layer2"]) as captured:
         logits = network(images)
-        first = captured.gradients(logits[:, 0], keep_graph=True)["layer2"]
-        second = captured.gradients(logits[:, 1], keep_graph=True)["layer2"]
+        first = captured.gradients(logits[:, 0], retain_graph=True)["layer2"]
+        second = captured.gradients(logits[:, 1], retain_graph=True)["layer2"]
         difference = captured.gradients(logits[:, 0] - logits[:, 1])["layer2"]
     torch.testing.assert_close(difference, first - second)
 
@@ -161,7 +161,7 @@ def test_a_stage_that_gives_out_no_tensor():
             return x, x
 
     network = nn.Sequential(Pair())
-    with capture(network, ["0"]), pytest.raises(UsageError, match="gives out a tuple"):
+    with capture(network, ["0"]), pytest.raises(UsageError, match="returns a tuple"):
         network(torch.ones(1))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.attribution import METHODS, explain
-from firstlight.attribution.closed_form import Tail, find_tail
+from firstlight.attribution.closed_form import PooledHead, find_pooled_head
 
 # The package offers the function under the module's name.
 explain_module = importlib.import_module("firstlight.attribution.explain")
@@ -21,7 +21,7 @@ POOLS = {
 
 def by_autograd(network: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch, **options) -> Tensor:
     with monkeypatch.context() as patch:
-        patch.setattr(explain_module, "find_tail", lambda *_: None)
+        patch.setattr(explain_module, "find_pooled_head", lambda *_: None)
         return explain(network, images, **options).maps
 
 
@@ -43,7 +43,7 @@ def test_gradients_equal_autograd_with_ties(pool, layout):
     score = (head(pool(activations).flatten(1)) * direction).sum()
     (expected,) = torch.autograd.grad(score, activations)
     with torch.no_grad():
-        found = Tail(pool, head).gradients(activations.detach(), direction)
+        found = PooledHead(pool, head).gradients(activations.detach(), direction)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
@@ -73,7 +73,7 @@ def test_ties_are_common_in_resnet9_and_fall_as_in_autograd(network, monkeypatch
 def test_grad_cam_weights_are_the_heads_divided_by_the_cells():
     head = nn.Linear(16, 10, bias=False)
     direction = torch.eye(10)[:6]
-    gradients = Tail(nn.AdaptiveMaxPool2d(1), head).gradients(tied(), direction)
+    gradients = PooledHead(nn.AdaptiveMaxPool2d(1), head).gradients(tied(), direction)
     torch.testing.assert_close(gradients.mean(dim=(2, 3)), head.weight[:6] / 16)
 
 
@@ -104,13 +104,13 @@ def test_a_network_that_does_more_than_its_tail_is_found_out(network, images, mo
 
 
 def test_no_tail_without_pool_and_head(network):
-    assert find_tail(network, "residual3") is not None
-    assert find_tail(network, "residual1") is None
-    assert find_tail(nn.Sequential(nn.Conv2d(3, 4, 3)), "0") is None
+    assert find_pooled_head(network, "residual3") is not None
+    assert find_pooled_head(network, "residual1") is None
+    assert find_pooled_head(nn.Sequential(nn.Conv2d(3, 4, 3)), "0") is None
     network.head = nn.Sequential(network.head)
-    assert find_tail(network, "residual3") is None
+    assert find_pooled_head(network, "residual3") is None
 
 
 def test_a_pool_that_leaves_several_cells_is_no_tail(network):
-    tail = Tail(nn.MaxPool2d(2), network.head)
-    assert not tail.explains(torch.rand(1, 64, 4, 4), torch.rand(1, 10))
+    head = PooledHead(nn.MaxPool2d(2), network.head)
+    assert not head.reproduces(torch.rand(1, 64, 4, 4), torch.rand(1, 10))

@@ -92,7 +92,7 @@ def test_a_network_without_named_stages():
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
     image = torch.rand(1, 3, 8, 8)
     assert explain(network, image, stage="0").maps.shape == (1, 6, 6)
-    with pytest.raises(UsageError, match="names no stages"):
+    with pytest.raises(UsageError, match="has no `stages`"):
         explain(network, image)
 
 

@@ -19,15 +19,15 @@ def test_names():
 
 def test_contrast_is_the_difference_and_zero_where_the_prediction_is_right():
     contrast = choose_target("contrast", LOGITS, LABELS)
-    assert contrast.score(LOGITS).tolist() == [3.0, 0.0]
-    assert contrast.direction(3).tolist() == [[0.0, 1.0, -1.0], [0.0, 0.0, 0.0]]
+    assert contrast.values(LOGITS).tolist() == [3.0, 0.0]
+    assert contrast.logit_gradients(3).tolist() == [[0.0, 1.0, -1.0], [0.0, 0.0, 0.0]]
 
 
-def test_direction_is_the_gradient_of_the_score():
+def test_logit_gradients_are_the_gradient_of_the_score():
     logits = LOGITS.clone().requires_grad_()
     target = Target(torch.tensor([1, 2]), against=torch.tensor([0, 1]))
-    (gradient,) = torch.autograd.grad(target.score(logits).sum(), logits)
-    assert gradient.equal(target.direction(3))
+    (gradient,) = torch.autograd.grad(target.values(logits).sum(), logits)
+    assert gradient.equal(target.logit_gradients(3))
 
 
 @pytest.mark.parametrize(

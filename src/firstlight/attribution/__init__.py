@@ -1,4 +1,4 @@
-"""What the model looked at, and whether to believe it."""
+"""Class activation maps (CAMs) of a network, and measurements of how faithful they are."""
 
 from firstlight.attribution.explain import ALL_STAGES, DEFAULT_METHOD, Attribution, explain
 from firstlight.attribution.faithfulness import Faithfulness, evaluate

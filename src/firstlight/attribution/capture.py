@@ -1,4 +1,4 @@
-"""Borrow activations and gradients from a network, and give everything back."""
+"""Record activations and gradients of a network's stages with hooks, and leave the network unchanged."""
 
 from __future__ import annotations
 
@@ -14,73 +14,75 @@ from torch import Tensor, nn
 from firstlight.errors import UsageError
 from firstlight.modes import in_evaluation
 
-Stage = str | nn.Module  # one of network.stages, the path of any module inside, or the module itself
+Stage = str | nn.Module  # a name from network.stages, the path of a submodule, or a submodule
 
 
 class Capture:
-    """What the stages gave out in the latest forward pass; see `capture`."""
+    """The stages' outputs in the latest forward pass, and gradients by them; made by `capture`."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}
 
     @property
     def activations(self) -> dict[str, Tensor]:
-        """By stage, what it gave out, cut from the graph; a module that ran twice shows its last output."""
-        return {name: held.detach() for name, held in self._held.items()}
+        """Output of each stage, detached from the graph; a module that ran twice has only its last output here."""
+        return {name: output.detach() for name, output in self._outputs.items()}
 
-    def gradients(self, score: Float[Tensor, " n"], *, keep_graph: bool = False) -> dict[str, Tensor]:
-        """Differentiate the score of each image by what each stage gave out.
+    def gradients(self, score: Float[Tensor, " n"], *, retain_graph: bool = False) -> dict[str, Tensor]:
+        """Return the gradient of each image's score by each stage's output.
+
+        One backward pass from the sum of the scores serves all images: in eval mode no image's score depends on
+        another image.
 
         Args:
-            score: one number for each image, computed from the network's output, float [n].
-            keep_graph: whether to differentiate another score of the same forward pass later.
+            score: One number for each image, computed from the network's output, float [n].
+            retain_graph: Keep the graph, so that another score of the same forward pass can be differentiated.
 
         Returns:
-            By stage, a tensor shaped as its activations. No image's score depends on another image, as
-            the network is in eval mode, so one backward pass from the sum gives every image its own gradient.
+            A tensor for each stage, shaped like its activations.
 
         Raises:
-            UsageError: the score does not depend on a stage.
+            UsageError: The score does not depend on one of the stages.
         """
         try:
-            found = torch.autograd.grad(score.sum(), list(self._held.values()), retain_graph=keep_graph)
+            gradients = torch.autograd.grad(score.sum(), list(self._outputs.values()), retain_graph=retain_graph)
         except RuntimeError as error:
             if "graph" not in str(error) and "does not require grad" not in str(error):
                 raise
-            raise UsageError(f"the score does not depend on all of: {', '.join(self._held)}") from error
-        return dict(zip(self._held, found, strict=True))
+            raise UsageError(f"the score does not depend on all of: {', '.join(self._outputs)}") from error
+        return dict(zip(self._outputs, gradients, strict=True))
 
-    def _hold(self, name: str, _module: nn.Module, _inputs: Any, output: Any) -> Tensor:
+    def _record(self, name: str, _module: nn.Module, _inputs: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor):
-            raise UsageError(f"stage {name} gives out a {type(output).__name__}: choose one that gives out a tensor")
-        # The first stage starts the graph: nothing before it is recorded. Clones, as the network may go
-        # on to work in place, and as an inference tensor cannot enter a graph.
-        held = output if output.requires_grad else output.clone().detach()
-        if torch.is_grad_enabled() and not held.requires_grad:
-            held.requires_grad_()
-        self._held[name] = held
-        return held.clone()
+            raise UsageError(f"stage {name} returns a {type(output).__name__}: choose a stage that returns a tensor")
+        # The graph starts at the first stage: autograd records nothing before it. The clones protect the recorded
+        # tensor from in-place operations that follow, and turn inference tensors into ones that autograd accepts.
+        recorded = output if output.requires_grad else output.clone().detach()
+        if torch.is_grad_enabled() and not recorded.requires_grad:
+            recorded.requires_grad_()
+        self._outputs[name] = recorded
+        return recorded.clone()
 
 
 @contextmanager
 def capture(network: nn.Module, stages: Sequence[Stage], *, with_gradients: bool = True) -> Iterator[Capture]:
-    """Borrow what the stages give out, and gradients by it, for the length of the block.
+    """Record the outputs of some stages, and gradients by them, inside a `with` block.
 
-    Inside, call the network as usual; it is in eval mode. Gradients are taken by `torch.autograd.grad`,
-    so no parameter's `.grad` is touched. It works inside `torch.no_grad`, `torch.inference_mode` and
-    `torch.autocast`. On the way out, an error included, hooks are removed and every module's mode and
-    every parameter's `requires_grad` are as they were.
+    Call the network inside the block as usual; it is in eval mode there. Gradients are computed with
+    `torch.autograd.grad`, so no parameter's `.grad` changes. The block works inside `torch.no_grad`,
+    `torch.inference_mode` and `torch.autocast`. When it ends, also by an error, the hooks are removed, and the
+    training mode of every module and `requires_grad` of every parameter are restored.
 
     Args:
-        network: any module.
-        stages: names from `network.stages`, paths of modules inside, or modules.
-        with_gradients: False if only activations are wanted: no graph is built.
+        network: Any module.
+        stages: Names from `network.stages`, paths of submodules, or submodules.
+        with_gradients: False records activations only and builds no graph.
 
     Yields:
-        A Capture, empty until the network runs, and empty again after the block.
+        A Capture. It is empty before the network runs and after the block.
 
     Raises:
-        UsageError: the network has no such stage.
+        UsageError: The network has no such stage, or a stage's output is not a tensor.
 
     >>> network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Flatten())
     >>> _ = nn.init.constant_(network[0].weight, 3.0)
@@ -94,16 +96,16 @@ def capture(network: nn.Module, stages: Sequence[Stage], *, with_gradients: bool
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(with_gradients))
-        stack.enter_context(borrowed(network))
+        stack.enter_context(frozen_in_evaluation(network))
         for name, module in modules.items():
-            stack.callback(module.register_forward_hook(partial(captured._hold, name)).remove)
-        stack.callback(captured._held.clear)
+            stack.callback(module.register_forward_hook(partial(captured._record, name)).remove)
+        stack.callback(captured._outputs.clear)
         yield captured
 
 
 @contextmanager
-def borrowed(network: nn.Module) -> Iterator[None]:
-    """Run the network in eval mode and without parameter gradients; afterwards both are as they were."""
+def frozen_in_evaluation(network: nn.Module) -> Iterator[None]:
+    """Put a network in eval mode with `requires_grad=False` for all parameters; restore both when the block ends."""
     flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
         for parameter, _ in flags:
@@ -116,36 +118,39 @@ def borrowed(network: nn.Module) -> Iterator[None]:
 
 
 def find_stages(network: nn.Module, stages: Sequence[Stage]) -> dict[str, nn.Module]:
-    """Look up stages by name, path or identity.
+    """Return the submodules that the stages name.
+
+    Args:
+        network: Any module.
+        stages: Names from `network.stages`, paths of submodules, or submodules.
 
     Returns:
-        By name (the path inside the network), the module whose output is meant.
+        The submodules by their paths inside the network.
 
     Raises:
-        UsageError: the network has no such stage.
+        UsageError: The network has no such stage.
 
     >>> list(find_stages(nn.Sequential(nn.ReLU()), ["0"]))
     ['0']
     """
     modules = dict(network.named_modules())
     names = {id(module): name for name, module in reversed(modules.items())}
-    found = {}
+    modules_by_path = {}
     for stage in stages:
         name = stage if isinstance(stage, str) else names.get(id(stage))
         if name not in modules or not name:
             known = ", ".join(stage_names(network)) or "the path of any module inside it"
-            raise UsageError(
-                f"the network has no stage {stage if isinstance(stage, str) else 'like this'}: try {known}"
-            )
-        found[name] = modules[name]
-    return found
+            missing = stage if isinstance(stage, str) else f"{type(stage).__name__} that was given"
+            raise UsageError(f"the network has no stage {missing}: try {known}")
+        modules_by_path[name] = modules[name]
+    return modules_by_path
 
 
 def stage_names(network: nn.Module) -> tuple[str, ...]:
-    """Return the names in `network.stages`, first to last; none if the network names no stages."""
+    """Return `network.stages` in the order of the forward pass, or an empty tuple if the network has none."""
     return tuple(getattr(network, "stages", ()))
 
 
 def first_parameter(network: nn.Module) -> Tensor:
-    """Return a tensor on the network's device and in its number format: what images have to match."""
+    """Return the first parameter, or an empty tensor: images must have its device and dtype."""
     return next(network.parameters(), torch.empty(0))

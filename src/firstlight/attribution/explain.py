@@ -1,4 +1,4 @@
-"""Explain: what a network looked at in each image."""
+"""`explain`: class activation maps of a network for a batch of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from firstlight.arrays import Labels, Logits, UnitImages
 from firstlight.attribution.capture import Stage, capture, find_stages, first_parameter, stage_names
-from firstlight.attribution.closed_form import find_tail
+from firstlight.attribution.closed_form import find_pooled_head
 from firstlight.attribution.fusion import fuse
 from firstlight.attribution.maps import has_positive_evidence, upsample
 from firstlight.attribution.methods import find_method
@@ -21,27 +21,27 @@ from firstlight.attribution.target import Target, TargetName, choose_target
 from firstlight.errors import UsageError
 
 DEFAULT_METHOD = "grad_cam"
-DEFAULT_BATCH_SIZE = 64  # larger is no faster on a CPU: activations leave the cache
-ALL_STAGES = "all"  # the stage name that asks for the fused map
+DEFAULT_BATCH_SIZE = 64  # larger batches are no faster on a CPU, because their activations exceed the cache
+ALL_STAGES = "all"  # the stage name of the fused map
 
-_Sources = list[tuple[Tensor, Tensor]]  # of each stage, activations and gradients
+_StageTensors = list[tuple[Tensor, Tensor]]  # activations and gradients of each stage
 
 Precision = Literal["as_is", "bf16"]
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Where each image speaks for its class, raw and signed: nothing is normalized.
+    """Class activation maps of some images, signed and not normalized.
 
     Args:
-        maps: the cams, signed, in units of the score (for the fused map: of each stage's largest value),
-            float32 [n h w], on the CPU.
-        logits: what the network said, float32 [n k].
-        classes: the class that each map speaks for, int64 [n].
-        against: for a contrast, the class that it speaks against, int64 [n]; else None.
-        method: a key of `METHODS`.
-        stage: whose activations were weighted; "all" for the fused map.
-        size_px: height and width of the images.
+        maps: CAMs, signed, float32 [n h w], on the CPU. They are in units of the score; the fused map of all stages
+            is in units of each stage's largest absolute value.
+        logits: Logits of the network, float32 [n k].
+        classes: Class for which positive values of each map are evidence, int64 [n].
+        against: Class that is subtracted in a contrast, int64 [n]; None for other targets.
+        method: Name of the method, a key of `METHODS`.
+        stage: Name of the stage whose activations were weighted; "all" for the fused map.
+        size_px: Height and width of the images in pixels.
     """
 
     maps: Float[Tensor, "n h w"]
@@ -56,12 +56,12 @@ class Attribution:
         return len(self.maps)
 
     def upsampled(self, size_px: tuple[int, int] | None = None) -> Float[Tensor, "n height width"]:
-        """Return the maps enlarged bilinearly to the size of the images, or to another."""
+        """Return the maps, enlarged bilinearly to the size of the images or to another size (height, width)."""
         return upsample(self.maps, size_px or self.size_px)
 
     @property
     def has_positive_evidence(self) -> Bool[Tensor, " n"]:
-        """Whether anything in the image speaks for the class, bool [n]; where not, a plot should say so."""
+        """Whether each map has a positive value beyond rounding, bool [n]; plots mark those that have none."""
         return has_positive_evidence(self.maps)
 
 
@@ -76,118 +76,118 @@ def explain(
     batch_size: int = DEFAULT_BATCH_SIZE,
     precision: Precision = "as_is",
 ) -> Attribution:
-    """Map where each image speaks for a class.
+    """Compute a class activation map for each image.
 
-    The network runs in eval mode and is left as it was found. Where only pooling and a linear head
-    follow the stage, no backward pass is needed (`closed_form`); the result is the same.
+    The network runs in eval mode, and its state is restored afterwards. If only pooling and a linear layer follow the
+    stage, the gradients are computed without a backward pass (see `closed_form`); the result is the same.
 
     Args:
-        network: takes RGB in [0, 1], returns logits.
-        images: float [n 3 h w], on any device.
+        network: Network that takes RGB in [0, 1] and returns logits.
+        images: RGB in [0, 1], float [n 3 h w], on any device.
         method: "grad_cam", "grad_cam_pp", "hires_cam" or "layer_cam".
-        stage: a name from `network.stages`, the path of a module, a module, or "all" for the fusion of
-            the named stages; by default the last named stage.
-        target: "predicted"; "true"; "contrast", the evidence for the predicted class over the true one (their logits'
-            difference); or class numbers, int64 [n].
-        labels: true classes, int64 [n]; needed for "true" and "contrast".
-        batch_size: images at a time.
-        precision: "as_is" runs the network in its own number format and the caller's autocast; "bf16" in
-            bfloat16 by autocast. The maps are computed in float32 either way.
+        stage: Name from `network.stages`, path of a submodule, submodule, or "all" for the fused map of all named
+            stages. None means the last named stage.
+        target: Score that the maps explain: "predicted", the logit of the predicted class; "true", the logit of the
+            true class; "contrast", the first minus the second; or the logits of given classes, int64 [n].
+        labels: True classes, int64 [n]; required for "true" and "contrast".
+        batch_size: Number of images in a forward pass.
+        precision: "as_is" runs the network in its own dtype and in the caller's autocast; "bf16" runs it in bfloat16
+            with autocast. The maps are computed in float32 in both cases.
 
     Returns:
         One signed map for each image.
 
     Raises:
-        UsageError: there is no such method, stage, class or target; labels are needed and missing.
+        UsageError: There is no such method, stage, class or target, or labels are required and missing.
 
     >>> from firstlight.networks import ResNet9, ResNet9Config
-    >>> found = explain(ResNet9(10, ResNet9Config(width=1)), torch.rand(2, 3, 32, 32))
-    >>> found.stage, found.maps.shape, found.upsampled().shape
+    >>> attribution = explain(ResNet9(10, ResNet9Config(width=1)), torch.rand(2, 3, 32, 32))
+    >>> attribution.stage, attribution.maps.shape, attribution.upsampled().shape
     ('residual3', torch.Size([2, 4, 4]), torch.Size([2, 32, 32]))
     """
     names, stage_name = _choose_stages(network, stage)
     explainer = _Explainer(network, names, method, precision)
-    parts = []
+    batches = []
     for start in range(0, max(len(images), 1), batch_size):
         rows = slice(start, start + batch_size)
-        some_target = target[rows] if isinstance(target, Tensor) else target
-        some_labels = None if labels is None else labels[rows]
-        maps, logits, chosen = explainer.explain(images[rows], some_target, some_labels)
-        against = chosen.classes if chosen.against is None else chosen.against
-        parts.append([each.cpu() for each in (maps, logits.float(), chosen.classes, against)])
-    maps, logits, classes, against = (torch.cat(part) for part in zip(*parts, strict=True))
+        batch_target = target[rows] if isinstance(target, Tensor) else target
+        batch_labels = None if labels is None else labels[rows]
+        maps, logits, score = explainer.explain(images[rows], batch_target, batch_labels)
+        against = score.classes if score.against is None else score.against
+        batches.append([tensor.cpu() for tensor in (maps, logits.float(), score.classes, against)])
+    maps, logits, classes, against = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
     size_px = (images.shape[2], images.shape[3])
     return Attribution(maps, logits, classes, against if target == "contrast" else None, method, stage_name, size_px)
 
 
 class _Explainer:
-    """One network, its stages and a method, for batch after batch."""
+    """Applies one method to batches of images: a network, its stages, and whether the closed form applies."""
 
     def __init__(self, network: nn.Module, stages: tuple[Stage, ...], method: str, precision: Precision) -> None:
         self.network, self.precision = network, precision
         self.method = find_method(method)
         self.stages = list(find_stages(network, stages))
-        self.tail = find_tail(network, self.stages[0]) if len(self.stages) == 1 else None
-        self.like = first_parameter(network)
+        self.pooled_head = find_pooled_head(network, self.stages[0]) if len(self.stages) == 1 else None
+        self.parameter = first_parameter(network)
 
     def explain(
         self, images: UnitImages, target: TargetName | Labels, labels: Labels | None
     ) -> tuple[Tensor, Logits, Target]:
-        """Return maps float32 [n h w], logits and target."""
-        # channels_last is the faster layout for convolutions, on the CPU too
-        images = images.to(self.like.device, self.like.dtype, memory_format=torch.channels_last)
-        found = self._by_closed_form(images, target, labels) or self._by_autograd(images, target, labels)
-        sources, logits, chosen = found
-        with self._full_precision():
-            maps = [self.method(activations.float(), gradients.float()) for activations, gradients in sources]
+        """Return the maps, float32 [n h w], the logits and the score that the maps explain."""
+        # Convolutions are faster in channels_last, also on the CPU.
+        images = images.to(self.parameter.device, self.parameter.dtype, memory_format=torch.channels_last)
+        result = self._by_closed_form(images, target, labels) or self._by_autograd(images, target, labels)
+        stage_tensors, logits, score = result
+        with self._float32_without_graph():
+            maps = [self.method(activations.float(), gradients.float()) for activations, gradients in stage_tensors]
             fused = maps[0] if len(maps) == 1 else fuse(maps, (images.shape[2], images.shape[3]))
-        return fused, logits, chosen
+        return fused, logits, score
 
     def _by_closed_form(
         self, images: UnitImages, target: TargetName | Labels, labels: Labels | None
-    ) -> tuple[_Sources, Logits, Target] | None:
-        if self.tail is None:
+    ) -> tuple[_StageTensors, Logits, Target] | None:
+        if self.pooled_head is None:
             return None
-        with capture(self.network, self.stages, with_gradients=False) as captured, self._number_format():
+        with capture(self.network, self.stages, with_gradients=False) as captured, self._autocast():
             logits = self.network(images)
             activations = captured.activations[self.stages[0]]
-            if not self.tail.explains(activations, logits):
-                self.tail = None  # there is more behind the stage than pool and head: do not try again
+            if not self.pooled_head.reproduces(activations, logits):
+                self.pooled_head = None  # other operations follow the stage: use autograd for all further batches
                 return None
-        chosen = choose_target(target, logits, labels)
-        with self._full_precision():
-            gradients = self.tail.gradients(activations, chosen.direction(logits.shape[1]))
-        return [(activations, gradients)], logits, chosen
+        score = choose_target(target, logits, labels)
+        with self._float32_without_graph():
+            gradients = self.pooled_head.gradients(activations, score.logit_gradients(logits.shape[1]))
+        return [(activations, gradients)], logits, score
 
     def _by_autograd(
         self, images: UnitImages, target: TargetName | Labels, labels: Labels | None
-    ) -> tuple[_Sources, Logits, Target]:
-        with capture(self.network, self.stages) as captured, self._number_format():
+    ) -> tuple[_StageTensors, Logits, Target]:
+        with capture(self.network, self.stages) as captured, self._autocast():
             logits = self.network(images)
-            chosen = choose_target(target, logits, labels)
-            gradients = captured.gradients(chosen.score(logits))
-            sources = [(captured.activations[stage], gradients[stage]) for stage in self.stages]
-        return sources, logits.detach(), chosen
+            score = choose_target(target, logits, labels)
+            gradients = captured.gradients(score.values(logits))
+            stage_tensors = [(captured.activations[stage], gradients[stage]) for stage in self.stages]
+        return stage_tensors, logits.detach(), score
 
-    def _number_format(self) -> AbstractContextManager[object]:
-        """The number format of the forward pass."""
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Return the autocast context of the forward pass."""
         if self.precision == "bf16":
-            # No cache: weights cast here carry no gradient and must not be found by a training step.
-            return torch.autocast(self.like.device.type, torch.bfloat16, cache_enabled=False)
+            # Without the cache, because a training step must not reuse weights that were cast here without a gradient.
+            return torch.autocast(self.parameter.device.type, torch.bfloat16, cache_enabled=False)
         return nullcontext()
 
     @contextmanager
-    def _full_precision(self) -> Iterator[None]:
-        """The maps are float32 without a graph, whatever the caller's autocast and grad mode."""
-        with torch.no_grad(), torch.autocast(self.like.device.type, enabled=False):
+    def _float32_without_graph(self) -> Iterator[None]:
+        """Compute in float32 and without a graph, whatever the caller's autocast and grad mode."""
+        with torch.no_grad(), torch.autocast(self.parameter.device.type, enabled=False):
             yield
 
 
 def _choose_stages(network: nn.Module, stage: Stage | None) -> tuple[tuple[Stage, ...], str]:
-    """Return the stages to explain and what to call them."""
+    """Return the stages to explain, and the name that the result bears."""
     named = stage_names(network)
     if stage is None or stage == ALL_STAGES:
         if not named:
-            raise UsageError("this network names no stages: give the stage, the path of a module inside")
+            raise UsageError("this network has no `stages`: give the path of a module inside it as the stage")
         return (named[-1:], named[-1]) if stage is None else (named, ALL_STAGES)
     return (stage,), next(iter(find_stages(network, [stage])))

@@ -1,4 +1,4 @@
-"""Can a map be trusted: one row of numbers for every method at every stage, and for noise."""
+"""Faithfulness metrics of every method at every stage, beside those of noise."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ from firstlight.attribution.perturbation import (
 from firstlight.attribution.randomization import rank_correlation, weight_randomization
 from firstlight.layers.normalize import Normalize
 
-RANDOM = "random"  # stands in the method's place in the rows that the methods have to beat
+RANDOM = "random"  # method name of the rows for noise, the baseline
 Replacement = Literal["mean", "blur"]
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What the checks say of one method at one stage: means over the images.
+    """Faithfulness metrics of one method at one stage, averaged over the images.
 
     Args:
-        method: a key of `METHODS`, or "random".
-        stage: whose activations were weighted; "all" for the fused map.
-        deletion: area under the deletion curve, in [0, 1]; small is good.
-        insertion: area under the insertion curve, in [0, 1]; large is good.
-        energy_inside: share of positive evidence on the object; large is good. None without masks.
-        pointing: share of images whose peak is on the object; large is good. None without masks.
-        randomization: size of the rank correlation with the maps of randomized networks, averaged over the cascade; as
-            small as between two maps of noise, which is what the row "random" shows, is good. The size, as
-            a map that only changes its sign with random weights does not depend on what was learnt.
+        method: Name of the method, a key of `METHODS`, or "random" for noise.
+        stage: Stage whose activations were weighted; "all" for the fused map.
+        deletion: Area under the deletion curve, in [0, 1]; small is good.
+        insertion: Area under the insertion curve, in [0, 1]; large is good.
+        energy_inside: Share of the positive evidence that lies on the object, in [0, 1]; large is good. None without
+            masks.
+        pointing: Share of images whose largest value lies on the object, in [0, 1]; large is good. None without masks.
+        randomization: Absolute rank correlation with the maps of randomized networks, averaged over the cascade, in
+            [0, 1]; small is good. Two maps of noise reach the value in the row "random". The absolute value is taken,
+            because a map that only changes its sign does not depend on the learned weights either.
     """
 
     method: str
@@ -68,26 +69,26 @@ def evaluate(
     num_steps: int = DEFAULT_NUM_STEPS,
     seed: int = 0,
 ) -> list[Faithfulness]:
-    """Check every method at every stage, each map for the predicted class, beside noise of equal coarseness.
+    """Measure the faithfulness of every method at every stage, and of noise at the same resolution.
 
-    An image costs about two forward passes for each step, method and stage.
+    All maps explain the predicted class. Each image costs about two forward passes for each step, method and stage.
 
     Args:
-        network: takes RGB in [0, 1], returns logits.
-        images: float [n 3 h w].
-        masks: which pixels show the object, bool [n h w]; without them two columns are None.
-        methods: keys of `METHODS`.
-        stages: names or paths; by default every named stage and their fusion, "all".
-        replacement: what deleted pixels turn into: "mean", the network's training mean (else the image's own),
-            or "blur", the image blurred.
-        num_steps: points of the curves.
-        seed: of the noise and of the random weights.
+        network: Network that takes RGB in [0, 1] and returns logits.
+        images: RGB in [0, 1], float [n 3 h w].
+        masks: Pixels that show the object, bool [n h w]; None omits `energy_inside` and `pointing`.
+        methods: Names of the methods, keys of `METHODS`.
+        stages: Names or paths of the stages; None means every named stage and "all", the fused map.
+        replacement: Values of deleted pixels: "mean" is the mean of the training set if the network has a `Normalize`
+            layer, else the mean of the image; "blur" is the blurred image.
+        num_steps: Number of steps of the deletion and insertion curves.
+        seed: Seed of the noise and of the random weights.
 
     Returns:
-        By stage, a row for each method and one for noise.
+        For each stage in turn, a row for each method and one for noise.
 
     Raises:
-        UsageError: there is no such method or stage.
+        UsageError: There is no such method or stage.
 
     >>> import torch
     >>> from firstlight.networks import ResNet9, ResNet9Config
@@ -98,21 +99,21 @@ def evaluate(
     """
     stages = (*stage_names(network), ALL_STAGES) if stages is None else stages
     classes = explain(network, images, stage=stages[0]).classes
-    checks = _Checks(network, images, classes, masks, _replaced(network, images, replacement), num_steps)
+    metrics = _Metrics(network, images, classes, masks, _replacement_images(network, images, replacement), num_steps)
     rows = []
     for stage in stages:
         for method in methods:
             maps = explain(network, images, method=method, stage=stage, target=classes).maps
             correlations = weight_randomization(network, images, classes, method=method, stage=stage, seed=seed)
-            rows.append(checks.row(method, stage, maps, correlations))
-        noise, more_noise = (_noise(network, images, stage, each) for each in (seed, seed + 1))
-        rows.append(checks.row(RANDOM, stage, noise, rank_correlation(noise, more_noise)))
+            rows.append(metrics.row(method, stage, maps, correlations))
+        noise, second_noise = (_noise(network, images, stage, noise_seed) for noise_seed in (seed, seed + 1))
+        rows.append(metrics.row(RANDOM, stage, noise, rank_correlation(noise, second_noise)))
     return rows
 
 
 @dataclass(frozen=True, eq=False)
-class _Checks:
-    """What all rows have in common."""
+class _Metrics:
+    """The network, images and settings that all rows share."""
 
     network: nn.Module
     images: UnitImages
@@ -122,33 +123,33 @@ class _Checks:
     num_steps: int
 
     def row(self, method: str, stage: str, maps: Float[Tensor, "n rows columns"], correlations: Tensor) -> Faithfulness:
-        full = upsample(maps, (self.images.shape[2], self.images.shape[3]))
-        setting = (self.network, self.images, full, self.classes, self.replacement)
-        deleted, inserted = deletion(*setting, num_steps=self.num_steps), insertion(*setting, num_steps=self.num_steps)
-        masks = None if self.masks is None else self.masks.to(full.device)
+        enlarged = upsample(maps, (self.images.shape[2], self.images.shape[3]))
+        inputs = (self.network, self.images, enlarged, self.classes, self.replacement)
+        deleted, inserted = (curve(*inputs, num_steps=self.num_steps) for curve in (deletion, insertion))
+        masks = None if self.masks is None else self.masks.to(enlarged.device)
         return Faithfulness(
             method=method,
             stage=stage,
             deletion=float(area_under(deleted).mean()),
             insertion=float(area_under(inserted).mean()),
-            energy_inside=None if masks is None else float(energy_inside(full, masks).mean()),
-            pointing=None if masks is None else float(pointing_game(full, masks).float().mean()),
+            energy_inside=None if masks is None else float(energy_inside(enlarged, masks).mean()),
+            pointing=None if masks is None else float(pointing_game(enlarged, masks).float().mean()),
             randomization=float(correlations.abs().mean()),
         )
 
 
 def _noise(network: nn.Module, images: UnitImages, stage: str, seed: int) -> Float[Tensor, "n rows columns"]:
-    """Noise as coarse as the stage's maps; for the fused map, noise of every stage, fused likewise."""
+    """Return noise at the resolution of the stage's maps; for "all", noise at every stage's resolution, fused."""
     names = stage_names(network) if stage == ALL_STAGES else (stage,)
-    like = first_parameter(network)
+    parameter = first_parameter(network)
     with capture(network, names, with_gradients=False) as captured:
-        network(images[:1].to(like.device, like.dtype))
-        sizes = [(each.shape[2], each.shape[3]) for each in captured.activations.values()]
+        network(images[:1].to(parameter.device, parameter.dtype))
+        sizes = [(maps.shape[2], maps.shape[3]) for maps in captured.activations.values()]
     noise = [random_maps(len(images), size, 1000 * seed + number) for number, size in enumerate(sizes)]
     return noise[0] if len(noise) == 1 else fuse(noise, (images.shape[2], images.shape[3]))
 
 
-def _replaced(network: nn.Module, images: UnitImages, replacement: Replacement) -> UnitImages:
+def _replacement_images(network: nn.Module, images: UnitImages, replacement: Replacement) -> UnitImages:
     if replacement == "blur":
         return blurred(images)
     normalize = getattr(network, "normalize", None)

@@ -1,4 +1,4 @@
-"""Grad-CAM: every channel is weighted by its mean gradient."""
+"""Grad-CAM: the sum of the channels, weighted by their mean gradients."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 def grad_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
-    """Sum the channels, each weighted by the mean of its gradient over the map.
+    """Return Grad-CAM: the sum of the channels, each weighted by the spatial mean of its gradient.
 
         w[c] = 1/(h w) sum_ij g[c,i,j]        cam[i,j] = sum_c w[c] A[c,i,j]
 
-    (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2. Equation 2 ends in a ReLU, which is left
-    to `positive_evidence`.)
+    Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2. The ReLU of equation 2 is not applied; use
+    `positive_evidence`.
 
     Args:
-        activations: A, what the stage gave out, float [n c h w].
-        gradients: g, the target score's gradient by A, float [n c h w].
+        activations: Activations A of the stage, float [n c h w].
+        gradients: Gradient g of the target score by A, float [n c h w].
 
     Returns:
-        The cam, signed, in units of the score, float [n h w].
+        The CAM, signed, in units of the score, float [n h w].
 
     >>> activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
     >>> gradients = torch.tensor([[[[4.0, 0.0]], [[-1.0, -1.0]]]])

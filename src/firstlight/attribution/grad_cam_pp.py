@@ -1,4 +1,4 @@
-"""Grad-CAM++: every channel is weighted by its positive gradients, each with a closed-form coefficient."""
+"""Grad-CAM++: the sum of the channels, weighted by their positive gradients with closed-form coefficients."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from torch import Tensor
 
 
 def grad_cam_pp(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
-    """Sum the channels, each weighted by its positive gradients with the paper's alphas.
+    """Return Grad-CAM++: the sum of the channels, each weighted by its positive gradients times the alphas.
 
         alpha[c,i,j] = g^2 / (2 g^2 + S[c] g^3),  g = g[c,i,j],  S[c] = sum_ab A[c,a,b]
         w[c] = sum_ij alpha[c,i,j] max(g[c,i,j], 0)        cam[i,j] = sum_c w[c] A[c,i,j]
 
-    (Chattopadhay et al. 2018, arXiv 1710.11063: the alphas are equation 19, which takes the class score
-    for exp(logit) and the network for piecewise linear. The final ReLU is left to `positive_evidence`.)
+    Chattopadhay et al. 2018, arXiv 1710.11063. The alphas are equation 19, which assumes that the class score is
+    exp(logit) and that the network is piecewise linear. The final ReLU is not applied; use `positive_evidence`.
 
-    Only positive gradients count, and for those alpha g = g / (2 + S g), the form computed here: powers
-    of small gradients cannot underflow. Two conventions:
+    Only positive gradients contribute. For them alpha g = g / (2 + S g), and this form is computed, because powers of
+    small gradients would underflow. This function differs from the paper in two points:
 
-    - The paper's weights carry a factor exp(logit), one positive number for each image. It scales the whole
-      map and is left out, as every public implementation does.
-    - The paper's activations follow a ReLU, so S is never negative. After batch norm it can be, and the
-      denominator would cross zero; S counts as zero then. Where activations are not negative this changes nothing.
+    - The paper's weights have a factor exp(logit), one positive number for each image. It scales the whole map and is
+      omitted, as in every public implementation.
+    - The paper's activations follow a ReLU, so S is never negative. After batch norm S can be negative, and the
+      denominator could cross zero; a negative S is therefore replaced by 0. Activations that are not negative give
+      the paper's result.
 
-    torchcam 0.5.0 agrees on neither S g^3 (it sums A g^3 over the map) nor the quotient (its division acts
-    on a copy), which leaves it with w[c] = sum_ij max(g, 0)^3.
+    torchcam 0.5.0 differs: it sums A g^3 over the map instead of computing S g^3, and its division acts on a copy, so
+    that its weights are w[c] = sum_ij max(g, 0)^3.
 
     Args:
-        activations: A, what the stage gave out, float [n c h w].
-        gradients: g, the logit's gradient by A, float [n c h w].
+        activations: Activations A of the stage, float [n c h w].
+        gradients: Gradient g of the logit by A, float [n c h w].
 
     Returns:
-        The cam, signed, float [n h w].
+        The CAM, signed, float [n h w].
 
     >>> activations = torch.tensor([[[[1.0, 1.0]], [[3.0, 0.0]]]])
     >>> gradients = torch.tensor([[[[2.0, 0.0]], [[-1.0, -1.0]]]])

@@ -1,4 +1,4 @@
-"""HiResCAM: every activation is weighted by its own gradient."""
+"""HiResCAM: the sum over the channels of activation times gradient, cell by cell."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def hires_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
-    """Multiply activation and gradient cell by cell, then sum the channels.
+    """Return HiResCAM: activation times gradient in each cell, summed over the channels.
 
         cam[i,j] = sum_c g[c,i,j] A[c,i,j]
 
-    (Draelos and Carin 2020, arXiv 2011.08891, section 3. The paper applies no ReLU.) Where only pooling
-    and a linear layer without bias follow the stage, the cells sum to the logit: each is what it added.
+    Draelos and Carin 2020, arXiv 2011.08891, section 3. The paper applies no ReLU. If only pooling and a linear layer
+    without bias follow the stage, the cells of the map sum to the logit, so each cell is its contribution.
 
     Args:
-        activations: A, what the stage gave out, float [n c h w].
-        gradients: g, the target score's gradient by A, float [n c h w].
+        activations: Activations A of the stage, float [n c h w].
+        gradients: Gradient g of the target score by A, float [n c h w].
 
     Returns:
-        The cam, signed, in units of the score, float [n h w].
+        The CAM, signed, in units of the score, float [n h w].
 
     >>> import torch
     >>> activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])

@@ -1,4 +1,4 @@
-"""What can be done with a cam without spoiling it: keep its positive part, ask whether it has one, enlarge it."""
+"""Operations on class activation maps: positive part, test for a positive part, bilinear enlargement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ NOISE = 1e-6  # of a map's largest absolute value: below this a positive cell is
 
 
 def positive_evidence(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
-    """Keep what speaks for the class: `max(cam, 0)`, the ReLU that ends Grad-CAM (arXiv 1610.02391, equation 2).
+    """Return the evidence for the class, `max(cam, 0)`: the ReLU of Grad-CAM (arXiv 1610.02391, equation 2).
+
+    Args:
+        maps: CAMs, signed, float [n h w].
 
     >>> positive_evidence(torch.tensor([[[-1.0, 2.0]]])).tolist()
     [[[0.0, 2.0]]]
@@ -20,13 +23,13 @@ def positive_evidence(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
 
 
 def has_positive_evidence(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
-    """Whether anything in a map speaks for the class, rounding apart.
+    """Whether each map has a positive value beyond rounding.
 
     Args:
-        maps: cams, signed, float [n h w].
+        maps: CAMs, signed, float [n h w].
 
     Returns:
-        True where the largest cell is above a millionth of the largest absolute value, bool [n].
+        True where the largest value exceeds a millionth of the largest absolute value, bool [n].
 
     >>> has_positive_evidence(torch.tensor([[[-1.0, 2.0]], [[-1.0, 1e-9]], [[0.0, 0.0]]])).tolist()
     [True, False, False]
@@ -35,14 +38,14 @@ def has_positive_evidence(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
 
 
 def upsample(maps: Float[Tensor, "n h w"], size_px: tuple[int, int]) -> Float[Tensor, "n height width"]:
-    """Enlarge bilinearly: each cell's value stands at the middle of the cell's pixels.
+    """Enlarge maps bilinearly; a cell's value lies at the centre of the pixels that the cell covers.
 
     Args:
-        maps: cams, float [n h w].
-        size_px: height and width to reach.
+        maps: CAMs, float [n h w].
+        size_px: Height and width of the result in pixels.
 
     Returns:
-        float [n height width], no value above the largest cell or below the smallest.
+        Enlarged maps, float [n height width], within the range of the cells' values.
 
     >>> upsample(torch.tensor([[[0.0, 4.0]]]), (1, 4)).tolist()
     [[[0.0, 1.0, 3.0, 4.0]]]

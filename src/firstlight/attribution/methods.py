@@ -1,4 +1,4 @@
-"""The methods by name: activations and gradients in, a signed cam out."""
+"""Registry of the attribution methods: functions from activations and gradients to a signed CAM."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ METHODS: dict[str, Method] = {
 
 
 def find_method(name: str) -> Method:
-    """Return the method of that name.
+    """Return the method with this name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: No method has this name.
 
     >>> find_method("grad_cam") is grad_cam
     True

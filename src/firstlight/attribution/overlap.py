@@ -1,4 +1,4 @@
-"""Evidence overlap: does the map lie on what is known to be the evidence?"""
+"""Overlap of a map with a mask of the object that decides the class."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def energy_inside(maps: Float[Tensor, "n h w"], masks: Masks) -> Float[Tensor, "
 
         sum_ij max(cam, 0) mask / sum_ij max(cam, 0)
 
-    (The energy-based pointing game: Wang et al. 2020, Score-CAM, arXiv 1910.01279, section 4.3.) An even map
-    scores the mask's share of the image.
+    This is the energy-based pointing game of Wang et al. 2020 (Score-CAM, arXiv 1910.01279, section 4.3). A constant
+    map scores the share of the image that the mask covers.
 
     Args:
-        maps: cams at the size of the masks, signed, float [n h w].
-        masks: which pixels show the object, bool [n h w].
+        maps: CAMs at the size of the masks, signed, float [n h w].
+        masks: Pixels that show the object, bool [n h w].
 
     Returns:
-        From 0 to 1, float [n]; 0 for a map without positive evidence, which points nowhere.
+        Shares from 0 to 1, float [n]; 0 for a map without positive evidence.
 
     >>> energy_inside(torch.tensor([[[3.0, 1.0, -5.0]]]), torch.tensor([[[True, False, True]]])).tolist()
     [0.75]
@@ -35,17 +35,17 @@ def energy_inside(maps: Float[Tensor, "n h w"], masks: Masks) -> Float[Tensor, "
 
 
 def pointing_game(maps: Float[Tensor, "n h w"], masks: Masks) -> Bool[Tensor, " n"]:
-    """Whether the map's largest value lies inside the mask.
+    """Whether the largest value of each map lies inside the mask.
 
-    (Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, section 4.2, without
-    its tolerance of 15 pixels, which is half of a small image.)
+    Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, section 4.2, without the
+    paper's tolerance of 15 pixels, which is half the width of a small image.
 
     Args:
-        maps: cams at the size of the masks, signed, float [n h w]; of equal peaks the first counts.
-        masks: which pixels show the object, bool [n h w].
+        maps: CAMs at the size of the masks, signed, float [n h w]; among equal peaks the first counts.
+        masks: Pixels that show the object, bool [n h w].
 
     Returns:
-        bool [n]; False for a map without positive evidence.
+        One value for each map, bool [n]; False for a map without positive evidence.
 
     >>> pointing_game(torch.tensor([[[3.0, 1.0]], [[3.0, 4.0]]]), torch.tensor([[[True, False]]] * 2)).tolist()
     [True, False]

@@ -1,4 +1,4 @@
-"""Weight randomization: a map that explains the network must change when the network's weights do."""
+"""Cascading weight randomization: a map that explains the network must change with the network's weights."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ def weight_randomization(
     stage: Stage | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "depth n"]:
-    """Randomize the network from the head down and compare each map with the original.
+    """Randomize the network's children from the last to the first, and compare each new map with the original.
 
-    (Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv 1810.03292, section 4: cascading
-    randomization; the similarity is Spearman's rank correlation, here with signs kept.) Near 0 is good: a map that
-    stays alike shows the image's edges or the network's shape, not what was learnt.
+    Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv 1810.03292, section 4 (cascading randomization). The
+    similarity is Spearman's rank correlation of the signed maps. Values near 0 are good: a map that stays similar
+    shows edges of the image or the architecture, not what the network learned.
 
     Args:
-        network: its weights are given back afterwards, bit for bit, after an error too.
-        images: float [n 3 h w].
-        classes: what each map speaks for, before and after, int64 [n].
-        method: a key of `METHODS`.
-        stage: as for `explain`.
-        seed: of the random weights.
+        network: Network that takes RGB in [0, 1] and returns logits. Its weights are restored bit for bit, also after
+            an error.
+        images: RGB in [0, 1], float [n 3 h w].
+        classes: Class that each map explains, before and after, int64 [n].
+        method: Name of the method, a key of `METHODS`.
+        stage: Stage to explain; see `explain`.
+        seed: Seed of the random weights.
 
     Returns:
-        Rank correlation with the original map, float32 [depth n]: row 0 with the last part of the network
-        randomized, each later row with one more, the final row with all.
+        Rank correlation with the original map, float32 [depth n]. In row i the last i + 1 children that have
+        parameters are randomized; in the final row all are.
 
     >>> from firstlight.networks import ResNet9, ResNet9Config
     >>> network = ResNet9(10, ResNet9Config(width=1))
@@ -49,9 +50,9 @@ def weight_randomization(
     """
     original = explain(network, images, method=method, stage=stage, target=classes).maps
     correlations = []
-    with _weights_given_back(network), _own_random_numbers(network, seed):
-        for part in _parts_from_the_head(network):
-            _randomize(part)
+    with _restore_weights(network), _seeded_rng(network, seed):
+        for child in _children_from_last(network):
+            _randomize(child)
             changed = explain(network, images, method=method, stage=stage, target=classes).maps
             correlations.append(rank_correlation(original, changed))
     return torch.stack(correlations)
@@ -60,8 +61,12 @@ def weight_randomization(
 def rank_correlation(first: Float[Tensor, "n h w"], second: Float[Tensor, "n h w"]) -> Float[Tensor, " n"]:
     """Return Spearman's rank correlation of each pair of maps; equal values share their mean rank.
 
+    Args:
+        first: Maps, float [n h w].
+        second: Maps to compare with, float [n h w].
+
     Returns:
-        From -1 to 1, float32 [n]; 0 where a map is flat, as it then has nothing in common with any.
+        Correlations from -1 to 1, float32 [n]; 0 where one of the maps is constant.
 
     >>> cam = torch.tensor([[[1.0, 2.0, 30.0]]])
     >>> rank_correlation(cam, cam.exp()).tolist(), rank_correlation(cam, -cam).tolist()
@@ -81,14 +86,14 @@ def _centred_ranks(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n cells"]:
     return ranks - ranks.mean(dim=1, keepdim=True)
 
 
-def _parts_from_the_head(network: nn.Module) -> list[nn.Module]:
-    """The network's direct children that have weights, last first (children stand in the order of the forward pass)."""
-    return [part for part in reversed(list(network.children())) if any(True for _ in part.parameters())]
+def _children_from_last(network: nn.Module) -> list[nn.Module]:
+    """Return the direct children that have parameters, last first; they are registered in forward order."""
+    return [child for child in reversed(list(network.children())) if any(True for _ in child.parameters())]
 
 
-def _randomize(part: nn.Module) -> None:
-    """Draw new weights for every module inside, as when it was made; batch norm forgets its statistics."""
-    for module in part.modules():
+def _randomize(child: nn.Module) -> None:
+    """Initialize the weights of every module inside anew; batch norm also resets its running statistics."""
+    for module in child.modules():
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
@@ -98,7 +103,8 @@ def _randomize(part: nn.Module) -> None:
 
 
 @contextmanager
-def _weights_given_back(network: nn.Module) -> Iterator[None]:
+def _restore_weights(network: nn.Module) -> Iterator[None]:
+    """Restore parameters and buffers when the block ends."""
     tensors = list(chain(network.parameters(), network.buffers()))
     saved = [tensor.detach().clone() for tensor in tensors]
     try:
@@ -110,8 +116,8 @@ def _weights_given_back(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _own_random_numbers(network: nn.Module, seed: int) -> Iterator[None]:
-    """Draw from a seed of our own and leave the caller's generators as they were."""
+def _seeded_rng(network: nn.Module, seed: int) -> Iterator[None]:
+    """Seed PyTorch's generators inside the block and restore their states when it ends."""
     devices = {parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"}
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The target score: what a map is evidence for."""
+"""The target score: the number that a class activation map explains."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ TargetName = Literal["predicted", "true", "contrast"]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The score of each image: a class's logit, or by how much it exceeds another's.
+    """The score of each image: the logit of one class, or the difference of two logits.
 
         score[n] = logits[n, classes[n]] - logits[n, against[n]]
 
     Args:
-        classes: the class that the map speaks for, int64 [n].
-        against: the class that it speaks against, int64 [n]; None for a plain logit.
+        classes: Class whose logit counts positively, int64 [n].
+        against: Class whose logit is subtracted, int64 [n]; None subtracts nothing.
 
     >>> import torch
     >>> logits = torch.tensor([[1.0, 5.0, 2.0]])
-    >>> Target(torch.tensor([1])).score(logits).tolist()
+    >>> Target(torch.tensor([1])).values(logits).tolist()
     [5.0]
-    >>> Target(torch.tensor([1]), against=torch.tensor([2])).score(logits).tolist()
+    >>> Target(torch.tensor([1]), against=torch.tensor([2])).values(logits).tolist()
     [3.0]
     """
 
     classes: Labels
     against: Labels | None = None
 
-    def direction(self, num_classes: int) -> Float[Tensor, "n k"]:
-        """Return the score's gradient by the logits: 1 at `classes`, -1 at `against`, float32 [n k]."""
-        direction = F.one_hot(self.classes, num_classes)
+    def logit_gradients(self, num_classes: int) -> Float[Tensor, "n k"]:
+        """Return the gradient of the score by the logits: 1 at `classes`, -1 at `against`, float32 [n k]."""
+        gradients = F.one_hot(self.classes, num_classes)
         if self.against is not None:
-            direction = direction - F.one_hot(self.against, num_classes)
-        return direction.float()
+            gradients = gradients - F.one_hot(self.against, num_classes)
+        return gradients.float()
 
-    def score(self, logits: Logits) -> Float[Tensor, " n"]:
+    def values(self, logits: Logits) -> Float[Tensor, " n"]:
         """Return the score of each image, float32 [n]."""
-        return (self.direction(logits.shape[1]) * logits.float()).sum(dim=1)
+        return (self.logit_gradients(logits.shape[1]) * logits.float()).sum(dim=1)
 
 
 def choose_target(target: TargetName | Labels, logits: Logits, labels: Labels | None) -> Target:
-    """Turn what the caller asks for into classes.
+    """Return the score that a target name or a tensor of classes stands for.
 
     Args:
-        target: "predicted" is the class with the largest logit; "true" the label's; "contrast" the
-            predicted over the true; class numbers, int64 [n], are taken as they are.
-        logits: float [n k].
-        labels: true classes, int64 [n]; needed for "true" and "contrast".
+        target: "predicted", the class with the largest logit; "true", the class of the label; "contrast", the
+            predicted class minus the true class; or the classes themselves, int64 [n].
+        logits: Logits of the network, float [n k].
+        labels: True classes, int64 [n]; required for "true" and "contrast".
 
     Raises:
-        UsageError: the name is none of these, labels are needed and missing, or a class does not exist.
+        UsageError: The name is unknown, labels are required and missing, or a class does not exist.
 
     >>> import torch
     >>> contrast = choose_target("contrast", torch.tensor([[1.0, 5.0]]), labels=torch.tensor([0]))

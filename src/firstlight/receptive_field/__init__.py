@@ -1,4 +1,4 @@
-"""Receptive fields: which input pixels each layer of a network can see, and which it does look at."""
+"""Receptive fields: the input pixels that each layer depends on, by arithmetic and by measurement."""
 
 from firstlight.receptive_field.effective import effective_size_px, gradient_energy
 from firstlight.receptive_field.fields import Field, Window

@@ -1,7 +1,7 @@
-"""What each operation does to a map: its role, and the window it slides.
+"""The role and the sliding window of each PyTorch operator.
 
-Names and arguments are those of torch's own operators (`torch.ops.aten`), which are few: `nn.MaxPool2d`,
-`F.max_pool2d` and `torch.max_pool2d` all arrive here as one.
+Operators are those of `torch.ops.aten`. They are few, because `nn.MaxPool2d`, `F.max_pool2d` and `torch.max_pool2d` all
+call the same operator.
 """
 
 from __future__ import annotations
@@ -19,135 +19,135 @@ Role = Literal["image", "convolution", "pool", "linear", "join", "pointwise"]
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one operation did.
+class Operation:
+    """One operation on a map.
 
     Args:
-        role: what the operation is to a reader of the network.
-        window: what it slid over the map; None where each position stays by itself.
-        grid: rows and columns of the map that comes out.
+        role: Kind of operation, as a layer table shows it.
+        window: Sliding window; None for a pointwise operation.
+        map_size: Rows and columns of the output map.
     """
 
     role: Role
     window: Window | None
-    grid: Pair
+    map_size: Pair
 
-    def along(self, field: Field, axis: int) -> Field:
-        """Return the receptive fields after the step, along rows (0) or columns (1)."""
+    def apply_to(self, field: Field, axis: int) -> Field:
+        """Return the receptive fields after the operation, along rows (0) or columns (1)."""
         if not self.window:
             return field
         kernel, stride, padding, dilation = (
             pair[axis] for pair in (self.window.kernel, self.window.stride, self.window.padding, self.window.dilation)
         )
-        return field.slide(self.grid[axis], kernel, stride, padding, dilation)
+        return field.slide(self.map_size[axis], kernel, stride, padding, dilation)
 
 
-def move(name: str, args: tuple[Any, ...], before: Tensor, after: Tensor, grid: Pair) -> Step:
-    """Read what an operation does to a map.
+def read_operation(name: str, args: tuple[Any, ...], before: Tensor, after: Tensor, map_size: Pair) -> Operation:
+    """Return the role and the sliding window of one operator call.
 
     Args:
-        name: of the operator, without leading or trailing underscores.
-        args: of the operator.
-        before: the tensor that it takes, for one image.
-        after: the tensor that it returns.
-        grid: rows and columns of the map in `before`, which may lie there flattened.
+        name: Name of the operator, without leading or trailing underscores.
+        args: Arguments of the operator.
+        before: Input tensor, for one image.
+        after: Output tensor.
+        map_size: Rows and columns of the map in `before`, which may be flattened there.
 
     Raises:
-        FirstlightError: it moves positions in a way that is not followed here.
+        FirstlightError: The operator moves positions in a way that is not supported.
     """
-    use = _Use(args, before, after, grid)
-    window = READERS[name](use) if name in READERS else None
-    is_lost = window is None and grid != (1, 1) and after.ndim == 4 and not map_axes(after, grid)
+    call = _OperatorCall(args, before, after, map_size)
+    window = WINDOW_READERS[name](call) if name in WINDOW_READERS else None
+    is_lost = window is None and map_size != (1, 1) and after.ndim == 4 and not map_axes(after, map_size)
     if is_lost or "attention" in name or "transformer" in name:
         raise FirstlightError(f"receptive fields cannot be followed through {name}.")
-    role: Role = "convolution" if name == "convolution" else "linear" if name in MATRIX else "pointwise"
+    role: Role = "convolution" if name == "convolution" else "linear" if name in MATRIX_PRODUCTS else "pointwise"
     if window and name in POOLS:
         role = "pool"
     if not window:
-        return Step(role, None, grid)
-    if use.axes and name not in REDUCTIONS + MATRIX:
-        return Step(role, window, (after.shape[use.axes[0]], after.shape[use.axes[1]]))
-    return Step(role, window, (grid[0] // window.stride[0], grid[1] // window.stride[1]))
+        return Operation(role, None, map_size)
+    if call.axes and name not in REDUCTIONS + MATRIX_PRODUCTS:
+        return Operation(role, window, (after.shape[call.axes[0]], after.shape[call.axes[1]]))
+    return Operation(role, window, (map_size[0] // window.stride[0], map_size[1] // window.stride[1]))
 
 
-def map_axes(tensor: Tensor, grid: Pair) -> Pair | None:
-    """Return where rows and columns lie in a tensor [1 c h w] or [1 h w c]; None if it is laid out otherwise."""
+def map_axes(tensor: Tensor, map_size: Pair) -> Pair | None:
+    """Return the axes of rows and columns in a tensor [1 c h w] or [1 h w c]; None for any other layout."""
     shape = tuple(tensor.shape)
     if len(shape) != 4:
         return None
-    return (2, 3) if shape[2:] == grid else (1, 2) if shape[1:3] == grid else None
+    return (2, 3) if shape[2:] == map_size else (1, 2) if shape[1:3] == map_size else None
 
 
-class _Use:
-    """One use of an operator: its arguments, what came in and out, and the map's axes and size before."""
+class _OperatorCall:
+    """One call of an operator: its arguments, its input and output, and the input map's size and axes."""
 
-    def __init__(self, args: tuple[Any, ...], before: Tensor, after: Tensor, grid: Pair) -> None:
-        self.args, self.before, self.after, self.grid = args, before, after, grid
-        self.axes = map_axes(before, grid)
+    def __init__(self, args: tuple[Any, ...], before: Tensor, after: Tensor, map_size: Pair) -> None:
+        self.args, self.before, self.after, self.map_size = args, before, after, map_size
+        self.axes = map_axes(before, map_size)
 
     def argument(self, position: int, default: Any = None) -> Any:
-        """Return an argument; operators are called without those at the end that have their default."""
+        """Return an argument, or its default: PyTorch omits trailing arguments that have their default."""
         return self.args[position] if position < len(self.args) else default
 
 
-def _convolution(use: _Use) -> Window:
-    _, weight, _, stride, padding, dilation, is_transposed, *_ = use.args
-    if is_transposed or use.axes != (2, 3):
+def _convolution(call: _OperatorCall) -> Window:
+    _, weight, _, stride, padding, dilation, is_transposed, *_ = call.args
+    if is_transposed or call.axes != (2, 3):
         raise FirstlightError("receptive fields cannot be followed through a transposed or 1-d convolution.")
     return Window(_pair(weight.shape[2:]), _pair(stride), _pair(padding), _pair(dilation))
 
 
-def _mean_pool(use: _Use) -> Window:
-    kernel = use.argument(1)
-    return Window(_pair(kernel), _pair(use.argument(2) or kernel), _pair(use.argument(3, 0)))
+def _mean_pool(call: _OperatorCall) -> Window:
+    kernel = call.argument(1)
+    return Window(_pair(kernel), _pair(call.argument(2) or kernel), _pair(call.argument(3, 0)))
 
 
-def _max_pool(use: _Use) -> Window:
-    kernel = use.argument(1)
-    stride, padding, dilation = use.argument(2) or kernel, use.argument(3, 0), use.argument(4, 1)
+def _max_pool(call: _OperatorCall) -> Window:
+    kernel = call.argument(1)
+    stride, padding, dilation = call.argument(2) or kernel, call.argument(3, 0), call.argument(4, 1)
     return Window(_pair(kernel), _pair(stride), _pair(padding), _pair(dilation))
 
 
-def _adaptive_pool(use: _Use) -> Window:
-    sizes = list(zip(use.grid, use.after.shape[2:], strict=True))
-    # Unit i sees positions floor(i n / m) up to ceil((i + 1) n / m); where m does not divide n, take the widest.
+def _adaptive_pool(call: _OperatorCall) -> Window:
+    sizes = list(zip(call.map_size, call.after.shape[2:], strict=True))
+    # Unit i covers positions floor(i n / m) to ceil((i + 1) n / m); if m does not divide n, the widest window counts.
     kernels = [max(-(-(i + 1) * n // m) - i * n // m for i in range(m)) for n, m in sizes]
     return Window(_pair(kernels), _pair([-(-n // m) for n, m in sizes]))
 
 
-def _padding(use: _Use) -> Window:
-    if use.axes != (2, 3):
+def _padding(call: _OperatorCall) -> Window:
+    if call.axes != (2, 3):
         raise FirstlightError("receptive fields cannot be followed through the padding of a map laid out [n h w c].")
-    sides = [*use.argument(1), 0, 0]  # left, right, top, bottom
+    sides = [*call.argument(1), 0, 0]  # left, right, top, bottom
     return Window((1, 1), padding=(sides[2], sides[0]))
 
 
-def _slice(use: _Use) -> Window | None:
-    dim = use.argument(1, 0) % use.before.ndim
-    if not use.axes or dim not in use.axes:
+def _slice(call: _OperatorCall) -> Window | None:
+    dim = call.argument(1, 0) % call.before.ndim
+    if not call.axes or dim not in call.axes:
         return None
-    start, step = use.argument(2) or 0, use.argument(4, 1)
-    skipped = start % use.before.shape[dim]
-    if dim == use.axes[0]:
+    start, step = call.argument(2) or 0, call.argument(4, 1)
+    skipped = start % call.before.shape[dim]
+    if dim == call.axes[0]:
         return Window((1, 1), stride=(step, 1), padding=(-skipped, 0))
     return Window((1, 1), stride=(1, step), padding=(0, -skipped))
 
 
-def _reduction(use: _Use) -> Window | None:
-    if use.after.numel() == use.before.numel():
-        return None  # the larger of two tensors, say
-    dims = use.argument(1)
-    if not use.axes or dims is None:
-        return Window(use.grid, use.grid)
-    gone = {dim % 4 for dim in ([dims] if isinstance(dims, int) else dims)}
-    rows, columns = (size if axis in gone else 1 for axis, size in zip(use.axes, use.grid, strict=True))
+def _reduction(call: _OperatorCall) -> Window | None:
+    if call.after.numel() == call.before.numel():
+        return None  # elementwise, for instance the maximum of two tensors
+    dims = call.argument(1)
+    if not call.axes or dims is None:
+        return Window(call.map_size, call.map_size)
+    reduced = {dim % 4 for dim in ([dims] if isinstance(dims, int) else dims)}
+    rows, columns = (size if axis in reduced else 1 for axis, size in zip(call.axes, call.map_size, strict=True))
     return Window((rows, columns), (rows, columns)) if (rows, columns) != (1, 1) else None
 
 
-def _matrix(use: _Use) -> Window | None:
-    positions = use.grid[0] * use.grid[1]
-    is_row_each = use.before.ndim == use.after.ndim == 2 and len(use.before) == len(use.after) == positions
-    return None if is_row_each else Window(use.grid, use.grid)
+def _matrix_product(call: _OperatorCall) -> Window | None:
+    positions = call.map_size[0] * call.map_size[1]
+    is_per_position = call.before.ndim == call.after.ndim == 2 and len(call.before) == len(call.after) == positions
+    return None if is_per_position else Window(call.map_size, call.map_size)
 
 
 def _pair(value: Any) -> Pair:
@@ -156,9 +156,9 @@ def _pair(value: Any) -> Pair:
 
 
 REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "logsumexp", "linalg_vector_norm", "var", "std")
-MATRIX = ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot")
-PASSIVE = ("clone", "to_copy", "unsafe_view", "contiguous", "copy")  # change nothing that a reader wants to see
-READERS: dict[str, Callable[[_Use], Window | None]] = {
+MATRIX_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot")
+COPIES = ("clone", "to_copy", "unsafe_view", "contiguous", "copy")  # operators without a row in the layer table
+WINDOW_READERS: dict[str, Callable[[_OperatorCall], Window | None]] = {
     "convolution": _convolution,
     "max_pool2d": _max_pool,
     "max_pool2d_with_indices": _max_pool,
@@ -170,6 +170,6 @@ READERS: dict[str, Callable[[_Use], Window | None]] = {
     "replication_pad2d": _padding,
     "slice": _slice,
     **dict.fromkeys(REDUCTIONS, _reduction),
-    **dict.fromkeys(MATRIX, _matrix),
+    **dict.fromkeys(MATRIX_PRODUCTS, _matrix_product),
 }
-POOLS = tuple(name for name in READERS if "pool" in name) + REDUCTIONS
+POOLS = tuple(name for name in WINDOW_READERS if "pool" in name) + REDUCTIONS

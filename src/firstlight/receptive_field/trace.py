@@ -1,7 +1,7 @@
-"""Every layer of a network, found by watching one image go through it.
+"""`trace`: the layers of a network with shapes and receptive fields, recorded in one forward pass.
 
-Operations are watched below the level of modules (a torch dispatch mode), so that branches, sums and functional calls
-count like modules do, and the code between them may be any Python.
+A torch dispatch mode records operators below the level of modules. Branches, sums and functional calls therefore count
+like modules, and `forward` may contain any Python code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.modes import in_evaluation
 from firstlight.receptive_field.fields import Field, Window
-from firstlight.receptive_field.operations import PASSIVE, Role, Step, move
+from firstlight.receptive_field.operations import COPIES, Operation, Role, read_operation
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class Layer:
     """One row of a network: a module without children, or an operation called between modules.
 
     Args:
-        name: qualified name of the module; an operation is named after the module that calls it.
-        kind: class of the module, or name of the operation.
-        role: what it does to the map; "join" is where paths meet.
-        window: what it slides over the map, if it does.
-        output: shape of what comes out for one image: (c, h, w), or (f,).
-        rows: receptive fields along the height.
-        columns: likewise along the width.
-        sources: positions in the trace of the layers whose outputs it takes.
-        parameters: its own; those shared with an earlier layer are not counted again.
-        macs: multiply-accumulates of its convolutions and matrix products for one image.
+        name: Qualified name of the module; an operation is named after the module that calls it.
+        kind: Class of the module, or name of the operation.
+        role: Kind of operation; "join" is where paths meet.
+        window: Sliding window of a convolution or a pool; None for other layers.
+        output: Shape of the output for one image: (c, h, w), or (f,).
+        rows: Receptive fields along the height.
+        columns: Receptive fields along the width.
+        sources: Indices in the trace of the layers whose outputs it takes.
+        parameters: Number of its own parameters; those shared with an earlier layer are not counted again.
+        macs: Multiply-accumulates of its convolutions and matrix products for one image.
     """
 
     name: str
@@ -54,55 +54,59 @@ class Layer:
 
     @property
     def stage(self) -> str:
-        """Name of the network's own child in which it lies."""
+        """Name of the network's direct child that contains the layer."""
         return self.name.split(".")[0]
 
     @property
     def box_px(self) -> tuple[int, int, int, int]:
-        """What the central unit sees: first row, first column, last row, last column; may reach over the edge."""
-        top, bottom = self.rows.seen_by(self.rows.size // 2)
-        left, right = self.columns.seen_by(self.columns.size // 2)
+        """Receptive field of the central unit: first row, first column, last row, last column; may exceed the image."""
+        top, bottom = self.rows.range_px(self.rows.size // 2)
+        left, right = self.columns.range_px(self.columns.size // 2)
         return top, left, bottom, right
 
 
 def trace(network: nn.Module, size_px: int) -> tuple[Layer, ...]:
-    """Return every layer of a network in the order in which one image passes them; the first is the image itself.
+    """Return the layers of a network in the order of the forward pass; the first entry is the image itself.
 
-    What passes its input on as it is (dropout in evaluation, identities, views between modules) has no row.
-    Normalization counts as pointwise. A vector keeps the field of the map that it was flattened from, and a
-    linear layer behind it sees that map whole. Adaptive pools with unequal windows count with the widest.
+    Modules that return their input unchanged (dropout in evaluation, identities, views between modules) have no entry.
+    Normalization counts as pointwise. A vector keeps the receptive field of the map that was flattened, and a linear
+    layer behind it depends on the whole map. An adaptive pool with unequal windows counts with the widest.
 
     Args:
-        network: takes RGB images in [0, 1]; its mode is given back.
-        size_px: side of the square image.
+        network: Network that takes RGB images in [0, 1]; the modes of its modules are restored.
+        size_px: Side of the square image in pixels.
 
     Raises:
-        UsageError: the network cannot take images of this size.
-        FirstlightError: an operation moves pixels in a way that is not followed here, an upsampling for instance.
+        UsageError: The network cannot take images of this size.
+        FirstlightError: An operation moves pixels in a way that is not supported, for instance an upsampling.
 
     >>> two = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2))
     >>> [(layer.name, layer.output, layer.rows.receptive_field_px) for layer in trace(two, 32)]
     [('image', (3, 32, 32), 1), ('0', (8, 32, 32), 3), ('1', (8, 16, 16), 4)]
     """
-    like = next(network.parameters(), torch.zeros(()))
-    image = like.new_zeros(1, 3, size_px, size_px)
+    parameter = next(network.parameters(), torch.zeros(()))
+    image = parameter.new_zeros(1, 3, size_px, size_px)
     tracer = _Tracer(image)
-    with torch.no_grad(), in_evaluation(network), tracer.watching(network), tracer:
+    with torch.no_grad(), in_evaluation(network), tracer.recording(network), tracer:
         try:
             output = network(image)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"{type(network).__name__} cannot take {size_px}x{size_px} images: {reason}") from error
-    if not tracer.trails_of(output):
+    if not tracer.origins_of(output):
         raise FirstlightError(f"{type(network).__name__}: its output cannot be followed back to the image.")
     return tuple(tracer.layers)
 
 
 def output_of(layers: Sequence[Layer], stage: str) -> Layer:
-    """Return the layer whose output is the output of a module, at whatever depth it lies.
+    """Return the layer that computes the output of a module, which may be nested.
+
+    Args:
+        layers: Layers from `trace`.
+        stage: Qualified name of the module.
 
     Raises:
-        UsageError: no layer lies in such a module.
+        UsageError: No module with this name contains a layer.
 
     >>> deep = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), nn.Flatten())
     >>> output_of(trace(deep, 32), "0").name
@@ -116,8 +120,8 @@ def output_of(layers: Sequence[Layer], stage: str) -> Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Trail:
-    """Where a tensor comes from. It holds the tensor, so that nobody else gets its id."""
+class _Origin:
+    """The layers and pixels that a tensor comes from. It holds the tensor, so that its `id` is not reused."""
 
     tensor: Tensor
     rows: Field
@@ -126,8 +130,8 @@ class _Trail:
 
 
 @dataclass(eq=False)
-class _Call:
-    """A module while it runs, and what was seen of it so far."""
+class _ModuleCall:
+    """A module that is running, and its operations so far."""
 
     name: str
     module: nn.Module
@@ -137,32 +141,32 @@ class _Call:
     macs: int = 0
     is_touched: bool = False
 
-    def add(self, step: Step, macs: int) -> None:
-        """Take in one operation; the module is called after its first that is more than pointwise."""
+    def add(self, operation: Operation, macs: int) -> None:
+        """Record an operation; the first that is not pointwise decides the role of the module."""
         self.is_touched = True
         self.macs += macs
         if self.role == "pointwise":
-            self.role, self.window = step.role, step.window
+            self.role, self.window = operation.role, operation.window
 
 
 class _Tracer(TorchDispatchMode):
-    """Follows one image: a trail for every tensor made from it, a Layer for every step."""
+    """Follows one image: records the origin of every tensor computed from it, and a Layer for every operation."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         rows, columns = Field(image.shape[2]), Field(image.shape[3])
         self.layers = [Layer("image", "input", "image", None, tuple(image.shape[1:]), rows, columns, (), 0, 0)]
-        self._trails = {id(image): _Trail(image, rows, columns, (0,))}
-        self._calls: list[_Call] = []
+        self._origins = {id(image): _Origin(image, rows, columns, (0,))}
+        self._calls: list[_ModuleCall] = []
         self._counted: set[int] = set()
 
-    def trails_of(self, tree: Any) -> list[_Trail]:
-        """Return the trails of those tensors in a nest of arguments that were made from the image."""
-        return [self._trails[id(leaf)] for leaf in tree_leaves(tree) if id(leaf) in self._trails]
+    def origins_of(self, tree: Any) -> list[_Origin]:
+        """Return the origins of the tensors in nested arguments, for those that were computed from the image."""
+        return [self._origins[id(leaf)] for leaf in tree_leaves(tree) if id(leaf) in self._origins]
 
     @contextmanager
-    def watching(self, network: nn.Module) -> Iterator[None]:
-        """Know which module runs while the block lasts."""
+    def recording(self, network: nn.Module) -> Iterator[None]:
+        """Record which module is running inside the block."""
         with ExitStack() as stack:
             for name, module in network.named_modules():
                 is_leaf = module is not network and not any(module.children())
@@ -172,66 +176,69 @@ class _Tracer(TorchDispatchMode):
             yield
 
     def _enter(self, name: str, is_leaf: bool, module: nn.Module, _args: Any) -> None:
-        self._calls.append(_Call(name, module, is_leaf))
+        self._calls.append(_ModuleCall(name, module, is_leaf))
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         call = self._calls.pop()
         if not (call.is_leaf and call.is_touched):
             return
-        trails = self.trails_of(output)
-        if not trails:
+        origins = self.origins_of(output)
+        if not origins:
             raise FirstlightError(f"{call.name}: its output cannot be followed back to the image.")
-        # A layer that computes one of PyTorch's by a faster way says whose.
-        self._add_layer(getattr(call.module, "stands_for", type(call.module).__name__), call, trails)
+        # A layer with a faster kernel names the PyTorch layer that it replaces in `stands_for`.
+        self._add_layer(getattr(call.module, "stands_for", type(call.module).__name__), call, origins)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an operation; if it takes something made from the image, follow it."""
+        """Run an operator; if an argument was computed from the image, record the operation."""
         kwargs = kwargs or {}
-        trails = self.trails_of((args, kwargs))
+        origins = self.origins_of((args, kwargs))
         output = func(*args, **kwargs)
         results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        if trails and results:
+        if origins and results:
             count = flop_registry.get(func.overloadpacket)
             macs = count(*args, **kwargs, out_val=output) // 2 if count else 0
-            self._follow(func, args, trails, results, macs)
+            self._follow(func, args, origins, results, macs)
         return output
 
-    def _follow(self, func: Any, args: tuple[Any, ...], trails: list[_Trail], results: list[Tensor], macs: int) -> None:
-        operation = func.overloadpacket.__name__.strip("_")
-        rows, columns = reduce(Field.union, (t.rows for t in trails)), reduce(Field.union, (t.columns for t in trails))
-        step = move(operation, args, trails[0].tensor, results[0], (rows.size, columns.size))
-        rows, columns = step.along(rows, 0), step.along(columns, 1)
-        sources = tuple(dict.fromkeys(source for trail in trails for source in trail.sources))
-        made = [_Trail(result, rows, columns, sources) for result in results]
-        self._trails |= {id(trail.tensor): trail for trail in made}
+    def _follow(
+        self, func: Any, args: tuple[Any, ...], origins: list[_Origin], results: list[Tensor], macs: int
+    ) -> None:
+        name = func.overloadpacket.__name__.strip("_")
+        rows = reduce(Field.union, (origin.rows for origin in origins))
+        columns = reduce(Field.union, (origin.columns for origin in origins))
+        operation = read_operation(name, args, origins[0].tensor, results[0], (rows.size, columns.size))
+        rows, columns = operation.apply_to(rows, 0), operation.apply_to(columns, 1)
+        sources = tuple(dict.fromkeys(source for origin in origins for source in origin.sources))
+        outputs = [_Origin(result, rows, columns, sources) for result in results]
+        self._origins |= {id(output.tensor): output for output in outputs}
         call = self._calls[-1]
         if call.is_leaf:
-            call.add(step, macs)
-        elif step.window or not (func.is_view or operation in PASSIVE):
-            kind = "linear" if step.role == "linear" else operation.removesuffix("_with_indices")
-            alone = _Call(f"{call.name}.{kind}".lstrip("."), call.module, is_leaf=False)
-            alone.add(step, macs)
-            self._add_layer(kind, alone, made)
+            call.add(operation, macs)
+        elif operation.window or not (func.is_view or name in COPIES):
+            kind = "linear" if operation.role == "linear" else name.removesuffix("_with_indices")
+            functional = _ModuleCall(f"{call.name}.{kind}".lstrip("."), call.module, is_leaf=False)
+            functional.add(operation, macs)
+            self._add_layer(kind, functional, outputs)
 
-    def _add_layer(self, kind: str, call: _Call, made: list[_Trail]) -> None:
-        out = made[0]
+    def _add_layer(self, kind: str, call: _ModuleCall, outputs: list[_Origin]) -> None:
+        output = outputs[0]
         parameters = [p for p in call.module.parameters(recurse=False) if id(p) not in self._counted]
         self._counted |= {id(parameter) for parameter in parameters}
         self.layers.append(
             Layer(
                 name=call.name,
                 kind=kind,
-                role="join" if call.role == "pointwise" and len(out.sources) > 1 else call.role,
+                role="join" if call.role == "pointwise" and len(output.sources) > 1 else call.role,
                 window=call.window,
-                output=tuple(out.tensor.shape[1:]),
-                rows=out.rows,
-                columns=out.columns,
-                sources=out.sources,
+                output=tuple(output.tensor.shape[1:]),
+                rows=output.rows,
+                columns=output.columns,
+                sources=output.sources,
                 parameters=sum(parameter.numel() for parameter in parameters),
                 macs=call.macs,
             )
         )
-        here = (len(self.layers) - 1,)
-        self._trails |= {id(trail.tensor): replace(trail, sources=here) for trail in made}
+        index = len(self.layers) - 1
+        self._origins |= {id(output.tensor): replace(output, sources=(index,)) for output in outputs}
