@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from firstlight.reports.trust import loses_to_random, measure_trust
+from firstlight.reports.trust import measure_trust, not_better_than_noise
 from firstlight.runs.run import load
 from firstlight.training.retest import load_test_images
 from record import command_line, record
@@ -29,7 +29,7 @@ def main() -> None:
         "recipe": run.recipe.to_dict(),
         "test_acc": run.results["test_acc"],
         "num_images": options.num_images,
-        "rows": [asdict(row) | {"no_better_than_noise": loses_to_random(row, rows)} for row in rows],
+        "rows": [asdict(row) | {"no_better_than_noise": not_better_than_noise(row, rows)} for row in rows],
     }
     print(record(f"trust_{options.data}", command_line(), results))
 

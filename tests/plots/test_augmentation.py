@@ -28,16 +28,16 @@ def noise(height: int = 8, width: int = 6) -> np.ndarray:
     ],
 )
 def test_says_what_was_done(view: AugmentedImage, says: list[str]) -> None:
-    assert view.steps() == says
+    assert view.descriptions() == says
     label = augmentation_sheet(noise(), [view], "one", "").axes[1].get_xlabel()
-    assert label == ("\n".join(says) or "as it is")
+    assert label == ("\n".join(says) or "unchanged")
 
 
 def test_a_spot_moves_as_the_words_say() -> None:
     image = np.zeros((3, 9, 9), np.uint8)
     image[:, 4, 4] = 255
     view = AugmentedImage(shifted_image(image, 2, -3), 0, down_px=2, right_px=-3)
-    assert view.steps() == ["2 up, 3 right"]
+    assert view.descriptions() == ["2 up, 3 right"]
     assert np.argwhere(view.image[0]).tolist() == [[4 - 2, 4 + 3]]
 
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 
 from firstlight.plots.figure import Figure
-from firstlight.plots.overlay import NOISE, SCALE_LABEL, add_scale, has_evidence, overlay, show_overlay
+from firstlight.plots.overlay import NOISE, SCALE_LABEL, add_colour_bar, has_evidence, overlay, show_overlay
 
 # Published values of the inferno colour map, 0 to 255 (R's `viridisLite::inferno(3)`).
 INFERNO = {0.0: (0x00, 0x00, 0x04), 0.5: (0xBB, 0x37, 0x54), 1.0: (0xFC, 0xFF, 0xA4)}
@@ -82,7 +82,7 @@ def test_on_axes_the_overlay_is_crisp_and_as_computed() -> None:
 
 def test_the_scale_runs_from_none_to_all_of_the_largest_and_states_the_normalization() -> None:
     figure = Figure()
-    add_scale(figure, figure.subplots())
+    add_colour_bar(figure, figure.subplots())
     bar = figure.axes[-1]
     assert bar.get_xlim() == (0, 1)
     assert [text.get_text() for text in bar.get_xticklabels()] == ["0", "0.5", "1"]

@@ -20,7 +20,7 @@ def predicted(number: int, num_classes: int = 3, name: str = "photo.jpg") -> Pre
     return PredictedPicture(
         name=name,
         picture=draw.integers(0, 256, (3, height, width), dtype=np.uint8),
-        seen=draw.integers(0, 256, (3, 6, 5), dtype=np.uint8),
+        network_input=draw.integers(0, 256, (3, 6, 5), dtype=np.uint8),
         evidence=draw.normal(size=(6, 5)),
         top=[(NAMES[position % len(NAMES)], float(p)) for position, p in enumerate(shares / shares.sum())],
     )
@@ -32,8 +32,8 @@ def test_a_row_shows_the_picture_what_is_seen_the_evidence_and_the_probabilities
     rows = [figure.axes[start : start + 4] for start in (0, 4)]
     for (picture, seen, evidence, bars), each in zip(rows, predictions, strict=True):
         np.testing.assert_array_equal(picture.images[0].get_array(), each.picture.transpose(1, 2, 0))
-        np.testing.assert_array_equal(seen.images[0].get_array(), each.seen.transpose(1, 2, 0))
-        np.testing.assert_array_equal(evidence.images[0].get_array(), overlay(each.seen, each.evidence))
+        np.testing.assert_array_equal(seen.images[0].get_array(), each.network_input.transpose(1, 2, 0))
+        np.testing.assert_array_equal(evidence.images[0].get_array(), overlay(each.network_input, each.evidence))
         assert {axes.images[0].get_interpolation() for axes in (seen, evidence)} == {"nearest"}
         assert picture.get_title() == "photo.jpg"
         assert "5x6" in seen.get_title(), "width by height"
@@ -64,7 +64,7 @@ def test_the_classes_that_have_no_room_are_counted() -> None:
 def test_long_names_are_shortened_files_at_their_beginning_and_classes_at_their_end() -> None:
     long = predicted(0, name="holiday pictures of the year 2026, the very last one.jpeg")
     classes = [("a class with a very long name, as folders have them", 0.9), ("truck", 0.1)]
-    long = PredictedPicture(long.name, long.picture, long.seen, long.evidence, classes)
+    long = PredictedPicture(long.name, long.picture, long.network_input, long.evidence, classes)
     figure = prediction_sheet([long], SUBTITLE)
     assert_legible(figure)
     title = figure.axes[0].get_title()

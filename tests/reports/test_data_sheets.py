@@ -68,10 +68,10 @@ def test_the_sheet_of_views_shows_the_original_and_each_epoch() -> None:
     figure = augmentation_views(images, SETTINGS[1], index=9, seed=4, count=3)
     expected = [images.images[9].numpy(), *(view.image for view in augmented_images(images, 9, SETTINGS[1], 4, 3))]
     assert np.array_equal(np.stack(pictures(figure)), np.stack(expected))
-    assert figure.get_suptitle() == "tiny train 9 (green): what training sees of it"
+    assert figure.get_suptitle() == "tiny train 9 (green): augmented images of 3 epochs"
     assert figure.get_supxlabel() == (
-        "moved by up to 2 px (beyond the line: reflected), then mirrored every other epoch, "
-        "then a square of 5 px painted round (row, column); seed 4"
+        "moved by up to 2 px (reflected beyond the line), then mirrored every other epoch, "
+        "then a square of 5 px cut out around (row, column); seed 4"
     )
 
 

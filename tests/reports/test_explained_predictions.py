@@ -13,11 +13,15 @@ from firstlight.attribution import explain
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import UsageError
 from firstlight.plots.overlay import overlay
-from firstlight.reports.explained_predictions import SHOWN_PX, draw_predictions
+from firstlight.reports.explained_predictions import MAX_PICTURE_PX, draw_predictions
 from firstlight.runs.run import Run
 from reference.made_run import make_run
 
-PHOTOS = {"wide.png": (SHOWN_PX * 2, SHOWN_PX), "tall.jpg": (30, 90), "as_trained.bmp": (16, 16)}  # width, height
+PHOTOS = {
+    "wide.png": (MAX_PICTURE_PX * 2, MAX_PICTURE_PX),
+    "tall.jpg": (30, 90),
+    "as_trained.bmp": (16, 16),
+}  # width, height
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,9 @@ def test_each_picture_is_shown_with_what_the_model_sees_looked_at_and_says(
         assert [bar.get_width() for bar in bars.patches] == pytest.approx(top.values.tolist(), abs=1e-5)
         assert [text.get_text().split()[0] for text in bars.texts] == [run.class_names[i] for i in top.indices]
     shown = [figure.axes[4 * row].images[0].get_array().shape for row in range(3)]
-    assert shown == [(SHOWN_PX // 2, SHOWN_PX, 3), (90, 30, 3), (16, 16, 3)], "large pictures only are made smaller"
+    assert shown == [(MAX_PICTURE_PX // 2, MAX_PICTURE_PX, 3), (90, 30, 3), (16, 16, 3)], (
+        "large pictures only are made smaller"
+    )
     assert f"{method}, stage {stage or 'residual3'}" in figure.axes[-1].get_xlabel()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from firstlight.attribution import METHODS, Faithfulness
 from firstlight.errors import UsageError
 from firstlight.reports import trust
-from firstlight.reports.trust import RANDOM, evaluation_table, loses_to_random, measure_trust
+from firstlight.reports.trust import RANDOM, evaluation_table, measure_trust, not_better_than_noise
 from firstlight.runs.run import Run
 from reference.made_run import make_run
 from reference.tiny import tiny_split
@@ -87,7 +87,7 @@ def test_a_map_must_beat_the_noise_of_its_stage(
     deletion: float, energy: float | None, stage: str, lost: list[str]
 ) -> None:
     each = row("grad_cam", stage, deletion, energy)
-    assert loses_to_random(each, [each, *NOISE]) == lost
+    assert not_better_than_noise(each, [each, *NOISE]) == lost
 
 
 def printed(rows: list[Faithfulness], width: int, styled: bool = False) -> str:

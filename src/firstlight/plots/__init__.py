@@ -1,1 +1,1 @@
-"""Arrays in, Figure out: no reading, no writing, no model."""
+"""Functions from arrays to matplotlib figures; they read no files and run no network."""

@@ -1,4 +1,4 @@
-"""What augmentation does to one image, epoch by epoch."""
+"""A sheet of the augmented views of one image, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ INCHES_PER_TILE = 1.5
 
 @dataclass(frozen=True)
 class AugmentedImage:
-    """One image as training sees it in one epoch.
+    """One augmented image of one epoch, with the parameters of its augmentation.
 
     Args:
-        image: uint8 [3 h w].
-        epoch: counted from 0; the figure counts from 1, as learning curves do.
-        down_px: rows by which the window moved down, so that what it shows moved up; may be negative.
-        right_px: columns by which the window moved right, likewise.
-        mirrored: whether it was then mirrored left to right.
-        cutout: row and column of the painted square's centre; None without one.
+        image: Augmented pixels, uint8 [3 h w].
+        epoch: Epoch, counted from 0. The figure counts from 1, as learning curves do.
+        down_px: Rows by which the crop window moved down, so that its content moved up; may be negative.
+        right_px: Columns by which the crop window moved right, so that its content moved left; may be negative.
+        mirrored: Whether the crop was then mirrored left to right.
+        cutout: Row and column of the centre of the cut-out square; None without cutout.
     """
 
     image: UInt8[np.ndarray, "3 h w"]
@@ -36,10 +36,10 @@ class AugmentedImage:
     mirrored: bool = False
     cutout: tuple[int, int] | None = None
 
-    def steps(self) -> list[str]:
-        """Say what was done, in order, as the eye sees it: the picture moves against the window.
+    def descriptions(self) -> list[str]:
+        """Return a description of each operation, in order; the content moves opposite to the crop window.
 
-        >>> AugmentedImage(np.zeros((3, 8, 8), np.uint8), 0, down_px=2, right_px=-3, mirrored=True).steps()
+        >>> AugmentedImage(np.zeros((3, 8, 8), np.uint8), 0, down_px=2, right_px=-3, mirrored=True).descriptions()
         ['2 up, 3 right', 'mirrored']
         """
         moves = [
@@ -59,25 +59,25 @@ def augmentation_sheet(
     subtitle: str,
     num_columns: int = 6,
 ) -> Figure:
-    """Draw an image, then its views, each with what was done to it.
+    """Draw an image and its augmented views, each with a description of its augmentation.
 
-    A line marks the edge of the original where it came into view: what lies beyond is reflected.
+    A white line marks the border of the original image where it is visible; pixels beyond it are reflections.
 
     Args:
-        original: uint8 [3 h w].
-        views: in the order in which they are drawn, row by row.
-        title: of the sheet.
-        subtitle: how the views came about.
-        num_columns: images in a row.
+        original: Image before augmentation, uint8 [3 h w].
+        views: Augmented images in the order in which they are drawn, row by row.
+        title: Title of the sheet.
+        subtitle: Text below the sheet, which describes the augmentation.
+        num_columns: Number of images in a row.
 
     >>> black = np.zeros((3, 8, 8), np.uint8)
     >>> figure = augmentation_sheet(black, [AugmentedImage(black, epoch=0)], "black", "seed 0")
     >>> [axes.get_xlabel() for axes in figure.axes]
-    ['', 'as it is']
+    ['', 'unchanged']
     """
     num_columns = max(1, min(num_columns, len(views) + 1))
     num_rows = -(-(len(views) + 1) // num_columns)
-    num_lines = max((len(view.steps()) for view in views), default=0)
+    num_lines = max((len(view.descriptions()) for view in views), default=0)
     tile = INCHES_PER_TILE * original.shape[1] / original.shape[2] + 0.24 + 0.14 * num_lines
     width = max(num_columns * INCHES_PER_TILE, 0.13 * len(title), 0.075 * len(subtitle))
     figure = Figure(figsize=(width, num_rows * tile + 0.8))
@@ -91,13 +91,13 @@ def augmentation_sheet(
     for axes, view in zip(others, views, strict=False):
         show_pixels(axes, view.image)
         axes.set_title(f"epoch {view.epoch + 1}", fontsize=LABEL_SIZE)
-        axes.set_xlabel("\n".join(view.steps()) or "as it is", fontsize=SMALL_SIZE)
+        axes.set_xlabel("\n".join(view.descriptions()) or "unchanged", fontsize=SMALL_SIZE)
         _outline(axes, view)
     return figure
 
 
 def _outline(axes: Axes, view: AugmentedImage) -> None:
-    """Mark the edges of the original that are in view; sides that are not are put far outside."""
+    """Draw the visible part of the original's border; invisible sides are placed far outside the axes."""
     height, width = view.image.shape[1:]
     rows = _span(-view.down_px, height)
     columns = _span(view.right_px if view.mirrored else -view.right_px, width)
@@ -105,12 +105,12 @@ def _outline(axes: Axes, view: AugmentedImage) -> None:
         box = Rectangle(
             (columns[0], rows[0]), columns[1] - columns[0], rows[1] - rows[0], fill=False, edgecolor="white"
         )
-        box.set_path_effects([withStroke(linewidth=2, foreground="black")])  # seen on any ground
+        box.set_path_effects([withStroke(linewidth=2, foreground="black")])  # visible on light and dark pixels
         axes.add_patch(box)
 
 
 def _span(moved_px: int, size_px: int) -> tuple[float, float]:
-    """Where the original begins and ends along one axis; pixels are squares around whole numbers.
+    """Return where the original begins and ends along one axis; pixel i extends from i - 0.5 to i + 0.5.
 
     >>> _span(2, 8), _span(-3, 8)
     ((1.5, 16.0), (-8.0, 4.5))

@@ -1,4 +1,4 @@
-"""Effective receptive fields beside the theoretical ones."""
+"""Figure of effective receptive fields, with the theoretical ones as boxes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure
 
 INCHES_PER_PANEL = 2.7
 BOX_COLOUR = "#00c2c7"
-PADDING_COLOUR = "0.85"  # what a unit sees outside the image
-FLOOR = 1e-4  # of the largest gradient: four decades are shown
+PADDING_COLOUR = "0.85"  # the part of a receptive field outside the image
+FLOOR = 1e-4  # smallest gradient shown, relative to the largest: four decades
 
 
 @dataclass(frozen=True)
 class MeasuredField:
-    """How strongly each pixel moves a unit, and what the unit can see.
+    """Gradient energy and theoretical receptive field of one unit.
 
     Args:
-        energy: gradient energy of each pixel, float [h w], not normalized.
-        box_px: first row, first column, last row, last column that the unit sees; may reach over the edge.
-        title: of the panel.
+        energy: Gradient energy of each pixel, float [h w], not normalized.
+        box_px: First row, first column, last row and last column of the theoretical receptive field; may exceed the
+            image.
+        title: Title of the panel.
     """
 
     energy: Float[np.ndarray, "h w"]
@@ -35,14 +36,14 @@ class MeasuredField:
 
 
 def effective_receptive_fields(rows: Sequence[Sequence[MeasuredField]], title: str) -> Figure:
-    """Draw how strongly each pixel moves a unit, and the box of what the unit can see.
+    """Draw the gradient of units by each pixel, with their theoretical receptive fields as boxes.
 
-    Shown is the gradient, which is the root of its energy, relative to the largest of its panel, on a logarithmic
-    scale, so that the faint rim of a receptive field is seen beside its centre.
+    The gradient is the square root of the energy, relative to the largest value of its panel. The scale is
+    logarithmic, so that the weak margin of a receptive field is visible beside its centre.
 
     Args:
-        rows: of panels, each row as long as the first.
-        title: of the figure.
+        rows: Rows of panels, all of the same length.
+        title: Title of the figure.
 
     >>> field = MeasuredField(np.eye(8), (2, 2, 5, 5), "a diagonal")
     >>> effective_receptive_fields([[field]], "one").axes[0].get_title()
@@ -56,9 +57,11 @@ def effective_receptive_fields(rows: Sequence[Sequence[MeasuredField]], title: s
         for axes, field in zip(axes_of_row, fields, strict=True):
             image = _draw(axes, field)
     bar = figure.colorbar(image, ax=grid, shrink=0.8)
-    bar.set_label("gradient, relative to the panel's largest", fontsize=LABEL_SIZE)
+    bar.set_label("gradient, relative to the largest in the panel", fontsize=LABEL_SIZE)
     bar.ax.tick_params(labelsize=SMALL_SIZE)
-    outline = Rectangle((0, 0), 1, 1, fill=False, ec=BOX_COLOUR, lw=1.8, label="what the unit can see; axes in pixels")
+    outline = Rectangle(
+        (0, 0), 1, 1, fill=False, ec=BOX_COLOUR, lw=1.8, label="theoretical receptive field; axes in pixels"
+    )
     figure.legend(handles=[outline], loc="outside lower center", fontsize=LABEL_SIZE, frameon=False)
     return figure
 
@@ -69,7 +72,7 @@ def _draw(axes: Axes, field: MeasuredField) -> AxesImage:
     image = axes.imshow(gradient, cmap="magma", norm="log", vmin=FLOOR, vmax=1.0, interpolation="nearest")
     axes.set_facecolor(PADDING_COLOUR)
     top, left, bottom, right = field.box_px
-    # Pixels are squares around whole numbers: the box runs along their outer edges.
+    # Pixel i extends from i - 0.5 to i + 0.5, and the box follows the outer edges of its pixels.
     box = Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, ec=BOX_COLOUR, lw=1.8)
     axes.add_patch(box)
     margin = 0.03 * max(*field.energy.shape, bottom - top, right - left)

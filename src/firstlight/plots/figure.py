@@ -1,4 +1,4 @@
-"""The Figure that every plot here returns, and how an image is put on it."""
+"""The `Figure` class of all plots, and helpers that draw images and save figures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from firstlight.files import atomic
 
 INCHES_PER_TILE = 1.25
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
-RIGHT, WRONG = "#1b7837", "#b2182b"  # readable on white, and told apart by the colour-blind
+RIGHT, WRONG = "#1b7837", "#b2182b"  # readable on white, and distinguishable for the colour-blind
 
-# What matplotlib's own font lacks is written in one of these that is installed.
+# Fallback fonts for characters that matplotlib's default font lacks, if they are installed.
 FONTS_OF_OTHER_SCRIPTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
     *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
@@ -33,7 +33,11 @@ _Arguments = ParamSpec("_Arguments")
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib Figure without pyplot's global state, which notebooks show all the same."""
+    """A matplotlib Figure that needs no pyplot and that notebooks display.
+
+    Args:
+        **options: Arguments of `matplotlib.figure.Figure`; the defaults are constrained layout and 150 dots per inch.
+    """
 
     def __init__(self, **options: Any) -> None:
         defaults: dict[str, Any] = {"layout": "constrained", "dpi": 150}
@@ -47,7 +51,7 @@ class Figure(matplotlib.figure.Figure):
 
 
 def literal_text(plot: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Let a plot show texts as they are: a class may be called `$x$`, or in any script."""
+    """Decorate a plot so that it draws texts literally: `$x$` is no formula, and fallback fonts cover other scripts."""
 
     @wraps(plot)
     def plot_literally(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> Figure:
@@ -65,13 +69,18 @@ def _installed_fonts() -> list[str]:
 
 
 def show_pixels(axes: Axes, image: UInt8[np.ndarray, "3 h w"]) -> None:
-    """Put an image on axes: every pixel a crisp square, no ticks, no frame."""
+    """Draw an image without interpolation, ticks or frame.
+
+    Args:
+        axes: Axes to draw on.
+        image: Image, uint8 [3 h w].
+    """
     axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
     hide_frame(axes)
 
 
 def hide_frame(axes: Axes) -> None:
-    """Take ticks and frame away."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""Misclassified images: what was true, what was predicted, and what spoke for each."""
+"""A sheet of misclassified images with the maps of their predicted and their true class."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from firstlight.plots.figure import (
     literal_text,
     show_pixels,
 )
-from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
+from firstlight.plots.overlay import SCALE_LABEL, add_colour_bar, show_overlay
 
 INCHES_PER_TILE = 1.55
-TILES = 3  # of a mistake: the image, the evidence for the predicted class, the evidence for the true class
-GAP = 0.22  # between two mistakes in a row, in tiles
-MIN_WIDTH = 6.0  # inches, for the label of the scale
-INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # of the title
+TILES = 3  # for each mistake: the image, the map of the predicted class, the map of the true class
+GAP = 0.22  # gap between two mistakes in a row, in tiles
+MIN_WIDTH = 6.0  # inches, so that the label of the colour bar fits
+INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # in the title
 MAX_NAME_LENGTH = 17
 
 
@@ -68,7 +68,7 @@ def mistake_sheet(
     if not images:
         drawn[1].text(0.5, 0.5, "no image to show", ha="center", va="center", fontsize=LABEL_SIZE)
     else:
-        add_scale(figure, drawn, f"{SCALE_LABEL}; {subtitle}")
+        add_colour_bar(figure, drawn, f"{SCALE_LABEL}; {subtitle}")
     return figure
 
 
@@ -95,7 +95,7 @@ def _draw(
 
 
 def class_caption(verb: str, class_name: str, probability: float) -> str:
-    """Return the caption of a class: a verb with the shortened name, and the probability below.
+    """Return the caption of a class: a verb and the shortened name, and the probability on a second line.
 
     >>> class_caption("says", "cat", 0.25).splitlines()
     ['says cat', '25%']
@@ -104,7 +104,7 @@ def class_caption(verb: str, class_name: str, probability: float) -> str:
 
 
 def percent(probability: float) -> str:
-    """Write a probability as a person would, without claiming certainty.
+    """Format a probability as a percentage; values that would round to 0 % or 100 % become `<1%` or `>99%`.
 
     >>> percent(0.123), percent(0.999), percent(0.001)
     ('12%', '>99%', '<1%')

@@ -1,4 +1,4 @@
-"""A map laid over its image: normalized for the eye only, and said so."""
+"""Overlay of an attribution map on its image, normalized for display only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from matplotlib.cm import ScalarMappable
 
 from firstlight.plots.figure import SMALL_SIZE, Figure, hide_frame
 
-COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of evidence look equal
+COLOUR_MAP = "inferno"  # perceptually uniform: equal differences of evidence look equal
 DEFAULT_OPACITY = 0.6
 NO_EVIDENCE = "no positive\nevidence"
-NOISE = 1e-6  # of a map's largest absolute value: below this a positive pixel is rounding
+NOISE = 1e-6  # positive values below this share of the largest absolute value are rounding errors
 SCALE_LABEL = "positive evidence, as a share of the map's largest absolute value"
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 
@@ -21,19 +21,19 @@ GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 def overlay(
     image: UInt8[np.ndarray, "3 h w"], evidence: Float[np.ndarray, "h w"], opacity: float = DEFAULT_OPACITY
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Lay the positive part of a map over the image in grey.
+    """Return the image in grey with the positive part of a map as colours.
 
-    The map is divided by its largest absolute value: colours compare places within one image, not images, and weak
-    evidence for a class beside strong evidence against it stays dark. The image is shown in grey, so that every
-    colour in the result is evidence. A map without positive evidence leaves the grey image as it is.
+    The map is divided by its largest absolute value. Colours therefore compare positions within one image, not
+    different images, and weak positive evidence beside strong negative evidence stays dark. The image is grey, so that
+    every colour in the result is evidence. A map without positive evidence leaves the grey image unchanged.
 
     Args:
-        image: uint8 [3 h w].
-        evidence: signed map at the size of the image, float [h w].
-        opacity: of the colours, 0 to 1.
+        image: Image, uint8 [3 h w].
+        evidence: Signed map at the size of the image, float [h w].
+        opacity: Opacity of the colours, 0 to 1.
 
     Returns:
-        RGB, uint8 [h w 3].
+        RGB image, uint8 [h w 3].
 
     >>> dark = np.zeros((3, 1, 2), np.uint8)
     >>> overlay(dark, np.array([[-1.0, -2.0]]))[0, 0].tolist()
@@ -50,7 +50,7 @@ def overlay(
 
 
 def has_evidence(evidence: Float[np.ndarray, "h w"]) -> bool:
-    """Whether anything in the map speaks for the class, rounding apart."""
+    """Whether the map has a positive value beyond rounding."""
     return bool(evidence.max() > NOISE * np.abs(evidence).max())
 
 
@@ -60,7 +60,14 @@ def show_overlay(
     evidence: Float[np.ndarray, "h w"],
     opacity: float = DEFAULT_OPACITY,
 ) -> None:
-    """Put an overlay on axes; a map without positive evidence says so instead of stretching noise."""
+    """Draw an overlay; a map without positive evidence gets a label instead of amplified noise.
+
+    Args:
+        axes: Axes to draw on.
+        image: Image, uint8 [3 h w].
+        evidence: Signed map at the size of the image, float [h w].
+        opacity: Opacity of the colours, 0 to 1.
+    """
     axes.imshow(overlay(image, evidence, opacity), interpolation="nearest")
     hide_frame(axes)
     if not has_evidence(evidence):
@@ -70,8 +77,8 @@ def show_overlay(
         )
 
 
-def add_scale(figure: Figure, axes: object, label: str = SCALE_LABEL) -> None:
-    """Add the colour scale of all overlays in the figure."""
+def add_colour_bar(figure: Figure, axes: object, label: str = SCALE_LABEL) -> None:
+    """Add the colour bar that all overlays in the figure share."""
     bar = figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), ax=axes, location="bottom", shrink=0.5, aspect=45, pad=0.01)  # type: ignore[arg-type]
     bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "1"])
     bar.set_label(label, fontsize=SMALL_SIZE)

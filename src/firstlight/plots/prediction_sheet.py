@@ -1,4 +1,4 @@
-"""Pictures with what the model says of them: the picture, what the model sees of it, what it looked at."""
+"""A sheet of pictures with the network's input, the map of the predicted class and the most probable classes."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 
 from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text, show_pixels
-from firstlight.plots.overlay import SCALE_LABEL, add_scale, show_overlay
+from firstlight.plots.overlay import SCALE_LABEL, add_colour_bar, show_overlay
 from firstlight.plots.samples import shorten
 
 INCHES_PER_TILE = 2.1
 BAR = "#4575b4"
 MAX_NAME_LENGTH = 28
-MAX_BARS = 10  # as many as can be read beside a picture
+MAX_BARS = 10  # more would be unreadable beside a picture
 
 
 @dataclass(frozen=True)
 class PredictedPicture:
-    """One picture and what the model says of it.
+    """One picture and its prediction.
 
     Args:
-        name: of the picture.
-        picture: as it is, uint8 [3 height width], any size.
-        seen: at the size that the model sees, uint8 [3 h w].
-        evidence: for the predicted class, raw and signed, at that size, float [h w].
-        top: classes with probabilities, the most probable first; the sheet counts those for which it has no room.
+        name: Name of the picture.
+        picture: Original picture, uint8 [3 height width], of any size.
+        network_input: Picture at the size of the network's input, uint8 [3 h w].
+        evidence: Map of the predicted class, signed and not normalized, float [h w].
+        top: Classes with their probabilities, the most probable first. Beyond the tenth, the sheet gives their number.
     """
 
     name: str
     picture: UInt8[np.ndarray, "3 height width"]
-    seen: UInt8[np.ndarray, "3 h w"]
+    network_input: UInt8[np.ndarray, "3 h w"]
     evidence: Float[np.ndarray, "h w"]
     top: Sequence[tuple[str, float]]
 
 
 @literal_text
 def prediction_sheet(predictions: Sequence[PredictedPicture], subtitle: str) -> Figure:
-    """Draw a row for each picture: itself, what the model sees, the evidence, the most probable classes.
+    """Draw a row for each picture: the picture, the network's input, the map, the most probable classes.
 
     Args:
-        predictions: One for each row.
-        subtitle: how the maps were made.
+        predictions: Pictures with their predictions, one for each row.
+        subtitle: Method and stage of the maps.
     """
     figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(predictions) * (INCHES_PER_TILE + 0.35) + 1.3))
-    figure.suptitle("What the model sees, and what it looked at", fontsize=TITLE_SIZE)
+    figure.suptitle("Predictions, and the evidence for the most probable class", fontsize=TITLE_SIZE)
     grid = figure.subplots(len(predictions), 4, squeeze=False, width_ratios=[1, 1, 1, 1.3])
-    for (picture, seen, evidence, bars), each in zip(grid, predictions, strict=True):
-        height, width = each.seen.shape[1:]
-        picture.imshow(each.picture.transpose(1, 2, 0))
+    for (picture, network_input, evidence, bars), prediction in zip(grid, predictions, strict=True):
+        height, width = prediction.network_input.shape[1:]
+        picture.imshow(prediction.picture.transpose(1, 2, 0))
         hide_frame(picture)
-        picture.set_title(_short(each.name), fontsize=SMALL_SIZE)
-        show_pixels(seen, each.seen)
-        seen.set_title(f"as the model sees it, {width}x{height}", fontsize=SMALL_SIZE)
-        show_overlay(evidence, each.seen, each.evidence)
-        evidence.set_title(f"evidence for {shorten(each.top[0][0])}", fontsize=SMALL_SIZE)
-        _draw_bars(bars, each.top)
-    add_scale(figure, grid, f"{SCALE_LABEL}; {subtitle}")
+        picture.set_title(_short(prediction.name), fontsize=SMALL_SIZE)
+        show_pixels(network_input, prediction.network_input)
+        network_input.set_title(f"as the model sees it, {width}x{height}", fontsize=SMALL_SIZE)
+        show_overlay(evidence, prediction.network_input, prediction.evidence)
+        evidence.set_title(f"evidence for {shorten(prediction.top[0][0])}", fontsize=SMALL_SIZE)
+        _draw_bars(bars, prediction.top)
+    add_colour_bar(figure, grid, f"{SCALE_LABEL}; {subtitle}")
     return figure
 
 

@@ -11,9 +11,9 @@ from matplotlib.text import Text
 from firstlight.plots.figure import LABEL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text
 
 MAX_LABEL_LENGTH = 30
-# Measured in dots, of which the figure has 150 to the inch: every pixel of an image is drawn as a whole number of dots,
-# so that all are squares of one size.
-IMAGE_DOTS = 160  # about; eight fit beside each other on a page
+# Lengths are in dots (150 per inch). Every pixel of an image is drawn as a whole number of dots, so that all pixels are
+# squares of one size.
+IMAGE_DOTS = 160  # approximate side of an image; eight images fit in a row on a page
 GAP_DOTS, LABEL_DOTS, MARGIN_DOTS, TITLE_DOTS = 26, 40, 18, 56
 
 
@@ -21,13 +21,13 @@ GAP_DOTS, LABEL_DOTS, MARGIN_DOTS, TITLE_DOTS = 26, 40, 18, 56
 def sample_sheet(
     images: UInt8[np.ndarray, "n 3 h w"], labels: Sequence[str], title: str, num_columns: int = 8
 ) -> Figure:
-    """Draw images in rows, each with its label below.
+    """Draw images in rows, each with a text below it.
 
     Args:
-        images: uint8 [n 3 h w].
-        labels: what to write below each.
-        title: of the sheet.
-        num_columns: images in a row.
+        images: Images, uint8 [n 3 h w].
+        labels: Text below each image.
+        title: Title of the sheet.
+        num_columns: Number of images in a row.
 
     >>> figure = sample_sheet(np.zeros((3, 3, 4, 4), np.uint8), ["a", "b", "c"], "three", num_columns=2)
     >>> len(figure.axes[0].images), [text.get_text() for text in figure.axes[0].texts]
@@ -57,7 +57,11 @@ def sample_sheet(
 
 
 def shorten(label: str, max_length: int = MAX_LABEL_LENGTH) -> str:
-    """Cut a label that is too long to be read at a glance.
+    """Return a label, cut to a length and ended with an ellipsis if it is longer.
+
+    Args:
+        label: Label of any length.
+        max_length: Largest number of characters of the result.
 
     >>> shorten("five-pointed star"), shorten("five-pointed star", 6)
     ('five-pointed star', 'five-…')
@@ -66,6 +70,6 @@ def shorten(label: str, max_length: int = MAX_LABEL_LENGTH) -> str:
 
 
 def _fit(text: Text, width_dots: int) -> None:
-    """Cut a text until it is no wider than this, so that it does not run into its neighbour."""
+    """Shorten a text until it is no wider than `width_dots`, so that it does not overlap its neighbour."""
     while len(text.get_text()) > 1 and text.get_window_extent().width > width_dots:
         text.set_text(shorten(text.get_text(), len(text.get_text()) - 1))

@@ -1,1 +1,1 @@
-"""What a run found, put together from attribution, evaluation and plots."""
+"""Reports on data sets and runs, composed from attribution, evaluation and plots."""

@@ -1,4 +1,4 @@
-"""The figures of a data set: a row per class, the colour channels, and what augmentation does."""
+"""Figures of a data set: random samples, images of each class, colour channels, augmented images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from firstlight.plots.samples import sample_sheet
 
 NUM_SAMPLES = 32
 NUM_PER_CLASS = 10
-NUM_VIEWS = 11  # with the original two rows of six
+NUM_VIEWS = 11  # with the original image, two rows of six
 FLIPS = {"none": "", "random": "mirrored at random", "alternating": "mirrored every other epoch"}
 
 
@@ -25,8 +25,8 @@ def random_samples(images: ImageSet, seed: int, count: int = NUM_SAMPLES) -> Fig
     """Draw images chosen at random, with their labels.
 
     Args:
-        images: Set to choose from.
-        seed: Seed of the choice.
+        images: Image set to choose from.
+        seed: Seed of the random choice.
         count: Largest number of images.
     """
     chosen = images[torch.randperm(len(images), generator=generator(seed, 0, "samples"))[:count]]
@@ -35,22 +35,22 @@ def random_samples(images: ImageSet, seed: int, count: int = NUM_SAMPLES) -> Fig
 
 
 def class_rows(images: ImageSet, seed: int = 0, count: int = NUM_PER_CLASS) -> Figure:
-    """Draw a row of images for every class, chosen at random.
+    """Draw a row of images chosen at random for each class.
 
     Args:
-        images: of which set.
-        seed: of the choice.
-        count: images in a row, at most.
+        images: Image set to choose from.
+        seed: Seed of the random choice.
+        count: Largest number of images in a row.
 
     Raises:
-        UsageError: the set is empty.
+        UsageError: The set is empty.
     """
-    _refuse_empty(images)
-    draw = generator(seed, 0, "classes")
+    _require_images(images)
+    rng = generator(seed, 0, "classes")
     rows = []
     for label in range(len(images.class_names)):
         members = (images.labels == label).nonzero().flatten()
-        chosen = members[torch.randperm(len(members), generator=draw)[:count]]
+        chosen = members[torch.randperm(len(members), generator=rng)[:count]]
         rows.append(images.images[chosen].numpy())
     return class_sheet(rows, images.class_names, f"{images.name}: random samples of each class")
 
@@ -59,97 +59,107 @@ def channel_sheet(images: ImageSet, index: int | None = None, seed: int = 0) -> 
     """Draw one image beside its red, green and blue channels and their histograms.
 
     Args:
-        images: of which set.
-        index: id of the image; None chooses one at random.
-        seed: of that choice.
+        images: Image set to choose from.
+        index: Id of the image; None chooses one at random.
+        seed: Seed of the random choice.
 
     Raises:
-        UsageError: no image has that id.
+        UsageError: No image has this id, or the set is empty.
     """
-    place = _place_of(images, index, seed)
-    return colour_channels(images.images[place].numpy(), f"{_name(images, place)}: its three colour channels")
+    row = _choose_row(images, index, seed)
+    return colour_channels(images.images[row].numpy(), f"{_name(images, row)}: its three colour channels")
 
 
 def augmentation_views(
     images: ImageSet,
-    how: Augmentation = Augmentation(),
+    augmentation: Augmentation = Augmentation(),
     index: int | None = None,
     seed: int = 0,
     count: int = NUM_VIEWS,
 ) -> Figure:
-    """Draw one image as a training on these images sees it in its first epochs.
+    """Draw one image as training augments it in the first epochs.
 
     Args:
-        images: the set to train on: an image's views depend on its place in it.
-        how: what is done to the images.
-        index: id of the image; None chooses one at random.
-        seed: of the training, and of that choice.
-        count: how many epochs.
+        images: Training set. The augmentation of an image depends on its row in this set.
+        augmentation: Augmentation of the images.
+        index: Id of the image; None chooses one at random.
+        seed: Seed of the training and of the random choice.
+        count: Number of epochs.
 
     Raises:
-        UsageError: no image has that id, or the augmentation does not fit the images' size.
+        UsageError: No image has this id, or the augmentation does not fit the images' size.
     """
-    place = _place_of(images, index, seed)
-    views = augmented_images(images, place, how, seed, count)
-    title = f"{_name(images, place)}: what training sees of it"
-    return augmentation_sheet(images.images[place].numpy(), views, title, f"{_describe(how)}; seed {seed}")
+    row = _choose_row(images, index, seed)
+    views = augmented_images(images, row, augmentation, seed, count)
+    title = f"{_name(images, row)}: augmented images of {len(views)} epochs"
+    return augmentation_sheet(images.images[row].numpy(), views, title, f"{_describe(augmentation)}; seed {seed}")
 
 
-def augmented_images(images: ImageSet, place: int, how: Augmentation, seed: int, count: int) -> list[AugmentedImage]:
-    """Return an image as `Batches` yields it in each of the first epochs, with what was drawn for it.
+def augmented_images(
+    images: ImageSet, row: int, augmentation: Augmentation, seed: int, count: int
+) -> list[AugmentedImage]:
+    """Return an image as `Batches` augments it in each of the first epochs, with the random parameters.
 
     Args:
-        images: the set to train on.
-        place: of the image in it.
-        how: what is done to the images.
-        seed: of the training.
-        count: how many epochs.
+        images: Training set.
+        row: Row of the image in the set.
+        augmentation: Augmentation of the images.
+        seed: Seed of the training.
+        count: Number of epochs.
     """
     sampler = EpochSampler(len(images), batch_size=1, shuffle=False, seed=seed)
-    batches = Batches(images, sampler, how)
-    half = how.cutout_px // 2
+    batches = Batches(images, sampler, augmentation)
     views = []
     for epoch in range(count):
-        sampler.load_state_dict({"epoch": epoch, "next_batch": place})  # go on at this very image
+        sampler.load_state_dict(
+            {"epoch": epoch, "next_batch": row}
+        )  # batches have one image, so the next batch is this image
         pixels = next(iter(batches)).images[0]
-        draws = EpochDraws.of(len(images), images.size_px, how, seed, epoch)
+        draws = EpochDraws.of(len(images), images.size_px, augmentation, seed, epoch)
         view = AugmentedImage(
             image=(pixels * 255).round().to(torch.uint8).numpy(),
             epoch=epoch,
-            down_px=int(draws.down[place]),
-            right_px=int(draws.right[place]),
-            mirrored=how.flip != "none" and bool(draws.mirrored[place]),
-            cutout=(int(draws.cut_row[place]) + half, int(draws.cut_column[place]) + half) if how.cutout_px else None,
+            down_px=int(draws.down[row]),
+            right_px=int(draws.right[row]),
+            mirrored=augmentation.flip != "none" and bool(draws.mirrored[row]),
+            cutout=_cutout_centre(draws, row, augmentation.cutout_px),
         )
         views.append(view)
     return views
 
 
-def _describe(how: Augmentation) -> str:
-    steps = [
-        f"moved by up to {how.crop_px} px (beyond the line: reflected)" if how.crop_px else "",
-        FLIPS[how.flip],
-        f"a square of {how.cutout_px} px painted round (row, column)" if how.cutout_px else "",
+def _cutout_centre(draws: EpochDraws, row: int, cutout_px: int) -> tuple[int, int] | None:
+    if not cutout_px:
+        return None
+    return int(draws.cut_row[row]) + cutout_px // 2, int(draws.cut_column[row]) + cutout_px // 2
+
+
+def _describe(augmentation: Augmentation) -> str:
+    crop_px, cutout_px = augmentation.crop_px, augmentation.cutout_px
+    operations = [
+        f"moved by up to {crop_px} px (reflected beyond the line)" if crop_px else "",
+        FLIPS[augmentation.flip],
+        f"a square of {cutout_px} px cut out around (row, column)" if cutout_px else "",
     ]
-    return ", then ".join(filter(None, steps)) or "no augmentation"
+    return ", then ".join(filter(None, operations)) or "no augmentation"
 
 
-def _place_of(images: ImageSet, index: int | None, seed: int) -> int:
-    _refuse_empty(images)
+def _choose_row(images: ImageSet, index: int | None, seed: int) -> int:
+    _require_images(images)
     if index is None:
         return int(torch.randint(len(images), (1,), generator=generator(seed, 0, "one image")))
-    found = (images.ids == index).nonzero().flatten()
-    if not len(found):
+    rows = (images.ids == index).nonzero().flatten()
+    if not len(rows):
         raise UsageError(
             f"{images.name} has no image {index}: they go from {int(images.ids.min())} to {int(images.ids.max())}"
         )
-    return int(found[0])
+    return int(rows[0])
 
 
-def _name(images: ImageSet, place: int) -> str:
-    return f"{images.name} {int(images.ids[place])} ({images.class_names[int(images.labels[place])]})"
+def _name(images: ImageSet, row: int) -> str:
+    return f"{images.name} {int(images.ids[row])} ({images.class_names[int(images.labels[row])]})"
 
 
-def _refuse_empty(images: ImageSet) -> None:
+def _require_images(images: ImageSet) -> None:
     if not len(images):
         raise UsageError(f"{images.name} holds no image to show")

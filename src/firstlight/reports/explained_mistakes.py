@@ -1,4 +1,4 @@
-"""Explained mistakes: misclassified images with the evidence for the predicted and for the true class."""
+"""Misclassified images with the maps of their predicted and their true class."""
 
 from __future__ import annotations
 
@@ -109,8 +109,10 @@ def misclassified_images(
     """
     mistakes = which.select(predictions, images.class_names)
     if not mistakes and (which.true or which.predicted):
-        asked = [f"is {which.true}"] * bool(which.true) + [f"is taken for {which.predicted}"] * bool(which.predicted)
-        raise UsageError(f"nothing to show: no misclassified test image {' and '.join(asked)}")
+        conditions = [f"is {which.true}"] * bool(which.true) + [f"is taken for {which.predicted}"] * bool(
+            which.predicted
+        )
+        raise UsageError(f"nothing to show: no misclassified test image {' and '.join(conditions)}")
     explained = explain_mistakes(network, images, mistakes, method, stage)
     return mistake_sheet(
         [item.pixels for item in explained],

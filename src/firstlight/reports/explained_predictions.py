@@ -1,4 +1,4 @@
-"""From a run and picture files to the sheet that shows what it says of them, and why."""
+"""A sheet of picture files with their predictions and attribution maps."""
 
 from __future__ import annotations
 
@@ -16,33 +16,43 @@ from firstlight.plots.figure import Figure
 from firstlight.plots.prediction_sheet import PredictedPicture, prediction_sheet
 from firstlight.runs.predictor import Predictor
 
-SHOWN_PX = 480  # longer side of the picture on the sheet
+MAX_PICTURE_PX = 480  # longer side of the original picture on the sheet
 
 
 def draw_predictions(
-    run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], top: int, method: str, stage: str | None
+    predictor: Predictor,
+    paths: Sequence[Path],
+    predictions: Sequence[Prediction],
+    top: int,
+    method: str,
+    stage: str | None,
 ) -> Figure:
-    """Draw each picture, what the model sees of it, and the evidence for its predicted class.
+    """Draw each picture, the network's input, the map of the predicted class and the most probable classes.
 
     Args:
-        run: or another predictor, that made the predictions.
-        paths: the picture files.
-        predictions: one for each.
-        top: how many classes to list.
-        method: of the maps; see `firstlight.attribution.explain`.
-        stage: of the maps; by default the last.
+        predictor: Run or other predictor that made the predictions.
+        paths: Paths of the picture files.
+        predictions: Prediction for each picture.
+        top: Number of classes to list.
+        method: Attribution method; see `firstlight.attribution.explain`.
+        stage: Stage to explain; None for the last.
+
+    Raises:
+        UsageError: No method or stage has that name.
     """
-    pixels = torch.stack([to_pixels(path, run.size_px) for path in paths])
-    classes = torch.tensor([run.class_names.index(each.label) for each in predictions])
-    found = explain(run.network, to_unit(pixels), method=method, stage=stage, target=classes)
+    pixels = torch.stack([to_pixels(path, predictor.size_px) for path in paths])
+    classes = torch.tensor([predictor.class_names.index(prediction.label) for prediction in predictions])
+    attribution = explain(predictor.network, to_unit(pixels), method=method, stage=stage, target=classes)
     pictures = [
-        PredictedPicture(path.name, _shown(path), seen.numpy(), evidence.numpy(), prediction.top(top))
-        for path, seen, evidence, prediction in zip(paths, pixels, found.upsampled(), predictions, strict=True)
+        PredictedPicture(path.name, _thumbnail(path), network_input.numpy(), evidence.numpy(), prediction.top(top))
+        for path, network_input, evidence, prediction in zip(
+            paths, pixels, attribution.upsampled(), predictions, strict=True
+        )
     ]
-    return prediction_sheet(pictures, f"{method}, stage {found.stage}")
+    return prediction_sheet(pictures, f"{method}, stage {attribution.stage}")
 
 
-def _shown(path: Path) -> np.ndarray:
+def _thumbnail(path: Path) -> np.ndarray:
     image = to_rgb(open_image(path))
-    image.thumbnail((SHOWN_PX, SHOWN_PX))
+    image.thumbnail((MAX_PICTURE_PX, MAX_PICTURE_PX))
     return np.asarray(image).transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""How far the maps of a run can be trusted: the checks of `attribution.faithfulness` on its test images."""
+"""Faithfulness of a run's attribution maps on its test images, as a JSON file and a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from firstlight.errors import UsageError
 from firstlight.runs.run import Run
 
 RANDOM = "random"
-COLUMNS = {  # field: heading; an arrow says which way is good. Broken so that the table fits 80 columns.
+COLUMNS = {  # field: heading, with an arrow to the better values. Line breaks keep the table within 80 columns.
     "deletion": "deletion\n\N{DOWNWARDS ARROW}",
     "insertion": "insertion\n\N{UPWARDS ARROW}",
     "energy_inside": "energy\ninside \N{UPWARDS ARROW}",
@@ -29,13 +29,16 @@ MUST_BEAT_RANDOM = ("deletion", "energy_inside")
 
 
 def measure_trust(run: Run, images: ImageSet, num_images: int, seed: int = 0) -> list[Faithfulness]:
-    """Check every method at every stage on test images chosen at random; writes `trust.json` into the run folder.
+    """Measure the faithfulness of every method at every stage, and write `trust.json` into the run folder.
 
     Args:
-        run: a finished run.
-        images: its test split.
-        num_images: how many images to use, at most.
-        seed: of their choice, of the noise and of the random weights.
+        run: Finished run.
+        images: Test split of the run.
+        num_images: Largest number of test images, which are chosen at random.
+        seed: Seed of the choice, of the noise and of the random weights.
+
+    Returns:
+        One row for each method and stage, with means over the images; see `firstlight.attribution.evaluate`.
 
     Raises:
         UsageError: `num_images` is below 1.
@@ -49,21 +52,25 @@ def measure_trust(run: Run, images: ImageSet, num_images: int, seed: int = 0) ->
     return rows
 
 
-def loses_to_random(row: Faithfulness, rows: Sequence[Faithfulness]) -> list[str]:
-    """Return which of deletion and energy inside a row does no better than noise of its stage."""
-    noise = next(each for each in rows if each.method == RANDOM and each.stage == row.stage)
-    lost = []
+def not_better_than_noise(row: Faithfulness, rows: Sequence[Faithfulness]) -> list[str]:
+    """Return the metrics, of `deletion` and `energy_inside`, in which a row is not better than noise at its stage."""
+    noise = next(other for other in rows if other.method == RANDOM and other.stage == row.stage)
+    failed = []
     for name in MUST_BEAT_RANDOM:
-        value, floor = getattr(row, name), getattr(noise, name)
-        if value is not None and (value >= floor if name in SMALLER_IS_BETTER else value <= floor):
-            lost.append(name)
-    return lost
+        value, baseline = getattr(row, name), getattr(noise, name)
+        if value is not None and (value >= baseline if name in SMALLER_IS_BETTER else value <= baseline):
+            failed.append(name)
+    return failed
 
 
 def evaluation_table(rows: Sequence[Faithfulness]) -> Table:
-    """Return the table for the terminal: the best of each column bold, what does not beat noise marked."""
+    """Return a table of the rows: the best value of each column is bold, and metrics no better than noise are listed.
+
+    Args:
+        rows: Rows from `measure_trust`.
+    """
     shown = {name: heading for name, heading in COLUMNS.items() if getattr(rows[0], name) is not None}
-    title = "Can the maps be trusted? Means over the images; arrows say which way is good."
+    title = "Faithfulness of the maps: means over the images; arrows point to better values."
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("stage")
     table.add_column("method")
@@ -77,8 +84,8 @@ def evaluation_table(rows: Sequence[Faithfulness]) -> Table:
             f"[bold]{value:.3f}[/bold]" if row.method != RANDOM and value == best[name] else f"{value:.3f}"
             for name, value in ((name, getattr(row, name)) for name in shown)
         ]
-        lost = loses_to_random(row, rows) if row.method != RANDOM else []
+        failed = not_better_than_noise(row, rows) if row.method != RANDOM else []
         style = "dim" if row.method == RANDOM else None
-        names = ",\n".join(name.split("_")[0] for name in lost)
+        names = ",\n".join(name.split("_")[0] for name in failed)
         table.add_row(row.stage, row.method, *cells, names, style=style, end_section=row.method == RANDOM)
     return table

@@ -14,7 +14,8 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 from torch import Tensor, nn
 
-from firstlight.diagram import Arc, arcs_over, blocks_of, draw
+from firstlight.diagram import draw
+from firstlight.diagram.blocks import Arc, make_blocks, route_arcs
 from firstlight.layers.residual import Residual
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.receptive_field import trace
@@ -47,16 +48,16 @@ NETWORKS = {
 
 
 def text_boxes(figure: Figure) -> dict[str, Bbox]:
-    """Return the box of every text in pixels, by text and place."""
+    """Return the box of every text in pixels, by text and index."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     texts = [text for text in figure.axes[0].texts if text.get_text()]
-    return {f"{place} {text.get_text()}": text.get_window_extent() for place, text in enumerate(texts)}
+    return {f"{index} {text.get_text()}": text.get_window_extent() for index, text in enumerate(texts)}
 
 
 class TestBlocks:
     def test_of_resnet9(self) -> None:
-        blocks = blocks_of(trace(NETWORKS["resnet9"], 32))
+        blocks = make_blocks(trace(NETWORKS["resnet9"], 32))
         assert [block.texts[0].replace("\n", " ") for block in blocks] == [
             "image",
             "conv 3x3",
@@ -66,28 +67,28 @@ class TestBlocks:
             *["conv 3x3", "conv 3x3", "add"],
             *["max-pool 4x4", "linear"],
         ]
-        assert [block.then for block in blocks[:4]] == [["Normalize"], ["ReLU", "BN"], [], ["ReLU", "BN"]]
+        assert [block.pointwise for block in blocks[:4]] == [["Normalize"], ["ReLU", "BN"], [], ["ReLU", "BN"]]
 
     def test_height_follows_the_map_and_thickness_the_channels(self) -> None:
-        convolutions = [b for b in blocks_of(trace(NETWORKS["resnet9"], 32)) if b.layer.role == "convolution"]
+        convolutions = [b for b in make_blocks(trace(NETWORKS["resnet9"], 32)) if b.layer.role == "convolution"]
         heights = [block.height**2 / convolutions[0].height ** 2 * 32 for block in convolutions]
         assert heights == pytest.approx([32, 32, 16, 16, 16, 8, 4, 4])
         assert [block.width for block in convolutions] == sorted(block.width for block in convolutions)
 
     def test_residual_arcs_of_resnet9(self) -> None:
-        blocks = blocks_of(trace(NETWORKS["resnet9"], 32))
-        arcs = [(blocks[arc.start].layer.name, blocks[arc.end].layer.name) for arc in arcs_over(blocks)]
+        blocks = make_blocks(trace(NETWORKS["resnet9"], 32))
+        arcs = [(blocks[arc.start].layer.name, blocks[arc.end].layer.name) for arc in route_arcs(blocks)]
         assert arcs == [("layer1.pool", "residual1.add"), ("layer3.pool", "residual3.add")]
 
     def test_arcs_of_branches(self) -> None:
-        blocks = blocks_of(trace(NETWORKS["branches"], 32))
-        arcs = {(blocks[arc.start].layer.name, blocks[arc.end].layer.name) for arc in arcs_over(blocks)}
+        blocks = make_blocks(trace(NETWORKS["branches"], 32))
+        arcs = {(blocks[arc.start].layer.name, blocks[arc.end].layer.name) for arc in route_arcs(blocks)}
         assert arcs == {("stem", "long.0"), ("short", "cat"), ("cat", "mul")}
 
     @pytest.mark.parametrize("name", NETWORKS)
     def test_arcs_clear_the_blocks_and_each_other(self, name: str) -> None:
-        blocks = blocks_of(trace(NETWORKS[name], 32))
-        arcs = arcs_over(blocks)
+        blocks = make_blocks(trace(NETWORKS[name], 32))
+        arcs = route_arcs(blocks)
         for arc in arcs:
             assert arc.height > max(block.top for block in blocks[arc.start : arc.end + 1])
         for one, other in combinations(arcs, 2):
