@@ -34,4 +34,4 @@ def wilson_interval(num_right: int, num_images: int, z: float = Z_95) -> tuple[f
     centre = share + square / 2
     half = z * math.sqrt(share * (1 - share) / num_images + square / (4 * num_images))
     low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
-    return max(0.0, low), min(1.0, high)
+    return min(max(0.0, low), share), max(min(1.0, high), share)
