@@ -1,18 +1,44 @@
-"""Where data sets and runs are kept unless the user says otherwise."""
+"""Default folders, and the conversion between what the user types and a path."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 DEFAULT_DATA_DIR = "data"
 DEFAULT_LOGS_DIR = "logs"
-CACHE = "FIRSTLIGHT_CACHE"  # environment variable: the folder for what can be made again at any time
+CACHE = "FIRSTLIGHT_CACHE"  # environment variable: the folder of files that can be made again at any time
+
+
+def user_path(path: Path | str) -> Path:
+    """Return the path that a user typed, with a leading `~` or `~user` expanded to the home folder.
+
+    Every path from the command line, a YAML file or a caller in Python passes through here, because the shell does not
+    expand `--option=~/folder`. Environment variables are not expanded. The text "./~" stands for a folder named "~".
+
+    >>> user_path("~/photos") == Path.home() / "photos", user_path("photos").as_posix()
+    (True, 'photos')
+    """
+    return Path(os.path.expanduser(path))  # unlike Path.expanduser, it keeps a `~` that stands for no home
+
+
+def printable(path: Path | str) -> str:
+    r"""Return a path as text for any screen: undecodable bytes, line breaks and terminal codes become U+FFFD.
+
+    >>> printable("two" + chr(10) + "lines")
+    'two\ufffdlines'
+    """
+    try:
+        text = os.fsencode(path).decode("utf-8", "replace")
+    except UnicodeEncodeError:  # the name cannot be on this disk, but it can be shown
+        text = str(path)
+    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
 
 
 def cache_dir() -> Path:
     """Return `$FIRSTLIGHT_CACHE`, else `firstlight` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`)."""
     named = os.environ.get(CACHE)
     if named:
-        return Path(named)
+        return user_path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "firstlight"

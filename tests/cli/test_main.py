@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from firstlight.cli import VERBS, main
 from firstlight.export import bundle
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
-from firstlight.training.fit import fit
 
 HEAVY = ("torch", "pytorch_lightning", "matplotlib", "jsonargparse", "rich", "numpy")
 
@@ -121,6 +118,19 @@ def test_a_printed_configuration_can_be_run_again(
     assert (recipe.name, recipe.data, recipe.network.width, recipe.seed) == ("demo", "tiny", 4, 5)
 
 
+def test_the_recipe_of_a_run_is_a_configuration(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = Recipe(name="mine", data="tiny", num_val=32, network=ResNet9Config(width=4), max_epochs=1, seed=3)
+    recipe.save(tmp_path / "recipe.yaml")
+    again = ["fit", "--config", "~/recipe.yaml", "--logs_dir=~/logs", "--batch_size", "32", "--logger", "none"]
+    assert main(again) == 0
+    assert Recipe.load(tmp_path / "logs" / "mine" / "version_0" / "recipe.yaml") == replace(recipe, batch_size=32)
+    assert main([*again, "--recipe", "demo"]) == 2
+    assert "recipe.yaml holds the recipe mine" in capsys.readouterr().err
+
+
 def test_fast_dev_run_keeps_nothing(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,37 +138,3 @@ def test_fast_dev_run_keeps_nothing(
     assert main(["fit", "--data", "tiny", "--num_val", "32", "--network.width", "4", "--fast_dev_run"]) == 0
     assert "nothing was kept" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
-
-
-def test_predict_takes_files_and_folders_and_prints_three_forms(
-    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = Recipe(name="t", data="tiny", num_val=32, network=ResNet9Config(width=4), max_epochs=1, batch_size=32)
-    run = fit(recipe, logs_dir=tmp_path / "logs", logger="none", enable_progress_bar=False, accelerator="cpu")
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(photos / "a.jpg")
-    Image.fromarray(pixels).save(photos / "b.png")
-    (photos / "notes.txt").write_text("no image")
-    single = tmp_path / "single.webp"
-    Image.fromarray(pixels).save(single)
-    capsys.readouterr()
-
-    asked = ["predict", str(photos), str(single), "--run", str(run.path), "--top", "2"]
-    assert main([*asked, "--format", "json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert [Path(each["image"]).name for each in answer] == ["a.jpg", "b.png", "single.webp"]
-    expected = run.predict(photos / "b.png")
-    assert [each["label"] for each in answer[1]["top"]] == [name for name, _ in expected.top(2)]
-    assert answer[1]["top"][0]["probability"] == pytest.approx(expected.probability, abs=1e-6)
-
-    assert main([*asked, "--format", "csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [row["rank"] for row in rows] == ["1", "2"] * 3
-
-    assert main([*asked]) == 0
-    assert expected.label in capsys.readouterr().out
-
-    assert main(["predict", str(photos / "notes.txt"), "--run", str(run.path)]) == 2
-    assert "notes.txt: is not an image" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from firstlight.data import preprocess
-from firstlight.data.preprocess import find_images, to_pixels
+from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError
 
 RED, GREEN, WHITE = [255, 0, 0], [0, 255, 0], [255, 255, 255]
@@ -104,13 +104,3 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path, mon
 def test_arrays_of_another_kind_are_refused(array: np.ndarray) -> None:
     with pytest.raises(DataError, match="array"):
         to_pixels(array, (4, 4))
-
-
-def test_folders_are_searched_in_order_and_empty_ones_refused(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for name in ("b.PNG", "a.jpg", "in/c.webp", "notes.txt"):
-        (tmp_path / name).write_bytes(b"x")
-    assert [path.name for path in find_images([tmp_path])] == ["a.jpg", "b.PNG", "c.webp"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no image"):
-        find_images([tmp_path / "empty"])

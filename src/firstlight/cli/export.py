@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from firstlight.cli.parser import Parser
 from firstlight.cli.which_run import RUN_HELP, open_run
 from firstlight.errors import UsageError
+from firstlight.paths import user_path
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -33,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.export.whole_folder import whole_folder
 
     quiet_lightning()
-    target = BUNDLED_PATH if folder_name is None else Path(folder_name)
+    target = BUNDLED_PATH if folder_name is None else user_path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
         _write(kind, _open(options), folder)
     print(target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import yaml
 
@@ -13,6 +12,8 @@ from firstlight.cli.fit_options import build_parser
 from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
 from firstlight.data.source import open_source
+from firstlight.errors import UsageError
+from firstlight.paths import user_path
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     if early.resume is not None:
         resume_run(early.resume, arguments, extras)
         return
-    recipe = get_recipe(early.recipe)
+    arguments, recipe = _starting_point(arguments, early)
     parsed = build_parser(recipe).parse(arguments)
     values = vars(parsed)
     chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
@@ -54,18 +55,40 @@ def run(arguments: Sequence[str]) -> None:
         print_run(finished)
 
 
+def _starting_point(arguments: Sequence[str], early: argparse.Namespace) -> tuple[Sequence[str], Recipe]:
+    """Return the arguments to parse, and the recipe that gives the defaults.
+
+    If `--config` names the `recipe.yaml` of a run, that recipe gives the defaults and the option is left out of the
+    arguments, because a recipe's file has no options of the command beside the recipe's fields.
+
+    Raises:
+        UsageError: `--recipe` names another recipe than the one in the file.
+    """
+    if not early.is_recipe_file:
+        return arguments, get_recipe(early.recipe or "adam24")
+    recipe = Recipe.load(early.config)
+    if early.recipe not in (None, recipe.name):
+        raise UsageError(f"--recipe {early.recipe}: {early.config} holds the recipe {recipe.name}. Name only one.")
+    return early.without_config, recipe
+
+
 def _early(arguments: Sequence[str]) -> argparse.Namespace:
     """Find the run to resume and the recipe before the parser is built."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     early.add_argument("--recipe")
     early.add_argument("--resume")
-    early.add_argument("--config", type=Path)
-    found = argparse.Namespace(recipe=None, resume=None, config=None)
+    early.add_argument("--config", type=user_path)
+    found = argparse.Namespace(recipe=None, resume=None, config=None, is_recipe_file=False, without_config=[])
     try:
         early.parse_known_args(list(arguments), found)
-        if found.recipe is None and found.config is not None:
-            found.recipe = str(yaml.safe_load(found.config.read_text()).get("recipe", "adam24"))
-    except (argparse.ArgumentError, OSError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        if found.config is not None:
+            content = yaml.safe_load(found.config.read_text(encoding="utf-8"))
+            found.is_recipe_file = "name" in content and "recipe" not in content
+            if found.recipe is None and "recipe" in content:
+                found.recipe = str(content["recipe"])
+        config = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+        config.add_argument("--config")
+        found.without_config = config.parse_known_args(list(arguments))[1]
+    except (argparse.ArgumentError, OSError, yaml.YAMLError, UnicodeDecodeError, TypeError):
         pass  # the real parser says what is wrong
-    found.recipe = found.recipe or "adam24"
     return found

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from firstlight.errors import UsageError
+from firstlight.paths import user_path
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -38,7 +39,7 @@ def figure_path(option: str, name: str) -> Path:
     >>> figure_path("--out", "sheet.svg").suffix
     '.svg'
     """
-    path = Path(name)
+    path = user_path(name)
     if path.suffix not in FIGURE_SUFFIXES:
         raise UsageError(f"{option} {path}: the name must end in {', '.join(FIGURE_SUFFIXES)}")
     return path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
-from firstlight.paths import DEFAULT_LOGS_DIR
+from firstlight.paths import DEFAULT_LOGS_DIR, printable, user_path
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -49,14 +49,50 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError(f"--top must be 1 or more, not {options.top}")
     if options.cam:
         figure_path("--cam", options.cam)  # refused before the work
-    from firstlight.data.preprocess import find_images
+    from firstlight.data.image_files import find_images
 
     chosen = _choose(options.run, options.logs_dir)
-    paths = find_images([Path(each) for each in options.images])
-    predictions = chosen.predict_many(paths)
-    if options.cam:
-        _draw(chosen, paths, predictions, options)
-    {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
+    paths, refusals = find_images([user_path(each) for each in options.images])
+    predictions, unreadable = _predict(chosen, paths)
+    refusals |= unreadable
+    paths = [path for path in paths if path not in refusals]
+    if predictions:
+        if options.cam:
+            _draw(chosen, paths, predictions, options)
+        {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
+    _report(refusals, len(predictions))
+
+
+def _predict(run: Predictor, paths: Sequence[Path]) -> tuple[list[Prediction], dict[Path, str]]:
+    """Return the predictions of the readable images, in order, and the reason for each image that is not readable."""
+    from firstlight.errors import DataError
+
+    predictions, refusals = [], {}
+    for path, answer in zip(paths, run.predict_readable(paths), strict=True):
+        if isinstance(answer, DataError):
+            refusals[path] = str(answer).removeprefix(f"{path}: ")
+        else:
+            predictions.append(answer)
+    return predictions, refusals
+
+
+def _report(refusals: dict[Path, str], num_predicted: int) -> None:
+    """Print a line for each path without a prediction, after the predictions of the others.
+
+    Raises:
+        DataError: There is such a path; the exit status is then 2.
+    """
+    if not refusals:
+        return
+    from firstlight.errors import DataError
+
+    lines = [f"{printable(path)}: {reason}" for path, reason in refusals.items()]
+    if len(lines) == 1 and not num_predicted:
+        raise DataError(lines[0])
+    sys.stdout.flush()
+    for line in lines:
+        print(f"firstlight predict: {line}", file=sys.stderr)
+    raise DataError(f"no prediction for {len(lines):,} of {len(lines) + num_predicted:,} files, for the reasons above")
 
 
 def _choose(path: str | None, logs_dir: str) -> Predictor:
@@ -68,7 +104,7 @@ def _choose(path: str | None, logs_dir: str) -> Predictor:
     from firstlight.runs.run import latest_run, load
 
     if path is not None:
-        return Pretrained(path) if (Path(path) / CONFIG_NAME).is_file() else load(path)
+        return Pretrained(path) if (user_path(path) / CONFIG_NAME).is_file() else load(path)
     try:
         return latest_run(logs_dir)
     except RunError as no_run:
@@ -89,7 +125,7 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
     if len(paths) > MAX_DRAWN:
         raise UsageError(f"--cam draws up to {MAX_DRAWN} images on a sheet, not {len(paths)}: name fewer")
     figure = draw_predictions(run, paths, predictions, options.top, options.method or DEFAULT_METHOD, options.stage)
-    save_figure(figure, Path(options.cam))
+    save_figure(figure, figure_path("--cam", options.cam))
 
 
 def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:

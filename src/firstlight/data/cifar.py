@@ -13,6 +13,7 @@ import torch
 from firstlight.data.cifar_formats import CIFAR10, CIFAR100, CIFAR100_COARSE, Batch, Form, Split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
+from firstlight.paths import user_path
 
 
 def read_cifar10(data_dir: Path | str, split: Split) -> ImageSet:
@@ -32,7 +33,7 @@ def read_cifar10(data_dir: Path | str, split: Split) -> ImageSet:
     Raises:
         DataError: the files are not there, or malformed; names the file and the offset.
     """
-    return _read(CIFAR10, Path(data_dir), split)
+    return _read(CIFAR10, user_path(data_dir), split)
 
 
 def read_cifar100(data_dir: Path | str, split: Split, *, coarse: bool = False) -> ImageSet:
@@ -46,7 +47,7 @@ def read_cifar100(data_dir: Path | str, split: Split, *, coarse: bool = False) -
     Raises:
         DataError: the files are not there, or malformed; names the file and the offset.
     """
-    return _read(CIFAR100_COARSE if coarse else CIFAR100, Path(data_dir), split)
+    return _read(CIFAR100_COARSE if coarse else CIFAR100, user_path(data_dir), split)
 
 
 def _read(forms: tuple[Form, ...], data_dir: Path, split: Split) -> ImageSet:

@@ -14,11 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from firstlight.errors import DataError, FirstlightError
+from firstlight.paths import user_path
 
 MAX_PIXELS = 50_000_000  # a larger picture is refused before it is decoded
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-)
 
 Picture = Image.Image | np.ndarray | Tensor | Path | str
 
@@ -44,7 +42,7 @@ def to_pixels(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h 
     [255, 0, 0]
     """
     if isinstance(picture, Path | str):
-        with _refusals(picture), Image.open(picture) as image:
+        with _refusals(picture), Image.open(user_path(picture)) as image:
             _refuse_large(picture, image)
             # a JPEG can be decoded at a half, a quarter or an eighth of its size, far faster
             image.draft(None, (4 * size_px[1], 4 * size_px[0]))
@@ -59,7 +57,7 @@ def open_image(path: Path | str) -> Image.Image:
     Raises:
         DataError: the file is missing, too large, damaged or no image.
     """
-    with _refusals(path), Image.open(path) as image:
+    with _refusals(path), Image.open(user_path(path)) as image:
         _refuse_large(path, image)
         return ImageOps.exif_transpose(image)
 
@@ -89,26 +87,6 @@ def _refusals(path: Path | str) -> Iterator[None]:
     except Exception as error:  # a damaged file can fail in any way; all of them mean the same
         reason = getattr(error, "strerror", None) or "the file is damaged or cut short"
         raise DataError(f"{path}: cannot be read ({reason})") from error
-
-
-def find_images(places: list[Path]) -> list[Path]:
-    """Return the named files, and all image files below the named folders in order.
-
-    Raises:
-        DataError: a place does not exist, or a folder holds no image.
-    """
-    found: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-            if not inside:
-                raise DataError(f"{place}: holds no image file")
-            found += inside
-        elif place.exists():
-            found.append(place)
-        else:
-            raise DataError(f"{place}: no such file or folder")
-    return found
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from firstlight.data.folder.layout import FolderSplit, Layout, find_layout, hold
 from firstlight.data.folder.reader import check_image_size, default_size_px, describe_folder, read_split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError, UsageError
-from firstlight.paths import DEFAULT_DATA_DIR
+from firstlight.paths import DEFAULT_DATA_DIR, user_path
 
 FOLDER_NAME = "folder"
 DEFAULT_NAME = "cifar10"
@@ -201,7 +201,7 @@ def open_source(
     >>> len(source.test()), source.val() is None
     (2000, True)
     """
-    data_dir = Path(data_dir)
+    data_dir = user_path(data_dir)
     name = FOLDER_NAME if _is_folder_meant(name, data_dir, is_named) else name
     if name not in SOURCES:
         raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}")

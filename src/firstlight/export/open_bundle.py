@@ -9,6 +9,7 @@ from firstlight.errors import RunError
 from firstlight.export.build_bundle import build_bundle, sha256
 from firstlight.export.bundle import MEASURED_NAME, Bundle
 from firstlight.export.whole_folder import whole_folder
+from firstlight.paths import user_path
 from firstlight.runs.run import Run
 
 FOLDER_NAME = "bundle"
@@ -30,7 +31,7 @@ def open_bundle(
         RunError: the folder is neither.
         DataError: the run's data set is missing.
     """
-    path = Path(place)
+    path = user_path(place)
     if (path / MEASURED_NAME).is_file():
         return Bundle(path)
     if not (path / "recipe.yaml").is_file():

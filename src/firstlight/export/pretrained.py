@@ -19,6 +19,7 @@ from firstlight.export.model_config import NAME as CONFIG_NAME
 from firstlight.export.model_config import ModelConfig
 from firstlight.files import atomic
 from firstlight.networks import StagedNetwork
+from firstlight.paths import user_path
 from firstlight.runs.predictor import Predictor
 
 WEIGHTS_NAME = "model.safetensors"
@@ -38,7 +39,7 @@ class Pretrained(Predictor):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = user_path(path)
         for name in (CONFIG_NAME, WEIGHTS_NAME):
             if not (self.path / name).is_file():
                 raise RunError(f"{path} holds no {name}: name a folder that `firstlight export` made")
@@ -55,7 +56,7 @@ class Pretrained(Predictor):
             MissingPackageError: a hub's model needs huggingface_hub, which is not installed.
             DataError: the hub cannot be reached, or has no such model.
         """
-        if not Path(place).exists() and isinstance(place, str) and _ON_A_HUB.fullmatch(place):
+        if not user_path(place).exists() and isinstance(place, str) and _ON_A_HUB.fullmatch(place):
             return cls(_from_hub(place))
         return cls(place)
 

@@ -12,6 +12,7 @@ from firstlight.attribution import explain
 from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import open_image, to_pixels, to_rgb
 from firstlight.evaluation.prediction import Prediction
+from firstlight.paths import printable
 from firstlight.plots.figure import Figure
 from firstlight.plots.prediction_sheet import PredictedPicture, prediction_sheet
 from firstlight.runs.predictor import Predictor
@@ -44,7 +45,9 @@ def draw_predictions(
     classes = torch.tensor([predictor.class_names.index(prediction.label) for prediction in predictions])
     attribution = explain(predictor.network, to_unit(pixels), method=method, stage=stage, target=classes)
     pictures = [
-        PredictedPicture(path.name, _thumbnail(path), network_input.numpy(), evidence.numpy(), prediction.top(top))
+        PredictedPicture(
+            printable(path.name), _thumbnail(path), network_input.numpy(), evidence.numpy(), prediction.top(top)
+        )
         for path, network_input, evidence, prediction in zip(
             paths, pixels, attribution.upsampled(), predictions, strict=True
         )

@@ -19,6 +19,7 @@ from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import write_atomic
 from firstlight.networks import StagedNetwork, build_network
+from firstlight.paths import user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import Predictor
@@ -39,7 +40,7 @@ class Run(Predictor):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = user_path(path)
         if not (self.path / "recipe.yaml").is_file():
             raise RunError(f"{path} is not a run: it has no recipe.yaml. Name a folder that `firstlight fit` made.")
 
@@ -201,7 +202,7 @@ def latest_run(logs_dir: Path | str) -> Run:
     Raises:
         RunError: there is none.
     """
-    found = [path.parent for path in Path(logs_dir).glob("*/*/model.safetensors")]
+    found = [path.parent for path in user_path(logs_dir).glob("*/*/model.safetensors")]
     if not found:
         raise RunError(f"no run in {logs_dir}: make one with `firstlight demo`, or name a run folder")
     return Run(max(found, key=lambda folder: (folder / "model.safetensors").stat().st_mtime))

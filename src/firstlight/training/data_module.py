@@ -16,7 +16,7 @@ from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
 from firstlight.data.source import open_source
 from firstlight.errors import UsageError
-from firstlight.paths import DEFAULT_DATA_DIR
+from firstlight.paths import DEFAULT_DATA_DIR, user_path
 from firstlight.recipes.config import Recipe
 from firstlight.training.adapt_recipe import adapt_recipe, refuse_lost_classes
 
@@ -43,7 +43,7 @@ class ImageData(pl.LightningDataModule):
 
     def __init__(self, recipe: Recipe = Recipe(), data_dir: Path | str = DEFAULT_DATA_DIR) -> None:
         super().__init__()
-        self.data_dir = Path(data_dir)
+        self.data_dir = user_path(data_dir)
         self.source = open_source(recipe.data, self.data_dir, recipe.image_size)
         self.recipe = replace(recipe, data=self.source.name)
 

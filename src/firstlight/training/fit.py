@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.files import write_atomic
-from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
+from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.options import FitOptions, Steps, check_steps
@@ -67,7 +67,7 @@ def fit(
         recipe = replace(recipe, max_epochs=max_epochs)
     module, data = build(recipe, data_dir, steps)
     options = FitOptions.of(logger, histograms, steps, trainer_options)
-    folder = _new_run_folder(data, Path(logs_dir), options)  # of data.recipe: a folder of images settles some of it
+    folder = _new_run_folder(data, user_path(logs_dir), options)  # a folder of images changes data.recipe
     with only_training(folder):
         try:
             return train_and_test(folder, module, data, options, trainer_options, checkpoints, None, started_s)

@@ -117,20 +117,30 @@ def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
 def test_hidden_files_and_what_is_no_image_count_for_nothing(tmp_path: Path) -> None:
     touch(tmp_path, *numbered("cat", 4), *numbered("dog", 4))
     before = find_layout(tmp_path)
-    touch(tmp_path, ".git/a.jpg", "cat/.hidden.jpg", "cat/._1.jpg", "cat/Thumbs.db", "cat/notes.txt", "cat/.x/b.jpg")
+    touch(tmp_path, "__MACOSX/cat/._1.jpg", "__MACOSX/cat/2.jpg", "cat/.ipynb_checkpoints/1-checkpoint.jpg")
+    touch(
+        tmp_path,
+        "cat/@eaDir/1.jpg/THUMB.jpg",
+        ".git/a.jpg",
+        "cat/.hidden.jpg",
+        "cat/._1.jpg",
+        "cat/Thumbs.db",
+        "cat/notes.txt",
+        "cat/.x/b.jpg",
+    )
     os.mkfifo(tmp_path / "cat" / "pipe.jpg")
     assert find_layout(tmp_path).files == before.files
     assert find_layout(tmp_path).passed_over == ()
 
 
 def test_what_is_used_for_nothing_is_said(tmp_path: Path, forbidden: set[Path]) -> None:
-    touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "stray.jpg", "docs/readme.txt", "lost+found/x.jpg")
-    forbidden.add(tmp_path / "lost+found")
+    touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "stray.jpg", "docs/readme.txt", "private/x.jpg")
+    forbidden.add(tmp_path / "private")
     said = find_layout(tmp_path).passed_over
     assert said == (
         f"1 image in {tmp_path}, in no class's folder",
         f"{tmp_path / 'docs'}, which holds no image",
-        f"{tmp_path / 'lost+found'}: cannot be looked into (Permission denied)",
+        f"{tmp_path / 'private'}: cannot be listed (Permission denied)",
     )
     split = touch(tmp_path / "split", *numbered("train/cat", 3), *numbered("train/dog", 3), *numbered("raw", 2))
     touch(split, *numbered("test", 5))
@@ -145,7 +155,7 @@ def test_a_folder_below_a_class_that_cannot_be_looked_into_is_named(tmp_path: Pa
     forbidden.add(tmp_path / "cat" / "private")
     layout = find_layout(tmp_path)
     refused = [file for file in (*layout.files["train"], *layout.files["test"]) if file.refusal]
-    assert [(file.place, file.refusal) for file in refused] == [("cat/private", "Permission denied")]
+    assert [(file.place, file.refusal) for file in refused] == [("cat/private", "cannot be listed (Permission denied)")]
 
 
 def test_images_that_no_library_here_reads_are_named_with_what_to_do(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from firstlight.data.download.manifest import MANIFEST, Archive, Manifest, Versi
 from firstlight.data.download.progress import Progress, show_progress
 from firstlight.errors import DataError, UsageError
 from firstlight.file_lock import locked
+from firstlight.paths import user_path
 
 OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: anything but "", "0" or "no" forbids downloading
 
@@ -59,8 +60,9 @@ class Downloader:
             DataError: it cannot be had; says in one line what was tried and how to go on.
         """
         archives = self._archives(name, version)
-        with _disk_errors(name, Path(data_dir)):
-            return self._find_or_fetch(name, archives, Path(data_dir))
+        data_dir = user_path(data_dir)
+        with _disk_errors(name, data_dir):
+            return self._find_or_fetch(name, archives, data_dir)
 
     def _find_or_fetch(self, name: str, archives: tuple[Archive, ...], data_dir: Path) -> Path:
         found = find_unpacked(archives, data_dir)
@@ -88,9 +90,10 @@ class Downloader:
             DataError: it is not there, or differs; names the file.
         """
         archives = self._archives(name, version)
-        found = find_unpacked(archives, Path(data_dir))
+        data_dir = user_path(data_dir)
+        found = find_unpacked(archives, data_dir)
         if found is None:
-            raise DataError(f"no {name} in {data_dir}. {_how_to_go_on(archives, Path(data_dir))}")
+            raise DataError(f"no {name} in {data_dir}. {_how_to_go_on(archives, data_dir)}")
         archive, folder = found
         difference = find_difference(archive, folder)
         if difference is not None:
@@ -202,7 +205,7 @@ def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archiv
 
 def is_missing(name: str, data_dir: Path | str) -> bool:
     """Whether a data set would have to be downloaded, and not even a part of it is in `data_dir`."""
-    archives, data_dir = MANIFEST.get(name, ()), Path(data_dir)
+    archives, data_dir = MANIFEST.get(name, ()), user_path(data_dir)
     packed = [path for each in archives for path in (data_dir / each.name, _part_of(each, data_dir))]
     return bool(archives) and find_unpacked(archives, data_dir) is None and not any(path.exists() for path in packed)
 

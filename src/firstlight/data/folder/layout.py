@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from firstlight.data.preprocess import SUFFIXES
+from firstlight.data.image_files import SUFFIXES, ImageEntry, image_files_below, visible_entries
 from firstlight.errors import DataError
+from firstlight.paths import printable
 
 FolderSplit = Literal["train", "val", "test"]
 SPELLINGS: dict[FolderSplit, tuple[str, ...]] = {
@@ -27,7 +27,6 @@ SPELLINGS: dict[FolderSplit, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-NOT_READ = frozenset((".heic", ".heif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".dng"))  # images all the same
 TEST_SHARE = 0.2  # of each class, where the user has made no test folder
 MIN_STRAY = 4  # so many images outside of class folders are no accident
 _MOST_LOOKED_AT = 10_000  # files of a folder, to find out whether it holds an image
@@ -110,7 +109,7 @@ def holds_classes(root: Path) -> bool:
     if any(_split_of(each) == "train" and _num_classes(each) for each in _folders_in(root)):
         return True
     num_classes = _num_classes(root)
-    num_stray = sum(_is_image(path) for path in islice(_entries(root), _MOST_LOOKED_AT))
+    num_stray = sum(_is_image(path) for path in islice(visible_entries(root), _MOST_LOOKED_AT))
     if num_classes == 1 or (num_classes == 0 and num_stray >= MIN_STRAY):
         raise DataError(
             f"{root}: holds images, but not in a folder for each of two classes or more. Sort them into such folders "
@@ -145,14 +144,14 @@ def _split_of(folder: Path) -> FolderSplit | None:
 
 def _images_of(folder: Path, root: Path, passed_over: list[str]) -> list[ImageFile]:
     """Return the images of every class in the folder."""
-    num_stray = sum(_is_image(path) for path in _entries(folder))
+    num_stray = sum(_is_image(path) for path in visible_entries(folder))
     if num_stray:
         strays = "1 image" if num_stray == 1 else f"{num_stray:,} images"
         passed_over.append(f"{strays} in {folder}, in no class's folder")
     found: list[ImageFile] = []
     for each in _folders_in(folder):
         try:
-            images = [_image_file(path, root, each, status) for path, status in _images_below(each)]
+            images = [_image_file(entry, root, each) for entry in image_files_below(each)]
         except DataError as error:  # lost+found, for instance
             passed_over.append(str(error))
             continue
@@ -162,14 +161,11 @@ def _images_of(folder: Path, root: Path, passed_over: list[str]) -> list[ImageFi
     return found
 
 
-def _image_file(path: Path, root: Path, class_folder: Path, status: os.stat_result | OSError) -> ImageFile:
-    place, class_name = path.relative_to(root).as_posix(), class_name_of(class_folder)
-    if isinstance(status, OSError):
-        return ImageFile(path, place, class_name, refusal=status.strerror or type(status).__name__)
-    refusal = None
-    if path.suffix.lower() in NOT_READ:
-        refusal = f"{path.suffix.lower()[1:].upper()} files are not read here: convert it to JPEG or PNG"
-    return ImageFile(path, place, class_name, status.st_size, status.st_mtime_ns, refusal)
+def _image_file(entry: ImageEntry, root: Path, class_folder: Path) -> ImageFile:
+    place, class_name = entry.path.relative_to(root).as_posix(), class_name_of(class_folder)
+    if entry.status is None:
+        return ImageFile(entry.path, place, class_name, refusal=entry.refusal)
+    return ImageFile(entry.path, place, class_name, entry.status.st_size, entry.status.st_mtime_ns, entry.refusal)
 
 
 def class_name_of(folder: Path) -> str:
@@ -179,16 +175,6 @@ def class_name_of(folder: Path) -> str:
     'café'
     """
     return unicodedata.normalize("NFC", printable(folder.name))
-
-
-def printable(name: str) -> str:
-    """Return a file's name without what no screen shows: bytes that are no text, line breaks, terminal codes.
-
-    >>> printable("two" + chr(10) + "lines")
-    'two\ufffdlines'
-    """
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return "".join("\ufffd" if unicodedata.category(each) == "Cc" else each for each in text)
 
 
 def _checked_classes(root: Path, files: Mapping[str, list[ImageFile]]) -> tuple[str, ...]:
@@ -239,72 +225,14 @@ def _num_classes(folder: Path) -> int:
 
 def _holds_image(folder: Path) -> bool:
     try:
-        return next(_images_below(folder, _MOST_LOOKED_AT), None) is not None
+        return next(image_files_below(folder, _MOST_LOOKED_AT), None) is not None
     except DataError:
         return False
 
 
-def _entries(folder: Path) -> Iterator[Path]:
-    """What is in a folder, in order of the names, without hidden files.
-
-    Raises:
-        DataError: it cannot be looked into.
-    """
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be looked into ({error.strerror})") from error
-    return (folder / name for name in names if not name.startswith("."))
-
-
 def _folders_in(folder: Path) -> list[Path]:
-    return [each for each in _entries(folder) if os.path.isdir(each)]
+    return [each for each in visible_entries(folder) if os.path.isdir(each)]
 
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _images_below(folder: Path, at_most: int | None = None) -> Iterator[tuple[Path, os.stat_result | OSError]]:
-    """Yield the image files of a folder and of those below it, with what the disk says of each.
-
-    Links are followed; a folder that was seen before, or that holds this one, is not entered.
-
-    Args:
-        folder: where to look.
-        at_most: how many files and folders to look at; None for all.
-
-    Raises:
-        DataError: the folder cannot be looked into; one below it that cannot is yielded.
-    """
-    above = folder.parent.resolve()
-    seen = {_identity(each) for each in (above, *above.parents)}
-    waiting, num_looked_at = [folder], 0
-    while waiting and (at_most is None or num_looked_at < at_most):
-        current = waiting.pop()
-        try:
-            names = [] if _identity(current) in seen else sorted(os.listdir(current))
-            seen.add(_identity(current))
-        except OSError as error:
-            if current == folder:
-                raise DataError(f"{folder}: cannot be looked into ({error.strerror})") from error
-            yield current, error
-            continue
-        num_looked_at += len(names)
-        for path in (current / name for name in names if not name.startswith(".")):
-            is_image = path.suffix.lower() in SUFFIXES | NOT_READ
-            try:
-                status = path.stat()
-            except OSError as error:  # a link that leads nowhere, for instance
-                if is_image:
-                    yield path, error
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                waiting.append(path)
-            elif is_image and stat.S_ISREG(status.st_mode):
-                yield path, status
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino

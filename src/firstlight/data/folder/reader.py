@@ -17,11 +17,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from firstlight.data.folder.cache import Kept, cache_path, key_of, read_kept, write_kept
-from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout, printable
+from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout
 from firstlight.data.images import ImageSet
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError, FirstlightError, UsageError
 from firstlight.file_lock import locked
+from firstlight.paths import printable
 
 SMALLEST_PX, LARGEST_PX = 16, 512  # the networks here leave 2x2 of 16x16, of less they would leave too little
 SMALL_PX, LARGE_PX = 32, 64  # the sizes to choose from where the user names none
