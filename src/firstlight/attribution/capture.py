@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from firstlight.compiled import plain_name, running_eagerly, uncompiled
 from firstlight.errors import UsageError
 from firstlight.modes import in_evaluation
 
@@ -97,6 +98,7 @@ def capture(network: nn.Module, stages: Sequence[Stage], *, with_gradients: bool
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(with_gradients))
         stack.enter_context(frozen_in_evaluation(network))
+        stack.enter_context(running_eagerly(network))
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(partial(captured._record, name)).remove)
         stack.callback(captured._outputs.clear)
@@ -133,11 +135,11 @@ def find_stages(network: nn.Module, stages: Sequence[Stage]) -> dict[str, nn.Mod
     >>> list(find_stages(nn.Sequential(nn.ReLU()), ["0"]))
     ['0']
     """
-    modules = dict(network.named_modules())
+    modules = {plain_name(name): module for name, module in uncompiled(network).named_modules()}
     names = {id(module): name for name, module in reversed(modules.items())}
     modules_by_path = {}
     for stage in stages:
-        name = stage if isinstance(stage, str) else names.get(id(stage))
+        name = stage if isinstance(stage, str) else names.get(id(uncompiled(stage)))
         if name not in modules or not name:
             known = ", ".join(stage_names(network)) or "the path of any module inside it"
             missing = stage if isinstance(stage, str) else f"{type(stage).__name__} that was given"

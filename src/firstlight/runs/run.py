@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from firstlight.compiled import plain_name
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
@@ -139,7 +140,7 @@ class Run(Predictor):
             "temperature": json.dumps(1.0),
             "recipe": json.dumps(self.recipe.to_dict()),
         }
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        state = {plain_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
         write_atomic(self.weights_path, save(state, metadata))
 
     def save_json(self, name: str, content: dict[str, Any]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
+from firstlight.compiled import uncompiled
 from firstlight.data.images import ImageSet
 from firstlight.networks import StagedNetwork, build_network
 from firstlight.recipes.config import Recipe
@@ -23,8 +25,16 @@ def seeded_network(num_classes: int, recipe: Recipe) -> StagedNetwork:
         return build_network(num_classes, recipe.network)
 
 
-def init_from_train_images(network: StagedNetwork, train: ImageSet) -> None:
-    """Set what depends on the training images but is not learned: the normalization, and whitening filters."""
+def init_from_train_images(network: nn.Module, train: ImageSet) -> None:
+    """Set what depends on the training images but is not learned: the normalization, and whitening filters.
+
+    Args:
+        network: Network to initialize, compiled or not. A network that is no `StagedNetwork` is left as it is.
+        train: Training images.
+    """
+    network = uncompiled(network)
+    if not isinstance(network, StagedNetwork):
+        return
     network.normalize.adopt(*train.mean_and_std)
     device = next(network.parameters()).device
     network.init_from_data(train.images[:NUM_INIT_IMAGES].to(device))

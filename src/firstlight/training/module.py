@@ -15,6 +15,7 @@ from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
 from firstlight.augment.progressive import progress_at
+from firstlight.compiled import own_state_dict_names, plain_state_dict_names, uncompiled
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
@@ -48,7 +49,8 @@ class Classifier(pl.LightningModule):
     more views. A batch is firstlight's `Batch`, or any sequence that starts with images and labels.
 
     Args:
-        network: Network to train. Explanations need a `StagedNetwork`; training and testing do not.
+        network: Network to train, also one that `torch.compile` returned. Explanations need a `StagedNetwork`; training
+            and testing do not.
         recipe: Loss, optimizer and schedule.
         steps: How a GPU runs the training steps: "plain" launches every kernel, "recorded" replays CUDA graphs,
             "compiled" compiles the steps first, which takes a minute.
@@ -73,6 +75,8 @@ class Classifier(pl.LightningModule):
         self._step: TrainingStep = AutogradStep(self.network, recipe)
         self._collected = CollectedPredictions()
         self._resumed_position: dict[str, Any] = {}
+        self.register_state_dict_post_hook(plain_state_dict_names)
+        self.register_load_state_dict_pre_hook(own_state_dict_names)
 
     def setup(self, stage: str) -> None:
         """Forget the steps of an earlier training that were not logged."""
@@ -192,11 +196,12 @@ class Classifier(pl.LightningModule):
 
     def _logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits, float [n k], and the features, float [n f]; a network that names none has no columns."""
-        if not isinstance(self.network, StagedNetwork):
+        network = uncompiled(self.network)
+        if not isinstance(network, StagedNetwork):
             logits = self.network(images).float()
             return logits, logits.new_zeros(len(logits), 0)
-        features = self.network.features(images)
-        return self.network.head(features).float(), features
+        features = network.features(images)
+        return network.head(features).float(), features
 
     def _log_metrics(self, split: str, logits: Tensor, labels: Tensor, dataloader_idx: int) -> None:
         losses = F.cross_entropy(logits, labels, reduction="none")
@@ -266,7 +271,8 @@ class Classifier(pl.LightningModule):
         tested = torch.isin(self.test_images.ids, self.test_predictions.ids)  # a limit may have left some out
         images = self.test_images[tested.nonzero().flatten()]
         which = MistakeFilter(count, true, predicted, tuple(indices))
-        return misclassified_images(self.network, images, self.test_predictions, which, method, stage)
+        network = cast(StagedNetwork, uncompiled(self.network))
+        return misclassified_images(network, images, self.test_predictions, which, method, stage)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return the callbacks that every training needs, whoever starts it: finite losses, averaging, freezing."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from firstlight.compiled import uncompiled
 from firstlight.errors import UsageError
 from firstlight.layers.whitening import PatchWhitening
 from firstlight.networks.staged import StagedNetwork
@@ -83,6 +84,7 @@ def num_epochs(max_epochs: int | None, recipe: Recipe) -> int:
 
 def _staged(network: nn.Module) -> StagedNetwork:
     """Return the network, or refuse one that does not name its head, which needs a learning rate of its own."""
+    network = uncompiled(network)
     if not isinstance(network, StagedNetwork):
         raise UsageError(
             f"{type(network).__name__} is no StagedNetwork, so its head is not known: choose an optimizer with one "

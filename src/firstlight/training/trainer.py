@@ -13,6 +13,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAA
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR
@@ -68,12 +69,12 @@ class Trainer(pl.Trainer):
             options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
         super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
 
-    def fit(self, model: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Train a model; without `max_epochs`, for the epochs of its recipe."""
+    def fit(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        """Train a LightningModule, compiled or not; without `max_epochs`, for the epochs of its recipe."""
         recipe = getattr(model, "recipe", None)
         if self._takes_epochs_of_model and isinstance(recipe, Recipe):
             self.fit_loop.max_epochs = recipe.max_epochs
-        super().fit(model, *args, **kwargs)
+        super().fit(model, *args, **kwargs)  # type: ignore[arg-type]  # Lightning takes compiled modules, too
 
 
 def lightning_options() -> list[str]:

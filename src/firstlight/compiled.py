@@ -1,0 +1,72 @@
+"""See through `torch.compile`: the original module, its names, and running it without compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+_WRAPPED = "_orig_mod"  # the name under which `torch.compile` keeps the original module
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """Return the module that `torch.compile` has wrapped, or the module itself; both share their weights."""
+    while _WRAPPED in module._modules:
+        module = module.get_submodule(_WRAPPED)
+    return module
+
+
+def plain_name(name: str) -> str:
+    """Return the name that a submodule or a tensor has without `torch.compile`.
+
+    >>> plain_name("network._orig_mod.head.weight"), plain_name("layer1._orig_mod")
+    ('network.head.weight', 'layer1')
+    """
+    return ".".join(part for part in name.split(".") if part != _WRAPPED)
+
+
+@contextmanager
+def running_eagerly(network: nn.Module) -> Iterator[None]:
+    """Run the network without compiled code: code that is already compiled does not call new hooks."""
+    if not any(map(_is_compiled, network.modules())):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def plain_state_dict_names(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    """Rename the entries of a state dict to those of the module without `torch.compile`: a post-hook of `state_dict`.
+
+    Args:
+        _module: Module whose state it is.
+        state: State dict; changed in place.
+        prefix: Start of the names of the module's entries.
+    """
+    if any(_WRAPPED in name.split(".") for name in state if name.startswith(prefix)):
+        entries = list(state.items())
+        state.clear()
+        state.update({plain_name(name) if name.startswith(prefix) else name: value for name, value in entries})
+
+
+def own_state_dict_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename the entries of a state dict to those of the module, compiled or not: a pre-hook of `load_state_dict`.
+
+    Args:
+        module: Module that loads the state.
+        state: State dict; changed in place.
+        prefix: Start of the names of the module's entries.
+    """
+    tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    own = {prefix + plain_name(name): prefix + name for name, _ in tensors}
+    for name in list(state):
+        target = own.get(plain_name(name), name)
+        if target != name:
+            state[target] = state.pop(name)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return _WRAPPED in module._modules or module._compiled_call_impl is not None
