@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import yaml
 
-from firstlight.cli.fit_options import build_parser
+from firstlight.cli.fit_options import build_parser, check_parts, help_for_all_parts, with_parts
+from firstlight.cli.network_options import import_from_command_line, network_from
 from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
 from firstlight.data.source import open_source
@@ -17,17 +21,25 @@ from firstlight.paths import user_path
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 
+TRAINER_HELP = "Any other argument of Lightning's Trainer: --trainer.KEY VALUE, for instance --trainer.profiler simple"
+
 
 def run(arguments: Sequence[str]) -> None:
     """Train and test, then say what came out and where it is."""
     arguments, extras = split_trainer_extras(arguments)
     early = _early(arguments)
+    import_from_command_line(early.named_network, early.network_module)
     if early.resume is not None:
         resume_run(early.resume, arguments, extras)
         return
     arguments, recipe = _starting_point(arguments, early)
-    parsed = build_parser(recipe).parse(arguments)
-    values = vars(parsed)
+    parser = build_parser(recipe)
+    if early.help_all:
+        print(f"{parser.format_help()}\n{help_for_all_parts()}\n\n{TRAINER_HELP}")
+        return
+    check_parts(recipe, arguments)
+    values = vars(parser.parse(arguments))
+    values["network"] = network_from(values["network"])
     chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
     is_named = any(each.partition("=")[0] == "--data" for each in arguments)
     chosen = replace(chosen, data=open_source(chosen.data, values["data_dir"], is_named=is_named).name)
@@ -65,30 +77,56 @@ def _starting_point(arguments: Sequence[str], early: argparse.Namespace) -> tupl
         UsageError: `--recipe` names another recipe than the one in the file.
     """
     if not early.is_recipe_file:
-        return arguments, get_recipe(early.recipe or "adam24")
+        return arguments, with_parts(get_recipe(early.recipe or "adam24"), early.network, early.optimizer)
     recipe = Recipe.load(early.config)
     if early.recipe not in (None, recipe.name):
         raise UsageError(f"--recipe {early.recipe}: {early.config} holds the recipe {recipe.name}. Name only one.")
-    return early.without_config, recipe
+    return early.without_config, with_parts(recipe, early.network, early.optimizer)
 
 
 def _early(arguments: Sequence[str]) -> argparse.Namespace:
-    """Find the run to resume and the recipe before the parser is built."""
+    """Find what decides which options there are, before the parser is built."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    early.add_argument("--recipe")
-    early.add_argument("--resume")
+    for name in ("--recipe", "--resume", "--network_module"):
+        early.add_argument(name)
     early.add_argument("--config", type=user_path)
-    found = argparse.Namespace(recipe=None, resume=None, config=None, is_recipe_file=False, without_config=[])
-    try:
+    early.add_argument("--network.name", dest="named_network")
+    early.add_argument("--optimizer.name", dest="optimizer")
+    early.add_argument("--help_all", action="store_true")
+    names = ("recipe", "resume", "network_module", "config", "named_network", "optimizer", "help_all")
+    found = argparse.Namespace(**dict.fromkeys(names))
+    with suppress(argparse.ArgumentError):  # the real parser says what is wrong
         early.parse_known_args(list(arguments), found)
-        if found.config is not None:
-            content = yaml.safe_load(found.config.read_text(encoding="utf-8"))
-            found.is_recipe_file = "name" in content and "recipe" not in content
-            if found.recipe is None and "recipe" in content:
-                found.recipe = str(content["recipe"])
-        config = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-        config.add_argument("--config")
-        found.without_config = config.parse_known_args(list(arguments))[1]
-    except (argparse.ArgumentError, OSError, yaml.YAMLError, UnicodeDecodeError, TypeError):
-        pass  # the real parser says what is wrong
+    content = _read_config(found.config)
+    found.is_recipe_file = "name" in content and "recipe" not in content
+    found.without_config = _without_config(arguments)
+    if found.recipe is None and "recipe" in content:
+        found.recipe = str(content["recipe"])
+    found.network = found.named_network or _name_of_part(content, "network")
+    found.optimizer = found.optimizer or _name_of_part(content, "optimizer")
     return found
+
+
+def _without_config(arguments: Sequence[str]) -> list[str]:
+    config = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    config.add_argument("--config")
+    try:
+        return config.parse_known_args(list(arguments))[1]
+    except argparse.ArgumentError:
+        return list(arguments)
+
+
+def _read_config(path: Path | None) -> dict[str, Any]:
+    """Return what a file of options holds; nothing if it cannot be read, which the real parser reports."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _name_of_part(content: dict[str, Any], part: str) -> str | None:
+    """Return the name of the network or the optimizer in a file of options."""
+    values = content.get(part)
+    name = values.get("name") if isinstance(values, dict) else None
+    return name if isinstance(name, str) else None

@@ -1,25 +1,37 @@
-"""The options of `firstlight fit`: for a new run, and to compare with when one goes on."""
+"""The options of `firstlight fit`: for a new run, and to compare with those of a run that is resumed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import get_args
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.network_options import add_network_options
+from firstlight.cli.parser import NETWORK_MODULE_HELP, Parser
 from firstlight.cli.trainer_options import TrainerOptions
+from firstlight.errors import UsageError
+from firstlight.networks.network_config import BUILT_IN, CustomNetworkConfig, default_network_config
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR
 from firstlight.recipes import RECIPES
-from firstlight.recipes.config import Recipe
+from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 
 DATA_DIR_HELP = "where data sets on disk are kept, or a folder of your own images, in a folder for each class"
 DESCRIPTION = "Train and test by a recipe; every field of the recipe can be set. Leaves a run folder under logs/."
+EPILOG = "The options of --network and --optimizer are those of the recipe named by --recipe. --help_all shows all."
 
-PARTS = ("network", "optimizer")  # of a recipe: their options are those of the kind that it has
+OPTIMIZERS: dict[str, type[OptimizerConfig] | type[MuonConfig]] = {
+    "adam": OptimizerConfig,
+    "sgd": OptimizerConfig,
+    "muon": MuonConfig,
+}
+PARTS: dict[str, dict[str, type]] = {"network": {**BUILT_IN}, "optimizer": {**OPTIMIZERS}}  # options of the kind in use
 
 
 def build_parser(recipe: Recipe) -> Parser:
     """Return the parser, with the recipe's values as defaults."""
-    parser = Parser("fit", DESCRIPTION, usage="firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]")
+    usage = "firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]"
+    parser = Parser("fit", DESCRIPTION, usage=usage, epilog=EPILOG)
     names = list(dict.fromkeys([*RECIPES, recipe.name]))  # a run that is resumed may have one of its own
     parser.add_argument("--config", action="config", help="a YAML file of options, as --print_config writes it")
     parser.add_argument("--recipe", default=recipe.name, choices=names, help="where the defaults come from")
@@ -33,13 +45,69 @@ def build_parser(recipe: Recipe) -> Parser:
         "--steps",
         default="recorded",
         choices=get_args(Steps),
-        help="how steps are made on a GPU: kernel by kernel, replayed whole, or so with kernels made for them first",
+        help="how a GPU runs the training steps: plain launches every kernel, recorded replays CUDA graphs, compiled "
+        "compiles the steps first",
     )
-    parser.add_argument("--resume", type=str, metavar="RUN", help="go on with an interrupted run, in its own folder")
+    parser.add_argument("--resume", type=str, metavar="RUN", help="resume an interrupted run in its own folder")
     parser.add_argument("--fast_dev_run", action="store_true", help="one batch through everything; keeps nothing")
+    parser.add_argument("--help_all", action="store_true", help="show the options of every network and optimizer")
+    parser.add_argument("--network_module", type=str, default=None, metavar="MODULE", help=NETWORK_MODULE_HELP)
     parser.add_class_arguments(Recipe, skip={"name", *PARTS})
-    for part in PARTS:
-        parser.add_class_arguments(type(getattr(recipe, part)), part)
+    add_network_options(parser, recipe.network)
+    parser.add_class_arguments(type(recipe.optimizer), "optimizer")
     parser.add_class_arguments(TrainerOptions, "trainer")
-    parser.set_defaults({name: value for name, value in recipe.flat().items() if name != "name"})
+    values = recipe.flat()
+    parser.set_defaults({name: values[name] for name in values if name != "name" and not name.startswith("network.")})
     return parser
+
+
+def with_parts(recipe: Recipe, network: str | None, optimizer: str | None) -> Recipe:
+    """Return the recipe with another kind of network or optimizer, if one is named, at its defaults.
+
+    Raises:
+        UsageError: There is no network of that name.
+    """
+    if network is not None and network != recipe.network.name:
+        recipe = replace(recipe, network=default_network_config(network))
+    if optimizer in OPTIMIZERS and OPTIMIZERS[optimizer] is not type(recipe.optimizer):
+        recipe = replace(recipe, optimizer=OPTIMIZERS[optimizer]())
+    return recipe
+
+
+def check_parts(recipe: Recipe, arguments: Sequence[str]) -> None:
+    """Refuse an option that belongs to another network or optimizer than the recipe's, and say to which.
+
+    Raises:
+        UsageError: There is such an option.
+    """
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        part, dot, key = option.removeprefix("--").partition(".")
+        if not (option.startswith("--") and dot and part in PARTS):
+            continue
+        config = getattr(recipe, part)
+        if isinstance(config, CustomNetworkConfig) or key in _field_names(type(config)):
+            continue
+        owners = [name for name, kind in PARTS[part].items() if key in _field_names(kind)]
+        if owners:
+            recipes = [name for name, make in RECIPES.items() if getattr(make(), part).name in owners]
+            raise UsageError(
+                f"{option} is an option of the {part} {' and '.join(owners)}, but recipe {recipe.name} uses "
+                f"{config.name}. Add --{part}.name {owners[0]}, or choose another recipe: {', '.join(recipes)}"
+            )
+
+
+def help_for_all_parts() -> str:
+    """Return the help for the options of every built-in network and optimizer."""
+    texts = []
+    for part, kinds in PARTS.items():
+        for kind in dict.fromkeys(kinds.values()):
+            names = ", ".join(name for name, each in kinds.items() if each is kind)
+            parser = Parser("fit", f"With --{part}.name {names}:", add_help=False, usage="")
+            parser.add_class_arguments(kind, part, skip={"name"})
+            texts.append(parser.format_help().removeprefix("usage:").strip())
+    return "\n\n".join(texts)
+
+
+def _field_names(kind: type) -> set[str]:
+    return {field.name for field in fields(kind)}

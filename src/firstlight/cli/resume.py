@@ -7,9 +7,12 @@ from dataclasses import fields
 from typing import Any
 
 from firstlight.cli.fit_options import build_parser
+from firstlight.cli.network_options import network_from
 from firstlight.cli.trainer_options import TrainerOptions
 from firstlight.errors import UsageError
 from firstlight.recipes.nested import flatten
+
+NOT_COMPARED = ("data_dir", "logs_dir", "resume", "config", "network_module", "help_all")
 
 
 def resume_run(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None:
@@ -49,10 +52,11 @@ def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]
     parser.set_defaults(kept | {"data_dir": None})
     parser.set_defaults({f"trainer.{name}": value for name, value in typed.items() if not isinstance(value, list)})
     given = vars(parser.parse(arguments))
+    given["network"] = network_from(given["network"]).to_dict()
     before = kept | {"recipe": run.recipe.name, "fast_dev_run": False}
     before |= {name: value for name, value in run.recipe.flat().items() if name != "name"}
     before |= {f"trainer.{name}": value for name, value in (begun.trainer | typed).items()}
-    now = flatten({name: given[name] for name in given if name not in ("data_dir", "logs_dir", "resume", "config")})
+    now = flatten({name: given[name] for name in given if name not in NOT_COMPARED})
     now |= {f"trainer.{name}": value for name, value in extras.items()}
     for name, value in now.items():
         if value != before.get(name) and not isinstance(before.get(name), list):

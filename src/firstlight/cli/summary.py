@@ -1,31 +1,41 @@
-"""`firstlight summary`: the layer table, and the model drawn."""
+"""`firstlight summary`: print the layer table of a network, and draw its diagram."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from firstlight.cli.network_options import add_network_options, import_from_command_line, network_from
 from firstlight.cli.parser import Parser, figure_path
 from firstlight.errors import UsageError
+from firstlight.networks.network_config import NetworkConfig, default_network_config
 
 if TYPE_CHECKING:
     from torch import nn
 
+DESCRIPTION = "Print the output size, receptive field, parameters and multiply-accumulates (MACs) of every layer."
+
 
 def run(arguments: Sequence[str]) -> None:
-    """Print the table, and draw the diagram if a file is named."""
-    parser = Parser("summary", "The layer table: output size, receptive field, parameters and MACs of every layer.")
-    parser.add_argument("--recipe", type=str, default="adam24", help="whose network, before any training")
-    parser.add_argument("--run", type=str, default=None, help="a run folder instead of a recipe")
-    parser.add_argument("--image_size", type=int, default=32, help="side of the images in pixels, with --recipe")
-    parser.add_argument("--num_classes", type=int, default=10, help="with --recipe")
-    parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="how to print it")
-    parser.add_argument("--diagram", type=str, default=None, help="draw the model into this file (.svg, .png or .pdf)")
-    options = parser.parse(arguments)
+    """Print the table; draw the diagram if a file is named for it."""
+    early = _early(arguments)
+    import_from_command_line(early.network, None)
+    options = build_parser(_config(early.recipe, early.network)).parse(arguments)
     target = figure_path("--diagram", options.diagram) if options.diagram else None
+    if options.image_size < 8 or options.num_classes < 1:
+        raise UsageError("--image_size must be 8 or more, --num_classes 1 or more")
     from firstlight.summary import summarize
 
-    network, size_px = _network(options.run, options.recipe, options.num_classes, options.image_size)
+    if options.run is not None:
+        from firstlight.runs.run import load
+
+        loaded = load(options.run)
+        network: nn.Module = loaded.network
+        size_px = loaded.size_px[0]
+    else:
+        network, size_px = _untrained(network_from(options.network), options.num_classes), options.image_size
     summary = summarize(network, size_px)
     if options.format == "table":
         from rich.console import Console
@@ -41,15 +51,39 @@ def run(arguments: Sequence[str]) -> None:
             draw(network, size_px).savefig(temporary, format=target.suffix.removeprefix("."))
 
 
-def _network(run: str | None, recipe: str, num_classes: int, side_px: int) -> tuple[nn.Module, int]:
-    if run is not None:
-        from firstlight.runs.run import load
+def build_parser(config: NetworkConfig) -> Parser:
+    """Return the parser, with the options of the network."""
+    parser = Parser("summary", DESCRIPTION)
+    parser.add_argument("--recipe", type=str, default="adam24", help="a recipe, whose untrained network is described")
+    parser.add_argument("--run", type=str, default=None, help="a run folder instead of a recipe")
+    parser.add_argument("--image_size", type=int, default=32, help="side of the images in pixels, with --recipe")
+    parser.add_argument("--num_classes", type=int, default=10, help="number of classes, with --recipe")
+    parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="how to print it")
+    parser.add_argument("--diagram", type=str, default=None, help="draw the model into this file (.svg, .png or .pdf)")
+    add_network_options(parser, config)
+    return parser
 
-        loaded = load(run)
-        return loaded.network, loaded.size_px[0]
-    if side_px < 8 or num_classes < 1:
-        raise UsageError("--image_size must be 8 or more, --num_classes 1 or more")
-    from firstlight.networks import build_network
+
+def _early(arguments: Sequence[str]) -> argparse.Namespace:
+    """Find the recipe and the network before the parser is built: they decide which options there are."""
+    early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    early.add_argument("--recipe", default="adam24")
+    early.add_argument("--network.name", dest="network")
+    found = argparse.Namespace(recipe="adam24", network=None)
+    with suppress(argparse.ArgumentError):  # the real parser says what is wrong
+        early.parse_known_args(list(arguments), found)
+    return found
+
+
+def _config(recipe: str, network: str | None) -> NetworkConfig:
     from firstlight.recipes import get_recipe
 
-    return build_network(num_classes, get_recipe(recipe).network), side_px
+    config = get_recipe(recipe).network
+    return config if network in (None, config.name) else default_network_config(network)
+
+
+def _untrained(config: NetworkConfig, num_classes: int) -> nn.Module:
+    from firstlight.networks import build_network
+
+    config.check()
+    return build_network(num_classes, config)

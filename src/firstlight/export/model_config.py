@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 
-from firstlight.errors import RunError
+from firstlight.errors import RunError, UsageError
 from firstlight.files import write_atomic
-from firstlight.networks import NetworkConfig, ResNet9Config, SpeedNetConfig, StagedNetwork, build_network
+from firstlight.networks import ResNet9Config, SpeedNetConfig, StagedNetwork, build_network
+from firstlight.networks.network_config import CustomNetworkConfig, NetworkConfig
 
 NAME = "config.json"
-ARCHITECTURES: dict[str, type[NetworkConfig]] = {"ResNet9": ResNet9Config, "SpeedNet": SpeedNetConfig}
+ARCHITECTURES: dict[str, type[ResNet9Config] | type[SpeedNetConfig]] = {
+    "ResNet9": ResNet9Config,
+    "SpeedNet": SpeedNetConfig,
+}
 MAX_BYTES = 1_000_000
 MAX_WIDTH = 4096
 MAX_SIDE_PX = 4096
@@ -42,6 +46,11 @@ class ModelConfig:
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.network, CustomNetworkConfig):
+            raise UsageError(
+                f"the network {self.network.name} cannot be exported, because the exported folder holds no code: "
+                f"only {' and '.join(ARCHITECTURES)} can"
+            )
         if not 1 <= self.network.width <= MAX_WIDTH:
             raise ValueError(f"width {self.network.width}")
         if not self.class_names:

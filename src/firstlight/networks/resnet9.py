@@ -14,8 +14,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
@@ -24,24 +22,10 @@ from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.max_pool import MaxPool2x2
 from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.layers.residual import Residual
-from firstlight.networks.staged import StagedNetwork, check_width
+from firstlight.networks.network_config import ResNet9Config
+from firstlight.networks.staged import StagedNetwork
 
-
-@dataclass(frozen=True)
-class ResNet9Config:
-    """The shape of a ResNet9.
-
-    Args:
-        width: channels of the first stage; the later ones have 2, 4 and 8 times as many.
-        name: of the network.
-    """
-
-    width: int = 64
-    name: Literal["resnet9"] = "resnet9"
-
-    def check(self) -> None:
-        """Raise UsageError for a value that cannot work."""
-        check_width(self.width)
+__all__ = ["ResNet9", "ResNet9Config", "conv_block", "residual_block"]
 
 
 def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn.Sequential:

@@ -17,16 +17,13 @@ With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4. A deep group has a th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from firstlight.arrays import Images
-from firstlight.errors import UsageError
 from firstlight.layers.batch_norm import BatchNorm
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.gelu import Gelu
@@ -34,53 +31,13 @@ from firstlight.layers.max_pool import MaxPool2x2
 from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
 from firstlight.layers.residual import Residual
 from firstlight.layers.whitening import PatchWhitening
-from firstlight.networks.staged import StagedNetwork, check_width
+from firstlight.networks.network_config import NUM_GROUPS, SpeedNetConfig
+from firstlight.networks.staged import StagedNetwork
+
+__all__ = ["SpeedNet", "SpeedNetConfig", "conv_group"]
 
 WHITENING_PX = 2
-NUM_DIRECTIONS = 3 * WHITENING_PX**2
-NUM_GROUPS = 3
 NORM_EPSILON = 1e-12
-
-
-@dataclass(frozen=True)
-class SpeedNetConfig:
-    """The shape of a SpeedNet.
-
-    Args:
-        width: channels of the first group; the other two have 4 times as many.
-        head_scale: factor on the features that the head sees.
-        norm_momentum: share of the newest batch in batch norm's running statistics. Runs are so short that they must be
-            quick, and a small batch should count for less than one of 2,000.
-        patch_directions: in which patches are whitened, the strongest first: of 12 at most, the last are mostly noise.
-        deep_groups: how many of the groups, counted from the last, have a third convolution and a shortcut around the
-            second and the third. The last maps are so small that it costs little there.
-        pad_patches: whether a row and a column of zeros, of the mean colour that is, are added below and to the right
-            first: then sides are halved without a rest, and no pixel is lost.
-        name: of the network.
-    """
-
-    width: int = 64
-    head_scale: float = 1 / 256
-    norm_momentum: float = 0.4
-    patch_directions: int = NUM_DIRECTIONS
-    pad_patches: bool = False
-    deep_groups: int = 0
-    name: Literal["speednet"] = "speednet"
-
-    def check(self) -> None:
-        """Raise UsageError for a value that cannot work."""
-        check_width(self.width)
-        if not 0 < self.head_scale < math.inf:
-            raise UsageError(f"network.head_scale must be above 0, not {self.head_scale}")
-        if not 0 < self.norm_momentum <= 1:
-            raise UsageError(f"network.norm_momentum must be above 0 and at most 1, not {self.norm_momentum}")
-        if not 0 <= self.deep_groups <= NUM_GROUPS:
-            raise UsageError(f"network.deep_groups must be 0 to {NUM_GROUPS}, not {self.deep_groups}")
-        if not 1 <= self.patch_directions <= NUM_DIRECTIONS:
-            raise UsageError(
-                f"network.patch_directions must be 1 to {NUM_DIRECTIONS}, which is how many numbers a patch has, not "
-                f"{self.patch_directions}"
-            )
 
 
 class SpeedNet(StagedNetwork):

@@ -7,7 +7,6 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from firstlight.arrays import Images
-from firstlight.errors import UsageError
 from firstlight.layers.normalize import Normalize
 
 
@@ -63,9 +62,3 @@ def keeps_methods(network: nn.Module, *names: str) -> bool:
     if not isinstance(network, StagedNetwork):
         return False
     return all(getattr(getattr(network, name), "__func__", None) is vars(StagedNetwork)[name] for name in names)
-
-
-def check_width(width: int) -> None:
-    """Raise UsageError unless the width is at least one channel."""
-    if width < 1:
-        raise UsageError(f"network.width must be 1 or more, not {width}")

@@ -14,8 +14,7 @@ from firstlight.data.folder.reader import check_image_size
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.tta_views import Views
 from firstlight.files import write_atomic
-from firstlight.networks.registry import NetworkConfig
-from firstlight.networks.resnet9 import ResNet9Config
+from firstlight.networks.network_config import NetworkConfig, ResNet9Config
 from firstlight.recipes.nested import checked, flatten, from_dict
 from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
@@ -91,7 +90,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as `recipe.yaml` holds them."""
-        return asdict(self)
+        return asdict(self) | {"network": self.network.to_dict()}
 
     def flat(self) -> dict[str, Any]:
         """Return one level of dotted names, as loggers and tables show them."""

@@ -24,19 +24,28 @@ def from_dict(cls: type, values: Any) -> Any:
         raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
     values = {name: checked(cls, name, value) for name, value in values.items()}
     nested = {name: _nested_type(cls, name, values[name]) for name in values if is_dataclass(known[name].default)}
-    return cls(**{name: from_dict(nested[name], v) if name in nested else v for name, v in values.items()})
+    return cls(**{name: _nested(nested[name], v) if name in nested else v for name, v in values.items()})
+
+
+def _nested(cls: type, values: Any) -> Any:
+    """Build a nested configuration; one with options of any name reads them itself."""
+    return cls.from_values(values) if hasattr(cls, "from_values") else from_dict(cls, values)
 
 
 def _nested_type(cls: type, name: str, values: Any) -> type:
-    """Return the class of a nested configuration; where a field admits several, `name` in the values selects one."""
-    hint = get_type_hints(cls)[name]
+    """Return the class of a nested configuration; where a field admits several, `name` selects one."""
+    kinds = get_args(get_type_hints(cls)[name])
     wanted = values.get("name") if isinstance(values, dict) else None
-    if wanted is None or not get_args(hint):
+    if wanted is None or not kinds:
         return type(next(field.default for field in fields(cls) if field.name == name))
-    names = {value: config for config in get_args(hint) for value in get_args(get_type_hints(config)["name"])}
-    if wanted not in names:
-        raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}")
-    return names[wanted]
+    names = {value: config for config in kinds for value in get_args(get_type_hints(config)["name"])}
+    if wanted in names:
+        return names[wanted]
+    by_import_path = next((config for config in kinds if hasattr(config, "from_values")), None)
+    if by_import_path and ":" in str(wanted):
+        return by_import_path
+    advice = "; a class of your own is named package.module:Class" if by_import_path else ""
+    raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}{advice}")
 
 
 def checked(cls: type, name: str, value: Any) -> Any:

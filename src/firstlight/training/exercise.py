@@ -13,6 +13,7 @@ from torch import Tensor
 
 from firstlight.data.batches import Batches
 from firstlight.errors import UsageError
+from firstlight.networks.custom import import_named_network, imports_refused
 from firstlight.paths import DEFAULT_DATA_DIR
 from firstlight.recipes.config import Recipe, from_dict
 from firstlight.training.data_module import ImageData
@@ -36,6 +37,7 @@ class CustomResNet(Classifier):
 
     def __init__(self, data_dir: Path | str = DEFAULT_DATA_DIR, num_classes: int = 10, **changes: Any) -> None:
         recipe = from_dict(Recipe, {name: _plain(value) for name, value in changes.items()})
+        import_named_network(recipe.network)
         super().__init__(seeded_network(num_classes, recipe), recipe)
         self.save_hyperparameters({"data_dir": str(data_dir), "num_classes": num_classes} | recipe.to_dict())
         self.data = ImageData(recipe, data_dir)
@@ -43,6 +45,15 @@ class CustomResNet(Classifier):
         self.example_input_array = torch.zeros(1, 3, 32, 32)
         self._is_initialized = False  # from the training images, or by loaded weights
         self.register_load_state_dict_post_hook(_mark_initialized)
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> CustomResNet:
+        """Load a checkpoint that Lightning wrote; see `LightningModule.load_from_checkpoint`.
+
+        A checkpoint may name a network class outside firstlight. Import its module first: a file never does.
+        """
+        with imports_refused():
+            return super().load_from_checkpoint(*args, **kwargs)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the log-softmax of the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
@@ -109,6 +120,8 @@ def _mark_initialized(module: CustomResNet, _: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Return a configuration as nested dictionaries, as a checkpoint holds it."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
