@@ -62,6 +62,20 @@ def test_all_stages_and_their_fusion_without_masks(network, images):
     assert all(0 <= row.deletion <= 1 and 0 <= row.insertion <= 1 for row in rows)
 
 
+def test_reports_each_row_and_the_number_of_all(network, images):
+    reported = []
+    rows = evaluate(
+        network,
+        images,
+        methods=["hires_cam", "layer_cam"],
+        stages=["layer3", "residual3"],
+        num_steps=1,
+        on_row=lambda done, total: reported.append((done, total)),
+    )
+    assert len(rows) == 6
+    assert reported == [(done, 6) for done in range(7)]
+
+
 def test_leaves_the_network_as_it_was(network, images):
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -94,7 +94,7 @@ def site(project: Path) -> Path:
 def test_the_site_builds_without_warnings_and_has_every_page(site: Path) -> None:
     for page in PAGES:
         place = page.relative_to(DOCS).with_suffix("")
-        assert (site / ("index.html" if place.name == "index" else f"{place}/index.html")).is_file(), page
+        assert (site / f"{place}.html").is_file(), page
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,14 @@ def test_a_link_that_leads_nowhere_fails_the_build(text: str, complaint: str, tm
     assert complaint in printed
 
 
+def test_the_site_opens_from_disk(site: Path) -> None:
+    """Without a server a link to a folder lists its files: every link inside the site names a file that exists."""
+    for page in site.rglob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text()) if page.name != "404.html" else []:
+            if not urlsplit(link).scheme and not link.startswith("/"):
+                assert (page.parent / link).is_file(), f"{page.name} links to {link}"
+
+
 def test_every_page_can_be_reached(project: Path) -> None:
     listed = str(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     decisions = (project / "build/docs/decisions/index.md").read_text()
@@ -137,7 +145,7 @@ def test_the_command_line_page_is_made_of_every_verbs_help(project: Path) -> Non
 
 
 def test_the_python_page_has_every_public_name_with_its_doctests_as_code(site: Path) -> None:
-    page = (site / "api/index.html").read_text()
+    page = (site / "api.html").read_text()
     for name in set(firstlight.__all__) - {"custom_ResNet"}:
         assert f'id="firstlight.{name}"' in page
     assert 'class="gp">&gt;&gt;&gt;' in page

@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor | None]]:
     """The images and masks that were handed on to be evaluated."""
     seen: list[tuple[Tensor, Tensor | None]] = []
-    monkeypatch.setattr(trust, "evaluate", lambda network, images, masks, seed: seen.append((images, masks)) or [])
+    monkeypatch.setattr(trust, "evaluate", lambda network, images, masks, **_: seen.append((images, masks)) or [])
     return seen
 
 
@@ -135,7 +135,7 @@ def test_names_and_numbers_are_whole_in_eighty_columns(energy: float | None) -> 
 
 def test_trust_json_holds_the_rows_and_how_they_were_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row("grad_cam", "layer1", 0.25, 0.5), row(RANDOM, "layer1", 0.5, None)]
-    monkeypatch.setattr(trust, "evaluate", lambda network, images, masks, seed: rows)
+    monkeypatch.setattr(trust, "evaluate", lambda network, images, **_: rows)
     assert measure_trust(run, tiny_split("test"), num_images=2, seed=3) == rows
     values = {"insertion": 0.5, "randomization": 0.1}
     assert json.loads((run.path / "trust.json").read_text()) == {

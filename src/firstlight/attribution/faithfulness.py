@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +68,7 @@ def evaluate(
     replacement: Replacement = "mean",
     num_steps: int = DEFAULT_NUM_STEPS,
     seed: int = 0,
+    on_row: Callable[[int, int], None] | None = None,
 ) -> list[Faithfulness]:
     """Measure the faithfulness of every method at every stage, and of noise at the same resolution.
 
@@ -83,6 +84,7 @@ def evaluate(
             layer, else the mean of the image; "blur" is the blurred image.
         num_steps: Number of steps of the deletion and insertion curves.
         seed: Seed of the noise and of the random weights.
+        on_row: Called before the first row and after each row with the number of rows done and of all rows.
 
     Returns:
         For each stage in turn, a row for each method and one for noise.
@@ -100,14 +102,23 @@ def evaluate(
     stages = (*stage_names(network), ALL_STAGES) if stages is None else stages
     classes = explain(network, images, stage=stages[0]).classes
     metrics = _Metrics(network, images, classes, masks, _replacement_images(network, images, replacement), num_steps)
-    rows = []
+    total = len(stages) * (len(methods) + 1)
+    rows: list[Faithfulness] = []
+
+    def add(row: Faithfulness) -> None:
+        rows.append(row)
+        if on_row is not None:
+            on_row(len(rows), total)
+
+    if on_row is not None:
+        on_row(0, total)
     for stage in stages:
         for method in methods:
             maps = explain(network, images, method=method, stage=stage, target=classes).maps
             correlations = weight_randomization(network, images, classes, method=method, stage=stage, seed=seed)
-            rows.append(metrics.row(method, stage, maps, correlations))
+            add(metrics.row(method, stage, maps, correlations))
         noise, second_noise = (_noise(network, images, stage, noise_seed) for noise_seed in (seed, seed + 1))
-        rows.append(metrics.row(RANDOM, stage, noise, rank_correlation(noise, second_noise)))
+        add(metrics.row(RANDOM, stage, noise, rank_correlation(noise, second_noise)))
     return rows
 
 

@@ -76,6 +76,9 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
 def _print_evaluation(run: Run, images: ImageSet, num_images: int, seed: int) -> None:
     from rich.console import Console
 
+    from firstlight.cli.row_progress import row_progress
     from firstlight.reports.trust import evaluation_table, measure_trust
 
-    Console().print(evaluation_table(measure_trust(run, images, num_images, seed)))
+    with row_progress("measuring") as on_row:
+        rows = measure_trust(run, images, num_images, seed, on_row)
+    Console().print(evaluation_table(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
@@ -28,7 +28,13 @@ SMALLER_IS_BETTER = frozenset(("deletion", "randomization"))
 MUST_BEAT_RANDOM = ("deletion", "energy_inside")
 
 
-def measure_trust(run: Run, images: ImageSet, num_images: int, seed: int = 0) -> list[Faithfulness]:
+def measure_trust(
+    run: Run,
+    images: ImageSet,
+    num_images: int,
+    seed: int = 0,
+    on_row: Callable[[int, int], None] | None = None,
+) -> list[Faithfulness]:
     """Measure the faithfulness of every method at every stage, and write `trust.json` into the run folder.
 
     Args:
@@ -36,6 +42,7 @@ def measure_trust(run: Run, images: ImageSet, num_images: int, seed: int = 0) ->
         images: Test split of the run.
         num_images: Largest number of test images, which are chosen at random.
         seed: Seed of the choice, of the noise and of the random weights.
+        on_row: Called before the first row and after each row with the number of rows done and of all rows.
 
     Returns:
         One row for each method and stage, with means over the images; see `firstlight.attribution.evaluate`.
@@ -46,7 +53,7 @@ def measure_trust(run: Run, images: ImageSet, num_images: int, seed: int = 0) ->
     if num_images < 1:
         raise UsageError(f"num_images must be 1 or more, not {num_images}")
     chosen = images[torch.randperm(len(images), generator=generator(seed, 0, "trust"))[:num_images]]
-    rows = evaluate(run.network, to_unit(chosen.images), masks=chosen.evidence, seed=seed)
+    rows = evaluate(run.network, to_unit(chosen.images), masks=chosen.evidence, seed=seed, on_row=on_row)
     content = {"data": images.name, "num_images": len(chosen), "seed": seed, "rows": [asdict(row) for row in rows]}
     run.save_json("trust.json", content)
     return rows

@@ -1,0 +1,200 @@
+"""Every command and every Python example on the pages is executed, in the order of the page, on small data.
+
+The recipes are cut to one epoch of a narrow network, and CIFAR-10 to a few images that a server on this machine
+sends, so that the commands themselves run exactly as they stand on the page.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from firstlight.app import serving
+from firstlight.attribution import evaluate
+from firstlight.cli import main
+from firstlight.data.download import downloader
+from firstlight.data.drawn import draw
+from firstlight.data.source import SOURCES
+from firstlight.export.bundle import Bundle, bundled
+from firstlight.recipes import RECIPES
+from firstlight.recipes.config import Recipe
+from firstlight.reports import trust
+from reference.archive_files import archive_of, official_files, packed, plain, special
+from reference.fault_server import FaultServer
+from reference.photo_folders import make_folder, save_photo
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+EXECUTED_ELSEWHERE = {"docs/extending.md", "docs/explaining.md"}  # test_site.py runs their Python
+NOT_EXECUTED = {  # the beginning of a command: why it is not executed here
+    "source .venv/bin/activate": "it changes the reader's shell",
+    "pip install": "it changes the environment",
+    "make": "the targets build environments and run whole test suites: `make -n` checks that they exist",
+    "torchrun": "tests/training/test_ddp.py starts two processes",
+    "firstlight fit --trainer.devices 2": "tests/training/test_ddp.py starts two processes",
+}
+NEEDS_CLUSTER = "#SBATCH"
+NOT_OFFICIAL = pytest.mark.filterwarnings("ignore:.*well formed, but not the official release.*")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the code of every fence on a page that is not mere text or a figure."""
+    found = [(each["language"], each["code"]) for each in FENCE.finditer(page.read_text())]
+    return [each for each in found if each[0] in ("", "bash", "python") and "src/firstlight/\n" not in each[1]]
+
+
+def commands(code: str) -> list[str]:
+    """The commands of a shell fence; what stands behind "#" is left out."""
+    lines = code.replace("\\\n", " ").splitlines()
+    return [command for line in lines if (command := line.partition("#")[0].strip())]
+
+
+PAGES_WITH_COMMANDS = [page for page in PAGES if blocks(page) and name_of(page) not in EXECUTED_ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=name_of)
+def test_commands_can_be_pasted_whole(page: Path) -> None:
+    """Each line is a command alone: no prompt, no output, no placeholder in capital letters."""
+    for language, code in blocks(page):
+        for command in commands(code) if language == "" else []:
+            assert re.match(r"(firstlight|make|source|pip|python|tensorboard|torchrun) ?", command), command
+            assert not re.search(r"(?<![\w./-])[A-Z]{3,}(?![\w=])", command), f"{command}: replace the placeholder"
+            shlex.split(command)
+
+
+def quick(make: Callable[[], Recipe]) -> Recipe:
+    """A recipe cut to one epoch of a narrow network on a few images."""
+    recipe = make()
+    network = replace(recipe.network, width=4)
+    return replace(recipe, network=network, max_epochs=1, batch_size=16, num_val=min(recipe.num_val, 10))
+
+
+@pytest.fixture
+def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder as the reader has it, beside small data sets and quick recipes."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "FIRSTLIGHT_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, make in RECIPES.items():
+        monkeypatch.setitem(RECIPES, name, partial(quick, make))
+    monkeypatch.setitem(SOURCES, "drawn", lambda data_dir, split: draw(80 if split == "train" else 24, 0, split))
+    monkeypatch.setattr(serving, "serve", visit)
+    monkeypatch.setattr(trust, "evaluate", partial(evaluate, stages=["residual3"], num_steps=2))
+    for name in ("photo.jpg", "new_photo.jpg", "photos/a.jpg", "photos/b.png"):
+        save_photo(Path(name), (60, 90, 200), size=(60, 40))
+    make_folder(Path("my_photos"), {"cat": 20, "dog": 20, "bird": 20})
+    with ExitStack() as stack:
+        manifest = {}
+        for name, folders in {
+            "cifar10": {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py"},
+            "cifar100": {"binary": "cifar-100-binary"},
+        }.items():
+            manifest[name] = tuple(archive(version, folder, stack) for version, folder in folders.items())
+        monkeypatch.setattr(downloader, "MANIFEST", manifest)
+        yield tmp_path
+
+
+def archive(version: str, folder: str, stack: ExitStack) -> Any:
+    """Serve a small archive, and return its entry in the manifest."""
+    files = [plain(f"{folder}/{name}", content) for name, content in official_files().items()]
+    content = packed(special(folder, b"5"), *files)
+    server = stack.enter_context(FaultServer(content))
+    return archive_of(content, server.url("none"), name=f"{folder}.tar.gz", version=version, folder=folder)
+
+
+def visit(bundle: Bundle, *_: object, **__: object) -> None:
+    """Serve a page as `firstlight app` does, until it has been looked at once."""
+    with serving.served(bundle, "127.0.0.1") as address:
+        assert httpx.get(address, timeout=60).status_code == 200
+
+
+@pytest.mark.slow
+@NOT_OFFICIAL
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=name_of)
+def test_every_command_of_the_page_runs(
+    page: Path, small_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(page.read_text())
+    names: dict[str, object] = {"__name__": "page"}
+    for language, code in blocks(page):
+        if NEEDS_CLUSTER in code:
+            continue
+        with address_in(code) as prepared:
+            if language == "python":
+                exec(compile(shortened(prepared), name_of(page), "exec"), names)
+            elif language == "bash":
+                done = subprocess.run(["bash", "-euc", prepared], capture_output=True, text=True, timeout=120)
+                assert done.returncode == 0, done.stderr
+                assert "event: complete" in done.stdout, done.stdout
+            else:
+                for command in commands(prepared):
+                    execute(command.replace("/scratch", str(small_world)), capsys)
+
+
+def shortened(code: str) -> str:
+    """The exercise's five lines, cut as the recipes are."""
+    small = 'data_dir="data", num_val=10, network={"width": 4}, batch_size=16)'
+    return code.replace('data_dir="data")', small).replace("max_epochs=24", "max_epochs=1")
+
+
+def prepare(text: str) -> None:
+    """Make the run that a page supposes to be there, and that it does not make itself."""
+    if "logs/page24/version_0" in text:
+        assert main(["fit", "--recipe", "page24", "--num_val", "10"]) == 0
+
+
+@contextmanager
+def address_in(code: str) -> Iterator[str]:
+    """Serve the bundled model while the code runs, if it asks a server; yield the code with its address."""
+    if "ADDRESS" not in code:
+        yield code
+        return
+    with serving.served(bundled(), "127.0.0.1") as address:
+        bare = address.rstrip("/")
+        yield code.replace('"ADDRESS"', f'"{bare}"').replace("http://127.0.0.1:7860", bare)
+
+
+def execute(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a command of a shell fence as a shell would, but in this process."""
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        done = subprocess.run(["make", "-n", *arguments], capture_output=True, text=True, timeout=60, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        if arguments == ["demo"]:
+            assert done.stdout.splitlines()[-1].endswith("bin/firstlight demo")
+            execute("firstlight demo", capsys)
+    elif any(command.startswith(each) for each in NOT_EXECUTED):
+        return
+    elif program == "firstlight":
+        capsys.readouterr()
+        status = main(arguments)
+        assert status == 0, f"{command}\n{capsys.readouterr().err}"
+    elif program == "tensorboard":
+        show_curves(arguments)
+    else:
+        pytest.fail(f"nobody executes {command}: add it to the test")
+
+
+def show_curves(arguments: list[str]) -> None:
+    """Start TensorBoard as the command does, and look for the runs."""
+    from tensorboard import program
+
+    board = program.TensorBoard()
+    board.configure(argv=["tensorboard", *arguments, "--port", "0"])
+    assert httpx.get(board.launch() + "data/logdir", timeout=60).status_code == 200
