@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from firstlight.attribution import ALL_STAGES, DEFAULT_METHOD, METHODS, explain
 from firstlight.attribution.capture import capture
 from firstlight.attribution.fusion import fuse
 from firstlight.attribution.grad_cam import grad_cam
 from firstlight.errors import UsageError
+from reference.unchecked import without_type_checks
 
 SIZES = {"prep": 32, "layer1": 16, "residual1": 16, "layer2": 8, "layer3": 4, "residual3": 4, "all": 32}
 
@@ -99,3 +101,63 @@ def test_a_network_without_named_stages():
 def test_an_unknown_method(network, images):
     with pytest.raises(UsageError, match="choose one of grad_cam, grad_cam_pp, hires_cam, layer_cam"):
         explain(network, images, method="score_cam")
+
+
+class TokenNet(nn.Module):
+    """A network of patches whose block sees tokens [n t c], or the same numbers as maps [n c h w]."""
+
+    def __init__(self, as_tokens: bool) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.as_tokens = as_tokens
+        self.patch, self.block, self.head = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
+        if as_tokens:
+            linear = nn.Linear(8, 8)
+            linear.load_state_dict({"weight": self.block.weight.detach()[:, :, 0, 0], "bias": self.block.bias.detach()})
+            self.block = linear
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        patches = self.patch(images)
+        if not self.as_tokens:
+            return self.head(self.block(patches).relu().mean(dim=(2, 3)))
+        return self.head(self.block(patches.flatten(2).transpose(1, 2)).relu().mean(dim=1))
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam"])
+def test_tokens_are_reshaped_to_maps(method):
+    images = torch.rand(2, 3, 12, 20)
+    expected = explain(TokenNet(as_tokens=False), images, method=method, stage="block", target=3)
+    found = explain(
+        TokenNet(as_tokens=True),
+        images,
+        method=method,
+        stage="block",
+        target=3,
+        reshape=lambda tokens: tokens.transpose(1, 2).unflatten(2, (3, 5)),
+    )
+    torch.testing.assert_close(found.maps, expected.maps)
+
+
+def test_one_image_is_a_batch_of_one(network, images):
+    assert explain(network, images[0]).maps.equal(explain(network, images[:1]).maps)
+
+
+def test_says_what_is_wrong_with_the_stage_the_images_or_the_output(network, images):
+    tokens = TokenNet(as_tokens=True)
+    pictures = torch.rand(2, 3, 12, 20)
+    with pytest.raises(UsageError, match=r"stage block returns tokens, \[2, 15, 8\].* give reshape"):
+        explain(tokens, pictures, stage="block")
+    with pytest.raises(UsageError, match=r"reshape returns \[2, 8, 15\] for stage block"):
+        explain(tokens, pictures, stage="block", reshape=lambda output: output.transpose(1, 2))
+    with pytest.raises(UsageError, match=r"stage head returns \[2, 5\].* The network has patch, block, head"):
+        explain(tokens, pictures, stage="head")
+    with pytest.raises(UsageError, match="no stage layer9: try patch, block, head"):
+        explain(tokens, pictures, stage="layer9")
+    with pytest.raises(UsageError, match=r"the network returns \[2, 8, 3, 5\], not logits"):
+        explain(nn.Sequential(tokens.patch), pictures, stage="0")
+    with without_type_checks(), pytest.raises(UsageError, match=r"not \[32, 32\]"):
+        explain(network, images[0, 0])
+    wrapped = nn.Module()
+    wrapped.network = network
+    with pytest.raises(UsageError, match="explain its attribute `network`"):
+        explain(wrapped, images)

@@ -40,8 +40,19 @@ def test_logit_gradients_are_the_gradient_of_the_score():
         (torch.tensor([0]), None, "1 classes for 2 images"),
         ("true", torch.tensor([0, 3]), "labels must be"),
         ("sure", LABELS, "unknown target 'sure'"),
+        ([0, 1], None, "unknown target"),
+        (3, None, "from 0 to 2"),
+        (torch.tensor(-1), None, "from 0 to 2"),
+        (torch.tensor([1.0, 2.0]), None, r"int64 \[n\], not float32 \[2\]"),
+        (torch.tensor([[0, 1]]), None, r"not int64 \[1, 2\]"),
+        (torch.tensor([True, False]), None, "not bool"),
     ],
 )
 def test_says_what_is_wrong(target, labels, message):
     with without_type_checks(), pytest.raises(UsageError, match=message):
         choose_target(target, LOGITS, labels)
+
+
+@pytest.mark.parametrize("target", [1, torch.tensor(1), torch.tensor([1, 1], dtype=torch.int32)])
+def test_one_class_for_all_images(target):
+    assert choose_target(target, LOGITS, None).classes.equal(torch.tensor([1, 1]))

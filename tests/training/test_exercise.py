@@ -197,6 +197,16 @@ def test_several_test_loaders_have_metrics_of_their_own(tiny: str) -> None:
     assert trainer.callback_metrics["test_acc/dataloader_idx_1"] == 0
 
 
+def test_mistakes_on_a_loader_of_the_users_own_are_not_drawn_and_the_message_says_why(tiny: str) -> None:
+    model = tiny_model(tiny)
+    with pytest.raises(UsageError, match="nothing has been tested yet"):
+        model.show_misclassified_images()
+    pairs = DataLoader(TensorDataset(torch.rand(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)))
+    firstlight.Trainer(**SILENT).test(model, pairs, verbose=False)
+    with pytest.raises(UsageError, match="ran on your own loader"):
+        model.show_misclassified_images()
+
+
 def test_copies_leave_trainer_and_images_behind(tiny: str) -> None:
     model = tiny_model(tiny)
     firstlight.Trainer(max_epochs=1, **SILENT).fit(model)

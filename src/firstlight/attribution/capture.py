@@ -141,9 +141,8 @@ def find_stages(network: nn.Module, stages: Sequence[Stage]) -> dict[str, nn.Mod
     for stage in stages:
         name = stage if isinstance(stage, str) else names.get(id(uncompiled(stage)))
         if name not in modules or not name:
-            known = ", ".join(stage_names(network)) or "the path of any module inside it"
             missing = stage if isinstance(stage, str) else f"{type(stage).__name__} that was given"
-            raise UsageError(f"the network has no stage {missing}: try {known}")
+            raise UsageError(f"the network has no stage {missing}: try {listed_stages(network)}")
         modules_by_path[name] = modules[name]
     return modules_by_path
 
@@ -151,6 +150,16 @@ def find_stages(network: nn.Module, stages: Sequence[Stage]) -> dict[str, nn.Mod
 def stage_names(network: nn.Module) -> tuple[str, ...]:
     """Return `network.stages` in the order of the forward pass, or an empty tuple if the network has none."""
     return tuple(getattr(network, "stages", ()))
+
+
+def listed_stages(network: nn.Module, max_names: int = 12) -> str:
+    """Return the names that a message offers: `network.stages`, or else the paths of the modules inside the network.
+
+    >>> listed_stages(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
+    '0, 1'
+    """
+    names = stage_names(network) or [name for name, _ in network.named_modules() if name]
+    return ", ".join(names[:max_names]) + (", ..." if len(names) > max_names else "")
 
 
 def first_parameter(network: nn.Module) -> Tensor:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from firstlight.arrays import Labels, Logits, UnitImages
-from firstlight.attribution.capture import Stage, capture, find_stages, first_parameter, stage_names
+from firstlight.attribution.capture import Stage, capture, find_stages, first_parameter, listed_stages, stage_names
 from firstlight.attribution.closed_form import find_pooled_head
 from firstlight.attribution.fusion import fuse
 from firstlight.attribution.maps import has_positive_evidence, upsample
@@ -27,6 +27,7 @@ ALL_STAGES = "all"  # the stage name of the fused map
 _StageTensors = list[tuple[Tensor, Tensor]]  # activations and gradients of each stage
 
 Precision = Literal["as_is", "bf16"]
+Reshape = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +68,12 @@ class Attribution:
 
 def explain(
     network: nn.Module,
-    images: UnitImages,
+    images: UnitImages | Float[Tensor, "3 h w"],
     *,
     method: str = DEFAULT_METHOD,
     stage: Stage | None = None,
-    target: TargetName | Labels = "predicted",
+    reshape: Reshape | None = None,
+    target: TargetName | Tensor | int = "predicted",
     labels: Labels | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     precision: Precision = "as_is",
@@ -83,12 +85,16 @@ def explain(
 
     Args:
         network: Network that takes RGB in [0, 1] and returns logits.
-        images: RGB in [0, 1], float [n 3 h w], on any device.
+        images: RGB in [0, 1], float [n 3 h w], or one image [3 h w], on any device.
         method: "grad_cam", "grad_cam_pp", "hires_cam" or "layer_cam".
         stage: Name from `network.stages`, path of a submodule, submodule, or "all" for the fused map of all named
             stages. None means the last named stage.
+        reshape: Function from the stage's output to maps, float [n c h w], for a stage that returns tokens [n t c]. It
+            is applied to the output and to its gradient, so it may only move or drop values, for instance
+            `lambda tokens: tokens[:, 1:].transpose(1, 2).unflatten(2, (8, 8))` for a class token and 8x8 patches.
         target: Score that the maps explain: "predicted", the logit of the predicted class; "true", the logit of the
-            true class; "contrast", the first minus the second; or the logits of given classes, int64 [n].
+            true class; "contrast", the first minus the second; or the logits of given classes, int64 [n], or of one
+            class for all images.
         labels: True classes, int64 [n]; required for "true" and "contrast".
         batch_size: Number of images in a forward pass.
         precision: "as_is" runs the network in its own dtype and in the caller's autocast; "bf16" runs it in bfloat16
@@ -98,7 +104,8 @@ def explain(
         One signed map for each image.
 
     Raises:
-        UsageError: There is no such method, stage, class or target, or labels are required and missing.
+        UsageError: There is no such method, stage, class or target; labels are required and missing; the images are
+            not a batch; or the stage does not return maps.
 
     >>> from firstlight.networks import ResNet9, ResNet9Config
     >>> attribution = explain(ResNet9(10, ResNet9Config(width=1)), torch.rand(2, 3, 32, 32))
@@ -106,32 +113,41 @@ def explain(
     ('residual3', torch.Size([2, 4, 4]), torch.Size([2, 32, 32]))
     """
     names, stage_name = _choose_stages(network, stage)
-    explainer = _Explainer(network, names, method, precision)
+    explainer = _Explainer(network, names, method, precision, reshape)
+    images = _as_batch(images)
     batches = []
     for start in range(0, max(len(images), 1), batch_size):
         rows = slice(start, start + batch_size)
-        batch_target = target[rows] if isinstance(target, Tensor) else target
+        batch_target = target[rows] if isinstance(target, Tensor) and target.ndim else target
         batch_labels = None if labels is None else labels[rows]
         maps, logits, score = explainer.explain(images[rows], batch_target, batch_labels)
         against = score.classes if score.against is None else score.against
         batches.append([tensor.cpu() for tensor in (maps, logits.float(), score.classes, against)])
     maps, logits, classes, against = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
     size_px = (images.shape[2], images.shape[3])
-    return Attribution(maps, logits, classes, against if target == "contrast" else None, method, stage_name, size_px)
+    return Attribution(maps, logits, classes, against if _is_contrast(target) else None, method, stage_name, size_px)
 
 
 class _Explainer:
     """Applies one method to batches of images: a network, its stages, and whether the closed form applies."""
 
-    def __init__(self, network: nn.Module, stages: tuple[Stage, ...], method: str, precision: Precision) -> None:
-        self.network, self.precision = network, precision
+    def __init__(
+        self,
+        network: nn.Module,
+        stages: tuple[Stage, ...],
+        method: str,
+        precision: Precision,
+        reshape: Reshape | None = None,
+    ) -> None:
+        self.network, self.precision, self.reshape = network, precision, reshape
         self.method = find_method(method)
         self.stages = list(find_stages(network, stages))
-        self.pooled_head = find_pooled_head(network, self.stages[0]) if len(self.stages) == 1 else None
+        may_be_pooled = len(self.stages) == 1 and reshape is None
+        self.pooled_head = find_pooled_head(network, self.stages[0]) if may_be_pooled else None
         self.parameter = first_parameter(network)
 
     def explain(
-        self, images: UnitImages, target: TargetName | Labels, labels: Labels | None
+        self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
     ) -> tuple[Tensor, Logits, Target]:
         """Return the maps, float32 [n h w], the logits and the score that the maps explain."""
         # Convolutions are faster in channels_last, also on the CPU.
@@ -144,13 +160,13 @@ class _Explainer:
         return fused, logits, score
 
     def _by_closed_form(
-        self, images: UnitImages, target: TargetName | Labels, labels: Labels | None
+        self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
     ) -> tuple[_StageTensors, Logits, Target] | None:
         if self.pooled_head is None:
             return None
         with capture(self.network, self.stages, with_gradients=False) as captured, self._autocast():
-            logits = self.network(images)
-            activations = captured.activations[self.stages[0]]
+            logits = _checked_logits(self.network(images))
+            activations = self._maps_of(self.stages[0], captured.activations[self.stages[0]])
             if not self.pooled_head.reproduces(activations, logits):
                 self.pooled_head = None  # other operations follow the stage: use autograd for all further batches
                 return None
@@ -160,14 +176,40 @@ class _Explainer:
         return [(activations, gradients)], logits, score
 
     def _by_autograd(
-        self, images: UnitImages, target: TargetName | Labels, labels: Labels | None
+        self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
     ) -> tuple[_StageTensors, Logits, Target]:
         with capture(self.network, self.stages) as captured, self._autocast():
-            logits = self.network(images)
+            logits = _checked_logits(self.network(images))
+            activations = {stage: self._maps_of(stage, captured.activations[stage]) for stage in self.stages}
             score = choose_target(target, logits, labels)
             gradients = captured.gradients(score.values(logits))
-            stage_tensors = [(captured.activations[stage], gradients[stage]) for stage in self.stages]
+            stage_tensors = [(activations[stage], self._reshaped(gradients[stage])) for stage in self.stages]
         return stage_tensors, logits.detach(), score
+
+    def _maps_of(self, stage: str, output: Tensor) -> Tensor:
+        """Return the output of a stage as maps, float [n c h w].
+
+        Raises:
+            UsageError: The output has another number of axes.
+        """
+        maps = self._reshaped(output)
+        if maps.ndim == 4:
+            return maps
+        shape = list(maps.shape)
+        if self.reshape is not None:
+            raise UsageError(f"reshape returns {shape} for stage {stage}: it must return maps, [n c h w]")
+        if maps.ndim == 3:
+            raise UsageError(
+                f"stage {stage} returns tokens, {shape}, not maps, [n c h w]: give reshape, a function that turns "
+                "tokens into maps, for instance lambda tokens: tokens.transpose(1, 2).unflatten(2, (height, width))"
+            )
+        raise UsageError(
+            f"stage {stage} returns {shape}, not maps, [n c h w]: choose a stage before the pooling. The network has "
+            f"{listed_stages(self.network)}."
+        )
+
+    def _reshaped(self, tensor: Tensor) -> Tensor:
+        return tensor if self.reshape is None else self.reshape(tensor)
 
     def _autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context of the forward pass."""
@@ -183,11 +225,33 @@ class _Explainer:
             yield
 
 
+def _as_batch(images: Tensor) -> UnitImages:
+    if images.ndim not in (3, 4):
+        raise UsageError(f"images must be [n 3 h w], or one image [3 h w], not {list(images.shape)}")
+    return images if images.ndim == 4 else images[None]
+
+
+def _checked_logits(output: Any) -> Logits:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UsageError(f"the network returns {found}, not logits [n k]: wrap it in a module that returns logits")
+    return output
+
+
+def _is_contrast(target: TargetName | Tensor | int) -> bool:
+    return isinstance(target, str) and target == "contrast"
+
+
 def _choose_stages(network: nn.Module, stage: Stage | None) -> tuple[tuple[Stage, ...], str]:
     """Return the stages to explain, and the name that the result bears."""
     named = stage_names(network)
     if stage is None or stage == ALL_STAGES:
         if not named:
-            raise UsageError("this network has no `stages`: give the path of a module inside it as the stage")
+            if stage_names(getattr(network, "network", network)):
+                raise UsageError(f"{type(network).__name__} holds its network: explain its attribute `network`")
+            raise UsageError(
+                "this network has no `stages`: give the path of a module inside it as the stage, "
+                f"{listed_stages(network)}"
+            )
         return (named[-1:], named[-1]) if stage is None else (named, ALL_STAGES)
     return (stage,), next(iter(find_stages(network, [stage])))

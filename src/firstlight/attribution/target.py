@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,17 +49,17 @@ class Target:
         return (self.logit_gradients(logits.shape[1]) * logits.float()).sum(dim=1)
 
 
-def choose_target(target: TargetName | Labels, logits: Logits, labels: Labels | None) -> Target:
+def choose_target(target: TargetName | Tensor | int, logits: Logits, labels: Labels | None) -> Target:
     """Return the score that a target name or a tensor of classes stands for.
 
     Args:
         target: "predicted", the class with the largest logit; "true", the class of the label; "contrast", the
-            predicted class minus the true class; or the classes themselves, int64 [n].
+            predicted class minus the true class; the classes themselves, int64 [n]; or one class for all images.
         logits: Logits of the network, float [n k].
         labels: True classes, int64 [n]; required for "true" and "contrast".
 
     Raises:
-        UsageError: The name is unknown, labels are required and missing, or a class does not exist.
+        UsageError: The name is unknown, labels are required and missing, or a class is not a number or does not exist.
 
     >>> import torch
     >>> contrast = choose_target("contrast", torch.tensor([[1.0, 5.0]]), labels=torch.tensor([0]))
@@ -66,23 +67,32 @@ def choose_target(target: TargetName | Labels, logits: Logits, labels: Labels | 
     ([1], [0])
     """
     num_classes = logits.shape[1]
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = torch.tensor(target)
     if isinstance(target, Tensor):
-        return Target(_checked(target, logits, "target"))
+        classes = target.expand(len(logits)) if target.ndim == 0 else target
+        return Target(_checked(classes, logits, "target"))
     predicted = logits.argmax(dim=1)
     if target == "predicted":
         return Target(predicted)
     if target not in ("true", "contrast"):
-        raise UsageError(f"unknown target {target!r}: give predicted, true, contrast or one of {num_classes} classes")
+        raise UsageError(
+            f"unknown target {target!r}: give predicted, true, contrast, a class number from 0 to {num_classes - 1}, "
+            "or a tensor of class numbers, int64 [n]"
+        )
     if labels is None:
         raise UsageError(f"the target {target!r} needs the true labels: give labels as well")
     true = _checked(labels, logits, "labels")
     return Target(true) if target == "true" else Target(predicted, against=true)
 
 
-def _checked(classes: Labels, logits: Logits, name: str) -> Labels:
+def _checked(classes: Tensor, logits: Logits, name: str) -> Labels:
     num_images, num_classes = logits.shape
+    if classes.ndim != 1 or classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
+        kind = str(classes.dtype).removeprefix("torch.")
+        raise UsageError(f"{name} must be class numbers, int64 [n], not {kind} {list(classes.shape)}")
     if len(classes) != num_images:
         raise UsageError(f"{name} has {len(classes)} classes for {num_images} images: give one for each")
     if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise UsageError(f"{name} must be class numbers from 0 to {num_classes - 1}")
-    return classes.to(logits.device)
+    return classes.to(logits.device, torch.int64)

@@ -266,8 +266,13 @@ class Classifier(pl.LightningModule):
         Raises:
             UsageError: The model has not been tested yet, or there is no such class, index, method or stage.
         """
-        if self.test_predictions is None or self.test_images is None:
+        if self.test_predictions is None:
             raise UsageError("nothing has been tested yet: call trainer.test(model) first")
+        if self.test_images is None:
+            raise UsageError(
+                "the last test ran on your own loader, whose images the model does not keep: call trainer.test(model) "
+                "without a loader to draw mistakes"
+            )
         tested = torch.isin(self.test_images.ids, self.test_predictions.ids)  # a limit may have left some out
         images = self.test_images[tested.nonzero().flatten()]
         which = MistakeFilter(count, true, predicted, tuple(indices))
