@@ -46,7 +46,7 @@ class Enough(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        train_s = self.keeper.train_s
+        train_s = self.keeper.clock.train_s
         if self.found or train_s < self.duration_s or batch_idx == 0:
             return
         self.found = {

@@ -22,7 +22,8 @@ from firstlight.errors import DataError, FirstlightError, RunError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import OptimizerConfig, Recipe
 from firstlight.runs.run import Run, latest_run
-from firstlight.training.fit import dry_run, fit, new_version
+from firstlight.runs.versions import new_version
+from firstlight.training.fit import dry_run, fit
 from firstlight.training.precision import default_precision
 from firstlight.training.retest import retest
 from reference.made_run import make_run

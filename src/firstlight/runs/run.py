@@ -93,7 +93,12 @@ class Run(Predictor):
     @cached_property
     def predictions(self) -> Predictions:
         """What the network said about the test images."""
-        return Predictions.load(self.path / "predictions.npz")
+        path = self.path / "predictions.npz"
+        if not path.is_file():
+            raise RunError(
+                f"{self.path} has not been tested: it has no predictions.npz. Run: firstlight test {self.path}"
+            )
+        return Predictions.load(path)
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -149,6 +154,8 @@ class Run(Predictor):
         self.__dict__.pop(Path(name).stem, None)  # read it anew when it is next asked for
 
     def _weights(self) -> Any:
+        if not self.weights_path.is_file():
+            raise RunError(f"{self.path} has no model.safetensors: its training did not end, or the file was removed")
         try:
             return safe_open(self.weights_path, framework="pt")
         except (OSError, SafetensorError) as error:
@@ -203,7 +210,8 @@ def latest_run(logs_dir: Path | str) -> Run:
     Raises:
         RunError: there is none.
     """
-    found = [path.parent for path in user_path(logs_dir).glob("*/*/model.safetensors")]
+    folders = [path.parent for path in user_path(logs_dir).glob("*/*/model.safetensors")]
+    found = [folder for folder in folders if (folder / "results.json").is_file()]
     if not found:
         raise RunError(f"no run in {logs_dir}: make one with `firstlight demo`, or name a run folder")
     return Run(max(found, key=lambda folder: (folder / "model.safetensors").stat().st_mtime))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import replace
@@ -12,17 +11,17 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from firstlight.errors import FirstlightError, UsageError
-from firstlight.files import write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import Recipe
-from firstlight.runs.environment import describe_environment
 from firstlight.runs.options import FitOptions, Steps, check_steps
 from firstlight.runs.run import Run
+from firstlight.runs.versions import new_version
 from firstlight.training.build import build
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.factory import check_logger
 from firstlight.training.processes import is_first_process, only_training
+from firstlight.training.run_files import save_description
 from firstlight.training.runner import train_and_test
 from firstlight.training.trainer import Trainer, refusals_in_one_line
 
@@ -96,27 +95,8 @@ def _new_run_folder(data: ImageData, logs_dir: Path, options: FitOptions) -> Pat
     folder = new_version(logs_dir / data.recipe.name)
     try:
         options.save(folder)
-        environment = describe_environment() | {"data": data.describe()}
-        write_atomic(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
-        data.recipe.save(folder / "recipe.yaml")  # last: it makes the folder a run, which can be resumed
+        save_description(folder, data.recipe, data)
     except FirstlightError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
-
-
-def new_version(folder: Path) -> Path:
-    """Make and return the next free `version_<n>` in a folder; two processes never get the same."""
-    number = 0
-    while True:
-        path = folder / f"version_{number}"
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            if not path.is_dir():
-                break
-            number += 1
-        except OSError as error:
-            raise FirstlightError(f"cannot make {path}: {error.strerror}. Choose another --logs_dir.") from error
-    raise FirstlightError(f"cannot make {path}: a file is in the way. Choose another --logs_dir.")

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import DataError
-from firstlight.evaluation.predictions import Predictions
 from firstlight.runs.run import Run
+from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
+from firstlight.training.run_files import exact_metrics
 from firstlight.training.trainer import Trainer
 
 
 def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
     """Test the run's weights on its data set's test split and write `predictions.npz` anew.
+
+    A run that has never been tested also gets the sheet of its mistakes, and the metrics in `results.json`.
 
     Args:
         run: a finished run.
@@ -31,20 +34,17 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
     """
     data = load_test_images(run, data_dir)
     module = Classifier(run.network, run.recipe)
-    trainer = Trainer(logger=False, enable_checkpointing=False, **trainer_options)
+    sheet = MisclassifiedImages(run.path / "misclassified.png")
+    callbacks = [] if (run.path / "predictions.npz").is_file() else [sheet]
+    trainer = Trainer(logger=False, enable_checkpointing=False, **({"callbacks": callbacks} | trainer_options))
     metrics = dict(trainer.test(module, datamodule=data, verbose=False)[0])
     assert module.test_predictions is not None
     if trainer.is_global_zero:
         module.test_predictions.save(run.path / "predictions.npz")
-    return metrics | exact_metrics(module.test_predictions)
-
-
-def exact_metrics(predictions: Predictions) -> dict[str, float]:
-    """Return `test_acc` and `test_loss`, the same numbers on any number of processes.
-
-    What Lightning logs are means of the processes' sums in float32: the last bit is another for each way of sharing.
-    """
-    return {"test_acc": predictions.accuracy, "test_loss": predictions.loss}
+    metrics |= exact_metrics(module.test_predictions)
+    if trainer.is_global_zero and run.is_finished and "test_acc" not in run.results:
+        run.save_json("results.json", run.results | metrics)
+    return metrics
 
 
 def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:

@@ -6,14 +6,12 @@ import errno
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from firstlight.errors import StoppedError, TrainingError, WriteError
@@ -26,6 +24,7 @@ from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.histograms import Histograms
 from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
+from firstlight.training.callbacks.run_folder import RunFolder
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
 from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.data_module import ImageData
@@ -34,11 +33,9 @@ from firstlight.training.loggers.csv_rows import give_back, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
 from firstlight.training.processes import is_first_process
-from firstlight.training.retest import exact_metrics
-from firstlight.training.run_figures import save_figures
 from firstlight.training.trainer import Trainer, refusals_in_one_line
+from firstlight.training.training_clock import TrainingClock
 
-FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -70,22 +67,23 @@ def train_and_test(
         UsageError: Lightning's Trainer does not accept its arguments.
     """
     with StopSignals(folder) as stop, _one_line_errors(folder):
-        checkpointing = Checkpointing(CheckpointFolder(folder / "checkpoints"), folder, module.recipe, times, stop)
-        trainer = _make_trainer(folder, module, options, trainer_options, checkpointing, checkpoint)
+        clock = TrainingClock(started_s)
+        checkpoints = CheckpointFolder(folder / "checkpoints")
+        checkpointing = Checkpointing(checkpoints, folder, module.recipe, times, stop, clock)
+        table, sheet = MetricsTable(), MisclassifiedImages()
+        run_folder = RunFolder(table, sheet, folder, clock)
+        writers = [table, sheet, run_folder]
+        trainer = _make_trainer(folder, module, options, trainer_options, checkpointing, writers, checkpoint)
         _announce(trainer, module, data, folder)
         with _workers_killed_on_stop(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
         trainer.enable_autolog_hparams = False
-        seconds = {"train_s": checkpointing.train_s}
-        metrics = checkpointing.logged(trainer)
-        for tested in trainer.test(module, datamodule=data, verbose=False):
-            metrics |= tested
-        if module.test_predictions is not None:
-            metrics |= exact_metrics(module.test_predictions)
+        tested = trainer.test(module, datamodule=data, verbose=False)
         run = Run(trainer.strategy.broadcast(folder))
+        if not tested:  # Lightning skips a test of no batches
+            run_folder.finish(trainer, module, run, data, {})
         if trainer.is_global_zero:
-            seconds["total_s"] = checkpointing.earlier_s + time.perf_counter() - started_s
-            _save(run, module, data, trainer, metrics | seconds)
+            shutil.rmtree(run.checkpoints.path, ignore_errors=True)
         trainer.strategy.barrier()
         return run
 
@@ -96,6 +94,7 @@ def _make_trainer(
     options: FitOptions,
     trainer_options: dict[str, Any],
     checkpointing: Checkpointing,
+    writers: list[pl.Callback],
     checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
     user_callbacks = trainer_options.get("callbacks") or []
@@ -105,8 +104,7 @@ def _make_trainer(
         checkpointing.stop,
         FiniteLoss(checkpointing.folder),
         EpochMeans(),
-        MetricsTable(folder / "metrics.csv"),
-        MisclassifiedImages(folder / "misclassified.png"),
+        *writers,
         *([Histograms()] if options.histograms else []),
         *user_callbacks,
     ]
@@ -179,23 +177,3 @@ def _announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: 
         )
         if module.steps == "compiled" and trainer.strategy.root_device.type != "cuda":
             logging.getLogger("firstlight").warning("warning: steps are compiled on a GPU only; here they are plain")
-
-
-def _save(run: Run, module: Classifier, data: ImageData, trainer: pl.Trainer, results: dict[str, float]) -> None:
-    """Write all files of the run; `results.json` last, which makes it a finished one."""
-    run.save_weights(module.network, data.train)
-    if module.test_predictions is not None:
-        module.test_predictions.save(run.path / "predictions.npz")
-    how = {"data": data.describe(), "precision": str(trainer.precision)}
-    run.save_json("environment.json", run.environment | how)
-    tensorboard = next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
-    save_figures(run, data, tensorboard)
-    final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
-    for each in trainer.loggers:
-        if isinstance(each, TensorBoardLogger):
-            each.log_hyperparams(run.recipe.flat(), final)
-        else:
-            each.log_hyperparams(run.recipe.flat())
-        each.finalize("success")
-    run.save_json("results.json", results)
-    shutil.rmtree(run.checkpoints.path, ignore_errors=True)

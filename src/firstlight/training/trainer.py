@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,9 +19,11 @@ from torch import nn
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
+from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
+from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
 from firstlight.training.precision import default_precision, keep_freed_memory
 
 # Options of a training that leaves and says nothing: for measurements.
@@ -50,8 +53,8 @@ class Trainer(pl.Trainer):
             max_epochs = Recipe().max_epochs
         options.setdefault("log_every_n_steps", 10)
         options.setdefault("logger", None)
-        if options["logger"] is None and not options.get("fast_dev_run"):
-            options["logger"] = TensorBoardLogger(DEFAULT_LOGS_DIR, name="exercise", default_hp_metric=False)
+        if options["logger"] in (None, True) and not options.get("fast_dev_run"):
+            options["logger"] = _tensorboard(options.get("default_root_dir"))
         device_type = _device_type(options.get("accelerator", "auto"))
         if device_type == "cpu":
             keep_freed_memory()
@@ -61,8 +64,9 @@ class Trainer(pl.Trainer):
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
         if options["logger"] and not options.get("fast_dev_run"):
             callbacks.append(LearningRateMonitor(logging_interval="step"))
-            if not any(isinstance(each, MisclassifiedImages) for each in callbacks):
-                callbacks.append(MisclassifiedImages())
+            if not any(isinstance(each, RunFolder) for each in callbacks):
+                table, sheet = MetricsTable(), MisclassifiedImages()
+                callbacks += [table, sheet, RunFolder(table, sheet)]
         if options.get("enable_progress_bar", True) and not _draws_progress(callbacks):
             callbacks += [RichProgressBar(), Pace()] if _can_redraw() else [PlainProgress()]
         if not _can_redraw():
@@ -75,6 +79,12 @@ class Trainer(pl.Trainer):
         if self._takes_epochs_of_model and isinstance(recipe, Recipe):
             self.fit_loop.max_epochs = recipe.max_epochs
         super().fit(model, *args, **kwargs)  # type: ignore[arg-type]  # Lightning takes compiled modules, too
+
+
+def _tensorboard(root: Any) -> TensorBoardLogger:
+    """Return the default logger; its folders are `logs/exercise/version_<n>` below `default_root_dir`."""
+    folder = Path(root or "") / DEFAULT_LOGS_DIR
+    return TensorBoardLogger(folder, name=EXERCISE, log_graph=True, default_hp_metric=False)
 
 
 def lightning_options() -> list[str]:

@@ -23,6 +23,7 @@ from firstlight.training.lightning_internals import (
     rewind_to_epoch_start,
 )
 from firstlight.training.loggers.event_files import event_sizes
+from firstlight.training.training_clock import TrainingClock
 
 AGREE_EVERY_STEPS = 10  # several processes must stop at the same step: they ask each other this often
 WRITTEN_BYTES_PER_S = 1e8  # a guess, until the first checkpoint has been timed
@@ -56,44 +57,37 @@ class Checkpointing(pl.Callback):
         recipe: of the run; a checkpoint is of no use with another.
         times: how often.
         stop: tells whether the training has to stop.
+        clock: Duration and logged values of the training, which checkpoints keep.
 
     Attributes:
         spent_s: seconds that writing has taken in this process.
     """
 
     def __init__(
-        self, folder: CheckpointFolder, run_folder: Path, recipe: Recipe, times: CheckpointTimes, stop: StopSignals
+        self,
+        folder: CheckpointFolder,
+        run_folder: Path,
+        recipe: Recipe,
+        times: CheckpointTimes,
+        stop: StopSignals,
+        clock: TrainingClock | None = None,
     ) -> None:
         self.folder = folder
         self.run_folder = run_folder
         self.recipe = recipe
         self.times = times
         self.stop = stop
+        self.clock = clock or TrainingClock()
         self._earlier: dict[str, Any] = {}  # what the checkpoint says that this process went on from
         self._started_s = self._last_s = time.perf_counter()
         self.spent_s = 0.0
         self._next_cost_s = math.inf
         self._place: Place | None = None  # what is being saved, while `_save` does it
 
-    @property
-    def train_s(self) -> float:
-        """Seconds of training: of this process, and of those before it up to the checkpoint that came next."""
-        return self.earlier_s + time.perf_counter() - self._started_s
-
-    @property
-    def earlier_s(self) -> float:
-        """Seconds of training by the processes before this one."""
-        return float(self._earlier.get("train_s", 0.0))
-
-    def logged(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the last value of everything that was ever logged."""
-        return self._earlier.get("logged", {}) | {
-            name: float(value) for name, value in trainer.callback_metrics.items()
-        }
-
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Start the clock of the training."""
         if stage == "fit":
+            self.clock.start_fit()
             self._started_s = self._last_s = time.perf_counter()
             num_bytes = sum(each.numel() * each.element_size() for each in pl_module.parameters())
             self._next_cost_s = 3 * num_bytes / WRITTEN_BYTES_PER_S  # the optimizer keeps up to two more of each
@@ -160,8 +154,8 @@ class Checkpointing(pl.Callback):
                 logger.save()
         checkpoint["firstlight"] = {
             "recipe": as_text(self.recipe),
-            "train_s": self.train_s,
-            "logged": self.logged(trainer),
+            "train_s": self.clock.train_s,
+            "logged": self.clock.logged(trainer),
             "is_trained": self._earlier.get("is_trained", False),
             "event_sizes": event_sizes(self.run_folder),
             "random": {
@@ -184,6 +178,8 @@ class Checkpointing(pl.Callback):
     ) -> None:
         """Take it out."""
         self._earlier = dict(checkpoint.get("firstlight", {}))
+        self.clock.earlier_s = float(self._earlier.get("train_s", 0.0))
+        self.clock.earlier_logged = dict(self._earlier.get("logged", {}))
 
     def _is_due(self, trainer: pl.Trainer, *, within_epoch: bool) -> bool:
         """Whether it is time, as the first process sees it."""

@@ -19,10 +19,10 @@ class MetricsTable(pl.Callback):
     """Writes epoch, train and val numbers, the learning rate and the epoch's seconds to a CSV file.
 
     Args:
-        path: of the file; rows of an earlier part of the same training are kept.
+        path: Path of the file; without one the rows are only kept. Rows of an earlier part of the same training stay.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
         self._started_s = time.perf_counter()
@@ -60,6 +60,8 @@ class MetricsTable(pl.Callback):
             self._write()
 
     def _write(self) -> None:
+        if self.path is None:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()

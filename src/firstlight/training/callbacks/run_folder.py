@@ -1,0 +1,182 @@
+"""Leave a run folder: the callback that `firstlight.fit` and `firstlight.Trainer` share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
+
+from firstlight.data.batches import Batches
+from firstlight.paths import DEFAULT_LOGS_DIR
+from firstlight.recipes.config import Recipe
+from firstlight.runs.run import Run
+from firstlight.runs.versions import new_version
+from firstlight.training.callbacks.metrics_table import MetricsTable
+from firstlight.training.callbacks.misclassified import MisclassifiedImages
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
+from firstlight.training.run_files import (
+    as_trained,
+    discard_test,
+    exact_metrics,
+    fits_recipe,
+    save_description,
+    save_environment,
+    save_test,
+    save_training,
+    tensorboards,
+)
+from firstlight.training.training_clock import TrainingClock
+
+EXERCISE = "exercise"  # the runs of the five lines are kept under this name
+
+
+class RunFolder(pl.Callback):
+    """Writes recipe, weights, predictions, results and figures, so that `firstlight.load` opens the folder.
+
+    It must come after `table` and `sheet` in the list of callbacks, because `results.json` is written last.
+
+    Without `path`, the folder is TensorBoard's, or a new one in `logs/exercise` for other loggers, and a training
+    without a test leaves a finished run, too. A folder is written only for a `Classifier` whose network is that of its
+    recipe, trained or tested on the images of its data module: otherwise no later command could open it.
+
+    Args:
+        table: Callback that writes `metrics.csv`.
+        sheet: Callback that writes `misclassified.png`.
+        path: Folder that `firstlight.fit` has begun.
+        clock: Duration and logged values, where `Checkpointing` restores them.
+    """
+
+    def __init__(
+        self,
+        table: MetricsTable,
+        sheet: MisclassifiedImages,
+        path: Path | None = None,
+        clock: TrainingClock | None = None,
+    ) -> None:
+        self.path = path
+        self._table, self._sheet = table, sheet
+        self._clock = clock or TrainingClock()
+        self._is_begun_by_fit = path is not None
+        self._recipe: Recipe | None = None  # as it was written to the folder
+        self._results: dict[str, float] = {}  # of the training
+        self._test_started_s = 0.0
+        self._set_paths()
+
+    def _set_paths(self) -> None:
+        self._table.path = self.path and self.path / "metrics.csv"
+        self._sheet.path = self.path and self.path / "misclassified.png"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Choose the folder and start the clock."""
+        if stage not in ("fit", "test") or not isinstance(pl_module, Classifier):
+            return
+        if self.path is None:
+            self.path = trainer.strategy.broadcast(_new_folder(trainer) if trainer.is_global_zero else None)
+            self._set_paths()
+        if stage == "fit":
+            self._clock.start_fit()
+        else:
+            self._test_started_s = time.perf_counter()
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the recipe and the environment."""
+        if not self._is_begun_by_fit:
+            self._recipe, self._results = None, {}
+            self._opened(trainer, pl_module, "train")
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the weights and the figures of the training."""
+        self._results = self._clock.logged(trainer) | {"train_s": self._clock.train_s}
+        opened = self._opened(trainer, pl_module, "train")
+        if opened is None:
+            return
+        run, module, data = opened
+        discard_test(run.path)  # a test of earlier weights
+        save_training(run, module.network, data, trainer)
+        if not self._is_begun_by_fit:
+            save_environment(run, data, trainer)
+            run.save_json("results.json", self._results | {"total_s": self._results["train_s"]})
+
+    @rank_zero_only
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the tested weights, their predictions and the results."""
+        opened = self._opened(trainer, pl_module, "test")
+        if opened is None:
+            return
+        run, module, data = opened
+        if not self._is_begun_by_fit:  # the tested weights need not be the last ones of the training
+            run.save_weights(module.network, data.test)
+        tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.finish(trainer, module, run, data, tested)
+
+    @rank_zero_only
+    def finish(
+        self, trainer: pl.Trainer, module: Classifier, run: Run, data: ImageData, tested: dict[str, float]
+    ) -> None:
+        """Write the results; `fit` calls this itself if Lightning has skipped the test.
+
+        Args:
+            trainer: Trainer of the test.
+            module: Tested module.
+            run: Run to finish.
+            data: Data of the run.
+            tested: Metrics of the test.
+        """
+        predictions = module.test_predictions
+        results = self._results | tested | (exact_metrics(predictions) if predictions is not None else {})
+        results["total_s"] = self._clock.total_s if self._is_begun_by_fit else self._five_lines_s()
+        save_test(run, data, predictions, trainer, results)
+
+    def _five_lines_s(self) -> float:
+        """Return the seconds of training and test, without the time that a notebook idles in between."""
+        return self._results.get("train_s", 0.0) + time.perf_counter() - self._test_started_s
+
+    def _opened(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str
+    ) -> tuple[Run, Classifier, ImageData] | None:
+        """Return the run, its module and its data; None if there is to be no run.
+
+        If `fit` has not begun the run, this method writes its description when it is called first, and whenever the
+        recipe has changed.
+        """
+        if self.path is None or not isinstance(pl_module, Classifier):
+            return None
+        if self._is_begun_by_fit:
+            return Run(self.path), pl_module, _data_module(trainer)
+        data = _data_of(trainer, pl_module, split)
+        if data is None:
+            return None
+        is_trained_here = split == "train" or bool(self._results)
+        recipe = as_trained(pl_module.recipe, data, trainer.max_epochs if is_trained_here else None)
+        if not fits_recipe(pl_module.network, recipe, getattr(data, split)):
+            return None
+        if recipe != self._recipe:
+            save_description(self.path, recipe, data)
+            self._recipe = recipe
+        return Run(self.path), pl_module, data
+
+
+def _data_of(trainer: pl.Trainer, module: pl.LightningModule, split: str) -> ImageData | None:
+    """Return the data module whose images the trainer has used; None if the user passed other loaders."""
+    batches: Any = trainer.train_dataloader if split == "train" else trainer.test_dataloaders
+    for data in (_data_module(trainer), getattr(module, "data", None)):
+        if isinstance(data, ImageData) and isinstance(batches, Batches) and batches.set is getattr(data, split, None):
+            return data
+    return None
+
+
+def _data_module(trainer: pl.Trainer) -> Any:
+    return getattr(trainer, "datamodule", None)
+
+
+def _new_folder(trainer: pl.Trainer) -> Path | None:
+    """Return TensorBoard's folder; a new one if the user has chosen other loggers; None without loggers."""
+    for logger in tensorboards(trainer):
+        return Path(logger.log_dir)
+    return new_version(Path(trainer.default_root_dir) / DEFAULT_LOGS_DIR / EXERCISE) if trainer.loggers else None

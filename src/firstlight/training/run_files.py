@@ -1,0 +1,107 @@
+"""Write the files of a run folder: before a training, after it, and after a test."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import nn
+
+from firstlight.compiled import plain_name
+from firstlight.data.images import ImageSet
+from firstlight.evaluation.predictions import Predictions
+from firstlight.files import write_atomic
+from firstlight.plots.curves import learning_curves
+from firstlight.plots.figure import save_figure
+from firstlight.recipes.config import Recipe
+from firstlight.reports.data_sheets import random_samples
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.metrics import read_metrics
+from firstlight.runs.run import Run
+from firstlight.training.data_module import ImageData
+from firstlight.training.initialization import seeded_network
+
+FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
+TEST_FILES = ("results.json", "predictions.npz", "misclassified.png")  # the first one marks the run as finished
+
+
+def save_description(folder: Path, recipe: Recipe, data: ImageData) -> None:
+    """Write `environment.json` and `recipe.yaml`; the latter comes last, because it makes the folder a run."""
+    environment = describe_environment() | {"data": data.describe()}
+    write_atomic(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    recipe.save(folder / "recipe.yaml")
+
+
+def discard_test(folder: Path) -> None:
+    """Remove the files of a test of earlier weights."""
+    for name in TEST_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def save_training(run: Run, network: nn.Module, data: ImageData, trainer: pl.Trainer) -> None:
+    """Write the weights, sample images and learning curves; TensorBoard gets the sample images, too."""
+    run.save_weights(network, data.train)
+    samples = random_samples(data.train, run.recipe.seed)
+    for logger in tensorboards(trainer):
+        logger.experiment.add_figure("samples", samples, close=False)
+    save_figure(samples, run.path / "samples.png")
+    if (run.path / "metrics.csv").is_file():
+        curves = learning_curves(read_metrics(run.path / "metrics.csv"), f"{run.recipe.name}: loss and accuracy")
+        save_figure(curves, run.path / "curves.png")
+
+
+def save_test(
+    run: Run, data: ImageData, predictions: Predictions | None, trainer: pl.Trainer, results: dict[str, float]
+) -> None:
+    """Write the predictions, the environment and the final metrics; `results.json` last, which finishes the run."""
+    if predictions is not None:
+        predictions.save(run.path / "predictions.npz")
+    save_environment(run, data, trainer)
+    final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(run.recipe.flat(), final)
+        elif not trainer.lightning_module.hparams:  # Lightning has logged the hyperparameters of a module that has any
+            logger.log_hyperparams(run.recipe.flat())
+    run.save_json("results.json", results)
+
+
+def save_environment(run: Run, data: ImageData, trainer: pl.Trainer) -> None:
+    """Add the data as loaded so far and the precision to `environment.json`."""
+    run.save_json("environment.json", run.environment | {"data": data.describe(), "precision": str(trainer.precision)})
+
+
+def exact_metrics(predictions: Predictions) -> dict[str, float]:
+    """Return `test_acc` and `test_loss`, computed from the predictions of all processes.
+
+    Lightning averages float32 sums of the processes instead, and the last bit depends on their number.
+    """
+    return {"test_acc": predictions.accuracy, "test_loss": predictions.loss}
+
+
+def tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    """Return the trainer's TensorBoard loggers."""
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def fits_recipe(network: nn.Module, recipe: Recipe, images: ImageSet) -> bool:
+    """Return whether the network of the recipe can load the weights of this one."""
+    expected = seeded_network(len(images.class_names), recipe).state_dict()
+    found = {plain_name(name): value.shape for name, value in network.state_dict().items()}
+    return found == {name: value.shape for name, value in expected.items()}
+
+
+def as_trained(recipe: Recipe, data: ImageData, max_epochs: int | None) -> Recipe:
+    """Return the recipe with the changes that the data and the trainer have made to it.
+
+    Args:
+        recipe: Recipe of the module.
+        data: Loaded data; a folder of images changes the recipe's image size, validation images and batch size.
+        max_epochs: Epochs of the trainer; None or -1 keeps those of the recipe.
+    """
+    changed = {name: getattr(data.recipe, name) for name in ("data", "image_size", "num_val", "batch_size")}
+    epochs = max_epochs if max_epochs and max_epochs > 0 else recipe.max_epochs
+    return replace(recipe, max_epochs=epochs, **changed)
