@@ -1,0 +1,81 @@
+"""What each ingredient of a recipe is worth, from `ingredients.jsonl`."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from dataclasses import replace
+
+from firstlight.recipes.config import Recipe
+from ingredients import VARIANTS
+from record import NUM_CIFAR10
+from rendering.cells import Row, load_lines, markdown, mean_percent, with_standard_error
+from rendering.recipe_versions import differences, recipe_of
+
+SMALL = ("name", "num_val", "max_epochs", "network.width")  # fields that only make the runs short
+
+
+def ingredients_page() -> str:
+    return ingredients("page24")
+
+
+def ingredients_fast() -> str:
+    return ingredients("fast94")
+
+
+def ingredients(recipe_name: str) -> str:
+    """What a recipe gains or loses by each change, in points of validation accuracy over the seeds that both have.
+
+    The recipe is the version whose whole was measured last; a table below says how it differs from today's.
+    """
+    lines = [line for line in load_lines("ingredients") if line["of"] == recipe_name]
+    measured = recipe_of([line for line in lines if line["variant"] == "whole"][-1])
+    runs: dict[str, dict[int, Row]] = defaultdict(dict)
+    for line in lines:
+        if is_variant(line, measured):
+            runs[line["variant"]][line["recipe"]["seed"]] = line
+    whole = runs.pop("whole")
+    rows = [cells for variant, found in runs.items() if (cells := compare(variant, found, whole))]
+    table = markdown(f"{recipe_name} | points, single view | points, tta | time | n", "lrrrr", rows)
+    changes = differences(replace(measured, name=recipe_name), SMALL)
+    return "\n\n".join([table, describe(measured, list(whole.values())), *earlier_version(changes)])
+
+
+def compare(variant: str, found: dict[int, Row], whole: dict[int, Row]) -> list[str]:
+    """Return the cells of a variant, or nothing if no seed was run with and without it."""
+    pairs = [(line, whole[seed]) for seed, line in found.items() if seed in whole]
+    if not pairs:
+        return []
+    points = [
+        with_standard_error([100 * (line[name] - other[name]) for line, other in pairs])
+        for name in ("val_acc", "val_acc_tta")
+    ]
+    time = statistics.fmean(line["cpu_s"] / other["cpu_s"] for line, other in pairs)
+    shown = ("without " if variant.startswith("no_") else "with ") + variant.removeprefix("no_").replace("_", " ")
+    return [shown, *points, f"x {time:.2f}", str(len(pairs))]
+
+
+def is_variant(line: Row, measured: Recipe) -> bool:
+    """Whether a line was measured with a variant of the recipe as `measured`, whatever the seed."""
+    found = recipe_of(line)
+    change = VARIANTS[line["of"]].get(line["variant"])
+    return change is not None and change(replace(measured, seed=found.seed)) == found
+
+
+def describe(measured: Recipe, whole: list[Row]) -> str:
+    """Say what the numbers are, and how small the runs were."""
+    single, with_tta = mean_percent(whole, "val_acc"), mean_percent(whole, "val_acc_tta")
+    return (
+        "Differences of validation accuracy: mean and standard error over paired seeds. "
+        f"The whole recipe reaches {single} with a single view and {with_tta} with tta. "
+        f"The runs are small, to rank the ingredients: width {measured.network.width}, "
+        f"{NUM_CIFAR10 - measured.num_val:,} training images, {measured.max_epochs} epochs."
+    )
+
+
+def earlier_version(changes: dict[str, tuple[object, object]]) -> list[str]:
+    """Return a table of the fields in which the measured recipe differs from today's, or nothing."""
+    if not changes:
+        return []
+    rows = [[f"`{name}`", f"{then}", f"{now}"] for name, (then, now) in changes.items()]
+    return ["An earlier version of the recipe was measured:", markdown("field | measured | today", "lrr", rows)]

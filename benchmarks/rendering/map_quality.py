@@ -1,0 +1,45 @@
+"""How fast Grad-CAM is, and how faithful the maps of each method are."""
+
+from __future__ import annotations
+
+from rendering.cells import hardware, load, markdown
+
+CONTESTANTS = {
+    "ours fp32": "firstlight, float32: the predicted class, found in the same pass",
+    "captum, predicted": "captum, float32: the predicted class, after a pass that finds it",
+    "captum": "captum, float32: a class that is known beforehand",
+    "captum, our convolutions": "captum, float32: the same with our convolutions",
+    "ours bf16": "firstlight, bfloat16: the predicted class",
+}
+MEASURES = ("deletion", "insertion", "energy_inside", "pointing", "randomization")
+LOWER_IS_BETTER = ("deletion", "randomization")
+
+
+def explain_speed() -> str:
+    """Grad-CAM maps per second at the last stage, here and in captum."""
+    rows = []
+    for entry in (load("explain_speed_fp32"), load("explain_speed")):
+        rates = entry["results"]["images_per_s"]
+        rows += [
+            [what, f"{rates[name]['median']:.0f}", str(rates[name]["n"]), hardware(entry)]
+            for name, what in CONTESTANTS.items()
+            if name in rates
+        ]
+    return markdown("Grad-CAM at `residual3` | images/s, median | n | hardware", "lrrl", rows)
+
+
+def trust(name: str) -> str:
+    """The faithfulness of every method's maps at every stage."""
+    found = load(name)["results"]["rows"]
+    shown = [measure for measure in MEASURES if found[0][measure] is not None]
+    heads = [f"{each.replace('_', ' ')} {'↓' if each in LOWER_IS_BETTER else '↑'}" for each in shown]
+    rows = [[row["stage"], row["method"], *(f"{row[measure]:.3f}" for measure in shown)] for row in found]
+    return markdown(f"stage | method | {' | '.join(heads)}", "ll" + "r" * len(shown), rows)
+
+
+def trust_drawn() -> str:
+    return trust("trust_drawn")
+
+
+def trust_cifar() -> str:
+    return trust("trust_cifar10")
