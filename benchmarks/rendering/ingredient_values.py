@@ -68,7 +68,7 @@ def describe(measured: Recipe, whole: list[Row]) -> str:
     return (
         "Differences of validation accuracy: mean and standard error over paired seeds. "
         f"The whole recipe reaches {single} with a single view and {with_tta} with tta. "
-        f"The runs are small, to rank the ingredients: width {measured.network.width}, "
+        f"The runs are small, to rank the ingredients: width {measured.flat()['network.width']}, "
         f"{NUM_CIFAR10 - measured.num_val:,} training images, {measured.max_epochs} epochs."
     )
 
