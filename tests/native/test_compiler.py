@@ -127,3 +127,12 @@ def test_every_source_is_installed_with_the_package() -> None:
     sources = {path for kind in ("*.cpp", "*.hpp") for path in package.rglob(kind)}
     assert len(sources) > 8
     assert sources <= installed
+
+
+def test_vectors_and_bfloat16_are_defined_in_one_header() -> None:
+    """A second definition would drift from the first."""
+    package = Path(compiler.__file__).parents[1]
+    sources = [path for kind in ("*.cpp", "*.hpp") for path in package.rglob(kind)]
+    for definition in ("struct bfloat16", "struct Vector {", "float to_float(", "_mm512_cvtneps_pbh"):
+        defining = {path.name for path in sources if definition in path.read_text()}
+        assert defining == {"simd.hpp"}, definition

@@ -1,4 +1,12 @@
-// Choosing, shifting, mirroring and scaling images in one pass over their pixels on a CPU, compiled for it.
+// Selecting, shifting, mirroring and scaling images in one pass over their pixels on a CPU: see fused.py.
+//
+// Pixels are uint8 [all height width 3], the output float [n height width 3] in [0, 1]. Output image i comes from
+// pixels[indices[i]]; a pixel outside the image is the one mirrored at the edge pixel:
+//
+//     column of the source     -2 -1 | 0  1  2  3 | 4  5          shift right by 2, width 4:
+//     is read from              2  1 | 0  1  2  3 | 2  1          output = columns 2 3 2 1
+//
+//     a row in memory          r g b | r g b | r g b | ...        three channels side by side
 
 #include <cstdint>
 #include <cstdlib>
@@ -8,13 +16,12 @@ namespace {
 
 constexpr long CHANNELS = 3;
 
-// Fold a place outside 0 .. size - 1 back inside, mirrored at the edge pixel.
-inline long reflected(long place, long size) { return size - 1 - std::labs(size - 1 - std::labs(place)); }
+// Map an index outside 0 .. size - 1 back inside, mirrored at the edge pixel.
+inline long reflected(long index, long size) { return size - 1 - std::labs(size - 1 - std::labs(index)); }
 
 }  // namespace
 
-// Pixels are [all height width 3], the output's [n height width 3], 0 to 1; the other numbers are of the n images.
-extern "C" void shift_and_flip(const std::uint8_t *pixels, const long *places, const long *down, const long *right,
+extern "C" void shift_and_flip(const std::uint8_t *pixels, const long *indices, const long *down, const long *right,
                                const bool *mirrored, float *output, long n, long height, long width, int threads) {
 #pragma omp parallel num_threads(threads)
     {
@@ -25,12 +32,12 @@ extern "C" void shift_and_flip(const std::uint8_t *pixels, const long *places, c
             for (long x = 0; x < width; ++x)
                 columns[x] = CHANNELS * reflected((mirrored[i] ? width - 1 - x : x) + right[i], width);
             for (long y = 0; y < height; ++y) {
-                const std::uint8_t *from = pixels + (places[i] * height + reflected(y + down[i], height)) * row.size();
+                const std::uint8_t *from = pixels + (indices[i] * height + reflected(y + down[i], height)) * row.size();
                 float *to = output + (i * height + y) * row.size();
                 for (long x = 0; x < width; ++x)
                     for (long channel = 0; channel < CHANNELS; ++channel)
                         row[x * CHANNELS + channel] = from[columns[x] + channel];
-                for (std::size_t at = 0; at < row.size(); ++at) to[at] = static_cast<float>(row[at]) / 255;
+                for (std::size_t k = 0; k < row.size(); ++k) to[k] = static_cast<float>(row[k]) / 255;
             }
         }
     }

@@ -1,39 +1,46 @@
-// Max-pooling over windows of 2x2 and its gradient on a CPU, compiled for the CPU that runs it.
+// Max pooling over 2x2 windows and its gradient on a CPU, float, double or bfloat16: see max_pool.py for the layer.
 //
-// Maps are [images height width channels]; a last row or column that fills no window is left out. `which` says of every
-// output which pixel of its window it is, 0 to 3 row by row: the first of the largest, or the last that is no number, as
-// PyTorch has it. That byte is all that the gradient needs.
+// Maps are [images height width channels]; a last row or column that fills no window is ignored. One byte for each
+// output, `argmax`, holds the position of the maximum in its window, and is all that the gradient needs. As in PyTorch,
+// it is the first of equal maxima, and the last NaN if there is one.
+//
+//     maps, 5x5                output, 2x2        argmax: positions in a window
+//     +-----+-----+--+
+//     |     |     |  |         +---+---+          +---+---+
+//     |  A  |  B  |  |         | A | B |          | 0 | 1 |
+//     +-----+-----+  |  ---->  +---+---+          +---+---+
+//     |     |     |  |         | C | D |          | 2 | 3 |
+//     |  C  |  D  |  |         +---+---+          +---+---+
+//     +-----+-----+  |
+//     |   ignored    |         every pixel holds its channels side by side: c0 c1 c2 ...
+//     +--------------+
 
-#include <cstdint>
-#include <cstring>
+#include "simd.hpp"
 
 namespace {
 
-typedef std::uint16_t bfloat16;  // its bits
+// Convert a number to a type with comparisons, and back without rounding.
+inline float to_comparable(float number) { return number; }
+inline double to_comparable(double number) { return number; }
+inline float to_comparable(bfloat16 number) { return to_float(number); }
+inline void assign(float &to, float value) { to = value; }
+inline void assign(double &to, double value) { to = value; }
+inline void assign(bfloat16 &to, float value) { to = to_bfloat16_exact(value); }
 
-// A number as one that can be compared, and back; what comes back is one that was there.
-inline float wide(float number) { return number; }
-inline double wide(double number) { return number; }
-inline float wide(bfloat16 number) {
-    const std::uint32_t bits = static_cast<std::uint32_t>(number) << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
+// The gradient is only copied: bfloat16 is passed as its bits, since the compiler vectorizes loops over built-in types.
+template <class T>
+inline T *as_builtin(T *numbers) {
+    return numbers;
 }
-inline void narrow(float value, float &to) { to = value; }
-inline void narrow(double value, double &to) { to = value; }
-inline void narrow(float value, bfloat16 &to) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    to = static_cast<bfloat16>(bits >> 16);
-}
+inline const std::uint16_t *as_builtin(const bfloat16 *numbers) { return &numbers->bits; }
+inline std::uint16_t *as_builtin(bfloat16 *numbers) { return &numbers->bits; }
 
-// Keep the candidate if it is larger, or no number.
+// Replace the maximum by a candidate that is larger, or NaN.
 template <class V>
-inline void take_larger(V candidate, std::uint8_t place, V &best, std::uint8_t &which) {
-    const bool is_taken = (candidate > best) | (candidate != candidate);
-    best = is_taken ? candidate : best;
-    which = is_taken ? place : which;
+inline void update_max(V candidate, std::uint8_t position, V &maximum, std::uint8_t &argmax) {
+    const bool is_new = (candidate > maximum) | (candidate != candidate);
+    maximum = is_new ? candidate : maximum;
+    argmax = is_new ? position : argmax;
 }
 
 struct Shape {
@@ -44,7 +51,7 @@ struct Shape {
 };
 
 template <class T>
-void pool(const T *__restrict maps, T *__restrict output, std::uint8_t *__restrict which, Shape shape, int threads) {
+void pool(const T *__restrict maps, T *__restrict output, std::uint8_t *__restrict argmax, Shape shape, int threads) {
     const long channels = shape.channels;
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long image = 0; image < shape.images; ++image)
@@ -54,36 +61,36 @@ void pool(const T *__restrict maps, T *__restrict output, std::uint8_t *__restri
             for (long column = 0; column < shape.columns(); ++column) {
                 const T *window = upper + 2 * column * channels, *below = window + shape.row_size();
                 T *to = output + first + column * channels;
-                std::uint8_t *place = which + first + column * channels;
+                std::uint8_t *positions = argmax + first + column * channels;
 #pragma omp simd
                 for (long channel = 0; channel < channels; ++channel) {
-                    auto best = wide(window[channel]);
-                    std::uint8_t taken = 0;
-                    take_larger(wide(window[channel + channels]), 1, best, taken);
-                    take_larger(wide(below[channel]), 2, best, taken);
-                    take_larger(wide(below[channel + channels]), 3, best, taken);
-                    narrow(best, to[channel]);
-                    place[channel] = taken;
+                    auto maximum = to_comparable(window[channel]);
+                    std::uint8_t position = 0;
+                    update_max(to_comparable(window[channel + channels]), 1, maximum, position);
+                    update_max(to_comparable(below[channel]), 2, maximum, position);
+                    update_max(to_comparable(below[channel + channels]), 3, maximum, position);
+                    assign(to[channel], maximum);
+                    positions[channel] = position;
                 }
             }
         }
 }
 
 template <class T>
-void pool_gradient(const T *__restrict gradient, const std::uint8_t *__restrict which, T *__restrict of_maps,
+void pool_gradient(const T *__restrict grad_output, const std::uint8_t *__restrict argmax, T *__restrict grad_maps,
                    Shape shape, int threads) {
     const long channels = shape.channels;
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long image = 0; image < shape.images; ++image)
         for (long y = 0; y < shape.height; ++y) {
-            T *to = of_maps + (image * shape.height + y) * shape.row_size();
+            T *to = grad_maps + (image * shape.height + y) * shape.row_size();
             const long row = y / 2, covered = row < shape.rows() ? 2 * shape.columns() : 0;
             for (long x = 0; x < covered; ++x) {
                 const long first = ((image * shape.rows() + row) * shape.columns() + x / 2) * channels;
                 const std::uint8_t here = static_cast<std::uint8_t>(2 * (y % 2) + x % 2);
 #pragma omp simd
                 for (long channel = 0; channel < channels; ++channel)
-                    to[x * channels + channel] = which[first + channel] == here ? gradient[first + channel] : T(0);
+                    to[x * channels + channel] = argmax[first + channel] == here ? grad_output[first + channel] : T{};
             }
             std::memset(to + covered * channels, 0, (shape.width - covered) * channels * sizeof(T));
         }
@@ -92,13 +99,14 @@ void pool_gradient(const T *__restrict gradient, const std::uint8_t *__restrict 
 }  // namespace
 
 #define EXPORT(T)                                                                                                   \
-    extern "C" void pool_##T(const T *maps, T *output, std::uint8_t *which, long images, long height, long width,   \
+    extern "C" void pool_##T(const T *maps, T *output, std::uint8_t *argmax, long images, long height, long width,  \
                              long channels, int threads) {                                                          \
-        pool(maps, output, which, Shape{images, height, width, channels}, threads);                                 \
+        pool(maps, output, argmax, Shape{images, height, width, channels}, threads);                                \
     }                                                                                                               \
-    extern "C" void pool_gradient_##T(const T *gradient, const std::uint8_t *which, T *of_maps, long images,        \
+    extern "C" void pool_gradient_##T(const T *grad_output, const std::uint8_t *argmax, T *grad_maps, long images,  \
                                       long height, long width, long channels, int threads) {                        \
-        pool_gradient(gradient, which, of_maps, Shape{images, height, width, channels}, threads);                   \
+        const Shape shape{images, height, width, channels};                                                         \
+        pool_gradient(as_builtin(grad_output), argmax, as_builtin(grad_maps), shape, threads);                      \
     }
 
 EXPORT(float)

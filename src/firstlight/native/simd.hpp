@@ -1,11 +1,17 @@
-// Sixteen numbers at once: float or, by way of float, bfloat16.
+// Vectors of 16 numbers, and bfloat16: shared by all native kernels.
+//
+// A vector holds 16 float, whatever the registers of the CPU are: the compiler splits it into as many as it needs.
+// Data in bfloat16 is converted to float when it is loaded and rounded when it is stored; all arithmetic is float.
+//
+//     bfloat16   s eeeeeeee mmmmmmm                     16 bits: the upper half of a float
+//     float      s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm     32 bits
 
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#ifdef __AVX512F__
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
@@ -15,84 +21,133 @@ struct bfloat16 {
     std::uint16_t bits;
 };
 
-// Vectors of the compiler's; more lanes than a register has become several registers.
-typedef float Numbers __attribute__((vector_size(4 * LANES)));
-typedef std::uint32_t Bits __attribute__((vector_size(4 * LANES)));
-typedef std::uint16_t HalfBits __attribute__((vector_size(2 * LANES)));
+// GCC's vector extension.
+template <class T, int COUNT>
+struct Vector {
+    typedef T type __attribute__((vector_size(COUNT * sizeof(T))));
+};
 
-inline Numbers load(const float *from) {
-    Numbers numbers;
-    std::memcpy(&numbers, from, sizeof numbers);
-    return numbers;
+using FloatVector = Vector<float, LANES>::type;
+using Uint32Vector = Vector<std::uint32_t, LANES>::type;
+using Uint16Vector = Vector<std::uint16_t, LANES>::type;
+using Bfloat16Vector = Uint16Vector;  // the bits of 16 bfloat16
+
+// ---- Conversion
+
+inline float to_float(bfloat16 number) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(number.bits) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
-inline Numbers load(const bfloat16 *from) {
-    HalfBits bits;
-    std::memcpy(&bits, from, sizeof bits);
-    return reinterpret_cast<Numbers>(__builtin_convertvector(bits, Bits) << 16);
+inline FloatVector to_float(Bfloat16Vector bits) {
+    return reinterpret_cast<FloatVector>(__builtin_convertvector(bits, Uint32Vector) << 16);
 }
 
-inline void store(float *to, Numbers numbers) { std::memcpy(to, &numbers, sizeof numbers); }
+// Convert a float that a bfloat16 represents exactly.
+inline bfloat16 to_bfloat16_exact(float value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return {static_cast<std::uint16_t>(bits >> 16)};
+}
 
-inline void store(bfloat16 *to, HalfBits bits) { std::memcpy(to, &bits, sizeof bits); }
-
-// Sixteen bfloat16: the nearest, of two as near the even one.
-inline HalfBits rounded(Numbers numbers) {
+// Round to the nearest bfloat16, ties to even.
+inline Bfloat16Vector to_bfloat16(FloatVector numbers) {
 #ifdef __AVX512BF16__
-    return reinterpret_cast<HalfBits>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(numbers)));
+    return reinterpret_cast<Bfloat16Vector>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(numbers)));
 #else
-    const Bits bits = reinterpret_cast<Bits>(numbers), nearest = bits + 0x7fff + (bits >> 16 & 1);
-    return __builtin_convertvector((numbers == numbers ? nearest : bits | 1 << 22) >> 16, HalfBits);
+    const Uint32Vector bits = reinterpret_cast<Uint32Vector>(numbers), nearest = bits + 0x7fff + (bits >> 16 & 1);
+    return __builtin_convertvector((numbers == numbers ? nearest : bits | 1 << 22) >> 16, Uint16Vector);
 #endif
 }
 
-inline void store(bfloat16 *to, Numbers numbers) { store(to, rounded(numbers)); }
+// ---- Load
 
-// Store what will not be read before it has left the cache: where the CPU can, without fetching first what was there.
-// Other threads see it after the barrier that ends a loop, whose locked instruction drains such stores.
-template <class T, class Lanes>
-inline void store_far(T *to, Lanes numbers) {
-#ifdef __AVX512F__
-    constexpr int PART = sizeof(__m256i);
-    if (reinterpret_cast<std::uintptr_t>(to) % PART == 0) {
-        alignas(PART) T all[LANES];
-        store(all, numbers);
-        for (unsigned part = 0; part < sizeof all / PART; ++part)
-            _mm256_stream_si256(reinterpret_cast<__m256i *>(to) + part, reinterpret_cast<const __m256i *>(all)[part]);
-        return;
-    }
-#endif
-    store(to, numbers);
+// Load a vector of type V from any address.
+template <class V, class T>
+inline V load(const T *from) {
+    V value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
 }
 
-// The first of sixteen only, the others zero.
+template <class V>
+inline V load(const bfloat16 *from) {
+    return to_float(load<Uint16Vector>(&from->bits));
+}
+
+inline FloatVector load(const float *from) { return load<FloatVector>(from); }
+inline FloatVector load(const bfloat16 *from) { return load<FloatVector>(from); }
+
+// Load 16 numbers, or `count` if these are fewer; the others are zero.
 template <class T>
-inline Numbers load(const T *from, long lanes) {
-    if (lanes >= LANES) return load(from);
+inline FloatVector load(const T *from, long count) {
+    if (count >= LANES) return load(from);
     T all[LANES] = {};
-    std::copy(from, from + lanes, all);
+    std::copy(from, from + count, all);
     return load(all);
 }
 
-template <class T, class Lanes>
-inline void store(T *to, Lanes numbers, long lanes) {
-    if (lanes >= LANES) return store(to, numbers);
+// ---- Store
+
+template <class T, class V>
+inline void store(T *to, V value) {
+    std::memcpy(to, &value, sizeof value);
+}
+
+inline void store(bfloat16 *to, FloatVector value) { store(to, to_bfloat16(value)); }
+
+// Store 16 numbers, or the first `count` if these are fewer.
+template <class T, class V>
+inline void store(T *to, V value, long count) {
+    if (count >= LANES) return store(to, value);
     T all[LANES];
-    store(all, numbers);
-    std::copy(all, all + lanes, to);
+    store(all, value);
+    std::copy(all, all + count, to);
 }
 
-template <class T, class Lanes>
-inline void store_far(T *to, Lanes numbers, long lanes) {
-    lanes >= LANES ? store_far(to, numbers) : store(to, numbers, lanes);
+// Store a result that leaves the cache before it is read again. A non-temporal store, used where the CPU has AVX and
+// the address is aligned, does not fetch the old contents of the cache line first. Other threads see the result after
+// the barrier that ends a parallel loop, whose locked instruction drains such stores.
+template <class T, class V>
+inline void store_streaming(T *to, V value) {
+#ifdef __AVX__
+    if (reinterpret_cast<std::uintptr_t>(to) % sizeof(__m256) == 0) {
+        __m256 parts[sizeof(V) / sizeof(__m256)];
+        std::memcpy(parts, &value, sizeof value);
+        for (unsigned part = 0; part < sizeof(V) / sizeof(__m256); ++part)
+            _mm256_stream_ps(reinterpret_cast<float *>(to) + 8 * part, parts[part]);
+        return;
+    }
+#endif
+    store(to, value);
 }
 
-// 1 / x for an x that is not infinite, off by 1e-7 of it at most: where there is a quick guess, one step of Newton's
-// from it.
-inline Numbers reciprocal(Numbers x) {
+inline void store_streaming(bfloat16 *to, FloatVector value) { store_streaming(to, to_bfloat16(value)); }
+
+// Store a result of an elementwise kernel: by a streaming store on CPUs with AVX-512 only.
+template <class T, class V>
+inline void store_result(T *to, V value) {
 #ifdef __AVX512F__
-    const auto guess = reinterpret_cast<Numbers>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
-    return guess * (2 - x * guess);
+    store_streaming(to, value);
+#else
+    store(to, value);
+#endif
+}
+
+template <class T, class V>
+inline void store_result(T *to, V value, long count) {
+    count >= LANES ? store_result(to, value) : store(to, value, count);
+}
+
+// ---- Arithmetic
+
+// 1 / x for finite x, with a relative error of at most 1e-7: AVX-512's estimate and one step of Newton's method.
+inline FloatVector reciprocal(FloatVector x) {
+#ifdef __AVX512F__
+    const auto estimate = reinterpret_cast<FloatVector>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
+    return estimate * (2 - x * estimate);
 #else
     return 1 / x;
 #endif

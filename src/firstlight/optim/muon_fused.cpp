@@ -1,24 +1,31 @@
-// The two passes of Muon over its weights on a CPU, compiled for the CPU that runs them.
+// The two fused passes of Muon over its weights on a CPU: see muon_fused.py for when they are used.
+//
+// All arrays are flat and in the order in which the weights lie in memory. Threads take contiguous chunks of whole
+// vectors of 16 numbers:
+//
+//     weights    |--- thread 0 ---|--- thread 1 ---|--- thread 2 --|     32-bit float
+//     gradient   |----------------|----------------|---------------|     likewise momentum buffer and update
+//     squares    [    sum 0       ,     sum 1      ,     sum 2     ]     double, one for each thread
 
 #include "simd.hpp"
 
 namespace {
 
-// Let the momentum follow the gradient, b <- m b + g, and look ahead, g + m b. Squares of the weights are added up on
-// the way, one sum for each thread: their norm is needed next.
+// Update the momentum buffer, b <- m b + g, and compute Nesterov's update, g + m b. The same pass sums the squares of
+// the weights, one sum for each thread: the next step needs their norm.
 template <class T>
-void look_ahead(const float *gradient, const float *weights, const float *momentum, float *buffer, T *ahead,
-                double *squares, long count, int threads) {
-    const long lots = (count + LANES - 1) / LANES;
+void nesterov(const float *gradient, const float *weights, const float *momentum, float *buffer, T *update,
+              double *squares, long count, int threads) {
+    const long vectors = (count + LANES - 1) / LANES;
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
-        Numbers sums = {};
-        for (long lot = lots * thread / threads; lot < lots * (thread + 1) / threads; ++lot) {
-            const long first = lot * LANES, lanes = count - first;
-            const Numbers given = load(gradient + first, lanes), weight = load(weights + first, lanes);
-            const Numbers followed = *momentum * load(buffer + first, lanes) + given;
-            store(buffer + first, followed, lanes);
-            store(ahead + first, given + *momentum * followed, lanes);
+        FloatVector sums = {};
+        for (long vector = vectors * thread / threads; vector < vectors * (thread + 1) / threads; ++vector) {
+            const long first = vector * LANES, lanes = count - first;
+            const FloatVector g = load(gradient + first, lanes), weight = load(weights + first, lanes);
+            const FloatVector b = *momentum * load(buffer + first, lanes) + g;
+            store(buffer + first, b, lanes);
+            store(update + first, g + *momentum * b, lanes);
             sums += weight * weight;
         }
         squares[thread] = 0;
@@ -26,26 +33,27 @@ void look_ahead(const float *gradient, const float *weights, const float *moment
     }
 }
 
-// w <- factor w - rate u
+// Rescale and update the weights: w <- scale w - rate u.
 template <class T>
-void turn(const T *update, const float *factor_and_rate, float *weights, long count, int threads) {
-    const float factor = factor_and_rate[0], rate = factor_and_rate[1];
+void scale_and_subtract(const T *update, const float *scale_and_rate, float *weights, long count, int threads) {
+    const float scale = scale_and_rate[0], rate = scale_and_rate[1];
 #pragma omp parallel for num_threads(threads)
     for (long first = 0; first < count; first += LANES) {
         const long lanes = count - first;
-        store(weights + first, factor * load(weights + first, lanes) - rate * load(update + first, lanes), lanes);
+        store(weights + first, scale * load(weights + first, lanes) - rate * load(update + first, lanes), lanes);
     }
 }
 
 }  // namespace
 
-#define EXPORT(T)                                                                                                     \
-    extern "C" void look_ahead_##T(const float *gradient, const float *weights, const float *momentum, float *buffer, \
-                                   T *ahead, double *squares, long count, int threads) {                              \
-        look_ahead(gradient, weights, momentum, buffer, ahead, squares, count, threads);                              \
-    }                                                                                                                 \
-    extern "C" void turn_##T(const T *update, const float *factor_and_rate, float *weights, long count, int threads) { \
-        turn(update, factor_and_rate, weights, count, threads);                                                       \
+#define EXPORT(T)                                                                                                   \
+    extern "C" void nesterov_##T(const float *gradient, const float *weights, const float *momentum, float *buffer, \
+                                 T *update, double *squares, long count, int threads) {                             \
+        nesterov(gradient, weights, momentum, buffer, update, squares, count, threads);                             \
+    }                                                                                                               \
+    extern "C" void scale_and_subtract_##T(const T *update, const float *scale_and_rate, float *weights,            \
+                                           long count, int threads) {                                               \
+        scale_and_subtract(update, scale_and_rate, weights, count, threads);                                        \
     }
 
 EXPORT(float)

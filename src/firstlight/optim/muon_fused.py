@@ -47,14 +47,14 @@ def look_ahead(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, 
     threads = torch.get_num_threads()
     squares = torch.empty(threads, dtype=torch.float64)
     numbers = gradient, weight, torch.tensor(momentum), buffer, ahead, squares, weight.numel()
-    call(_library(), f"look_ahead_{TYPES[ahead.dtype]}", *numbers, threads=threads)
+    call(_library(), f"nesterov_{TYPES[ahead.dtype]}", *numbers, threads=threads)
     return squares.sum().sqrt()
 
 
 def turn(weight: Tensor, update: Tensor, factor: Tensor, rate: float | Tensor) -> None:
     """Replace a weight by factor times itself less rate times an update, whose numbers are in its memory's order."""
     numbers = update.contiguous(), torch.tensor([float(factor), float(rate)]), weight, weight.numel()
-    call(_library(), f"turn_{TYPES[update.dtype]}", *numbers, threads=torch.get_num_threads())
+    call(_library(), f"scale_and_subtract_{TYPES[update.dtype]}", *numbers, threads=torch.get_num_threads())
 
 
 def _is_dense_by_row(weight: Tensor) -> bool:

@@ -1,20 +1,36 @@
-// The 3x3 convolution of maps in bfloat16 and its gradients, by the matrix tiles of Intel's AMX.
+// The 3x3 convolution of maps in bfloat16 and its gradients with the tiles of Intel's AMX: see amx.py for the caller.
 //
-// A tile is 16 rows of 64 bytes. One instruction multiplies a tile of 16 rows and 32 columns, bfloat16, with one of 32
-// rows and 16 columns, whose rows are interleaved in pairs, and adds to 16 x 16 floats. There are eight tiles: four hold
-// sums, 32 x 32, to which two on the left and two on the right give 32 products for each number that is loaded; so
-// what is loaded may come from the second cache, but not from beyond. Maps are therefore worked on by groups of 32
-// images, which are laid out anew, some rows at a time, so that every tile is 1 KiB in one piece:
+// Maps are [images height width channels], filters float [outputs 3 3 inputs]. Sums are float; results are rounded to
+// bfloat16.
 //
-// - to convolve, the images of a group are the rows of a tile, for one pixel and 32 channels. Nine taps are nine
-//   pixels; those outside the maps are left out, not multiplied by zero, and maps of any width are cut without waste.
-// - for the filters' gradient the images of a group are what is summed over: 32 channels of an input's pixel as rows,
-//   transposed, times 32 channels of an output's pixel, images interleaved in pairs. Sums stay in their tiles for all pixels
-//   of a block.
+// An AMX tile is 16 rows of 64 bytes. One instruction multiplies two tiles and adds the product to a third:
 //
-// The maps' gradient is the convolution of the output's with the filters transposed and turned round. Sums are float;
-// what is rounded is the result. Maps are [images height width channels], filters [outputs 3 3 inputs], float.
-// Channels are cut into blocks of 32, the last one filled with zeros.
+//         left, 16 x 32 bfloat16          right, 32 x 16 bfloat16, rows in interleaved pairs      sums, 16 x 16 float
+//     row 0:  k0 k1 k2 .. k31         row 0:  k0n0 k1n0  k0n1 k1n1 .. k0n15 k1n15               row 0:  n0 .. n15
+//     row 1:  k0 k1 k2 .. k31    x    row 1:  k2n0 k3n0  k2n1 k3n1 .. k2n15 k3n15        +=     row 1:  n0 .. n15
+//     ..                              ..                                                         ..
+//
+// There are eight tiles. Four hold sums, so that each loaded tile is used twice:
+//
+//                 | tile 6 | tile 7 |     right
+//     left        +--------+--------+
+//     | tile 4 |  | tile 0 | tile 1 |     32 x 32 sums: a block
+//     | tile 5 |  | tile 2 | tile 3 |
+//                 +--------+--------+
+//
+// The operands may thus come from the second-level cache, but not from beyond it. So maps are processed in groups of 32
+// images and blocks of 32 channels (the last ones filled with zeros), and a few rows at a time are copied into a buffer
+// in which every tile is 1 KiB of contiguous memory:
+//
+//     convolution:         row y of a group:  [x][block of channels][image 0 .. 31][channel 0 .. 31]
+//                          The images of a group are the rows of the left tiles, for one pixel. Each of the nine
+//                          taps is another pixel of the buffer; taps outside the maps are skipped.
+//     filter gradient:     input:   [x][block][channel 0 .. 31][image 0 .. 31]          left, transposed
+//                          output:  [x][block][half][pair of images][channel of the half][image of the pair]    right
+//                          The sum runs over images; it stays in the tiles for all pixels in the buffer.
+//     filters (the bank):  [block of outputs][tap][block of inputs][half][pair of inputs][output of the half][input]
+//
+// The gradient of the maps is a convolution of the output's gradient with transposed filters and reversed taps.
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
 
@@ -29,20 +45,20 @@
 
 namespace {
 
-typedef std::uint8_t Bytes __attribute__((vector_size(LANES)));
+typedef std::uint8_t ByteVector __attribute__((vector_size(LANES)));
 
-constexpr int SIDE = 16;        // of a tile of sums, and half of a block's
+constexpr int SIDE = 16;        // rows and columns of a tile of sums: half of a block
 constexpr int BLOCK = 32;       // images of a group, channels of a block
 constexpr long ROW = 64;        // bytes in a tile's row
 constexpr long TILE = SIDE * ROW / sizeof(bfloat16);  // numbers in a tile
-constexpr long PAIR = 2 * TILE;                       // in two: BLOCK rows, or columns
+constexpr long PAIR = 2 * TILE;                       // numbers in two tiles: BLOCK rows or columns
 constexpr long SUMS = BLOCK * BLOCK;
 constexpr long TAPS = 9;
-constexpr long CACHE = 5 << 18;  // bytes of the second cache that what is laid out may take
+constexpr long CACHE = 5 << 18;  // bytes of the second-level cache for the packed buffers
 
 inline long blocks(long channels) { return (channels + BLOCK - 1) / BLOCK; }
 
-// Memory that begins with a line of the cache.
+// Memory aligned to a cache line.
 template <class T>
 struct Buffer {
     explicit Buffer(long count)
@@ -55,7 +71,7 @@ struct Buffer {
     T *const start;
 };
 
-// While it lives, this thread has eight tiles of full size.
+// Configures eight tiles of full size for this thread, and releases them at the end of its scope.
 struct Tiles {
     Tiles() {
         struct alignas(64) {
@@ -72,7 +88,7 @@ struct Tiles {
     Tiles &operator=(const Tiles &) = delete;
 };
 
-// Tiles 0 to 3 are sums: upper left, upper right, lower left, lower right.
+// Tiles 0 to 3 hold the sums: upper left, upper right, lower left, lower right.
 inline void clear_sums() {
     _tile_zero(0);
     _tile_zero(1);
@@ -96,7 +112,7 @@ inline void store_sums(float *to) {
     _tile_stored(3, to + SIDE * BLOCK + SIDE, stride);
 }
 
-// Add the products of two tiles on the left, one above the other, and two on the right, side by side.
+// Add the product of two left tiles, one above the other, and two right tiles, side by side.
 inline void add_products(const bfloat16 *left, const bfloat16 *right) {
     _tile_loadd(4, left, ROW);
     _tile_loadd(6, right, ROW);
@@ -108,13 +124,13 @@ inline void add_products(const bfloat16 *left, const bfloat16 *right) {
     _tile_dpbf16ps(3, 5, 7);
 }
 
-// Tiles read memory behind the compiler's back: what was written must be there.
+// The compiler does not see that tiles read memory: this makes it complete all writes first.
 inline void compiler_barrier() { asm volatile("" ::: "memory"); }
 
-// Of a block's lanes the first ones.
+// A mask of the first `count` lanes of a block.
 inline __mmask32 first_lanes(long count) { return count >= BLOCK ? ~0u : (1u << std::max(count, 0L)) - 1; }
 
-// A block of numbers in bfloat16; of fewer the rest is zero.
+// Load `count` numbers of a block as bfloat16; the others are zero.
 inline __m512i load_block(const bfloat16 *from, long count) {
     return _mm512_maskz_loadu_epi16(first_lanes(count), from);
 }
@@ -125,8 +141,7 @@ inline __m512i load_block(const float *from, long count) {
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 }
 
-// What is stored has left the cache before it is read again: a whole line of it is not fetched first. Other threads
-// see it after the barrier that ends a loop, whose locked instruction drains such stores.
+// Store the first `count` numbers of a block, by a streaming store if they fill a cache line: see simd.hpp.
 inline void store_block(bfloat16 *to, __m512i numbers, long count) {
     if (count >= BLOCK && reinterpret_cast<std::uintptr_t>(to) % ROW == 0)
         return _mm512_stream_si512(reinterpret_cast<__m512i *>(to), numbers);
@@ -134,7 +149,7 @@ inline void store_block(bfloat16 *to, __m512i numbers, long count) {
     _mm512_mask_storeu_epi16(to, first_lanes(count), numbers);
 }
 
-// Transpose 16 x 16 pairs of bfloat16, or floats.
+// Transpose a matrix of 16 x 16 float, or pairs of bfloat16.
 inline void transpose(__m512i (&rows)[SIDE]) {
     __m512i half[SIDE];
     for (int i = 0; i < SIDE; i += 2) {
@@ -157,46 +172,46 @@ inline void transpose(__m512i (&rows)[SIDE]) {
     }
 }
 
-// Weave two rows of 32 numbers: in the first half pairs 0 to 15, in the second 16 to 31.
+// Interleave two rows of 32 numbers: `first` receives pairs 0 to 15, `second` pairs 16 to 31.
 inline void interleave(__m512i upper, __m512i lower, __m512i &first, __m512i &second) {
     alignas(64) static constexpr bfloat16 order[BLOCK] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
                                                           8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
-    const __m512i places = _mm512_load_si512(order);
-    first = _mm512_permutex2var_epi16(upper, places, lower);
-    second = _mm512_permutex2var_epi16(upper, _mm512_add_epi16(places, _mm512_set1_epi16(SIDE)), lower);
+    const __m512i indices = _mm512_load_si512(order);
+    first = _mm512_permutex2var_epi16(upper, indices, lower);
+    second = _mm512_permutex2var_epi16(upper, _mm512_add_epi16(indices, _mm512_set1_epi16(SIDE)), lower);
 }
 
-// The size of maps, and which of their images are a thread's.
+// The shape of maps; `first` is the index of the first image that belongs to a thread.
 struct Shape {
     long images, height, width, channels;
     long first = 0;
 
     long row_numbers() const { return width * blocks(channels) * PAIR; }  // in a row of a group, laid out anew
 
-    Shape share(long thread, long threads) const {
+    Shape chunk(long thread, long threads) const {
         const long from = images * thread / threads;
         return {images * (thread + 1) / threads - from, height, width, channels, from};
     }
 };
 
-// Maps to read. They may be some of those that lie in memory, `places` says which. Or they are the gradient of maps
-// that were pooled over windows of 2x2: numbers are the pool's gradient, `which` of the window's pixels each belongs
-// to lies in memory for all images, and all other pixels are zero.
+// Maps to read. With `indices`, image i is image indices[i] in memory. With `argmax`, the maps are the gradient of maps
+// that were max-pooled over 2x2 windows: `numbers` holds the gradient of the pooled maps, `argmax` the position of each
+// maximum in its window (for all images in memory), and all other pixels are zero.
 struct Source {
     const bfloat16 *numbers;
-    const long *places = nullptr;
-    const std::uint8_t *which = nullptr;
+    const long *indices = nullptr;
+    const std::uint8_t *argmax = nullptr;
 
-    // Return a block's channels of a pixel.
+    // Load one block of channels of a pixel.
     __m512i at(const Shape &shape, long image, long y, long x, long block) const {
         if (image >= shape.images) return _mm512_setzero_si512();
         image += shape.first;
-        const long place = places ? places[image] : image, channel = block * BLOCK, count = shape.channels - channel;
-        const long at = (place * shape.height + y) * shape.width + x;
-        if (!which) return load_block(numbers + at * shape.channels + channel, count);
+        const long index = indices ? indices[image] : image, channel = block * BLOCK, count = shape.channels - channel;
+        const long at = (index * shape.height + y) * shape.width + x;
+        if (!argmax) return load_block(numbers + at * shape.channels + channel, count);
         const long height = shape.height / 2, width = shape.width / 2, window = y / 2 * width + x / 2;
         if (y / 2 >= height || x / 2 >= width) return _mm512_setzero_si512();
-        const std::uint8_t *pixels = which + (place * height * width + window) * shape.channels + channel;
+        const std::uint8_t *pixels = argmax + (index * height * width + window) * shape.channels + channel;
         const auto lanes = first_lanes(count);
         const __m256i pixel = _mm256_set1_epi8(static_cast<char>(y % 2 * 2 + x % 2));
         const __mmask32 is_this = _mm256_mask_cmpeq_epi8_mask(lanes, _mm256_maskz_loadu_epi8(lanes, pixels), pixel);
@@ -205,18 +220,18 @@ struct Source {
     }
 };
 
-// Which rows of which groups are laid out at once: all rows of some groups, or some rows of one.
-struct Chunk {
-    // Bytes are a row's; those of as many rows more are needed at the ends of what is not all.
-    Chunk(long height, long row_bytes, long more_bytes) {
+// The number of rows and groups that are packed into the buffer at once: all rows of some groups, or some rows of one.
+struct PackedSize {
+    // border_bytes: size of the neighbouring rows that are needed above and below some of the rows.
+    PackedSize(long height, long row_bytes, long border_bytes) {
         const bool takes_all = height * row_bytes <= CACHE;
-        rows = takes_all ? height : std::min(height, std::max(2L, (CACHE - more_bytes) / row_bytes / 2 * 2));
+        rows = takes_all ? height : std::min(height, std::max(2L, (CACHE - border_bytes) / row_bytes / 2 * 2));
         groups = takes_all ? CACHE / (height * row_bytes) : 1;
     }
     long rows, groups;
 };
 
-// A bank of filters: [blocks of outputs, taps, blocks of inputs, two tiles of 16 outputs], inputs interleaved in pairs.
+// Pack filters into a bank for the convolution: see the top of this file.
 void bank_forward(const float *filters, bfloat16 *bank, long outputs, long inputs, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long block = 0; block < 2 * blocks(outputs); ++block)
@@ -234,7 +249,7 @@ void bank_forward(const float *filters, bfloat16 *bank, long outputs, long input
             }
 }
 
-// The same for the backward pass: the input is the gradient of the outputs, and the taps are reversed.
+// Pack filters into a bank for the gradient of the maps: inputs and outputs change places, and the taps are reversed.
 void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inputs, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long block = 0; block < blocks(inputs); ++block)
@@ -255,8 +270,8 @@ void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inpu
             }
 }
 
-// Lay out a row of a group of images: [x, block of channels, image, channel]. Images that are missing are zero.
-void lay_images(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
+// Pack row y of a group of images for the convolution: [x][block of channels][image][channel]. Missing images are zero.
+void pack_images(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
     const long num_blocks = blocks(shape.channels);
     for (long i = 0; i < BLOCK; ++i)
         for (long x = 0; x < shape.width; ++x)
@@ -265,132 +280,133 @@ void lay_images(const Source &maps, const Shape &shape, long image, long y, bflo
                                    maps.at(shape, image + i, y, x, block));
 }
 
-// What two halves of a block have.
+// A pair of vectors, for the two halves of a block of 32 channels.
 template <class T>
-struct Halves {
-    T of[2];
+struct BlockVector {
+    T half[2];
 };
 
-// Sums of what some images and pixels have above a pivot, and of the squares, for a block of channels.
-struct Seen {
-    Halves<Numbers> plain = {}, squares = {};
+// The sums of x - pivot and of its square over images and pixels, for a block of channels.
+struct MomentSums {
+    BlockVector<FloatVector> differences = {}, squares = {};
 };
 
-// Sums of a group of images and a block of channels, for one pixel or the four of a window, and what is known of them.
+// The results for a group of images and a block of channels, at one pixel or at the four pixels of a window.
 template <int PIXELS>
 struct Batch {
     alignas(64) float sums[PIXELS][SUMS];
     long image = 0, y = 0, x = 0, block = 0;
-    long done = BLOCK;  // so many images have been put
-    Seen seen;
+    long num_stored = BLOCK;  // images that have been stored
+    MomentSums moment_sums;
 
     void begin(long at_image, long at_y, long at_x, long of_block) {
         image = at_image, y = at_y, x = at_x, block = of_block;
-        done = 0;
-        seen = {};
+        num_stored = 0;
+        moment_sums = {};
     }
 };
 
-// Where the results of a convolution go, and what is done to them before: what is null is left out.
-struct Target {
+// The destination of the results of a convolution, and its epilogue: max pooling if PIXELS is 4, ReLU, moments.
+struct Output {
     bfloat16 *numbers;
-    std::uint8_t *which = nullptr;   // of a window's pixels is the largest, where they are pooled
-    bool rectifies = false;          // what is below zero becomes zero
-    const float *pivots = nullptr;   // of the channels: near what will come
-    double *moments = nullptr;       // sums of what is put less its pivot, and of the squares: [2 channels], a thread's
+    std::uint8_t *argmax = nullptr;  // positions of the maxima in their windows, or null
+    bool applies_relu = false;
+    const float *pivots = nullptr;  // [channels], numbers near the means
+    double *moments = nullptr;      // the sums of x - pivot and of its square for one thread, [2 channels], or null
 
-    // Put the next images of a batch, at most so many; of the pixels of a window only the largest is put.
+    // Apply the epilogue to the next images of a batch, at most `at_most` of them, and store them.
     template <int PIXELS>
-    void put(Batch<PIXELS> &batch, const Shape &shape, long at_most) const {
-        if (batch.done == BLOCK) return;
+    void store_images(Batch<PIXELS> &batch, const Shape &shape, long at_most) const {
+        if (batch.num_stored == BLOCK) return;
         constexpr long STEP = PIXELS == 1 ? 1 : 2;
         const long width = shape.width / STEP, size = shape.height / STEP * width * shape.channels;
         const long channel = batch.block * BLOCK, count = shape.channels - channel;
-        const long end = std::min<long>(batch.done + at_most, BLOCK);
+        const long end = std::min<long>(batch.num_stored + at_most, BLOCK);
         const long images = std::min(end, shape.images - batch.image);
-        const long place = (batch.y / STEP * width + batch.x / STEP) * shape.channels + channel;
-        const Halves<Numbers> pivot = at_channel(pivots, channel, count);
-        Seen seen = batch.seen;
-        for (long i = batch.done; i < images; ++i) {
-            const long to = (shape.first + batch.image + i) * size + place;
-            Halves<HalfBits> results;
-            for (long half = 0; half < 2; ++half) {
-                const long at = half * SIDE;
-                Bits pixel = {};
-                Numbers found = largest(batch.sums, i * BLOCK + at, pixel);
-                if (which) {
-                    const auto bytes = reinterpret_cast<__m128i>(__builtin_convertvector(pixel, Bytes));
-                    _mm_mask_storeu_epi8(which + to + at, static_cast<__mmask16>(first_lanes(count - at)), bytes);
+        const long pixel_offset = (batch.y / STEP * width + batch.x / STEP) * shape.channels + channel;
+        const BlockVector<FloatVector> pivot = at_channel(pivots, channel, count);
+        MomentSums moment_sums = batch.moment_sums;
+        for (long i = batch.num_stored; i < images; ++i) {
+            const long to = (shape.first + batch.image + i) * size + pixel_offset;
+            BlockVector<Bfloat16Vector> results;
+            for (long h = 0; h < 2; ++h) {
+                const long at = h * SIDE;
+                Uint32Vector pixel = {};
+                FloatVector value = largest(batch.sums, i * BLOCK + at, pixel);
+                if (argmax) {
+                    const auto bytes = reinterpret_cast<__m128i>(__builtin_convertvector(pixel, ByteVector));
+                    _mm_mask_storeu_epi8(argmax + to + at, static_cast<__mmask16>(first_lanes(count - at)), bytes);
                 }
-                if (rectifies) found = found < 0 ? Numbers{} : found;
+                if (applies_relu) value = value < 0 ? FloatVector{} : value;
                 if (moments) {
-                    const Numbers off = found - pivot.of[half];
-                    seen.plain.of[half] += off;
-                    seen.squares.of[half] += off * off;
+                    const FloatVector difference = value - pivot.half[h];
+                    moment_sums.differences.half[h] += difference;
+                    moment_sums.squares.half[h] += difference * difference;
                 }
-                results.of[half] = rounded(found);
+                results.half[h] = to_bfloat16(value);
             }
-            const auto low = reinterpret_cast<__m256i>(results.of[0]), high = reinterpret_cast<__m256i>(results.of[1]);
+            const auto low = reinterpret_cast<__m256i>(results.half[0]);
+            const auto high = reinterpret_cast<__m256i>(results.half[1]);
             store_block(numbers + to, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), count);
         }
-        batch.seen = seen;
-        batch.done = end;
+        batch.moment_sums = moment_sums;
+        batch.num_stored = end;
         if (moments && end == BLOCK) add_moments(batch, shape);
     }
 
-    // Add to the moments what was seen of a batch.
+    // Add the sums of a batch to the moments.
     template <int PIXELS>
     void add_moments(const Batch<PIXELS> &batch, const Shape &shape) const {
         double *of_block = moments + batch.block * BLOCK;
         for (long lane = 0; lane < std::min<long>(shape.channels - batch.block * BLOCK, BLOCK); ++lane) {
-            of_block[lane] += batch.seen.plain.of[lane / SIDE][lane % SIDE];
-            of_block[shape.channels + lane] += batch.seen.squares.of[lane / SIDE][lane % SIDE];
+            of_block[lane] += batch.moment_sums.differences.half[lane / SIDE][lane % SIDE];
+            of_block[shape.channels + lane] += batch.moment_sums.squares.half[lane / SIDE][lane % SIDE];
         }
     }
 
-    // The numbers of a block's channels, if there are any.
-    static Halves<Numbers> at_channel(const float *numbers, long channel, long count) {
+    // Load the numbers of a block of channels; zeros if `numbers` is null.
+    static BlockVector<FloatVector> at_channel(const float *numbers, long channel, long count) {
         if (!numbers) return {};
         const auto half = [=](long at) { return load(numbers + channel + at, std::max(count - at, 0L)); };
         return {half(0), half(SIDE)};
     }
 
-    // The largest of the pixels' sums, and its place; of equal ones the first, or the last that is no number.
+    // The maximum over the pixels of a window and its position: the first of equal maxima, or the last NaN.
     template <int PIXELS>
-    static Numbers largest(const float (&sums)[PIXELS][SUMS], long at, Bits &place) {
-        Numbers best = load(sums[0] + at);
+    static FloatVector largest(const float (&sums)[PIXELS][SUMS], long at, Uint32Vector &position) {
+        FloatVector best = load(sums[0] + at);
         for (int pixel = 1; pixel < PIXELS; ++pixel) {
-            const Numbers other = load(sums[pixel] + at);
+            const FloatVector other = load(sums[pixel] + at);
             const auto is_taken = (other > best) | (other != other);
             best = is_taken ? other : best;
-            place = is_taken ? place * 0 + pixel : place;
+            position = is_taken ? position * 0 + pixel : position;
         }
         return best;
     }
 };
 
-// Convolve the images of one thread. While a batch is multiplied, the one before it is put, by other units of the CPU.
+// Convolve the images of one thread. While the tiles multiply a batch, the vector units store the one before it.
 template <int PIXELS>
-void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
-                    const Shape &of_output) {
+void convolve_chunk(const Source &maps, const Shape &shape, const bfloat16 *bank, const Output &output,
+                    const Shape &output_shape) {
     const Tiles tiles;
-    const long from = blocks(shape.channels), to = blocks(of_output.channels);
+    const long from = blocks(shape.channels), to = blocks(output_shape.channels);
     const long width = shape.width, height = shape.height;
     const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
-    const Chunk chunk(height, row_bytes, 2 * row_bytes);
-    const long held = std::min(chunk.rows + 2, height);
-    const Buffer<bfloat16> rows(chunk.groups * held * shape.row_numbers());
+    const PackedSize packed(height, row_bytes, 2 * row_bytes);
+    const long buffer_rows = std::min(packed.rows + 2, height);
+    const Buffer<bfloat16> rows(packed.groups * buffer_rows * shape.row_numbers());
     constexpr int STEP = PIXELS == 1 ? 1 : 2;
-    constexpr long PUT_PER_TAP = 4 / PIXELS;  // of nine, at most, for each pixel
+    constexpr long STORED_PER_TAP = 4 / PIXELS;  // images; there are up to nine taps for each pixel
     Batch<PIXELS> batches[2];
     Batch<PIXELS> *now = batches, *before = batches + 1;
-    for (long image = 0; image < shape.images; image += chunk.groups * BLOCK)
-        for (long top = 0; top < height; top += chunk.rows) {
-            const long bottom = std::min(top + chunk.rows, height);
-            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of rows needed
-            const long groups = std::min(chunk.groups, (shape.images - image + BLOCK - 1) / BLOCK);
+    for (long image = 0; image < shape.images; image += packed.groups * BLOCK)
+        for (long top = 0; top < height; top += packed.rows) {
+            const long bottom = std::min(top + packed.rows, height);
+            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // rows with neighbours
+            const long groups = std::min(packed.groups, (shape.images - image + BLOCK - 1) / BLOCK);
             const auto row = [&](long group, long y) {
-                return rows.start + (group * held + y - first) * shape.row_numbers();
+                return rows.start + (group * buffer_rows + y - first) * shape.row_numbers();
             };
             const auto convolve_at = [&](long group, long y, long x, long block) {
                 clear_sums();
@@ -400,11 +416,11 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
                         const bfloat16 *left = row(group, v) + u * from * PAIR;
                         const bfloat16 *right = bank + (block * TAPS + tap) * from * PAIR;
                         for (long i = 0; i < from; ++i) add_products(left + i * PAIR, right + i * PAIR);
-                        output.put(*before, of_output, PUT_PER_TAP);
+                        output.store_images(*before, output_shape, STORED_PER_TAP);
                     }
             };
             for (long group = 0; group < groups; ++group)
-                for (long y = first; y < end; ++y) lay_images(maps, shape, image + group * BLOCK, y, row(group, y));
+                for (long y = first; y < end; ++y) pack_images(maps, shape, image + group * BLOCK, y, row(group, y));
             compiler_barrier();
             for (long block = 0; block < to; ++block)
                 for (long group = 0; group < groups; ++group)
@@ -414,18 +430,18 @@ void convolve_share(const Source &maps, const Shape &shape, const bfloat16 *bank
                                 convolve_at(group, y + pixel / STEP, x + pixel % STEP, block);
                                 store_sums(now->sums[pixel]);
                             }
-                            output.put(*before, of_output, BLOCK);
+                            output.store_images(*before, output_shape, BLOCK);
                             now->begin(image + group * BLOCK, y, x, block);
                             std::swap(now, before);
                         }
         }
-    output.put(*before, of_output, BLOCK);
+    output.store_images(*before, output_shape, BLOCK);
 }
 
-// Lay out a row of a group of images with the images side by side: interleaved in pairs, [x, block of channels, half of the
-// block, pair of images, channel, image of the pair], or transposed, [x, block of channels, channel, image].
+// Pack row y of a group of images for the filter gradient, images innermost: interleaved in pairs, [x][block of
+// channels][half][pair of images][channel of the half][image of the pair], or transposed, [x][block][channel][image].
 template <bool IS_TRANSPOSED>
-void lay_across(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
+void pack_images_innermost(const Source &maps, const Shape &shape, long image, long y, bfloat16 *to) {
     for (long x = 0; x < shape.width; ++x)
         for (long block = 0; block < blocks(shape.channels); ++block, to += PAIR) {
             __m512i halves[2][SIDE];
@@ -439,32 +455,34 @@ void lay_across(const Source &maps, const Shape &shape, long image, long y, bflo
         }
 }
 
-// Sum up what one thread's images give: [taps, blocks of inputs, blocks of outputs, 32 inputs, 32 outputs].
-void filter_sums_share(const Source &maps, const Shape &shape, const Source &gradient, const Shape &of_gradient,
+// Compute the filter gradient of one thread's images: [taps][blocks of inputs][blocks of outputs][32 inputs][32
+// outputs].
+void filter_sums_chunk(const Source &maps, const Shape &shape, const Source &gradient, const Shape &gradient_shape,
                        float *sums) {
     const Tiles tiles;
-    const long from = blocks(shape.channels), to = blocks(of_gradient.channels);
+    const long from = blocks(shape.channels), to = blocks(gradient_shape.channels);
     const long width = shape.width, height = shape.height;
     const long row_bytes = shape.row_numbers() * sizeof(bfloat16);
-    const Chunk chunk(height, row_bytes + of_gradient.row_numbers() * sizeof(bfloat16), 2 * row_bytes);
-    const long held = std::min(chunk.rows + 2, height);
-    const Buffer<bfloat16> inputs(chunk.groups * held * shape.row_numbers());
-    const Buffer<bfloat16> outputs(chunk.groups * chunk.rows * of_gradient.row_numbers());
-    for (long image = 0; image < shape.images; image += chunk.groups * BLOCK)
-        for (long top = 0; top < height; top += chunk.rows) {
-            const long bottom = std::min(top + chunk.rows, height);
-            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // of the inputs' rows
-            const long groups = std::min(chunk.groups, (shape.images - image + BLOCK - 1) / BLOCK);
+    const PackedSize packed(height, row_bytes + gradient_shape.row_numbers() * sizeof(bfloat16), 2 * row_bytes);
+    const long buffer_rows = std::min(packed.rows + 2, height);
+    const Buffer<bfloat16> inputs(packed.groups * buffer_rows * shape.row_numbers());
+    const Buffer<bfloat16> outputs(packed.groups * packed.rows * gradient_shape.row_numbers());
+    for (long image = 0; image < shape.images; image += packed.groups * BLOCK)
+        for (long top = 0; top < height; top += packed.rows) {
+            const long bottom = std::min(top + packed.rows, height);
+            const long first = std::max(top - 1, 0L), end = std::min(bottom + 1, height);  // rows of the input
+            const long groups = std::min(packed.groups, (shape.images - image + BLOCK - 1) / BLOCK);
             const auto input = [&](long group, long y) {
-                return inputs.start + (group * held + y - first) * shape.row_numbers();
+                return inputs.start + (group * buffer_rows + y - first) * shape.row_numbers();
             };
             const auto output = [&](long group, long y) {
-                return outputs.start + (group * chunk.rows + y - top) * of_gradient.row_numbers();
+                return outputs.start + (group * packed.rows + y - top) * gradient_shape.row_numbers();
             };
             for (long group = 0; group < groups; ++group) {
                 const long at = image + group * BLOCK;
-                for (long y = first; y < end; ++y) lay_across<true>(maps, shape, at, y, input(group, y));
-                for (long y = top; y < bottom; ++y) lay_across<false>(gradient, of_gradient, at, y, output(group, y));
+                for (long y = first; y < end; ++y) pack_images_innermost<true>(maps, shape, at, y, input(group, y));
+                for (long y = top; y < bottom; ++y)
+                    pack_images_innermost<false>(gradient, gradient_shape, at, y, output(group, y));
             }
             compiler_barrier();
             for (long i = 0; i < from; ++i)
@@ -483,8 +501,8 @@ void filter_sums_share(const Source &maps, const Shape &shape, const Source &gra
         }
 }
 
-// Add up what all threads have, and put it as filters lie: [outputs 3 3 inputs].
-void collect_filters(const float *sums, float *filters, long outputs, long inputs, int shares, int threads) {
+// Add the filter gradients of all threads and reorder them to [outputs 3 3 inputs].
+void collect_filters(const float *sums, float *filters, long outputs, long inputs, int num_parts, int threads) {
     const long from = blocks(inputs), to = blocks(outputs);
 #pragma omp parallel for num_threads(threads)
     for (long o = 0; o < 2 * to; ++o)
@@ -495,8 +513,8 @@ void collect_filters(const float *sums, float *filters, long outputs, long input
                 __m512i rows[SIDE];
                 for (long k = 0; k < SIDE; ++k) {
                     __m512 row = _mm512_setzero_ps();
-                    for (long share = 0; share < shares; ++share)
-                        row += _mm512_loadu_ps(block + share * TAPS * from * to * SUMS + k * BLOCK);
+                    for (long part = 0; part < num_parts; ++part)
+                        row += _mm512_loadu_ps(block + part * TAPS * from * to * SUMS + k * BLOCK);
                     rows[k] = reinterpret_cast<__m512i>(row);
                 }
                 transpose(rows);
@@ -507,65 +525,66 @@ void collect_filters(const float *sums, float *filters, long outputs, long input
             }
 }
 
-void convolve(const Source &maps, const Shape &shape, const bfloat16 *bank, const Target &output,
-              const Shape &of_output, bool pools, int threads) {
-    const auto convolve_some = pools ? convolve_share<4> : convolve_share<1>;
+void convolve(const Source &maps, const Shape &shape, const bfloat16 *bank, const Output &output,
+              const Shape &output_shape, bool pools, int threads) {
+    const auto convolve_one_chunk = pools ? convolve_chunk<4> : convolve_chunk<1>;
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
-        Target mine = output;
-        if (mine.moments) {
-            mine.moments += 2 * thread * of_output.channels;
-            std::fill_n(mine.moments, 2 * of_output.channels, 0.0);
+        Output own = output;
+        if (own.moments) {
+            own.moments += 2 * thread * output_shape.channels;
+            std::fill_n(own.moments, 2 * output_shape.channels, 0.0);
         }
-        convolve_some(maps, shape.share(thread, threads), bank, mine, of_output.share(thread, threads));
+        convolve_one_chunk(maps, shape.chunk(thread, threads), bank, own, output_shape.chunk(thread, threads));
     }
 }
 
 }  // namespace
 
-// Ask the kernel for the tiles; 0 if it grants them to this process.
+// Ask Linux for permission to use the tiles in this process; 0 if it is granted.
 extern "C" int request_tiles() {
     constexpr long REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA
     return static_cast<int>(syscall(SYS_arch_prctl, REQUEST, TILE_DATA));
 }
 
-// Where it pools, over windows of 2x2, the output is smaller. For `which` and what follows it see Target; moments are
-// [threads 2 outputs].
-extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *which,
-                                  const float *pivots, double *moments, long pools, long rectifies, long n,
+// With `pools`, the output is max-pooled over 2x2 windows: [images height/2 width/2 outputs]. For the other arguments
+// of the epilogue see Output; moments are [threads 2 outputs].
+extern "C" void convolve_bfloat16(const bfloat16 *maps, const float *filters, bfloat16 *output, std::uint8_t *argmax,
+                                  const float *pivots, double *moments, long pools, long applies_relu, long n,
                                   long height, long width, long inputs, long outputs, int threads) {
     const Buffer<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_forward(filters, bank.start, outputs, inputs, threads);
-    const Shape shape{n, height, width, inputs}, of_output{n, height, width, outputs};
-    const Target target{output, which, rectifies != 0, pivots, moments};
-    convolve({maps}, shape, bank.start, target, of_output, pools != 0, threads);
+    const Shape shape{n, height, width, inputs}, output_shape{n, height, width, outputs};
+    const Output target{output, argmax, applies_relu != 0, pivots, moments};
+    convolve({maps}, shape, bank.start, target, output_shape, pools != 0, threads);
 }
 
-// Gradients are of images at some places among those of the maps, and of `which`.
-extern "C" void map_gradient_bfloat16(const bfloat16 *gradient, const long *places, const std::uint8_t *which,
-                                      const float *filters, bfloat16 *of_maps, long n, long height, long width,
+// The gradient holds n images; the i-th belongs to image indices[i] of the maps and of `argmax`.
+extern "C" void map_gradient_bfloat16(const bfloat16 *gradient, const long *indices, const std::uint8_t *argmax,
+                                      const float *filters, bfloat16 *grad_maps, long n, long height, long width,
                                       long inputs, long outputs, int threads) {
     const Buffer<bfloat16> bank(TAPS * blocks(inputs) * blocks(outputs) * PAIR);
     bank_backward(filters, bank.start, outputs, inputs, threads);
-    const Shape shape{n, height, width, outputs}, of_output{n, height, width, inputs};
-    convolve({gradient, which ? places : nullptr, which}, shape, bank.start, {of_maps}, of_output, false, threads);
+    const Shape shape{n, height, width, outputs}, output_shape{n, height, width, inputs};
+    const Source pooled_gradient{gradient, argmax ? indices : nullptr, argmax};
+    convolve(pooled_gradient, shape, bank.start, {grad_maps}, output_shape, false, threads);
 }
 
-extern "C" void filter_gradient_bfloat16(const bfloat16 *maps, const bfloat16 *gradient, const long *places,
-                                         const std::uint8_t *which, float *of_filters, long n, long height, long width,
-                                         long inputs, long outputs, int threads) {
-    const Source all_maps{maps, places}, all_gradients{gradient, which ? places : nullptr, which};
-    const Shape shape{n, height, width, inputs}, of_gradient{n, height, width, outputs};
+extern "C" void filter_gradient_bfloat16(const bfloat16 *maps, const bfloat16 *gradient, const long *indices,
+                                         const std::uint8_t *argmax, float *grad_filters, long n, long height,
+                                         long width, long inputs, long outputs, int threads) {
+    const Source all_maps{maps, indices}, all_gradients{gradient, argmax ? indices : nullptr, argmax};
+    const Shape shape{n, height, width, inputs}, gradient_shape{n, height, width, outputs};
     const long count = TAPS * blocks(inputs) * blocks(outputs) * SUMS;
     const Buffer<float> sums(threads * count);
 #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; ++thread) {
-        float *mine = sums.start + thread * count;
-        const Shape share = shape.share(thread, threads), of_share = of_gradient.share(thread, threads);
-        if (share.images == 0) std::fill_n(mine, count, 0.0f);
-        filter_sums_share(all_maps, share, all_gradients, of_share, mine);
+        float *own = sums.start + thread * count;
+        const Shape chunk = shape.chunk(thread, threads), gradient_chunk = gradient_shape.chunk(thread, threads);
+        if (chunk.images == 0) std::fill_n(own, count, 0.0f);
+        filter_sums_chunk(all_maps, chunk, all_gradients, gradient_chunk, own);
     }
-    collect_filters(sums.start, of_filters, outputs, inputs, threads, threads);
+    collect_filters(sums.start, grad_filters, outputs, inputs, threads, threads);
 }
 
 #endif

@@ -1,141 +1,90 @@
-// Winograd's convolutions F(4x4, 3x3) and F(3x3, 3x3) and their gradients, compiled for the CPU that runs them.
+// Winograd's convolutions F(4x4, 3x3) and F(3x3, 3x3) and their gradients on a CPU: see winograd.py for
+// the caller.
 //
 // Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016 (arXiv 1509.09308), equation 13. The
-// first in PyTorch, slower and easier to read, is in winograd_torch.py; winograd.py compiles and calls this.
+// same F(4x4, 3x3) in PyTorch, slower and easier to read, is in winograd_torch.py.
 //
-// Maps are float, double or, where the CPU multiplies it, bfloat16. With bfloat16 all transforms and sums are float:
-// what is rounded is the maps and the factors of the matrix products, which take two numbers of each lane at once.
+// Maps are float, double or, where the CPU multiplies it, bfloat16. With bfloat16 all transforms and sums are float;
+// the maps and the factors of the matrix products are rounded. Maps are [images height width channels], and go through
 //
-// Maps are [images height width channels]. Products, which is what the transforms give and take, are
-// [elements, panels, tiles, 16 lanes]: element 6 y + x of every 6x6 tile is one of 36 matrices (5 y + x of every 5x5
-// tile one of 25), whose columns, the channels, are cut into panels of 16. Lanes beyond the last channel are zero. One
-// matrix is a line of the cache longer than its numbers, or all elements of a tile would want the same places in the
-// cache. Tiles are numbered by image, row and column. A bank of filters is held as products, too: each input channel is
-// an image of 3x3 pixels and its one tile; in bfloat16 the rows of two input channels are interleaved into one.
+//     maps --input transform--> products --matrix products with the filters--> products --output transform--> maps
+//
+// Tiles. F(4x4, 3x3) cuts the output into tiles of 4x4 pixels. Each needs a tile of 6x6 pixels of the input, which
+// starts one pixel before it; neighbouring input tiles overlap by two pixels. (F(3x3, 3x3): 3x3 and 5x5.)
+//
+//     input, with a border of zeros        output
+//     0 0 0 0 0 0 0 0 0 0                  +---------+---------+
+//     0 [ tile 0  . . ]                    | tile 0  | tile 1  |    numbered by image, row and column
+//     0 [         [ . .  tile 1 ]          |  4x4    |  4x4    |
+//     0 [   6x6   [ . .   6x6   ]          +---------+---------+
+//
+// Products. A transformed tile has 36 elements (25). For each element, the numbers of all tiles and channels form one
+// matrix, [tiles, channels], stored as panels of 16 channels:
+//
+//     element 0:   panel 0   tile 0 | c0 .. c15 |       panel 1   tile 0 | c16 .. c31 |     lanes beyond the last
+//                            tile 1 | c0 .. c15 |                 tile 1 | c16 .. c31 |     channel are zero
+//                            ...                                  ...
+//                  16 unused numbers, which avoid cache set conflicts of matrices that are a power of two apart
+//     element 1:   panel 0   tile 0 | c0 .. c15 | ...
+//
+// Filters are transformed into the same layout, a bank: each input channel is one tile. In bfloat16 two neighbouring
+// input channels are interleaved in one row, since one instruction multiplies pairs:
+//
+//     float:      channel 0 | o0  o1  o2 .. o15 |      bfloat16:   channels 0, 1 | o0 o0' o1 o1' .. o15 o15' |
+//                 channel 1 | o0' o1' o2'.. o15'|
 
-#include <algorithm>
+#include "simd.hpp"
+
 #include <array>
-#include <cstdint>
-#include <cstring>
 #include <type_traits>
-#ifdef __AVX__
-#include <immintrin.h>
-#endif
 
 namespace {
 
-constexpr int PANEL = 16;
+constexpr int PANEL = LANES;  // channels
 
-struct bfloat16 {
-    std::uint16_t bits;
-};
-
-// What numbers are summed in, and how many products one lane of a register sums at once.
+// The type in which numbers are summed, and how many products one lane of a register sums at once.
 template <class T>
-struct Numbers {
+struct Accumulation {
     typedef T Sum;
     static constexpr int DEPTH = 1;
 };
 template <>
-struct Numbers<bfloat16> {
+struct Accumulation<bfloat16> {
     typedef float Sum;
     static constexpr int DEPTH = 2;
 };
 template <class T>
-using Sum = typename Numbers<T>::Sum;
+using Sum = typename Accumulation<T>::Sum;
 
-// Vectors of the compiler's; more lanes than a register has become several registers.
-template <class T, int LANES>
-struct Vector {
-    typedef T type __attribute__((vector_size(LANES * sizeof(T))));
-};
-
+// Load or store the first `lanes` channels of a panel; the others are zero.
 template <class V, class T>
-inline V load(const T *from) {
-    V value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
-}
-
-template <class V, class T>
-inline void store(T *to, V value) {
-    std::memcpy(to, &value, sizeof value);
-}
-
-// Store what will not be read before it has left the cache: where the CPU can, without fetching first what was there.
-// Other threads see it after the barrier that ends a loop, whose locked instruction drains such stores.
-template <class V, class T>
-inline void store_far(T *to, V value) {
-#ifdef __AVX__
-    if (reinterpret_cast<std::uintptr_t>(to) % sizeof(__m256) == 0) {
-        __m256 parts[sizeof(V) / sizeof(__m256)];
-        std::memcpy(parts, &value, sizeof value);
-        for (unsigned part = 0; part < sizeof(V) / sizeof(__m256); ++part)
-            _mm256_stream_ps(reinterpret_cast<float *>(to) + 8 * part, parts[part]);
-        return;
-    }
-#endif
-    store(to, value);
-}
-
-// Store what will be read as soon as a block of tiles is transformed: far as well, since a block is larger than a core's
-// own cache.
-template <class V, class T>
-inline void store_product(T *to, V value) {
-    store_far(to, value);
-}
-
-#ifdef __AVX512BF16__
-// The same for 16 numbers in bfloat16, which are float while they are worked on.
-template <class V>
-inline V load(const bfloat16 *from) {
-    typedef Vector<std::uint16_t, PANEL>::type Bits;
-    return reinterpret_cast<V>(__builtin_convertvector(load<Bits>(&from->bits), Vector<std::uint32_t, PANEL>::type) << 16);
-}
-
-template <class V>
-inline __m256bh rounded(V value) {
-    return _mm512_cvtneps_pbh(reinterpret_cast<__m512>(value));
-}
-
-template <class V>
-inline void store(bfloat16 *to, V value) {
-    store(&to->bits, rounded(value));
-}
-
-template <class V>
-inline void store_far(bfloat16 *to, V value) {
-    store_far(&to->bits, rounded(value));
-}
-
-// Products in bfloat16 take half the memory: a block of them stays in the cache until it is multiplied.
-template <class V>
-inline void store_product(bfloat16 *to, V value) {
-    store(to, value);
-}
-#endif
-
-// The same for the first lanes only; the others are zero.
-template <class V, class T>
-inline V load(const T *from, long lanes) {
+inline V load_panel(const T *from, long lanes) {
     if (lanes == PANEL) return load<V>(from);
     T all[PANEL] = {};
     std::copy(from, from + lanes, all);
     return load<V>(all);
 }
 
-template <class V, class T>
-inline void store(T *to, V value, long lanes) {
+template <class T, class V>
+inline void store_panel(T *to, V value, long lanes) {
     if (lanes == PANEL) return store(to, value);
     T all[PANEL];
     store(all, value);
     std::copy(all, all + lanes, to);
 }
 
-// ---- Transforms. Each struct within is one column or row of a tile: B' d, A' m, G g of the paper, and the adjoint of
-// each.
+// Store a transformed number, read once a block of tiles is transformed. A block of float is larger than a core's
+// cache; one of bfloat16 fits.
+template <class T, class V>
+inline void store_product(T *to, V value) {
+    if (std::is_same<T, bfloat16>::value) store(to, value);
+    else store_streaming(to, value);
+}
 
-// F(4x4, 3x3), for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; these round to half of that
+// ---- Transforms. Each inner struct transforms one column or row of a tile: B' d, A' m and G g of the paper, and the
+// adjoint of each.
+
+// F(4x4, 3x3), for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; these halve the rounding
 // error.
 struct F4 {
     static constexpr int OUT = 4, SIZE = OUT + 2, ELEMENTS = SIZE * SIZE;
@@ -207,7 +156,7 @@ struct F4 {
     };
 };
 
-// F(3x3, 3x3), for the points 0, P, -P, Q and infinity. Maps of 3x3 and 6x6 are cut into tiles of 3x3 without a rest.
+// F(3x3, 3x3), for the points 0, P, -P, Q and infinity. It cuts maps of 3x3 and 6x6 pixels into whole tiles.
 struct F3 {
     static constexpr int OUT = 3, SIZE = OUT + 2, ELEMENTS = SIZE * SIZE;
     static constexpr float P = 3 / 4.f, P2 = P * P;
@@ -280,35 +229,36 @@ struct F3 {
     };
 };
 
-// Apply a transform to the columns, then to the rows of a tile; get(y, x) gives, put(y, x, value) takes an element.
+// Apply a transform to the columns, then to the rows of a tile. get(y, x) returns an element of the tile, and
+// put(y, x, value) receives one of the result.
 template <class V, class Transform, class Get, class Put>
 inline void transform_tile(Get get, Put put) {
-    V half[Transform::TO][Transform::FROM], from[Transform::FROM], to[Transform::TO];
+    V by_column[Transform::TO][Transform::FROM], from[Transform::FROM], to[Transform::TO];
     for (int x = 0; x < Transform::FROM; ++x) {
         for (int y = 0; y < Transform::FROM; ++y) from[y] = get(y, x);
         Transform::apply(from, to);
-        for (int y = 0; y < Transform::TO; ++y) half[y][x] = to[y];
+        for (int y = 0; y < Transform::TO; ++y) by_column[y][x] = to[y];
     }
     for (int y = 0; y < Transform::TO; ++y) {
-        Transform::apply(half[y], to);
+        Transform::apply(by_column[y], to);
         for (int x = 0; x < Transform::TO; ++x) put(y, x, to[x]);
     }
 }
 
-// ---- Layouts, for one set F of transforms.
+// ---- Layouts, for one set F of transforms (F3 or F4).
 
-// Where products are.
+// The layout of products: see the top of this file.
 template <class F>
 struct Products {
     long tiles, channels;
     long panels() const { return (channels + PANEL - 1) / PANEL; }
-    long element() const { return (panels() * tiles + 1) * PANEL; }  // from one matrix to the next
+    long element() const { return (panels() * tiles + 1) * PANEL; }  // from one matrix to the next, in numbers
     long size() const { return F::ELEMENTS * element(); }
     long at(long element_number, long panel) const { return element_number * element() + panel * tiles * PANEL; }
     long lanes(long panel) const { return std::min<long>(PANEL, channels - panel * PANEL); }
 };
 
-// Where maps are, and how they are cut into tiles.
+// The layout of maps, and their division into tiles.
 template <class F>
 struct Maps {
     long images, height, width, channels;
@@ -319,76 +269,75 @@ struct Maps {
     bool holds(long y, long x) const { return y >= 0 && y < height && x >= 0 && x < width; }
 };
 
-// Call work(one, other) for all pairs of numbers below two bounds, in parallel; the second number runs faster.
+// Call work(outer, inner) for all pairs of indices in parallel.
 template <class Work>
-inline void in_parallel(long ones, long others, int threads, Work work) {
+inline void in_parallel(long num_outer, long num_inner, int threads, Work work) {
 #pragma omp parallel for collapse(2) num_threads(threads)
-    for (long one = 0; one < ones; ++one)
-        for (long other = 0; other < others; ++other) work(one, other);
+    for (long outer = 0; outer < num_outer; ++outer)
+        for (long inner = 0; inner < num_inner; ++inner) work(outer, inner);
 }
 
-// Call work(tile, top, left) for every tile of one image; top, left: its first pixel. Tiles of the input start one
-// pixel before those of the output, and overlap.
+// Call work(tile, top, left) for every tile of one image, where top and left are the coordinates of its first pixel.
 template <int SIZE, class F, class Work>
-inline void over_tiles(const Maps<F> &where, long image, Work work) {
+inline void for_each_tile(const Maps<F> &shape, long image, Work work) {
     constexpr int BORDER = SIZE > F::OUT ? 1 : 0;
-    const long rows = where.rows(), columns = where.columns();
+    const long rows = shape.rows(), columns = shape.columns();
     for (long row = 0; row < rows; ++row)
         for (long column = 0; column < columns; ++column)
             work((image * rows + row) * columns + column, F::OUT * row - BORDER, F::OUT * column - BORDER);
 }
 
-// From maps to products: every tile is cut out, with zeros beyond the border, and transformed. Panel comes after panel,
-// so that each matrix is written from its start to its end.
+// Transform every tile of maps into products, with zeros beyond the border. The panels are the outer loop, so that each
+// matrix is written from start to end.
 template <class Transform, class T, class F>
-void maps_to_products(const T *maps, T *products, Maps<F> where, int threads) {
+void maps_to_products(const T *maps, T *products, Maps<F> shape, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
-    const Products<F> layout = where.products();
+    const Products<F> layout = shape.products();
     const long panels = layout.panels(), element = layout.element();
-    in_parallel(panels, where.images, threads, [&](long panel, long image) {
+    in_parallel(panels, shape.images, threads, [&](long panel, long image) {
         const T *from = maps + panel * PANEL;
         T *to = products + layout.at(0, panel);
         const long lanes = layout.lanes(panel);
-        over_tiles<Transform::FROM>(where, image, [&](long tile, long top, long left) {
+        for_each_tile<Transform::FROM>(shape, image, [&](long tile, long top, long left) {
             transform_tile<V, Transform>(
                 [&](int y, int x) {
-                    if (!where.holds(top + y, left + x)) return V{};
-                    return load<V>(from + where.pixel(image, top + y, left + x), lanes);
+                    if (!shape.holds(top + y, left + x)) return V{};
+                    return load_panel<V>(from + shape.pixel(image, top + y, left + x), lanes);
                 },
                 [&](int y, int x, V value) { store_product(to + tile * PANEL + (F::SIZE * y + x) * element, value); });
         });
     });
 }
 
-// From products to maps: every tile is transformed and set, or added where tiles overlap, where the maps have pixels.
+// Transform products into tiles of maps. Tiles that overlap are added; pixels beyond the border are dropped.
 template <class Transform, class T, class F>
-void products_to_maps(const Sum<T> *products, T *maps, Maps<F> where, int threads) {
+void products_to_maps(const Sum<T> *products, T *maps, Maps<F> shape, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
     constexpr bool OVERLAP = Transform::TO > F::OUT;
-    const Products<F> layout = where.products();
+    const Products<F> layout = shape.products();
     const long panels = layout.panels(), element = layout.element();
-    in_parallel(panels, where.images, threads, [&](long panel, long image) {
+    in_parallel(panels, shape.images, threads, [&](long panel, long image) {
         const Sum<T> *from = products + layout.at(0, panel);
         T *to = maps + panel * PANEL;
         const long lanes = layout.lanes(panel);
         if (OVERLAP)
-            for (long y = 0; y < where.height; ++y)
-                for (long x = 0; x < where.width; ++x) store(to + where.pixel(image, y, x), V{}, lanes);
-        over_tiles<Transform::TO>(where, image, [&](long tile, long top, long left) {
+            for (long y = 0; y < shape.height; ++y)
+                for (long x = 0; x < shape.width; ++x) store_panel(to + shape.pixel(image, y, x), V{}, lanes);
+        for_each_tile<Transform::TO>(shape, image, [&](long tile, long top, long left) {
             transform_tile<V, Transform>(
                 [&](int y, int x) { return load<V>(from + tile * PANEL + (F::SIZE * y + x) * element); },
                 [&](int y, int x, V value) {
-                    if (!where.holds(top + y, left + x)) return;
-                    T *pixel = to + where.pixel(image, top + y, left + x);
-                    if (OVERLAP) store(pixel, load<V>(pixel, lanes) + value, lanes);
-                    else if (lanes == PANEL) store_far(pixel, value);
-                    else store(pixel, value, lanes);
+                    if (!shape.holds(top + y, left + x)) return;
+                    T *pixel = to + shape.pixel(image, top + y, left + x);
+                    if (OVERLAP) store_panel(pixel, load_panel<V>(pixel, lanes) + value, lanes);
+                    else if (lanes == PANEL) store_streaming(pixel, value);
+                    else store_panel(pixel, value, lanes);
                 });
         });
     });
 }
 
-// ---- Rows: what a register multiplies at once. In bfloat16, two rows of 16 are interleaved into one, number by number.
+// ---- Rows: the operands of a multiplication. In bfloat16 two rows of 16 numbers are interleaved into one of pairs.
 
 #ifdef __AVX512F__
 constexpr int REGISTER_BYTES = 64, NUM_REGISTERS = 32;
@@ -400,7 +349,7 @@ template <class T>
 struct Register {
     static constexpr int LANES = REGISTER_BYTES / sizeof(Sum<T>), PER_PANEL = PANEL / LANES;
     typedef typename Vector<Sum<T>, LANES>::type type;
-    // A number that is loaded serves several panels, where there are registers for 16 sums or more of theirs.
+    // Two panels share each loaded factor if there are registers for the sums of 16 or more of their rows.
     static constexpr int PANELS = NUM_REGISTERS / PER_PANEL >= 32 ? 2 : 1;
     static constexpr int ROWS = std::max(1, std::min(16, (NUM_REGISTERS - PER_PANEL - 1) / PER_PANEL));  // of one panel
 };
@@ -417,7 +366,7 @@ struct Row {
 };
 
 template <class T>
-inline T deep(const T *number) {
+inline T load_factor(const T *number) {
     return *number;
 }
 
@@ -427,65 +376,65 @@ inline void multiply_add(V &sum, T factor, const V &row) {
 }
 
 template <class T, class V>
-inline void store_woven(T *to, const V (&rows)[1]) {
+inline void store_interleaved(T *to, const V (&rows)[1]) {
     store(to, rows[0]);
 }
 
+// Interleave rows in pairs in a buffer if their type is bfloat16, and return them.
 template <class T>
 inline const T *interleaved(const T *rows, long, T *) {
     return rows;
 }
 
 #ifdef __AVX512BF16__
-typedef Vector<std::uint32_t, PANEL>::type Interleaved;
-
-inline Interleaved interleave(__m256bh one, __m256bh other) {
-    typedef Vector<std::uint16_t, PANEL>::type Bits;
-    return __builtin_convertvector(reinterpret_cast<Bits>(one), Interleaved) |
-           __builtin_convertvector(reinterpret_cast<Bits>(other), Interleaved) << 16;
+// Pairs of bfloat16: the first of each pair in the lower half of 32 bits.
+inline Uint32Vector interleave(Bfloat16Vector first, Bfloat16Vector second) {
+    return __builtin_convertvector(first, Uint32Vector) | __builtin_convertvector(second, Uint32Vector) << 16;
 }
 
-// The first two rows, or the only one beside zeros.
-inline Interleaved interleave(const bfloat16 *rows, long count) {
-    return interleave(load<__m256bh>(&rows->bits), count > 1 ? load<__m256bh>(&rows[PANEL].bits) : __m256bh{});
+// Interleave the first two of `count` rows; a missing second row is zero.
+inline Uint32Vector interleave(const bfloat16 *rows, long count) {
+    return interleave(load<Bfloat16Vector>(&rows->bits),
+                      count > 1 ? load<Bfloat16Vector>(&rows[PANEL].bits) : Bfloat16Vector{});
 }
 
-// Two rows: interleaved already, or not yet.
+// Two rows of bfloat16, from interleaved memory or from two separate rows.
 template <>
 struct Row<bfloat16> {
-    Interleaved parts[1];
+    Uint32Vector parts[1];
     Row() = default;
-    explicit Row(const bfloat16 *interleaved) : parts{load<Interleaved>(&interleaved->bits)} {}
+    explicit Row(const bfloat16 *interleaved) : parts{load<Uint32Vector>(&interleaved->bits)} {}
     Row(const bfloat16 *rows, long count) : parts{interleave(rows, count)} {}
 };
 
-// Two numbers that follow each other.
-inline std::uint32_t deep(const bfloat16 *numbers) { return load<std::uint32_t>(&numbers->bits); }
+// A pair of neighbouring numbers.
+inline std::uint32_t load_factor(const bfloat16 *numbers) { return load<std::uint32_t>(&numbers->bits); }
 
 template <class V>
-inline void multiply_add(V &sum, std::uint32_t factor, const Interleaved &row) {
-    const Interleaved factors = Interleaved{} + factor;
+inline void multiply_add(V &sum, std::uint32_t factor, const Uint32Vector &row) {
+    const Uint32Vector factors = Uint32Vector{} + factor;
     sum = reinterpret_cast<V>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(factors),
                                                reinterpret_cast<__m512bh>(row)));
 }
 
 template <class V>
-inline void store_woven(bfloat16 *to, const V (&rows)[2]) {
-    store(&to->bits, interleave(rounded(rows[0]), rounded(rows[1])));
+inline void store_interleaved(bfloat16 *to, const V (&rows)[2]) {
+    store(&to->bits, interleave(to_bfloat16(rows[0]), to_bfloat16(rows[1])));
 }
 
 inline const bfloat16 *interleaved(const bfloat16 *rows, long count, bfloat16 *buffer) {
-    for (long row = 0; row < count; row += 2) store(&buffer[row * PANEL].bits, interleave(rows + row * PANEL, count - row));
+    for (long row = 0; row < count; row += 2)
+        store(&buffer[row * PANEL].bits, interleave(rows + row * PANEL, count - row));
     return buffer;
 }
 #endif
 
-// From filters to a bank of them. Numbers of neighbouring output channels lie side by side, those of two input channels
-// from_step numbers apart, those of two taps tap_step.
+// Transform filters into a bank. Neighbouring output channels are adjacent in memory; from_step and tap_step are the
+// strides between two input channels and two taps, in numbers.
 template <class F, class T>
 void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, long from_step, long tap_step, int threads) {
     using V = typename Vector<Sum<T>, PANEL>::type;
-    constexpr int DEPTH = Numbers<T>::DEPTH;
+    constexpr int DEPTH = Accumulation<T>::DEPTH;
     const Products<F> layout{from, to};
     in_parallel(layout.panels(), from / DEPTH, threads, [&](long panel, long group) {
         const long lanes = layout.lanes(panel);
@@ -493,27 +442,28 @@ void filters_to_bank(const Sum<T> *filters, T *bank, long from, long to, long fr
         for (int depth = 0; depth < DEPTH; ++depth) {
             const Sum<T> *taps = filters + (group * DEPTH + depth) * from_step + panel * PANEL;
             transform_tile<V, typename F::Filter>(
-                [&](int y, int x) { return load<V>(taps + (3 * y + x) * tap_step, lanes); },
+                [&](int y, int x) { return load_panel<V>(taps + (3 * y + x) * tap_step, lanes); },
                 [&](int y, int x, V value) { transformed[F::SIZE * y + x][depth] = value; });
         }
         T *row = bank + layout.at(0, panel) + group * DEPTH * PANEL;
         for (int element = 0; element < F::ELEMENTS; ++element)
-            store_woven(row + element * layout.element(), transformed[element]);
+            store_interleaved(row + element * layout.element(), transformed[element]);
     });
 }
 
-// ---- Matrix products, one for each element of a tile. Panels are narrow enough for their sums to stay in registers.
+// ---- Matrix products, one for each element of a tile. Panels are so narrow that their sums stay in registers.
 
-// The sums of ROWS rows of some panels: sums += weight(row) * row(panel), which is a row of 16, or two for bfloat16.
+// The sums of ROWS rows of PANELS panels: sums[i][panel] += weight(i) * get_row(panel). A row holds 16 numbers, or for
+// bfloat16 16 pairs.
 template <class T, int ROWS, int PANELS>
 struct Sums {
     using R = Register<T>;
     typename R::type sums[ROWS][PANELS][R::PER_PANEL] = {};
 
     template <class Weight, class GetRow>
-    void add(Weight weight, GetRow row) {
+    void add(Weight weight, GetRow get_row) {
         std::array<Row<T>, PANELS> rows;
-        for (int panel = 0; panel < PANELS; ++panel) rows[panel] = row(panel);
+        for (int panel = 0; panel < PANELS; ++panel) rows[panel] = get_row(panel);
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i) {
             const auto factor = weight(i);
@@ -525,7 +475,7 @@ struct Sums {
         }
     }
 
-    // Set or add to ROWS rows of 16; panel_size numbers lie between a row of one panel and that of the next.
+    // Write or add the sums to ROWS rows of 16; panel_size is the stride between panels, in numbers.
     void set(Sum<T> *rows, long panel_size) const {
         each(panel_size, [&](long at, typename R::type sum) { store(rows + at, sum); });
     }
@@ -547,9 +497,9 @@ struct Sums {
 template <int NUMBER>
 using Constant = std::integral_constant<int, NUMBER>;
 
-// Call work(number of rows, first row) for all rows, as many at once as fit the registers.
+// Call work(number of rows, first row) for all rows, in groups of MOST rows, then of 4, then of one.
 template <int MOST, class Work>
-inline void over_rows(long rows, Work work) {
+inline void for_each_row_group(long rows, Work work) {
     long row = 0;
     for (; row + MOST <= rows; row += MOST) work(Constant<MOST>(), row);
     for (; row + 4 <= rows; row += 4) work(Constant<4>(), row);
@@ -559,19 +509,19 @@ inline void over_rows(long rows, Work work) {
 // product[tile][to] = sum over from: images[tile][from] filters[from][to].
 template <class T, class F>
 void multiply(const T *images, const T *filters, Sum<T> *product, Products<F> from, Products<F> to, int threads) {
-    constexpr int DEPTH = Numbers<T>::DEPTH, MOST = Register<T>::PANELS;
+    constexpr int DEPTH = Accumulation<T>::DEPTH, MOST = Register<T>::PANELS;
     const Products<F> bank{from.channels, to.channels};
     const auto work = [&](auto panels, long element, long panel) {
         constexpr int NUM_PANELS = decltype(panels)::value;
         const T *right = filters + bank.at(element, panel);
         Sum<T> *result = product + to.at(element, panel);
-        over_rows<Register<T>::ROWS / NUM_PANELS>(from.tiles, [&](auto rows, long tile) {
+        for_each_row_group<Register<T>::ROWS / NUM_PANELS>(from.tiles, [&](auto rows, long tile) {
             Sums<T, decltype(rows)::value, NUM_PANELS> sums;
             for (long part = 0; part < from.panels(); ++part) {
                 const T *weights = images + from.at(element, part) + tile * PANEL;
                 const T *row = right + part * PANEL * PANEL;
                 for (long lane = 0; lane < from.lanes(part); lane += DEPTH)
-                    sums.add([&](int i) { return deep(weights + i * PANEL + lane); },
+                    sums.add([&](int i) { return load_factor(weights + i * PANEL + lane); },
                              [&](int each) { return Row<T>(row + (each * bank.tiles + lane) * PANEL); });
             }
             sums.set(result + tile * PANEL, to.tiles * PANEL);
@@ -587,7 +537,7 @@ void multiply(const T *images, const T *filters, Sum<T> *product, Products<F> fr
 // total[to][from] += sum over tiles: gradient[tile][to] images[tile][from].
 template <class T, class F>
 void add_outer(const T *gradient, const T *images, Sum<T> *total, Products<F> to, Products<F> from, int threads) {
-    constexpr int DEPTH = Numbers<T>::DEPTH;
+    constexpr int DEPTH = Accumulation<T>::DEPTH;
     constexpr long MOST = 128;  // tiles at once
     const Products<F> bank{to.channels, from.channels};
     in_parallel(F::ELEMENTS, to.panels(), threads, [&](long element, long part) {
@@ -598,10 +548,10 @@ void add_outer(const T *gradient, const T *images, Sum<T> *total, Products<F> to
             for (long panel = 0; panel < from.panels(); ++panel) {
                 const T *right = images + from.at(element, panel) + first * PANEL;
                 Sum<T> *result = total + bank.at(element, panel) + part * PANEL * PANEL;
-                over_rows<Register<T>::ROWS>(to.lanes(part), [&](auto rows, long lane) {
+                for_each_row_group<Register<T>::ROWS>(to.lanes(part), [&](auto rows, long lane) {
                     Sums<T, decltype(rows)::value, 1> sums;
                     for (long tile = 0; tile < tiles; tile += DEPTH)
-                        sums.add([&](int i) { return deep(left + tile * PANEL + (lane + i) * DEPTH); },
+                        sums.add([&](int i) { return load_factor(left + tile * PANEL + (lane + i) * DEPTH); },
                                  [&](int) { return Row<T>(right + tile * PANEL, tiles - tile); });
                     sums.add_to(result + lane * PANEL, 0);
                 });
@@ -610,11 +560,11 @@ void add_outer(const T *gradient, const T *images, Sum<T> *total, Products<F> to
     });
 }
 
-// ---- The convolution and its gradients, in blocks of images whose products take little memory.
+// ---- The convolution and its gradients, one block of images at a time, whose products need little memory.
 
-// Call work(input, output, first image) for every block: where its maps are, counted from that image.
+// Call work(shape of the input, shape of the output, first image) for every block of images.
 template <class F, class Work>
-inline void over_blocks(const Maps<F> &all, long channels_out, long block, Work work) {
+inline void for_each_block(const Maps<F> &all, long channels_out, long block, Work work) {
     for (long first = 0; first < all.images; first += block) {
         const long count = std::min(block, all.images - first);
         const Maps<F> in{count, all.height, all.width, all.channels}, out{count, all.height, all.width, channels_out};
@@ -625,7 +575,7 @@ inline void over_blocks(const Maps<F> &all, long channels_out, long block, Work 
 template <class T, class F>
 void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps<F> all, long channels_out, long block,
               int threads) {
-    over_blocks(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
+    for_each_block(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
         T *transformed = reinterpret_cast<T *>(work);
         Sum<T> *product = work + in.products().size();
         maps_to_products<typename F::Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
@@ -637,7 +587,7 @@ void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps<F
 template <class T, class F>
 void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, Sum<T> *filter_gradient,
                Sum<T> *work, Maps<F> all, long channels_out, long block, int threads) {
-    over_blocks(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
+    for_each_block(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
         T *transformed = reinterpret_cast<T *>(work), *product = reinterpret_cast<T *>(work + in.products().size());
         maps_to_products<typename F::OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
@@ -651,7 +601,7 @@ void gradients(const T *images, const T *filters, const T *gradient, T *image_gr
     });
 }
 
-// Call work(F3 or F4) for tiles of so many pixels of the output.
+// Call work(F3()) or work(F4()): the transforms for output tiles of 3x3 or 4x4 pixels.
 template <class Work>
 inline void with_tile(long tile, Work work) {
     if (tile == F3::OUT) work(F3());
