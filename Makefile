@@ -58,7 +58,7 @@ docs: $(VENV)/.ready  ## build the documentation site in site/, without warnings
 	$(BIN)/zensical build --clean --strict
 
 bundle: $(VENV)/.ready  ## build the model that the package brings: make bundle RUN=logs/page24/version_0 DATA=data
-	$(BIN)/firstlight export $(RUN) --to bundle $(if $(DATA),--data_dir $(DATA)) $(if $(CALIBRATE_ON),--calibrate_on $(CALIBRATE_ON))
+	$(BIN)/firstlight export $(RUN) --to bundle --license mit $(if $(DATA),--data_dir $(DATA)) $(if $(CALIBRATE_ON),--calibrate_on $(CALIBRATE_ON))
 
 clean:  ## remove the environment and everything that tools left behind
 	rm -rf $(VENV) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

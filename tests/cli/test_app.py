@@ -45,7 +45,7 @@ def test_it_says_where_it_serves_and_stops_on_a_signal_without_a_trace(tmp_path:
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("", "this copy of firstlight brings no trained model: name a run"),
+        ("", "this copy of firstlight contains no trained model: name a run"),
         ("nowhere", "nowhere is neither a run nor a bundle"),
         ("--port 0", "--port must be 1 to 65535, not 0"),
         ("--port many", "many"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from firstlight.cli import main
 from firstlight.data.source import SOURCES
@@ -35,7 +38,7 @@ def test_a_run_is_measured_once_and_exported_from_its_bundle(
     assert Pretrained.from_pretrained(hub).class_names == run.class_names
     monkeypatch.delitem(SOURCES, "tiny")  # nothing is measured again: the data set is not needed any more
     assert main(["export", str(run.path), "--to", "bundle", str(tmp_path / "copy")]) == 0
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err.count("\n") == 1, "only the warning of images: nothing is measured again"
     assert Bundle(tmp_path / "copy").measured == Bundle(run.path / "bundle").measured
 
 
@@ -68,9 +71,11 @@ def test_a_bundle_without_a_folder_becomes_the_packages_own(
         ("RUN", "required: to"),
         ("RUN --to hub RUN", "is not empty: name a new folder, or replace what is in it with --overwrite"),
         ("nowhere --to hub DIR", "nowhere is neither a run nor a bundle"),
-        ("bundled --to hub DIR", "brings no trained model"),
+        ("bundled --to hub DIR", "contains no trained model"),
         ("RUN --to hub DIR --data_dir nowhere --calibrate_on nowhere", "nowhere"),
         ("RUN --to hub DIR --nonsense", "--nonsense"),
+        ("RUN --to hub DIR --without_images", "--without_images does nothing for hub"),
+        ("RUN --to space DIR --license MIT!", "--license MIT!: name it by its identifier, for instance mit"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line_and_status_2(
@@ -137,3 +142,62 @@ def test_predict_takes_an_exported_folder_and_the_packages_own_model_last(
     assert "firstlight demo" in line
     assert "brings no trained model" in line
     assert line.count("\n") == 1
+
+
+@pytest.fixture
+def private_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run as if its images were a folder of the user's own."""
+    monkeypatch.setitem(SOURCES, "folder", lambda _, split: tiny_split(split))
+    replace(run.recipe, data="folder").save(run.path / "recipe.yaml")
+    data = run.data | {"name": "my_photos"}
+    run.save_json("environment.json", run.environment | {"data": data})
+    return Run(run.path)
+
+
+@pytest.mark.parametrize("kind", ["space", "bundle"])
+def test_private_images_are_announced_before_they_are_packed_and_can_be_left_out(
+    kind: str, private_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["export", str(private_run.path), "--to", kind]
+    assert main([*asked, str(tmp_path / "with")]) == 0
+    num_wrong = len(private_run.predictions.misclassified())
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(lines) == 1
+    assert f"test images of my_photos (4 examples, {num_wrong} misclassified)" in lines[0]
+    assert "--without_images" in lines[0]
+    assert main([*asked, str(tmp_path / "without"), "--without_images"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    folder = tmp_path / "without" / ("model" if kind == "space" else "")
+    shared = Bundle(folder)
+    assert len(shared.examples) == len(shared.mistakes.images) == 0
+    for path in folder.glob("*.png"):
+        with Image.open(path) as sheet:
+            assert sheet.convert("L").getextrema() == (0, 0), f"{path.name} shows something"
+    assert shared.measured == Bundle(private_run.path / "bundle").measured
+
+
+def test_published_images_are_not_announced(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SOURCES, "drawn", lambda _, split: tiny_split(split))
+    replace(run.recipe, data="drawn").save(run.path / "recipe.yaml")
+    assert main(["export", str(run.path), "--to", "bundle", str(tmp_path / "copy")]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_the_card_of_a_folder_claims_no_official_split_and_no_licence(private_run: Run, tmp_path: Path) -> None:
+    asked = ["export", str(private_run.path), "--to", "hub"]
+    assert main([*asked, str(tmp_path / "hub")]) == 0
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "the test images of the folder my_photos" in card
+    assert not re.search("official|license|CIFAR", card)
+    assert main([*asked, str(tmp_path / "given"), "--license", "cc-by-4.0"]) == 0
+    assert "\nlicense: cc-by-4.0\n" in (tmp_path / "given" / "README.md").read_text()
+
+
+def test_a_given_licence_reaches_the_space_and_what_is_made_of_it(private_run: Run, tmp_path: Path) -> None:
+    asked = ["export", str(private_run.path), "--to", "space", str(tmp_path / "space"), "--license", "mit"]
+    assert main(asked) == 0
+    assert "license: mit\n" in (tmp_path / "space" / "README.md").read_text()
+    assert main(["export", str(tmp_path / "space" / "model"), "--to", "hub", str(tmp_path / "hub")]) == 0
+    assert "\nlicense: mit\n" in (tmp_path / "hub" / "README.md").read_text()

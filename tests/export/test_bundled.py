@@ -13,6 +13,7 @@ from firstlight.errors import RunError
 from firstlight.evaluation.tta_views import averaged_logits
 from firstlight.export.build_bundle import sha256
 from firstlight.export.bundle import BUNDLED_PATH, Bundle, bundled
+from firstlight.export.card import card_text
 
 MAX_BYTES = 20_000_000
 
@@ -51,3 +52,9 @@ def test_its_accuracies_on_the_real_test_split_are_those_of_its_card(own: Bundle
     # another processor rounds otherwise: an image or two on the edge between two classes may change sides
     assert num_right["single"] / 10_000 == pytest.approx(measured["single_view"], abs=3e-4)
     assert num_right[measured["views"]] / 10_000 == pytest.approx(measured["averaged"], abs=3e-4)
+
+
+def test_its_card_is_the_one_that_is_written_today(own: Bundle) -> None:
+    """A change of the card's words or of `measured.json` has reached the model that comes with the package."""
+    assert card_text(own) in (own.path / "README.md").read_text()
+    assert own.measured["license"] == "mit"

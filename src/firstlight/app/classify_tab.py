@@ -56,7 +56,8 @@ class ClassifyTab:
                 )
                 notes = gr.HTML("", elem_id="notes")
                 panel_of_examples = examples_panel(self.service.bundle.examples)
-                examples = gr.HTML(panel_of_examples, js_on_load=PICK_EXAMPLE, elem_id="examples")
+                has_examples = self.service.bundle.has_images
+                examples = gr.HTML(panel_of_examples, js_on_load=PICK_EXAMPLE, elem_id="examples", visible=has_examples)
                 clear = gr.Button("Clear", size="sm", elem_id="clear")
             with gr.Column(scale=7, min_width=320):
                 panel = gr.HTML(NOTHING_YET, elem_id="answer")
@@ -102,6 +103,8 @@ class ClassifyTab:
     ) -> Outputs:
         """Answer for an example."""
         images = self.service.bundle.examples.images
+        if not len(images):
+            raise UsageError("this model was exported without example images")
         pixels = images[min(max(int(event.index), 0), len(images) - 1)]
         preview = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
         factor = max(1, EXAMPLE_PX // max(preview.size))

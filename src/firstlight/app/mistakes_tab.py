@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from firstlight.app.panels import mistakes_panel
+from firstlight.app.panels import mistakes_panel, no_images_panel
 from firstlight.app.service import ANY_CLASS, Service
 from firstlight.app.widgets import QUIETLY, MapControls, map_options, show_errors
 
@@ -24,6 +24,9 @@ class MistakesTab:
 
     def build(self) -> None:
         """Lay out the widgets and tie them to what happens."""
+        if not self.service.bundle.has_images:
+            gr.HTML(no_images_panel(), elem_id="wrong")
+            return
         classes = [("any class", ANY_CLASS), *((name, name) for name in self.service.class_names)]
         first = self.service.mistakes()
         with gr.Group(elem_classes="fl-controls"):

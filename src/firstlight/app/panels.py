@@ -16,10 +16,7 @@ NOVEL = (
     "<b>Unlike the training data.</b> No class is excited as much as in the images that this model learned from: "
     "do not believe the answer. The Model tab says how this is judged and how often it errs."
 )
-NOTHING_YET = (
-    '<div class="fl-empty"><p>Nothing to explain yet.</p>'
-    "<p>Choose a picture, paste one, or try one of the examples.</p></div>"
-)
+NOTHING_YET = '<div class="fl-empty"><p>Nothing to explain yet.</p><p>Choose a picture, or paste one.</p></div>'
 
 
 def header(bundle: Bundle) -> str:
@@ -28,7 +25,7 @@ def header(bundle: Bundle) -> str:
     right = f"{test['single_view']:.2%} of {test['num_images']:,} test images right, one view each"
     return (
         '<header class="fl-header"><h1>firstlight</h1>'
-        f"<p>What a {escape(type(bundle.network).__name__)} trained on {escape(bundle.data_name)} sees in a picture, "
+        f"<p>What a {escape(type(bundle.network).__name__)} trained on {escape(bundle.data.name)} sees in a picture, "
         f"and what it looked at. <span>{right}.</span></p></header>"
     )
 
@@ -40,10 +37,7 @@ def notes_panel(notes: Sequence[str]) -> str:
 
 def refusal_panel(line: str) -> str:
     """Return why a picture was not taken, where the answer would be."""
-    return (
-        f'<div class="fl-empty fl-refused" role="alert"><p>{escape(line)}</p>'
-        "<p>Choose another picture, or try one of the examples.</p></div>"
-    )
+    return f'<div class="fl-empty fl-refused" role="alert"><p>{escape(line)}</p><p>Choose another picture.</p></div>'
 
 
 def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
@@ -74,7 +68,9 @@ def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
 
 
 def examples_panel(examples: ImageSet) -> str:
-    """Return a button for each example image."""
+    """Return a button for each example image; nothing if the bundle contains no images."""
+    if not len(examples):
+        return ""
     buttons = [
         f'<button type="button" class="fl-example" data-index="{place}" title="{name}">'
         f"{pixels(image.permute(1, 2, 0).contiguous().numpy(), '')}<span>{name}</span></button>"
@@ -97,6 +93,14 @@ def mistakes_panel(page: MistakesPage, num_tested: int) -> str:
         return f'{head}<div class="fl-empty"><p>No test image is mistaken in this way.</p></div>'
     legend = scale() if page.items[0].maps is not None else ""
     return f'{head}<div class="fl-mistakes">{"".join(map(_mistake, page.items))}</div>{legend}'
+
+
+def no_images_panel() -> str:
+    """Return the message of the Mistakes tab for a bundle that was exported without images."""
+    return (
+        '<div class="fl-empty"><p>This model was exported without images.</p>'
+        "<p>The Model tab shows which classes it confuses.</p></div>"
+    )
 
 
 def _mistake(item: ExplainedMistake) -> str:

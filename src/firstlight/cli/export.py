@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = ("hub", "space", "bundle")
 BUNDLED = "bundled"
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # an identifier as the hub lists them
 DESCRIPTION = (
     "Write a folder to share: for a model hub (weights, configuration, card), for a Hugging Face Space (the live demo, "
     "ready to push), or a bundle (what the app shows; without DIR it becomes the model that the package brings)."
@@ -29,6 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     """Measure the run if that was not done yet, write the folder, print its path."""
     options = build_parser().parse(arguments)
     kind, folder_name = _split(options.to)
+    _check(kind, options)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.export.bundle import BUNDLED_PATH
     from firstlight.export.whole_folder import whole_folder
@@ -36,7 +39,9 @@ def run(arguments: Sequence[str]) -> None:
     quiet_lightning()
     target = BUNDLED_PATH if folder_name is None else user_path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
-        _write(kind, _open(options), folder)
+        bundle = _open(options)
+        _warn_of_private_images(kind, bundle, target, options.without_images)
+        _write(kind, bundle, folder, options)
     print(target)
 
 
@@ -59,6 +64,17 @@ def build_parser() -> Parser:
         type=str,
         default=None,
         help="a run of the same recipe that kept validation images, if this one was trained on all of them",
+    )
+    parser.add_argument(
+        "--without_images",
+        action="store_true",
+        help="leave out the example images and the misclassified test images, for instance because they are private",
+    )
+    parser.add_argument(
+        "--license",
+        type=str,
+        default=None,
+        help="licence that you give the weights, for instance mit; without it the card names none",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote into the folder")
     return parser
@@ -84,14 +100,37 @@ def _split(to: Sequence[str]) -> tuple[str, str | None]:
     return kind, rest[0] if rest else None
 
 
-def _write(kind: str, bundle: Bundle, folder: Path) -> None:
+def _check(kind: str, options: Namespace) -> None:
+    if options.without_images and kind == "hub":
+        raise UsageError("--without_images does nothing for hub: a hub folder contains no images")
+    if options.license is not None and not LICENCE.fullmatch(options.license):
+        raise UsageError(f"--license {options.license}: name it by its identifier, for instance mit or cc-by-4.0")
+
+
+def _warn_of_private_images(kind: str, bundle: Bundle, target: Path, without_images: bool) -> None:
+    """Print one line if the folder to share will contain images that are not published."""
+    if kind == "hub" or without_images or bundle.data.is_public or not bundle.has_images:
+        return
+    num_examples, num_wrong = len(bundle.examples), len(bundle.mistakes.images)
+    print(
+        f"warning: {target} will contain {num_examples + num_wrong} test images of {bundle.data.name} ({num_examples} "
+        f"examples, {num_wrong} misclassified); everyone who can open it sees them. --without_images leaves them out.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _write(kind: str, bundle: Bundle, folder: Path, options: Namespace) -> None:
+    with_images = not options.without_images
     if kind == "hub":
         from firstlight.export.hub import write_hub
 
-        write_hub(bundle, folder)
+        write_hub(bundle, folder, options.license)
     elif kind == "space":
         from firstlight.export.space import write_space
 
-        write_space(bundle, folder)
+        write_space(bundle, folder, options.license, with_images)
     else:
-        shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
+        from firstlight.export.copy_bundle import copy_bundle
+
+        copy_bundle(bundle, folder, options.license, with_images)

@@ -1,4 +1,4 @@
-"""Bundle: a shared model with its examples, its mistakes and what was measured, all that the app needs."""
+"""Bundle: a trained model with measurements, example images and misclassified images, as the app needs them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,29 @@ from safetensors.torch import load_file, save_file
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
+from firstlight.export.data_facts import DataFacts, data_facts
 from firstlight.export.image_sheet import read_sheet, write_sheet
 from firstlight.export.pretrained import Pretrained
 from firstlight.files import atomic, write_atomic
 
 MEASURED_NAME = "measured.json"
-SHOWN_NAMES = {"cifar10": "CIFAR-10", "drawn": "firstlight's drawn shapes", "watermark": "firstlight's watermark trap"}
-VIEWS = {  # what `firstlight.evaluation.tta_views` does, in words
+SHEET_NAMES = ("examples", "mistakes")  # the parts of a bundle that contain test images
+VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
     "flip": "two: the image and its mirror image, logits averaged",
     "flip_shift": "six: the image, moved by a pixel both ways, and the mirror images of all, logits averaged",
     "flip_star": "up to 34: moved by up to two pixels in eight directions, and their mirror images, logits averaged",
 }
-BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that the package brings
+BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that comes with the package
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledPredictions:
-    """Labelled images with the network's predictions for them."""
+    """Labelled images and the predictions of a network for them.
+
+    Args:
+        images: Images with their true labels.
+        predictions: Predictions for the same images in the same order.
+    """
 
     images: ImageSet
     predictions: Predictions
@@ -41,49 +47,54 @@ class Bundle(Pretrained):
     """A folder with weights, `config.json`, `README.md`, `measured.json`, and two sheets of test images.
 
     Args:
-        path: of the folder.
+        path: Path of the folder.
 
     Raises:
-        RunError: there is no bundle in the folder.
+        RunError: The folder contains no bundle.
     """
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
         if not (self.path / MEASURED_NAME).is_file():
-            raise RunError(f"{path} is no bundle: it has no {MEASURED_NAME}. Make one with `firstlight export`.")
+            raise RunError(f"{path} is not a bundle: it has no {MEASURED_NAME}. Make one with `firstlight export`.")
 
     @cached_property
     def measured(self) -> dict[str, Any]:
-        """Accuracy, calibration, novelty, the confusion matrix, and where all of it comes from."""
+        """Content of `measured.json`: accuracy, calibration, novelty, confusion matrix, and how they were measured."""
         path = self.path / MEASURED_NAME
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found, dict):
-                raise TypeError("it is no dictionary")
+                raise TypeError("it is not a dictionary")
             return found
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read. Export the model again.") from error
 
     @property
-    def data_name(self) -> str:
-        """What a reader calls the data set."""
+    def data(self) -> DataFacts:
+        """Facts about the data set that the model was trained on."""
         name = str(self.measured["data"])
-        return SHOWN_NAMES.get(name, name)
+        return data_facts(str(self.config.recipe.get("data", name)), name)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the bundle contains test images; `firstlight export --without_images` leaves them out."""
+        return len(self.examples) > 0
 
     @property
     def title(self) -> str:
-        """Network, data, recipe and length."""
+        """Name of the network, the data set and the recipe, and the number of epochs."""
         recipe, epochs = (self.config.recipe.get(name, "unknown") for name in ("name", "max_epochs"))
-        return f"{type(self.network).__name__} on {self.data_name}, recipe {recipe}, epochs {epochs}"
+        return f"{type(self.network).__name__} on {self.data.name}, recipe {recipe}, epochs {epochs}"
 
     @cached_property
     def examples(self) -> ImageSet:
-        """A test image of each class, the ten first classes at most."""
+        """One test image for each of the first ten classes."""
         return self._read("examples").images
 
     @cached_property
     def mistakes(self) -> LabelledPredictions:
-        """The misclassified test images, in the order of the test split."""
+        """Misclassified test images in the order of the test split."""
         return self._read("mistakes")
 
     def _read(self, name: str) -> LabelledPredictions:
@@ -99,7 +110,7 @@ class Bundle(Pretrained):
 
 
 def save_labelled_predictions(folder: Path, name: str, labelled: LabelledPredictions) -> None:
-    """Write `<name>.png` and `<name>.safetensors` into a bundle's folder."""
+    """Write `<name>.png` and `<name>.safetensors` into the folder of a bundle."""
     images, predictions = labelled.images, labelled.predictions
     write_sheet(folder / f"{name}.png", images.images)
     tensors = {"labels": images.labels, "ids": images.ids, "logits": predictions.logits}
@@ -113,14 +124,14 @@ def save_measured(folder: Path, measured: dict[str, Any]) -> None:
 
 
 def bundled() -> Bundle:
-    """Open the model that the package brings.
+    """Open the model that comes with the package.
 
     Raises:
-        RunError: this copy of the package brings none.
+        RunError: This copy of the package contains no model.
     """
     if not (BUNDLED_PATH / MEASURED_NAME).is_file():
         raise RunError(
-            "this copy of firstlight brings no trained model: name a run (`firstlight fit` makes one), or build the "
+            "this copy of firstlight contains no trained model: name a run (`firstlight fit` makes one), or build a "
             "model in with `firstlight export RUN --to bundle`"
         )
     return Bundle(BUNDLED_PATH)

@@ -1,4 +1,4 @@
-"""The model card: what the model is, how it was measured, where it stops being of use."""
+"""The model card: what the model is, how it was measured, and what it cannot do."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from firstlight.export.bundle import VIEWS, Bundle
 from firstlight.files import write_atomic
 
 CARD_NAME = "README.md"
-HUB_NAMES = {"cifar10": "uoft-cs/cifar10"}  # of data sets that the hub knows
 
 CARD = """\
 # {title}
 
-{network} with {parameters} parameters, trained with firstlight's recipe `{recipe}` for {epochs} epochs on {data} to
-tell {num_classes} classes apart: {classes}. {held_out} of the training images were held out for validation. It takes
-RGB images of {height}x{width} pixels; `predict` cuts and shrinks any picture to that.
+{network} with {parameters} parameters, trained with firstlight's recipe `{recipe}` for {epochs} epochs on {data}. It
+distinguishes {num_classes} classes: {classes}. {held_out} of the training images were held out for validation. The
+input is an RGB image of {height}x{width} pixels; `predict` crops and resizes any picture to this size.
 
 ```python
 import firstlight
@@ -26,45 +25,43 @@ model = firstlight.Pretrained.from_pretrained("PATH-OR-NAME")  # this folder, or
 model.predict("photo.jpg").top(3)
 ```
 
-## What it reaches
+## Accuracy
 
-Measured on the {num_test} images of the official test split with the half-precision weights in this folder.
+Measured on {num_test} images, {test_split}, with the half-precision weights in this folder.
 
 | views | accuracy |
 |---|---:|
 | one | {single_view} |
 | {views} | {averaged} |
 
-{num_wrong} images are wrong at one view. By class, at one view:
+With one view, {num_wrong} images are misclassified. Accuracy of each class with one view:
 
-| class | accuracy | most often taken for |
+| class | accuracy | most often classified as |
 |---|---:|---|
 {by_class}
 
-## How far to believe its probabilities
+## Calibration of its probabilities
 
-Logits are divided by {temperature} before the softmax (temperature scaling, Guo et al. 2017), fitted on {num_val}
-validation images {untrained}.
-On the test split this takes the expected calibration error (15 bins) from {error_before} to {error_after}.
+The logits are divided by {temperature} before the softmax (temperature scaling, Guo et al. 2017). This number was
+fitted on {num_val} validation images {untrained}.
+On the test images it changes the expected calibration error (15 bins) from {error_before} to {error_after}.
 
-## Pictures that it knows nothing of
+## Pictures unlike the training data
 
-Every picture gets one of the {num_classes} classes, whatever it shows. An energy score (Liu et al. 2020) above
-{threshold} marks a picture as unlike the training data. The threshold lets 95% of the validation images pass. Measured
-afterwards:
+Every picture is assigned to one of the {num_classes} classes, whatever it shows. A picture is marked as unlike the
+training data if its energy score (Liu et al. 2020) is above {threshold}, a threshold that 95% of the validation images
+stay below. Measured on other images:
 
-| images | marked as unlike |
+| images | marked as unlike the training data |
 |---|---:|
-| test split (false alarms) | {false_alarms} |
+| test images (false alarms) | {false_alarms} |
 {detected}
 
-A photograph of something else may well pass: the check finds what excites no class, not what is of no class.
+The score detects pictures that activate no class. A photograph of something else may well activate one.
 
 ## Limits
 
-It was trained on small, centred pictures of one object each. Expect less from other framings, drawings, and photographs
-from other times and places than its test accuracy says. It is made to teach and to compare, not to decide anything
-about people.
+{limits} The model is made for teaching and for comparisons, not for decisions about people.
 
 ## How it was made
 
@@ -75,12 +72,12 @@ Trained {date} with {versions} on {hardware}, commit {commit}. `measured.json` h
 
 
 def write_card(bundle: Bundle) -> None:
-    """Write a bundle's `README.md`, with the front matter that hubs read."""
+    """Write the `README.md` of a bundle, with the front matter that hubs read."""
     write_atomic(bundle.path / CARD_NAME, f"---\n{_front_matter(bundle)}---\n\n{card_text(bundle)}")
 
 
 def card_text(bundle: Bundle) -> str:
-    """Return the card without its front matter."""
+    """Return the text of the card without its front matter."""
     measured, config = bundle.measured, bundle.config
     test, calibration, novelty = (measured[name] for name in ("test", "calibration", "novelty"))
     training = measured["training"]
@@ -89,7 +86,9 @@ def card_text(bundle: Bundle) -> str:
         network=type(bundle.network).__name__,
         parameters=f"{sum(each.numel() for each in bundle.network.parameters()):,}",
         recipe=config.recipe.get("name", "unknown"),
-        data=bundle.data_name,
+        data=bundle.data.name,
+        test_split=bundle.data.test_split,
+        limits=bundle.data.limits,
         epochs=config.recipe.get("max_epochs", "some"),
         held_out=f"{config.recipe['num_val']:,}" if config.recipe.get("num_val") else "None",
         num_classes=len(config.class_names),
@@ -109,7 +108,7 @@ def card_text(bundle: Bundle) -> str:
         error_after=f"{calibration['error_after']:.3f}",
         threshold=f"{novelty['threshold']:.2f}",
         false_alarms=f"{novelty['false_alarms']:.1%}",
-        detected=detected_rows(novelty),
+        detected=_detected_rows(novelty),
         recipe_lines=_recipe_lines(config.recipe),
         date=(training.get("date") or "at an unknown time")[:10],
         versions=_versions(training.get("versions") or {}),
@@ -118,39 +117,41 @@ def card_text(bundle: Bundle) -> str:
     )
 
 
-def _untrained(lender: dict[str, Any] | None) -> str:
-    """Say whose validation images they were: this training's, or another's, given by its recipe."""
-    if lender is None:
+def _untrained(other_recipe: dict[str, Any] | None) -> str:
+    """Describe the validation images: of this training, or of another one, which is given by its recipe."""
+    if other_recipe is None:
         return "that were not trained on"
-    by = f"{lender['max_epochs']} epochs by recipe `{lender['name']}`"
-    return f"that another training, of {by}, had not seen,\nby its logits, since this one saw all"
+    training = f"{other_recipe['max_epochs']} epochs by recipe `{other_recipe['name']}`"
+    return f"that another training, of {training}, had not seen,\nwith its logits, because this training saw all images"
 
 
-def detected_rows(novelty: dict[str, Any]) -> str:
-    """Return a table row for each kind of unfamiliar image."""
+def _detected_rows(novelty: dict[str, Any]) -> str:
+    """Return a table row for each kind of image that is unlike the training data."""
     return "\n".join(
         f"| {kind}, {novelty['num_images'][kind]} | {share:.1%} |" for kind, share in novelty["detected"].items()
     )
 
 
 def _front_matter(bundle: Bundle) -> str:
-    test, name = bundle.measured["test"], str(bundle.measured["data"])
-    data = {"type": HUB_NAMES.get(name, name), "name": bundle.data_name, "split": "test"}
+    """Return what hubs read; it names a licence only if the user has given one."""
+    test, hub_name = bundle.measured["test"], bundle.data.hub_name
+    data = {"type": hub_name or str(bundle.measured["data"]), "name": bundle.data.name, "split": "test"}
     metrics = [
         {"type": "accuracy", "value": round(test[views], 4), "name": f"accuracy, {shown}"}
         for views, shown in (("single_view", "single view"), ("averaged", VIEWS[test["views"]]))
     ]
     result = {"task": {"type": "image-classification"}, "dataset": data, "metrics": metrics}
     content: dict[str, Any] = {
-        "license": "mit",
         "library_name": "firstlight",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "pytorch", "grad-cam"],
         "metrics": ["accuracy"],
         "model-index": [{"name": bundle.title, "results": [result]}],
     }
-    if name in HUB_NAMES:
-        content["datasets"] = [HUB_NAMES[name]]
+    if "license" in bundle.measured:
+        content = {"license": bundle.measured["license"]} | content
+    if hub_name is not None:
+        content["datasets"] = [hub_name]
     return yaml.safe_dump(content, sort_keys=False)
 
 

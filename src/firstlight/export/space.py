@@ -1,4 +1,4 @@
-"""A folder for a Hugging Face Space: the app, its model, this package, and pins that install on CPU hardware."""
+"""A folder for a Hugging Face Space: the app, its model, this package, and pinned requirements for CPU hardware."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import yaml
 import firstlight
 from firstlight.errors import MissingPackageError
 from firstlight.export.bundle import BUNDLED_PATH, Bundle
+from firstlight.export.copy_bundle import copy_bundle
 
 PACKAGE = Path(firstlight.__file__).parent
 MODEL_FOLDER = "model"
-# What the app imports; the versions are those that it is exported with. Gradio's own dependencies are left to
-# Gradio: a Space adds extras of Gradio whose bounds pins of ours could contradict.
+# Packages that the app imports, pinned to the installed versions. Gradio's own dependencies are not pinned, because a
+# Space installs extras of Gradio whose version bounds might contradict ours.
 REQUIREMENTS = ("gradio", "jaxtyping", "matplotlib", "numpy", "pillow", "rich", "safetensors", "torch")
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 
@@ -37,57 +38,68 @@ if __name__ == "__main__":
 README = """\
 # {title}
 
-Upload a picture and see which of {num_classes} classes the model takes it for, how sure it is, and what spoke for it;
-browse what it gets wrong in the test split. {accuracy} of {num_test} test images are right, one view each.
-[model/README.md]({model}/README.md) is the model's card.
+Upload a picture and see which of {num_classes} classes the model predicts, with which probability, and which pixels
+are the evidence for it. The model classifies {accuracy} of {num_test} test images correctly, with one view each.
+[model/README.md]({model}/README.md) is the card of the model.
 
-Nothing that is uploaded is kept: files are deleted after about a minute, and there are no analytics.
+Uploads are not kept: files are deleted after about a minute, and there are no analytics.
 
 Start it on your own machine with `pip install -r requirements.txt` and `python app.py`.
 
 | file | what it is |
 |---|---|
 | `app.py` | starts the app |
-| `model/` | weights, configuration, card, example images, misclassified test images |
+| `model/` | {contents} |
 | `firstlight/` | the package, version {version} |
 | `requirements.txt` | exact versions; PyTorch's CPU build where its index can be reached |
 """
+
+IMAGES = ", example images, misclassified test images"
 
 # Files that git keeps out of line, as a Space requires of large and binary ones.
 ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("safetensors", "png"))
 
 
-def write_space(bundle: Bundle, folder: Path) -> None:
-    """Write all that a Space needs into a folder; it starts from that folder alone.
+def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_images: bool = True) -> None:
+    """Write everything that a Space needs into a folder; the Space starts from that folder alone.
 
     Args:
-        bundle: the model.
-        folder: empty, or made.
+        bundle: Model to serve.
+        folder: Folder to write to; created if it does not exist.
+        licence: Identifier of the licence that the user gives the weights; None keeps the bundle's.
+        with_images: Whether to include the examples and the misclassified test images.
 
     Raises:
-        MissingPackageError: a package to pin is not installed.
+        MissingPackageError: A package whose version must be pinned is not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "requirements.txt").write_text(requirements())
+    bundle = copy_bundle(bundle, folder / MODEL_FOLDER, licence, with_images)
     (folder / "README.md").write_text(f"---\n{_front_matter(bundle)}---\n\n{_readme(bundle)}")
     (folder / "app.py").write_text(APP.format(model=MODEL_FOLDER))
     (folder / ".gitattributes").write_text(ATTRIBUTES)
-    shutil.copytree(bundle.path, folder / MODEL_FOLDER)
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", BUNDLED_PATH.name)
     shutil.copytree(PACKAGE, folder / "firstlight", ignore=ignored)
 
 
 def requirements() -> str:
-    """Return `requirements.txt`: the installed version of everything that the app imports.
+    """Return the content of `requirements.txt`: the installed version of every package that the app imports.
 
     The CPU index offers the same version of PyTorch with a local suffix, which pip prefers.
+
+    Raises:
+        MissingPackageError: One of the packages is not installed.
     """
     pins = [f"{name}=={version_of(name)}" for name in REQUIREMENTS]
     return "\n".join([f"--extra-index-url {CPU_BUILDS}", *pins]) + "\n"
 
 
 def version_of(package: str) -> str:
-    """Return an installed package's public version, without a suffix such as "+cpu"."""
+    """Return the version of an installed package without a local suffix such as "+cpu".
+
+    Raises:
+        MissingPackageError: The package is not installed.
+    """
     try:
         return metadata.version(package).partition("+")[0]
     except metadata.PackageNotFoundError as error:
@@ -98,7 +110,7 @@ def version_of(package: str) -> str:
 
 def _front_matter(bundle: Bundle) -> str:
     content = {
-        "title": f"firstlight: {type(bundle.network).__name__} on {bundle.data_name}",
+        "title": f"firstlight: {type(bundle.network).__name__} on {bundle.data.name}",
         "emoji": "\N{SUNRISE}",
         "colorFrom": "indigo",
         "colorTo": "yellow",
@@ -106,10 +118,11 @@ def _front_matter(bundle: Bundle) -> str:
         "sdk_version": version_of("gradio"),
         "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_file": "app.py",
-        "license": "mit",
         "short_description": "Classify a picture, and see what the model looked at",
         "pinned": False,
     }
+    if "license" in bundle.measured:
+        content["license"] = bundle.measured["license"]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
@@ -121,5 +134,6 @@ def _readme(bundle: Bundle) -> str:
         accuracy=f"{test['single_view']:.2%}",
         num_test=f"{test['num_images']:,}",
         model=MODEL_FOLDER,
+        contents="weights, configuration, card" + (IMAGES if bundle.has_images else ""),
         version=firstlight.__version__,
     )
