@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from torch import Tensor
 from firstlight.data.batches import Batches
 from firstlight.errors import UsageError
 from firstlight.networks.custom import import_named_network, imports_refused
+from firstlight.networks.network_config import NetworkConfig
 from firstlight.paths import DEFAULT_DATA_DIR
-from firstlight.recipes.config import Recipe, from_dict
+from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe, from_dict
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import init_from_train_images, seeded_network
-from firstlight.training.lightning_internals import attached_trainer
+from firstlight.training.lightning_internals import attached_trainer, outermost_frame
 from firstlight.training.module import Classifier
+from firstlight.training.signatures import accepts_arguments_of
 
 
 class CustomResNet(Classifier):
@@ -28,18 +31,36 @@ class CustomResNet(Classifier):
     Args:
         data_dir: Folder that holds the data sets, or one folder of images per class.
         num_classes: Number of classes of the data set.
-        **changes: Fields of `Recipe` that differ from those of the exercise, for instance `batch_size=128`.
+        network: Configuration of the network, also as a dictionary such as `{"width": 32}`; by default the exercise's.
+        optimizer: Configuration of the optimizer, also as a dictionary; by default the exercise's.
+        **changes: Other fields of `Recipe` that differ from those of the exercise, for instance `batch_size=128`.
+
+    Raises:
+        UsageError: An argument has an unknown name, a wrong type or a value that cannot work.
 
     >>> model = CustomResNet(batch_size=128)
     >>> sum(p.numel() for p in model.parameters())
     6573120
     """
 
-    def __init__(self, data_dir: Path | str = DEFAULT_DATA_DIR, num_classes: int = 10, **changes: Any) -> None:
-        recipe = from_dict(Recipe, {name: _plain(value) for name, value in changes.items()})
+    @accepts_arguments_of(Recipe)
+    def __init__(
+        self,
+        data_dir: Path | str = DEFAULT_DATA_DIR,
+        num_classes: int = 10,
+        *,
+        network: NetworkConfig | Mapping[str, Any] | None = None,
+        optimizer: OptimizerConfig | MuonConfig | Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        _check_arguments(data_dir, num_classes, changes)
+        parts = {"network": network, "optimizer": optimizer}
+        changes |= {name: value for name, value in parts.items() if value is not None}
+        recipe = _recipe_of(changes)
         import_named_network(recipe.network)
         super().__init__(seeded_network(num_classes, recipe), recipe)
-        self.save_hyperparameters({"data_dir": str(data_dir), "num_classes": num_classes} | recipe.to_dict())
+        hyperparameters = {"data_dir": str(data_dir), "num_classes": num_classes} | recipe.to_dict()
+        self.save_hyperparameters(hyperparameters, frame=outermost_frame())
         self.data = ImageData(recipe, data_dir)
         self.num_classes = num_classes
         self.example_input_array = torch.zeros(1, 3, 32, 32)
@@ -116,6 +137,44 @@ class CustomResNet(Classifier):
 def _mark_initialized(module: CustomResNet, _: Any) -> None:
     """Keep loaded weights: the training images must not initialize them again."""
     module._is_initialized = True
+
+
+def _check_arguments(data_dir: Any, num_classes: Any, changes: dict[str, Any]) -> None:
+    """Raise UsageError for an argument of an unknown name, or of a wrong type."""
+    if not isinstance(data_dir, str | Path):
+        raise UsageError(f"data_dir must be a path, not {data_dir!r}")
+    if type(num_classes) is not int or num_classes < 2:
+        raise UsageError(f"num_classes must be an integer of 2 or more, not {num_classes!r}")
+    known = [field.name for field in fields(Recipe)]
+    for name in changes:
+        if name not in known:
+            raise UsageError(f"CustomResNet has no argument {name}{_hint(name, [*known, 'data_dir', 'num_classes'])}")
+
+
+def _hint(unknown: str, known: list[str]) -> str:
+    """Return what the user may have meant by an unknown argument: one of a similar name, or one of a nested part."""
+    for path in Recipe().flat():
+        part, _, field = path.rpartition(".")
+        if part and field == unknown:
+            return f': it is part of {part}, as in {part}={{"{field}": ...}}'
+    similar = get_close_matches(unknown, known, n=1)
+    return f": did you mean {similar[0]}?" if similar else f". The arguments are {', '.join(known)}"
+
+
+def _recipe_of(changes: dict[str, Any]) -> Recipe:
+    """Return the exercise's recipe with these changes.
+
+    Raises:
+        UsageError: A value has a wrong type or cannot work; the message names the field.
+    """
+    for field in fields(Recipe):
+        if is_dataclass(field.default) and not isinstance(_plain(changes.get(field.name, {})), Mapping):
+            raise UsageError(f"{field.name} must be a configuration or a dictionary, not {changes[field.name]!r}")
+    try:
+        recipe: Recipe = from_dict(Recipe, {name: _plain(value) for name, value in changes.items()})
+    except TypeError as error:
+        raise UsageError(f"CustomResNet: {error}") from error
+    return recipe
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,8 @@ Checked against pytorch-lightning 2.6. When Lightning changes, this is the only 
 from __future__ import annotations
 
 import signal
+import sys
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +16,18 @@ import pytorch_lightning as pl
 def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
     """Return the module's trainer, or None; the public property raises an error instead."""
     return module._trainer
+
+
+def outermost_frame() -> FrameType:
+    """Return the frame in which the program began.
+
+    `save_hyperparameters` looks for a constructor's arguments in the frames from the given one on. It expects a local
+    variable for every name in the constructor's signature, which a generated signature does not keep.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return frame
 
 
 def epoch_means(trainer: pl.Trainer) -> dict[str, Any]:

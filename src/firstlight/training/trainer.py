@@ -25,6 +25,7 @@ from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
 from firstlight.training.precision import default_precision, keep_freed_memory
+from firstlight.training.signatures import accepts_arguments_of
 
 # Options of a training that leaves and says nothing: for measurements.
 SILENT: dict[str, Any] = {
@@ -47,22 +48,25 @@ class Trainer(pl.Trainer):
         **options: any argument of `pytorch_lightning.Trainer`.
     """
 
+    @accepts_arguments_of(pl.Trainer)
     def __init__(self, max_epochs: int | None = None, **options: Any) -> None:
         self._takes_epochs_of_model = max_epochs is None
         if self._takes_epochs_of_model:
             max_epochs = Recipe().max_epochs
+        for name in ("log_every_n_steps", "logger", "precision", "enable_progress_bar"):  # None: the default
+            if options.get(name) is None:
+                options.pop(name, None)
         options.setdefault("log_every_n_steps", 10)
-        options.setdefault("logger", None)
-        if options["logger"] in (None, True) and not options.get("fast_dev_run"):
+        if options.get("logger") in (None, True) and not options.get("fast_dev_run"):
             options["logger"] = _tensorboard(options.get("default_root_dir"))
         device_type = _device_type(options.get("accelerator", "auto"))
         if device_type == "cpu":
             keep_freed_memory()
-        if options.get("precision") is None and not options.get("plugins"):
+        if "precision" not in options and not options.get("plugins"):
             options["precision"] = default_precision(device_type)
         callbacks = options.get("callbacks") or []
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
-        if options["logger"] and not options.get("fast_dev_run"):
+        if options.get("logger") and not options.get("fast_dev_run"):
             callbacks.append(LearningRateMonitor(logging_interval="step"))
             if not any(isinstance(each, RunFolder) for each in callbacks):
                 table, sheet = MetricsTable(), MisclassifiedImages()
