@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -139,3 +140,14 @@ def test_the_digest_changes_with_any_content_and_with_nothing_else() -> None:
     channels_last = whole.images.to(memory_format=torch.channels_last)
     same = ImageSet(channels_last, whole.labels.clone(), whole.class_names, ids=whole.ids + 9, name="another name")
     assert same.digest() == whole.digest()
+
+
+def test_file_names_go_with_the_images() -> None:
+    pixels = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
+    named = ImageSet(pixels, torch.tensor([0, 1, 0, 1]), ("cat", "dog"), name="photos", file_names=("a", "b", "c", "d"))
+    assert named[torch.tensor([3, 0])].file_names == ("d", "a")
+    assert named[1:3].file_names == ("b", "c")
+    assert {name for part in split_stratified(named, 2, seed=0) for name in part.file_names} == set("abcd")
+    assert (named.name_of(2), replace(named, file_names=None)[2:].name_of(0)) == ("c", "photos 2")
+    with pytest.raises(ValueError, match="4 images and 1 file names"):
+        replace(named, file_names=("a",))

@@ -28,6 +28,7 @@ class ImageSet:
             Splitting and choosing keep it.
         evidence: which pixels show the object, bool [n h w]; None where nobody knows.
         name: what this set is called in figures and reports.
+        file_names: path of each image's file below the data set's folder; None if images have no files of their own.
 
     Raises:
         ValueError: lengths differ, or a label has no class name.
@@ -44,12 +45,15 @@ class ImageSet:
     ids: Ids = field(default=None)  # type: ignore[assignment]  # filled in below
     evidence: Masks | None = None
     name: str = "images"
+    file_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.ids is None:
             object.__setattr__(self, "ids", torch.arange(len(self.images)))
         if not len(self.images) == len(self.labels) == len(self.ids):
             raise ValueError(f"{len(self.images)} images, {len(self.labels)} labels and {len(self.ids)} ids")
+        if self.file_names is not None and len(self.file_names) != len(self.images):
+            raise ValueError(f"{len(self.images)} images and {len(self.file_names)} file names")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.class_names):
             raise ValueError(f"labels must be 0 to {len(self.class_names) - 1}, one for each class name")
 
@@ -57,11 +61,25 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, index: Int64[Tensor, " m"] | slice) -> ImageSet:
-        """Return the chosen images as an ImageSet; ids and evidence go with them."""
+        """Return the chosen images as an ImageSet; ids, evidence and file names go with them."""
         evidence = None if self.evidence is None else self.evidence[index]
+        names = self.file_names
+        if names is not None:
+            names = names[index] if isinstance(index, slice) else tuple(names[row] for row in index.tolist())
         return replace(
-            self, images=self.images[index], labels=self.labels[index], ids=self.ids[index], evidence=evidence
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            ids=self.ids[index],
+            evidence=evidence,
+            file_names=names,
         )
+
+    def name_of(self, row: int) -> str:
+        """Return what a message calls an image: its file's name, or the name of the set with the image's id."""
+        if self.file_names is not None:
+            return self.file_names[row]
+        return f"{self.name} {int(self.ids[row])}"
 
     @property
     def size_px(self) -> tuple[int, int]:

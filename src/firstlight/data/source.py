@@ -33,9 +33,11 @@ class Source(ABC):
     Attributes:
         adapts_recipe: Whether a recipe must be adapted to the number and the size of the images, because nobody knew
             these when the recipe was made.
+        may_hold_copies: Whether two images may have the same pixels; not so if each is drawn at random.
     """
 
     adapts_recipe = False
+    may_hold_copies = True
 
     def __init__(self, name: str, data_dir: Path, image_size: int = 0) -> None:
         self.name = name
@@ -108,6 +110,8 @@ class CifarSource(_FixedSizeSource):
 
 class DrawnSource(_FixedSizeSource):
     """The embedded data set, with or without the watermark trap; `data_dir` is not used."""
+
+    may_hold_copies = False
 
     def _read(self, split: Split) -> ImageSet:
         return read_drawn(split, watermark=self.name == WATERMARK_NAME)

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.exact_copies import describe_copies
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
 from firstlight.data.source import open_source
@@ -93,6 +94,9 @@ class ImageData(pl.LightningDataModule):
         if self.source.adapts_recipe:
             refuse_lost_classes(whole, train)
         self.train, self.val = train, split_off if val is None else val
+        if self.source.may_hold_copies:
+            self.test = self.source.test()
+            _log_lines(describe_copies(self.train, self.val, self.test))
 
     def train_dataloader(self) -> Batches:
         """Return shuffled, augmented batches of the training images."""

@@ -62,7 +62,8 @@ def read_split(layout: Layout, split: FolderSplit, size_px: int) -> ImageSet:
         images=kept.images[torch.tensor([kept.rows[key_of(file)] for file in files], dtype=torch.int64)],
         labels=torch.tensor([numbers[file.class_name] for file in files], dtype=torch.int64),
         class_names=layout.class_names,
-        name=f"{layout.root.resolve().name} {split}",
+        name=f"{printable(layout.root.resolve().name)} {split}",
+        file_names=tuple(printable(file.place) for file in files),
     )
 
 
