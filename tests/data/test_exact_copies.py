@@ -57,8 +57,8 @@ def test_copies_across_the_splits_are_said_in_a_line() -> None:
     assert describe_copies(train, val, test) == [
         (
             "exact copies across the splits: 2 of 3 test images and 1 of 2 val images have the pixels of an image in "
-            "an earlier split, for instance dog/b (1).png (test) and dog/b.png (train); accuracy on copies says nothing "
-            "about new images"
+            "an earlier split, for instance dog/b (1).png (test) and dog/b.png (train); accuracy on copies says "
+            "nothing about new images"
         )
     ]
     assert describe_copies(train, val[:1], test[:1]) == []
