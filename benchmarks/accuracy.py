@@ -29,7 +29,7 @@ def line_of(run: Run) -> dict[str, Any]:
 
 def precision_of(run: Run) -> str:
     """Return the run's precision: as it says, or, of a run from before runs said so, as it was asked for."""
-    asked_for = json.loads((run.path / "options.json").read_text())["trainer"]["precision"]
+    asked_for = json.loads((run.path / "options.json").read_text())["trainer"].get("precision")
     return run.environment.get("precision") or asked_for or usual_precision(run.environment)
 
 
