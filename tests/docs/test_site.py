@@ -163,6 +163,8 @@ def test_a_doctest_is_fenced_up_to_the_next_empty_line() -> None:
 def test_links_to_elsewhere_are_well_formed_and_pictures_are_there(page: Path) -> None:
     for url in URL.findall(page.read_text()):
         parts = urlsplit(url)
+        if parts.hostname == "127.0.0.1":  # what our own servers print
+            continue
         assert parts.scheme == "https", url
         assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), url
     for picture in IMAGE.findall(page.read_text()):
