@@ -76,7 +76,8 @@ def test_in_float32_it_is_no_farther_from_the_exact_function_than_pytorch(layer:
     numbers = torch.linspace(-14, 14, 50_000)
     value, _ = exact(numbers)
     ours, theirs = ((each(numbers).double() - value).abs().max() for each in (layer, nn.GELU()))
-    assert ours <= theirs
+    half_of_last_bit = 2.0**-21  # of numbers from 8 to 16
+    assert ours <= max(theirs, half_of_last_bit)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -87,16 +87,16 @@ def test_the_optimizer_does_the_same_with_them(
 def test_where_they_do_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     weight = torch.randn(4, 6)
     alike = [weight], [weight.clone()], [weight.clone()]
-    assert muon_fused.pay(*alike, torch.bfloat16)
-    assert muon_fused.pay(*alike, torch.float32)
-    assert not muon_fused.pay(*alike, torch.float16)
-    assert not muon_fused.pay(
+    assert muon_fused.is_faster(*alike, torch.bfloat16)
+    assert muon_fused.is_faster(*alike, torch.float32)
+    assert not muon_fused.is_faster(*alike, torch.float16)
+    assert not muon_fused.is_faster(
         [weight], [weight.T.contiguous().T], [weight], torch.float32
     )  # a gradient that lies otherwise
-    assert not muon_fused.pay([weight.T], [weight.T], [weight.T], torch.float32)  # columns first
-    assert not muon_fused.pay([weight[:, ::2]], [weight[:, ::2]], [weight[:, ::2]], torch.float32)
-    assert not muon_fused.pay(*([each.double() for each in them] for them in alike), torch.float32)
-    assert not muon_fused.pay(*([each.to("meta") for each in them] for them in alike), torch.float32)
+    assert not muon_fused.is_faster([weight.T], [weight.T], [weight.T], torch.float32)  # columns first
+    assert not muon_fused.is_faster([weight[:, ::2]], [weight[:, ::2]], [weight[:, ::2]], torch.float32)
+    assert not muon_fused.is_faster(*([each.double() for each in them] for them in alike), torch.float32)
+    assert not muon_fused.is_faster(*([each.to("meta") for each in them] for them in alike), torch.float32)
     monkeypatch.setattr(muon_fused, "MIN_NUMBERS", 25)
     monkeypatch.setattr(muon_fused, "_library", lambda: pytest.fail("compiled"))
-    assert not muon_fused.pay(*alike, torch.float32)
+    assert not muon_fused.is_faster(*alike, torch.float32)

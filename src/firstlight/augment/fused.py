@@ -13,15 +13,19 @@ from torch import Tensor
 
 from firstlight.arrays import Images, Offsets, UnitImages
 from firstlight.native.compiler import call, compiled
+from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("fused.cpp")
 MIN_PIXELS = 2**18  # of a batch: below, nothing needs to be compiled
 
 
 def is_faster(images: Images, count: int) -> bool:
-    """Whether `shifted_and_flipped` can be had for so many of these images, uint8 [n 3 h w], and is worth it."""
-    is_known = images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
-    return is_known and count * images[0, 0].numel() >= MIN_PIXELS and compiled(SOURCE) is not None
+    """Return whether `shifted_and_flipped` supports `count` of these images, uint8 [n 3 h w], and is faster."""
+    if images.device.type != "cpu" or not images.is_contiguous(memory_format=torch.channels_last):
+        return False
+    if count * images[0, 0].numel() < MIN_PIXELS:
+        return False
+    return is_enabled("augment") and compiled(SOURCE) is not None
 
 
 def shifted_and_flipped(

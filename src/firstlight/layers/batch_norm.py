@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from firstlight.native.compiler import compiled
-from firstlight.native.dispatch import call_for, is_eager_on_cpu
+from firstlight.native.dispatch import call_for, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -155,7 +155,7 @@ class BatchNorm(nn.BatchNorm2d):
             return False
         if images.numel() < MIN_NUMBERS or self.momentum is None or self.running_mean is None or self.weight is None:
             return False
-        return self.weight.dtype == torch.float32 and _library() is not None
+        return self.weight.dtype == torch.float32 and is_enabled("batch_norm") and _library() is not None
 
     def update_running_stats(self, of: Moments, num_numbers: int) -> None:
         """Let the running statistics follow the moments of so many numbers of each channel."""

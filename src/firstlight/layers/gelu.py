@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from firstlight.native.compiler import compiled
-from firstlight.native.dispatch import call_for, is_eager_on_cpu
+from firstlight.native.dispatch import call_for, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -70,7 +70,7 @@ class Gelu(nn.GELU):
         """Return whether the native kernel is used for this input, float of any shape."""
         if not is_eager_on_cpu(numbers) or numbers.dtype not in DTYPES or numbers.numel() < MIN_NUMBERS:
             return False
-        return _is_dense(numbers) and _library() is not None
+        return _is_dense(numbers) and is_enabled("gelu") and _library() is not None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.GELU gives it
         """Return the function of every number, float of the input's shape."""

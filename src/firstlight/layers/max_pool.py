@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from firstlight.native.compiler import compiled
-from firstlight.native.dispatch import TYPES, call_for, is_eager_on_cpu
+from firstlight.native.dispatch import TYPES, call_for, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
 MIN_NUMBERS = 2**18  # in the maps: below, nothing needs to be compiled
@@ -73,7 +73,9 @@ class MaxPool2x2(nn.MaxPool2d):
         """Return whether the native kernel is used for this input, float [n c h w]."""
         if not is_eager_on_cpu(images) or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
             return False
-        return images.ndim == 4 and min(images.shape[2:]) >= 2 and _library() is not None
+        if images.ndim != 4 or min(images.shape[2:]) < 2:
+            return False
+        return is_enabled("max_pool") and _library() is not None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.MaxPool2d gives it
         """Return the maxima, float [n c h//2 w//2], of maps, float [n c h w]."""

@@ -1,19 +1,58 @@
-"""What the layers with a compiled way have in common: when it may be taken, and how it is called."""
+"""Shared helpers for layers that have a native kernel: which kernels are enabled, when one can run, how to call it."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from firstlight.errors import UsageError
 from firstlight.native.compiler import call
 
-TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}  # as functions are named for them
+KERNELS = ("amx", "winograd", "batch_norm", "gelu", "max_pool", "muon", "augment")
+DISABLE_KERNELS = "FIRSTLIGHT_DISABLE_KERNELS"  # environment variable: names of kernels, separated by commas
+
+TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}  # suffixes of native functions
+
+
+def is_enabled(kernel: str) -> bool:
+    """Return whether a kernel may be used: unless FIRSTLIGHT_DISABLE_KERNELS names it.
+
+    Raises:
+        UsageError: the variable names an unknown kernel.
+    """
+    assert kernel in KERNELS
+    return kernel not in disabled_kernels()
+
+
+def disabled_kernels() -> tuple[str, ...]:
+    """Return the names in FIRSTLIGHT_DISABLE_KERNELS, in the order of `KERNELS`; "all" stands for all of them.
+
+    Raises:
+        UsageError: the variable names an unknown kernel.
+    """
+    return _parse(os.environ.get(DISABLE_KERNELS, ""))
+
+
+@cache
+def _parse(text: str) -> tuple[str, ...]:
+    names = {name.strip() for name in text.split(",")} - {""}
+    if names == {"all"}:
+        return KERNELS
+    unknown = sorted(names - set(KERNELS))
+    if unknown:
+        raise UsageError(
+            f"{DISABLE_KERNELS} names no kernel {', '.join(map(repr, unknown))}: "
+            f"write some of {', '.join(KERNELS)}, separated by commas, or all"
+        )
+    return tuple(name for name in KERNELS if name in names)
 
 
 def is_eager_on_cpu(images: Tensor) -> bool:
-    """Whether the images are a plain tensor of the CPU that is worked on now: not traced, compiled or exported.
+    """Return whether `images` is a plain CPU tensor outside of tracing, compilation and export.
 
     >>> is_eager_on_cpu(torch.rand(1, 3, 8, 8)), is_eager_on_cpu(torch.rand(1, 3, 8, 8, device="meta"))
     (True, False)
@@ -24,5 +63,5 @@ def is_eager_on_cpu(images: Tensor) -> bool:
 
 
 def call_for(dtype: torch.dtype, library: ctypes.CDLL | None, name: str, *arguments: Tensor | int | None) -> None:
-    """Call the function of a library that is made for numbers of a type, with as many threads as PyTorch has."""
+    """Call the native function `name` for a dtype, with as many threads as PyTorch uses."""
     call(library, f"{name}_{TYPES[dtype]}", *arguments, threads=torch.get_num_threads())

@@ -191,7 +191,7 @@ def _update(work: list[_Work]) -> None:
         update = _by_sgd
         if group.is_muon:
             dtype = group.matmul_dtype or torch.float32
-            is_fast = muon_fused.pay(group.parameters, group.gradients, group.buffers, dtype)
+            is_fast = muon_fused.is_faster(group.parameters, group.gradients, group.buffers, dtype)
             update = _by_muon_in_two_passes if is_fast else _by_muon
         update(group)
 

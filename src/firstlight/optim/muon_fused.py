@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 from firstlight.native.compiler import call, compiled
+from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("muon_fused.cpp")
 TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # of updates, as functions are named for them
 MIN_NUMBERS = 2**16  # below, nothing needs to be compiled
 
 
-def pay(weights: Sequence[Tensor], gradients: Sequence[Tensor], buffers: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Whether the compiled passes can be taken, and are worth it, for updates of a type.
+def is_faster(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], buffers: Sequence[Tensor], dtype: torch.dtype
+) -> bool:
+    """Return whether the native passes support these tensors, for updates of a dtype, and are faster.
 
-    Weights are float32, on the CPU, first axis outermost in memory, and gradients and buffers lie as they do.
+    They support dense float32 weights on the CPU whose first axis is outermost in memory; gradients and momentum
+    buffers must have the same strides.
     """
     if dtype not in TYPES or torch.compiler.is_compiling() or sum(each.numel() for each in weights) < MIN_NUMBERS:
         return False
@@ -28,7 +32,7 @@ def pay(weights: Sequence[Tensor], gradients: Sequence[Tensor], buffers: Sequenc
             return False
         if len({each.stride() for each in alike}) > 1 or not _is_dense_by_row(alike[0]):
             return False
-    return _library() is not None
+    return is_enabled("muon") and _library() is not None
 
 
 def look_ahead(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, momentum: float) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 
 from firstlight.native import cpu
 from firstlight.native.compiler import compile_command
+from firstlight.native.dispatch import disabled_kernels
 
 PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
 
@@ -31,6 +32,7 @@ def describe_environment() -> dict[str, Any]:
             "cpu_bfloat16": cpu.bfloat16_unit(),
             "threads": torch.get_num_threads(),
             "compiler": _compiler_name(),
+            "disabled_kernels": list(disabled_kernels()),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -64,6 +66,6 @@ def _commit() -> str | None:
 
 
 def _compiler_name() -> str | None:
-    """The compiler that convolutions in float32 on a CPU are compiled with, if any."""
+    """Return the name of the compiler of the native kernels, or None."""
     command = compile_command()
     return Path(command[0]).name if command else None

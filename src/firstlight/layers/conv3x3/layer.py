@@ -12,7 +12,7 @@ from firstlight.layers.conv3x3.amx import AmxConvolution, amx_convolution
 from firstlight.layers.conv3x3.base import FILTER, ConvAlgorithm, ConvProblem
 from firstlight.layers.conv3x3.winograd import NativeWinograd, native_winograd
 from firstlight.layers.conv3x3.winograd_torch import TorchWinograd
-from firstlight.native.dispatch import is_eager_on_cpu
+from firstlight.native.dispatch import is_eager_on_cpu, is_enabled
 
 
 def winograd_algorithm(dtype: torch.dtype, channels_in: int, channels_out: int) -> ConvAlgorithm:
@@ -23,9 +23,9 @@ def winograd_algorithm(dtype: torch.dtype, channels_in: int, channels_out: int) 
 
 def choose_algorithm(case: ConvProblem) -> ConvAlgorithm | None:
     """Return an algorithm that is faster than PyTorch's convolution, or None; compiles only what may be used."""
-    if AmxConvolution.is_faster(case) and (amx := amx_convolution()) is not None:
+    if is_enabled("amx") and AmxConvolution.is_faster(case) and (amx := amx_convolution()) is not None:
         return amx
-    if not NativeWinograd.is_faster(case):  # nor does the other
+    if not is_enabled("winograd") or not NativeWinograd.is_faster(case):  # TorchWinograd is slower still
         return None
     winograd = winograd_algorithm(case.dtype, case.channels_in, case.channels_out)
     return winograd if winograd.is_faster(case) else None
