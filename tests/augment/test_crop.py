@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.augment import center_crop, shifted_crop
+from firstlight.augment.crop import center_crop, shifted_crop
 from reference.augmentation import shifted_image
 
 

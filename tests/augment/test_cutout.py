@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.augment import cutout
+from firstlight.augment.cutout import cutout
 from reference.augmentation import cut_image
 
 FILL = torch.tensor([10, 20, 30], dtype=torch.uint8)

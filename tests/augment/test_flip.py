@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstlight.augment import alternate, flip
+from firstlight.augment.flip import alternate, flip
 from reference.augmentation import mirrored_image
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from firstlight.augment import flip, fused, shifted_crop
+from firstlight.augment import fused
+from firstlight.augment.crop import shifted_crop
+from firstlight.augment.flip import flip
 from firstlight.augment.fused import SOURCE, is_faster, shifted_and_flipped
 from firstlight.native.compiler import compiled
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from firstlight.augment import resized
 from firstlight.augment.progressive import Method, ProgressiveResizing
+from firstlight.augment.resize import resized
 from firstlight.errors import UsageError
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.recipes.config import Recipe

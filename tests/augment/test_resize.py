@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.augment import resized
+from firstlight.augment.resize import resized
 
 
 def noise(*shape: int) -> torch.Tensor:

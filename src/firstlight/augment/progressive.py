@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from jaxtyping import Float
-from torch import Tensor
-
-from firstlight.arrays import UnitImages
-from firstlight.augment import center_crop, resized
 from firstlight.errors import UsageError
 
 Method = Literal["scale", "crop"]
@@ -89,8 +84,14 @@ class ProgressiveResizing:
         scale, unit = self.scale(progress), self.size_increment_px
         return whole_px if scale == 1 else min(whole_px, unit * max(1, round(scale * whole_px / unit)))
 
-    def apply(self, images: UnitImages, progress: float) -> Float[Tensor, "n 3 height width"]:
-        """Return images at the size of this share of the training, in channels_last memory format if it is smaller."""
+    def apply(self, images: Any, progress: float) -> Any:
+        """Return images in [0, 1], float [n 3 h w], at the size of this share of the training.
+
+        Smaller images come in channels_last memory format.
+        """
+        from firstlight.augment.crop import center_crop  # these import PyTorch, which no recipe needs
+        from firstlight.augment.resize import resized
+
         height, width = (self.side_px(side, progress) for side in images.shape[2:])
         return (resized if self.method == "scale" else center_crop)(images, (height, width))
 

@@ -5,43 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, UnitImages
-from firstlight.augment import alternate, cutout, flip, fused, shifted_crop
+from firstlight.augment import fused
+from firstlight.augment.crop import shifted_crop
+from firstlight.augment.cutout import cutout
+from firstlight.augment.flip import alternate, flip
+from firstlight.data.augmentation_config import Augmentation
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
-Flip = Literal["none", "random", "alternating"]
-
 PIXELS_AHEAD = 10_000 * 32 * 32  # are made at once on a GPU, for which a batch is too little work for its launches
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to the training images.
-
-    Args:
-        crop_px: each image is shifted by up to this many pixels each way; what comes into view is reflected.
-        flip: mirror left to right never, at random, or every other epoch.
-        cutout_px: side of the painted square; 0 paints none.
-    """
-
-    crop_px: int = 4
-    flip: Flip = "random"
-    cutout_px: int = 0
-
-    def __post_init__(self) -> None:
-        if self.crop_px < 0 or self.cutout_px < 0:
-            raise UsageError("crop_px and cutout_px must be 0 or more")
-        if self.flip not in get_args(Flip):
-            raise UsageError(f"flip must be one of {', '.join(get_args(Flip))}, not {self.flip!r}")
 
 
 class Batch(NamedTuple):

@@ -10,8 +10,9 @@ from pathlib import Path
 from firstlight.data.cifar import Split, read_cifar10, read_cifar100
 from firstlight.data.download.downloader import fetch_missing, is_missing
 from firstlight.data.drawn import EMBEDDED_NAMES, WATERMARK_NAME, read_drawn
+from firstlight.data.folder.image_size import check_image_size
 from firstlight.data.folder.layout import FolderSplit, Layout, find_layout, holds_classes
-from firstlight.data.folder.reader import check_image_size, default_size_px, describe_folder, read_split
+from firstlight.data.folder.reader import default_size_px, describe_folder, read_split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, user_path

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from firstlight.arrays import Logits, UnitImages
-
-Views = Literal["single", "flip", "flip_shift", "flip_star"]
+from firstlight.evaluation.view_names import Views
 
 # Share of images whose margin is at most m, divided by m, at an accuracy of 94 % (`benchmarks/views.py`).
 UNSURE_PER_MARGIN = 0.4

@@ -1,4 +1,4 @@
-"""The recipes by name: each is one function that returns a complete frozen configuration."""
+"""The recipes by name. Each is a function that returns a complete, frozen `Recipe`. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def get_recipe(name: str) -> Recipe:
     """Return the recipe of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: No recipe has that name.
 
     >>> get_recipe("adam24").max_epochs
     24

@@ -1,18 +1,22 @@
-"""adam24: the exercise, verbatim. Adam at a constant 0.001, crop and flip, 24 epochs, 45,000 images to train on.
+"""adam24: the exercise as it was set. Adam, a constant learning rate, 24 epochs on 45,000 images.
 
 command   firstlight fit --recipe adam24
-source    the exercise; the network after David Page, "How to Train Your ResNet" (2018)
+accuracy  89.93 % single view, no test-time augmentation, n=1
+minutes   140.4 for the training, while other programs ran
+hardware  AMD EPYC (AVX512-BF16), 2 threads
+results   benchmarks/results/accuracy.jsonl
+source    the exercise; its network follows David Page, "How to Train Your ResNet" (2018)
 """
 
 from __future__ import annotations
 
-from firstlight.data.batches import Augmentation
-from firstlight.networks.resnet9 import ResNet9Config
+from firstlight.data.augmentation_config import Augmentation
+from firstlight.networks.network_config import ResNet9Config
 from firstlight.recipes.config import OptimizerConfig, Recipe
 
 
 def adam24() -> Recipe:
-    """The exercise, verbatim: Adam 0.001, 24 epochs, random crop and flip."""
+    """The exercise as it was set: Adam, 24 epochs, random crop and flip."""
     return Recipe(
         name="adam24",
         data="cifar10",

@@ -1,4 +1,4 @@
-"""Recipe: the whole configuration of a run, frozen."""
+"""Recipe: the complete, frozen configuration of a training run. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from firstlight.augment.progressive import ProgressiveResizing
-from firstlight.data.batches import Augmentation
-from firstlight.data.folder.reader import check_image_size
+from firstlight.data.augmentation_config import Augmentation
+from firstlight.data.folder.image_size import check_image_size
 from firstlight.errors import RunError, UsageError
-from firstlight.evaluation.tta_views import Views
+from firstlight.evaluation.view_names import Views
 from firstlight.files import write_atomic
 from firstlight.networks.network_config import NetworkConfig, ResNet9Config
 from firstlight.recipes.nested import checked, flatten, from_dict
@@ -21,33 +19,38 @@ from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole configuration of a run: what is trained, on what, and how. The defaults are the exercise's.
+    """Complete configuration of a training run. The defaults are those of the exercise (`adam24`).
 
     Args:
-        name: of the recipe; its runs are kept under it.
-        data: name of the data set.
-        num_val: images split off train, stratified, to validate on.
-        image_size: side in pixels, 16 to 512, to which a folder's images are resized; 0 takes 64, or 32 for small ones.
-        network: which, and its shape.
-        augmentation: what is done to the training images.
-        resizing: how the side of the training images grows, if it does.
-        hardest_share: share of the training images, those whose loss was largest when they were last seen, of which
-            every epoch but the first is made; it is as long as ever, and has them more than once. 1 trains on all.
-        gradient_share: share of each step's gradient that is computed: that of the images with the largest, as few as
-            hold it. The others cost no backward pass on a CPU, nor where steps are recorded. 1 computes all.
-        optimizer: how the weights are updated.
-        averaging: decay per step of an exponential moving average of the weights, which validation and test use;
-            0 keeps none.
-        label_smoothing: share of the target spread over all classes.
-        views: of each test image, for a second accuracy beside the single view's ("single": none).
-        views_margin: only test images whose two largest probabilities differ by no more than this get these views, and
-            of many views the later ones only while they differ by less and less; 1 gives them to all.
-        max_epochs: epochs, of as many images as the training set has.
-        batch_size: images in a step, over all devices.
-        seed: of the weights, the split, the order and the augmentation.
+        name: Name of the recipe. Its runs are kept in `logs/<name>/`.
+        data: Name of the data set: "cifar10", "cifar100", "cifar100-coarse", "drawn", "watermark", or "folder" for a
+            folder of your own images.
+        num_val: Number of training images held out for validation, the same share of each class. 0 holds out none.
+        image_size: Side in pixels, 16 to 512, to which the images of a folder are resized. 0 chooses 32 for small
+            images and 64 for others. Other data sets keep their own size.
+        network: Which network to train, and its options.
+        augmentation: Augmentation of the training images.
+        resizing: Schedule of the size of the training images; by default they keep their size.
+        hardest_share: Share of the training images, in (0, 1], that every epoch but the first consists of: those
+            whose loss was largest when they were last seen. The number of steps in an epoch stays the same, so images
+            occur more than once. 1 trains on all images.
+        gradient_share: Share of each step's gradient norm, in (0, 1], that is kept: the smallest set of images that
+            holds this share has backward passes, the others have none. Saves time on a CPU, and on a GPU with captured
+            steps. 1 keeps all images.
+        optimizer: Optimizer, learning rates and schedule.
+        averaging: Decay per step of an exponential moving average of the weights, in [0, 1). Validation and test use
+            the average. 0 turns averaging off.
+        label_smoothing: Share of the target probability that is spread over all classes, in [0, 1). 0 turns it off.
+        views: Views of each test image whose logits are averaged for a second test accuracy (test-time augmentation):
+            "single" (none), "flip" (2 views), "flip_shift" (6) or "flip_star" (34).
+        views_margin: Largest difference between the two largest probabilities, in [0, 1], at which an image gets more
+            views. Later rounds of views need a smaller difference. 1 gives all views to all images.
+        max_epochs: Number of epochs.
+        batch_size: Number of images in a step, over all devices together.
+        seed: Seed of the weights, the validation split, the order of the images and the augmentation.
 
     Raises:
-        UsageError: a value that cannot work.
+        UsageError: A value is out of range.
     """
 
     name: str = "adam24"
@@ -89,24 +92,28 @@ class Recipe:
         self.network.check()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested dictionaries, as `recipe.yaml` holds them."""
+        """Return the configuration as nested dictionaries of plain values, the content of `recipe.yaml`."""
         return asdict(self) | {"network": self.network.to_dict()}
 
     def flat(self) -> dict[str, Any]:
-        """Return one level of dotted names, as loggers and tables show them."""
+        """Return the configuration as one dictionary with dotted names, for instance "optimizer.learning_rate"."""
         return flatten(self.to_dict())
 
     def save(self, path: Path) -> None:
         """Write `recipe.yaml`."""
+        import yaml  # not needed to list recipes
+
         write_atomic(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
 
     @staticmethod
     def load(path: Path) -> Recipe:
-        """Read `recipe.yaml`.
+        """Read `recipe.yaml`. Fields that the file leaves out have their defaults.
 
         Raises:
-            RunError: it is missing, is not YAML, names something that no recipe has, or a value that cannot work.
+            RunError: The file is missing or not YAML, has an unknown field, or a value is out of range.
         """
+        import yaml  # not needed to list recipes
+
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -1,19 +1,20 @@
-"""demo: the whole pipeline on the embedded data set, in a minute or two on two CPU cores.
+"""demo: a small network on the embedded data set, in a minute or two on two CPU cores. Needs no download.
 
 command   firstlight demo
-source    Muon's rates follow page24; six epochs replace nine of Adam with one cycle, whose accuracy depended on the seed
-          (docs/LOG.md, "The demo's optimizer")
+accuracy  not published yet
+source    the rates of Muon follow page24. Six epochs replace nine of Adam with one cycle, whose accuracy depended on
+          the seed (docs/LOG.md, "The demo's optimizer").
 """
 
 from __future__ import annotations
 
-from firstlight.data.batches import Augmentation
-from firstlight.networks.resnet9 import ResNet9Config
+from firstlight.data.augmentation_config import Augmentation
+from firstlight.networks.network_config import ResNet9Config
 from firstlight.recipes.config import MuonConfig, Recipe
 
 
 def demo() -> Recipe:
-    """The embedded drawn shapes, a narrow network, Muon, six epochs: a minute or two on two CPU cores."""
+    """A quick look: a small network on embedded drawn shapes, no download."""
     return Recipe(
         name="demo",
         data="drawn",
@@ -27,7 +28,7 @@ def demo() -> Recipe:
             bias_rate=0.05,
             sgd_momentum=0.85,
             weight_decay=2e-4,
-            whitening_epochs=3.0,  # without effect: this network has no whitening layer
+            whitening_epochs=3.0,  # no effect: ResNet9 has no whitening layer
             frozen_stages=0,
             freeze_at=1.0,
         ),

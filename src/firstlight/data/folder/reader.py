@@ -20,11 +20,10 @@ from firstlight.data.folder.cache import Kept, cache_path, key_of, read_kept, wr
 from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout
 from firstlight.data.images import ImageSet
 from firstlight.data.preprocess import to_pixels
-from firstlight.errors import DataError, FirstlightError, UsageError
+from firstlight.errors import DataError, FirstlightError
 from firstlight.file_lock import locked
 from firstlight.paths import printable
 
-SMALLEST_PX, LARGEST_PX = 16, 512  # the networks here leave 2x2 of 16x16, of less they would leave too little
 SMALL_PX, LARGE_PX = 32, 64  # the sizes to choose from where the user names none
 NUM_MEASURED = 100  # images whose size decides between them
 MAX_NAMED = 10  # files that cannot be read
@@ -65,16 +64,6 @@ def read_split(layout: Layout, split: FolderSplit, size_px: int) -> ImageSet:
         name=f"{printable(layout.root.resolve().name)} {split}",
         file_names=tuple(printable(file.place) for file in files),
     )
-
-
-def check_image_size(image_size: int) -> None:
-    """Refuse a size that no network here is made for.
-
-    Raises:
-        UsageError: it is neither 16 to 512 pixels nor 0, which leaves it to the images.
-    """
-    if image_size != 0 and not SMALLEST_PX <= image_size <= LARGEST_PX:
-        raise UsageError(f"image_size must be {SMALLEST_PX} to {LARGEST_PX} pixels, or 0, not {image_size}")
 
 
 def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
