@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,30 @@ import torch
 from PIL import Image
 
 from firstlight.cli import main
+from firstlight.data.preprocess import to_pixels
+from firstlight.evaluation.calibrate import Calibration
+from firstlight.export import bundle
 from firstlight.networks import ResNet9Config, build_network
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
 from reference.tiny import tiny_split
 
+CALIBRATION = Calibration(temperature=0.1, novelty_threshold=-2.0, num_images=9)
+
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run folder with random weights: what is predicted does not matter here."""
     recipe = Recipe(name="t", data="tiny", network=ResNet9Config(width=4))
+    monkeypatch.setattr(bundle, "BUNDLED_PATH", tmp_path / "none")
     folder = tmp_path / "logs" / "t" / "version_0"
     folder.mkdir(parents=True)
     recipe.save(folder / "recipe.yaml")
     made = Run(folder)
     torch.manual_seed(0)
-    made.save_weights(build_network(4, recipe.network), tiny_split("train"))
+    made.save_weights(build_network(4, recipe.network), tiny_split("train"), CALIBRATION)
+    made.save_json("environment.json", {"data": {"name": "tiny things", "place": "nowhere"}})
+    made.save_json("results.json", {"test_acc": 0.5})
     return made
 
 
@@ -128,3 +137,60 @@ def test_names_that_the_terminal_cannot_encode_are_escaped(form: str, run: Run, 
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u732b.png" in done.stdout
     assert b"caf\\udce9.png" in done.stdout
+
+
+def energies(run: Run, paths: list[Path]) -> list[float]:
+    pixels = torch.stack([to_pixels(path, run.size_px) for path in paths])
+    with torch.no_grad():
+        return (-run.network(pixels / 255).exp().sum(dim=1).log()).tolist()
+
+
+def test_the_answer_says_which_model_it_is_and_which_pictures_are_unlike_its_data(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (16, 16), "black").save(tmp_path / "black.png")
+    paths = [save_picture(tmp_path / "noise.png"), tmp_path / "black.png"]
+    low, high = sorted(energies(run, paths))
+    novel = [energy == high for energy in energies(run, paths)]
+    run.save_weights(run.network, tiny_split("train"), replace(CALIBRATION, novelty_threshold=(low + high) / 2))
+    asked = ["predict", *map(str, paths), "--logs_dir", str(tmp_path / "logs"), "--top", "1"]
+    facts = f"{run.path} (t on tiny things, test accuracy 50.00%)"
+    monkeypatch.setenv("COLUMNS", "400")
+
+    capsys.readouterr()
+    assert main(asked) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"no run named: using the newest run, {facts}\n"
+    assert printed.out.splitlines()[0] == facts
+    rows = {path.name: next(line for line in printed.out.splitlines() if path.name in line) for path in paths}
+    assert ["unlike the training data" in rows[path.name] for path in paths] == novel
+
+    assert main([*asked, "--format", "csv"]) == 0
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["unlike_training_data"] for row in found] == [str(flag).lower() for flag in novel]
+    assert {(row["model"], row["recipe"], row["data"], row["test_accuracy"]) for row in found} == {
+        (str(run.path), "t", "tiny things", "0.5")
+    }
+
+    assert main([*asked, "--format", "json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["unlike_training_data"] for answer in answers] == novel
+    assert answers[0]["model"] == {
+        "name": str(run.path),
+        "recipe": "t",
+        "data": "tiny things",
+        "test_accuracy": 0.5,
+        "is_calibrated": True,
+    }
+
+
+def test_a_model_that_was_never_calibrated_says_so(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.save_weights(run.network, tiny_split("train"))
+    capsys.readouterr()
+    assert main(["predict", str(save_picture(tmp_path / "a.png")), "--run", str(run.path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0].endswith("its probabilities are not calibrated")
+    assert "unlike" not in printed.out
+    assert printed.err == ""

@@ -6,10 +6,12 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
+from firstlight.cli.which_run import open_run, report_choice
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR, printable, user_path
 
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from firstlight.evaluation.prediction import Prediction
-    from firstlight.runs.predictor import Predictor
+    from firstlight.runs.predictor import ModelDescription, Predictor
 
 MAX_DRAWN = 64
+UNCALIBRATED = "; its probabilities are not calibrated"
 MAX_COLUMNS = 5  # classes beside each other in 80 columns; more stand below each other
 DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
 
@@ -32,7 +35,8 @@ def run(arguments: Sequence[str]) -> None:
         "--run",
         type=str,
         default=None,
-        help="a run folder, or one that export made (by default the newest run in --logs_dir, else the package's own)",
+        help="a run folder, a folder that export made, or the word bundled: the model that comes with firstlight (by "
+        "default the newest run in --logs_dir, or else the bundled model)",
     )
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where to look for the newest run")
     parser.add_argument("--top", type=int, default=3, help="how many classes to list for each image")
@@ -59,7 +63,8 @@ def run(arguments: Sequence[str]) -> None:
     if predictions:
         if options.cam:
             _draw(chosen, paths, predictions, options)
-        {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format](paths, predictions, options.top)
+        print_answers = {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format]
+        print_answers(chosen.description, paths, predictions, options.top)
     _report(refusals, len(predictions))
 
 
@@ -96,22 +101,28 @@ def _report(refusals: dict[Path, str], num_predicted: int) -> None:
 
 
 def _choose(path: str | None, logs_dir: str) -> Predictor:
-    """Open what the user names; or else the newest run; or else the model that the package brings."""
+    """Open the model that the user names; or else the newest run, or the bundled model, and say which it is."""
     from firstlight.errors import RunError
-    from firstlight.export.bundle import bundled
+    from firstlight.export.bundle import BUNDLED_NAME, MEASURED_NAME, Bundle, bundled
     from firstlight.export.model_config import NAME as CONFIG_NAME
     from firstlight.export.pretrained import Pretrained
-    from firstlight.runs.run import latest_run, load
+    from firstlight.runs.run import load
 
+    if path == BUNDLED_NAME:
+        return bundled()
     if path is not None:
+        if (user_path(path) / MEASURED_NAME).is_file():
+            return Bundle(path)
         return Pretrained(path) if (user_path(path) / CONFIG_NAME).is_file() else load(path)
     try:
-        return latest_run(logs_dir)
+        return open_run(None, logs_dir)
     except RunError as no_run:
         try:
-            return bundled()
+            model = bundled()
         except RunError:
             raise RunError(f"{no_run}. This copy of firstlight brings no trained model.") from no_run
+        report_choice(f"the model {model.description}")
+        return model
 
 
 def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
@@ -128,7 +139,8 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
     save_figure(figure, figure_path("--cam", options.cam))
 
 
-def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+def _print_table(model: ModelDescription, paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+    """Print the model in a line, then a row for each image; the last column is there if an image needs a note."""
     from rich.console import Console
     from rich.table import Table
 
@@ -138,23 +150,36 @@ def _print_table(paths: Sequence[Path], predictions: Sequence[Prediction], top: 
     is_wide = num_classes <= MAX_COLUMNS
     for heading in [f"top {rank}" for rank in range(1, num_classes + 1)] if is_wide else [f"top {num_classes}"]:
         table.add_column(heading)
+    has_notes = any(prediction.is_novel for prediction in predictions)
+    if has_notes:
+        table.add_column("note")
     for path, prediction in zip(paths, predictions, strict=True):
         cells = [f"{name} {probability:.1%}" for name, probability in prediction.top(top)]
-        table.add_row(str(path), *(cells if is_wide else ["\n".join(cells)]), end_section=not is_wide)
-    Console(markup=False, emoji=False).print(table)  # names are the user's own
+        notes = ["unlike the training data" if prediction.is_novel else ""] if has_notes else []
+        table.add_row(str(path), *(cells if is_wide else ["\n".join(cells)]), *notes, end_section=not is_wide)
+    console = Console(markup=False, emoji=False, highlight=False)  # names are the user's own
+    console.print(f"{model}{'' if model.is_calibrated else UNCALIBRATED}", soft_wrap=True)
+    console.print(table)
 
 
-def _print_csv(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+def _print_csv(model: ModelDescription, paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "rank", "label", "probability"])
+    about = {"model": model.name, "recipe": model.recipe, "data": model.data, "test_accuracy": model.test_accuracy}
+    writer.writerow(["image", "rank", "label", "probability", "unlike_training_data", *about])
     for path, prediction in zip(paths, predictions, strict=True):
         for rank, (name, probability) in enumerate(prediction.top(top), start=1):
-            writer.writerow([path, rank, name, f"{probability:.6f}"])
+            is_novel = "" if prediction.is_novel is None else str(prediction.is_novel).lower()
+            writer.writerow([path, rank, name, f"{probability:.6f}", is_novel, *about.values()])
 
 
-def _print_json(paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
+def _print_json(model: ModelDescription, paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
     answer = [
-        {"image": str(path), "top": [{"label": name, "probability": round(p, 6)} for name, p in prediction.top(top)]}
+        {
+            "image": str(path),
+            "top": [{"label": name, "probability": round(p, 6)} for name, p in prediction.top(top)],
+            "unlike_training_data": prediction.is_novel,
+            "model": asdict(model),
+        }
         for path, prediction in zip(paths, predictions, strict=True)
     ]
     print(json.dumps(answer, indent=2))

@@ -30,11 +30,7 @@ def open_run(named: str | None, logs_dir: str = DEFAULT_LOGS_DIR) -> Run:
 
 def describe(run: Run) -> str:
     """Return a run's folder, and what was trained on which data with which accuracy, as far as the run says it."""
-    data = run.data["name"]
-    facts = f"{run.recipe.name} on {data}"
-    if run.is_finished and "test_acc" in run.results:
-        facts += f", test accuracy {run.results['test_acc']:.2%}"
-    return f"{run.path} ({facts})"
+    return str(run.description)
 
 
 def report_choice(what: str) -> None:

@@ -15,18 +15,20 @@ class Prediction:
 
     Args:
         probabilities: Probability of each class name, in [0, 1], in descending order.
+        is_novel: Whether the picture is unlike the training data; None if the model has no threshold for it.
 
     >>> Prediction({"cat": 0.9, "dog": 0.1}).label
     'cat'
     """
 
     probabilities: dict[str, float]
+    is_novel: bool | None = None
 
     @staticmethod
-    def of(probabilities: Float[Tensor, " k"], class_names: Sequence[str]) -> Prediction:
+    def of(probabilities: Float[Tensor, " k"], class_names: Sequence[str], is_novel: bool | None = None) -> Prediction:
         """Return the prediction for a vector of probabilities in the order of the class names."""
         order = probabilities.argsort(descending=True, stable=True).tolist()
-        return Prediction({class_names[i]: float(probabilities[i]) for i in order})
+        return Prediction({class_names[i]: float(probabilities[i]) for i in order}, is_novel)
 
     @property
     def label(self) -> str:

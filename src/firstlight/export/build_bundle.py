@@ -14,12 +14,12 @@ from firstlight.arrays import Images, Logits
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
+from firstlight.evaluation.calibrate import calibrate
 from firstlight.evaluation.calibration import calibration_error
 from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.mistakes import MistakeFilter
-from firstlight.evaluation.novelty import energy, fit_threshold, is_novel
+from firstlight.evaluation.novelty import is_novel
 from firstlight.evaluation.predictions import Predictions
-from firstlight.evaluation.temperature import fit_temperature
 from firstlight.evaluation.tta_views import Views, averaged_logits
 from firstlight.export.bundle import Bundle, LabelledPredictions, save_labelled_predictions, save_measured
 from firstlight.export.card import write_card
@@ -32,7 +32,6 @@ from firstlight.runs.run import Run
 from firstlight.training.data_module import ImageData
 from firstlight.training.retest import load_test_images
 
-FALSE_ALARMS = 0.05  # share of familiar images that may be called unfamiliar
 BATCH_SIZE = 64  # larger is no faster on a CPU: activations leave the cache
 MAX_EXAMPLES = 10
 
@@ -131,15 +130,18 @@ def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str 
             f"{source.path} was trained on all images and kept none to calibrate on: name a run of the same recipe "
             "that kept some with --calibrate_on"
         )
+    if source is run and run.calibration is not None:  # `predict` and the app must give the same probabilities
+        fitted = run.calibration
+        return _Calibration(fitted.temperature, fitted.novelty_threshold, fitted.num_images, None)
     data = ImageData(source.recipe, data_dir or source.data["place"])
     data.setup("validate")
     if data.val.class_names != run.class_names:
         raise RunError(f"{source.path}: has other classes than {run.path}, and cannot calibrate it")
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
     logits = logits_of(rounded.network if source is run else source.network, data.val.images)
-    threshold = fit_threshold(energy(logits), FALSE_ALARMS)
+    fitted = calibrate(logits, data.val.labels)
     other_recipe = None if source is run else source.recipe.to_dict()
-    return _Calibration(fit_temperature(logits, data.val.labels), threshold, len(data.val), other_recipe)
+    return _Calibration(fitted.temperature, fitted.novelty_threshold, fitted.num_images, other_recipe)
 
 
 def _test_numbers(said: Predictions, averaged: Logits, views: Views) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from firstlight.export.data_facts import DataFacts, data_facts
 from firstlight.export.image_sheet import read_sheet, write_sheet
 from firstlight.export.pretrained import Pretrained
 from firstlight.files import atomic, write_atomic
+from firstlight.runs.predictor import ModelDescription
 
 MEASURED_NAME = "measured.json"
 SHEET_NAMES = ("examples", "mistakes")  # the parts of a bundle that contain test images
@@ -27,6 +28,7 @@ VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
     "flip_shift": "six: the image, moved by a pixel both ways, and the mirror images of all, logits averaged",
     "flip_star": "up to 34: moved by up to two pixels in eight directions, and their mirror images, logits averaged",
 }
+BUNDLED_NAME = "bundled"  # what the command line calls it
 BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that comes with the package
 
 
@@ -80,6 +82,13 @@ class Bundle(Pretrained):
     def has_images(self) -> bool:
         """Whether the bundle contains test images; `firstlight export --without_images` leaves them out."""
         return len(self.examples) > 0
+
+    @property
+    def description(self) -> ModelDescription:
+        """The folder, its recipe, its data set and the measured test accuracy."""
+        name = BUNDLED_NAME if self.path == BUNDLED_PATH else str(self.path)
+        accuracy = self.measured.get("test", {}).get("single_view")
+        return replace(super().description, name=name, data=str(self.measured["data"]), test_accuracy=accuracy)
 
     @property
     def title(self) -> str:

@@ -20,7 +20,7 @@ from firstlight.export.model_config import ModelConfig
 from firstlight.files import atomic
 from firstlight.networks import StagedNetwork
 from firstlight.paths import user_path
-from firstlight.runs.predictor import Predictor
+from firstlight.runs.predictor import ModelDescription, Predictor
 
 WEIGHTS_NAME = "model.safetensors"
 _ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")
@@ -79,6 +79,17 @@ class Pretrained(Predictor):
     def temperature(self) -> float:
         """By which the logits are divided before the softmax."""
         return self.config.temperature
+
+    @property
+    def novelty_threshold(self) -> float | None:
+        """Energy above which a picture is unlike the training data; None if it was not measured."""
+        return self.config.novelty_threshold
+
+    @property
+    def description(self) -> ModelDescription:
+        """The folder, and the recipe and data set that the weights were trained with."""
+        recipe, data = (self.config.recipe.get(name) for name in ("name", "data"))
+        return ModelDescription(str(self.path), recipe, data, None, self.config.novelty_threshold is not None)
 
     @cached_property
     def network(self) -> StagedNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from firstlight.plots.samples import shorten
 INCHES_PER_TILE = 2.1
 BAR = "#4575b4"
 MAX_NAME_LENGTH = 28
+MAX_LINE_LENGTH = 88  # of the title
 MAX_BARS = 10  # more would be unreadable beside a picture
 
 
@@ -29,6 +31,7 @@ class PredictedPicture:
         network_input: Picture at the size of the network's input, uint8 [3 h w].
         evidence: Map of the predicted class, signed and not normalized, float [h w].
         top: Classes with their probabilities, the most probable first. Beyond the tenth, the sheet gives their number.
+        note: Warning below the name.
     """
 
     name: str
@@ -36,24 +39,27 @@ class PredictedPicture:
     network_input: UInt8[np.ndarray, "3 h w"]
     evidence: Float[np.ndarray, "h w"]
     top: Sequence[tuple[str, float]]
+    note: str = ""
 
 
 @literal_text
-def prediction_sheet(predictions: Sequence[PredictedPicture], subtitle: str) -> Figure:
+def prediction_sheet(predictions: Sequence[PredictedPicture], subtitle: str, model: str = "") -> Figure:
     """Draw a row for each picture: the picture, the network's input, the map, the most probable classes.
 
     Args:
         predictions: Pictures with their predictions, one for each row.
         subtitle: Method and stage of the maps.
+        model: Which model predicts.
     """
     figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(predictions) * (INCHES_PER_TILE + 0.35) + 1.3))
-    figure.suptitle("Predictions, and the evidence for the most probable class", fontsize=TITLE_SIZE)
+    title = "Predictions, and the evidence for the most probable class"
+    figure.suptitle("\n".join([title, *textwrap.wrap(model, MAX_LINE_LENGTH)]), fontsize=TITLE_SIZE)
     grid = figure.subplots(len(predictions), 4, squeeze=False, width_ratios=[1, 1, 1, 1.3])
     for (picture, network_input, evidence, bars), prediction in zip(grid, predictions, strict=True):
         height, width = prediction.network_input.shape[1:]
         picture.imshow(prediction.picture.transpose(1, 2, 0))
         hide_frame(picture)
-        picture.set_title(_short(prediction.name), fontsize=SMALL_SIZE)
+        picture.set_title("\n".join(filter(None, (_short(prediction.name), prediction.note))), fontsize=SMALL_SIZE)
         show_pixels(network_input, prediction.network_input)
         network_input.set_title(f"as the model sees it, {width}x{height}", fontsize=SMALL_SIZE)
         show_overlay(evidence, prediction.network_input, prediction.evidence)

@@ -17,6 +17,7 @@ from firstlight.plots.figure import Figure
 from firstlight.plots.prediction_sheet import PredictedPicture, prediction_sheet
 from firstlight.runs.predictor import Predictor
 
+UNLIKE = "unlike the training data"
 MAX_PICTURE_PX = 480  # longer side of the original picture on the sheet
 
 
@@ -46,13 +47,18 @@ def draw_predictions(
     attribution = explain(predictor.network, to_unit(pixels), method=method, stage=stage, target=classes)
     pictures = [
         PredictedPicture(
-            printable(path.name), _thumbnail(path), network_input.numpy(), evidence.numpy(), prediction.top(top)
+            name=printable(path.name),
+            picture=_thumbnail(path),
+            network_input=network_input.numpy(),
+            evidence=evidence.numpy(),
+            top=prediction.top(top),
+            note=UNLIKE if prediction.is_novel else "",
         )
         for path, network_input, evidence, prediction in zip(
             paths, pixels, attribution.upsampled(), predictions, strict=True
         )
     ]
-    return prediction_sheet(pictures, f"{method}, stage {attribution.stage}")
+    return prediction_sheet(pictures, f"{method}, stage {attribution.stage}", printable(str(predictor.description)))
 
 
 def _thumbnail(path: Path) -> np.ndarray:

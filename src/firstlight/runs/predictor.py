@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import UInt8
@@ -13,8 +14,36 @@ from firstlight.arrays import Images
 from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import Picture, to_pixels
 from firstlight.errors import DataError
+from firstlight.evaluation.novelty import is_novel
 from firstlight.evaluation.prediction import Prediction
 from firstlight.networks import StagedNetwork
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Which model predicts, as far as its folder says it.
+
+    Args:
+        name: Folder of the model, or the name of the bundled model.
+        recipe: Name of its recipe.
+        data: Name of its data set.
+        test_accuracy: Accuracy on the test split with a single view, in [0, 1].
+        is_calibrated: Whether the temperature was fitted on validation images.
+
+    >>> str(ModelDescription("logs/demo/version_0", "demo", "drawn", 0.95))
+    'logs/demo/version_0 (demo on drawn, test accuracy 95.00%)'
+    """
+
+    name: str
+    recipe: str | None = None
+    data: str | None = None
+    test_accuracy: float | None = None
+    is_calibrated: bool = False
+
+    def __str__(self) -> str:
+        accuracy = None if self.test_accuracy is None else f"test accuracy {self.test_accuracy:.2%}"
+        facts = ", ".join(filter(None, (" on ".join(filter(None, (self.recipe, self.data))), accuracy)))
+        return f"{self.name} ({facts})" if facts else self.name
 
 
 class Predictor(ABC):
@@ -39,6 +68,16 @@ class Predictor(ABC):
     @abstractmethod
     def temperature(self) -> float:
         """By which the logits are divided before the softmax."""
+
+    @property
+    @abstractmethod
+    def novelty_threshold(self) -> float | None:
+        """Energy above which a picture is unlike the training data; None if it was not measured."""
+
+    @property
+    @abstractmethod
+    def description(self) -> ModelDescription:
+        """Which model this is."""
 
     def predict(self, picture: Picture) -> Prediction:
         """Say what is on a picture.
@@ -73,7 +112,9 @@ class Predictor(ABC):
         with torch.inference_mode():
             logits = self.network(to_unit(pixels))
         probabilities = (logits / self.temperature).softmax(dim=1)
-        return [Prediction.of(each, self.class_names) for each in probabilities]
+        threshold = self.novelty_threshold
+        novel = [None] * len(logits) if threshold is None else is_novel(logits, threshold).tolist()
+        return [Prediction.of(row, self.class_names, flag) for row, flag in zip(probabilities, novel, strict=True)]
 
 
 def _pixels_or_error(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"] | DataError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +18,14 @@ from torch import nn
 from firstlight.compiled import plain_name
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
+from firstlight.evaluation.calibrate import Calibration
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import write_atomic
 from firstlight.networks import StagedNetwork, build_network
 from firstlight.paths import user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
-from firstlight.runs.predictor import Predictor
+from firstlight.runs.predictor import ModelDescription, Predictor
 
 _Value = TypeVar("_Value")
 
@@ -136,15 +138,40 @@ class Run(Predictor):
         """By which the logits are divided before the softmax."""
         return self._from_metadata("temperature", _positive)
 
-    def save_weights(self, network: nn.Module, images: ImageSet) -> None:
-        """Write `model.safetensors`, with what is needed to use it beside the weights."""
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Temperature and novelty threshold; None if the run kept no validation images, or is of an older version."""
+        return self._from_metadata("calibration", _calibration) if "calibration" in self.metadata else None
+
+    @property
+    def novelty_threshold(self) -> float | None:
+        """Energy above which a picture is unlike the training data; None if it was not measured."""
+        return None if self.calibration is None else self.calibration.novelty_threshold
+
+    @property
+    def description(self) -> ModelDescription:
+        """The run's folder, recipe, data set and test accuracy."""
+        data = self.data.get("name") if (self.path / "environment.json").is_file() else None
+        accuracy = self.results.get("test_acc") if self.is_finished else None
+        return ModelDescription(str(self.path), self.recipe.name, data, accuracy, self.calibration is not None)
+
+    def save_weights(self, network: nn.Module, images: ImageSet, calibration: Calibration | None = None) -> None:
+        """Write `model.safetensors`, with what is needed to use it beside the weights.
+
+        Args:
+            network: Network with the weights.
+            images: Images of the size and the classes that it was trained on.
+            calibration: Its calibration; None leaves the softmax at temperature 1 and novelty unmeasured.
+        """
         metadata = {
             "format": "pt",
             "class_names": json.dumps(images.class_names),
             "size_px": json.dumps(images.size_px),
-            "temperature": json.dumps(1.0),
+            "temperature": json.dumps(calibration.temperature if calibration else 1.0),
             "recipe": json.dumps(self.recipe.to_dict()),
         }
+        if calibration is not None:
+            metadata["calibration"] = json.dumps(asdict(calibration))
         state = {plain_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
         write_atomic(self.weights_path, save(state, metadata))
 
@@ -187,6 +214,13 @@ def _height_and_width(value: Any) -> tuple[int, int]:
     if not 8 <= min(height, width) <= max(height, width) <= 1024:  # a picture of a gigabyte is no such size
         raise ValueError(f"{height}x{width}")
     return height, width
+
+
+def _calibration(value: Any) -> Calibration:
+    threshold = float(value["novelty_threshold"])
+    if not math.isfinite(threshold):
+        raise ValueError(str(value))
+    return Calibration(_positive(value["temperature"]), threshold, int(value["num_images"]))
 
 
 def _positive(value: Any) -> float:

@@ -21,6 +21,7 @@ from firstlight.reports.data_sheets import random_samples
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.metrics import read_metrics
 from firstlight.runs.run import Run
+from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import seeded_network
 
@@ -43,7 +44,7 @@ def discard_test(folder: Path) -> None:
 
 def save_training(run: Run, network: nn.Module, data: ImageData, trainer: pl.Trainer) -> None:
     """Write the weights, sample images and learning curves; TensorBoard gets the sample images, too."""
-    run.save_weights(network, data.train)
+    run.save_weights(network, data.train, calibrate_network(network, data))
     samples = random_samples(data.train, run.recipe.seed)
     for logger in tensorboards(trainer):
         logger.experiment.add_figure("samples", samples, close=False)

@@ -14,6 +14,7 @@ from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
 from firstlight.runs.versions import new_version
+from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
@@ -111,7 +112,7 @@ class RunFolder(pl.Callback):
             return
         run, module, data = opened
         if not self._is_begun_by_fit:  # the tested weights need not be the last ones of the training
-            run.save_weights(module.network, data.test)
+            run.save_weights(module.network, data.test, calibrate_network(module.network, data))
         tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.finish(trainer, module, run, data, tested)
 
