@@ -90,7 +90,7 @@ def test_a_damaged_one_is_named_passed_over_and_does_not_count(
     assert newest is not None
     assert newest.path == good
     assert [record.getMessage() for record in caplog.records] == [
-        f"{bad} is damaged: taking the one before, if there is one"
+        f"{bad} is damaged; looking for the checkpoint before it"
     ]
     folder.set_damaged_aside()
     assert folder.files() == [good]

@@ -131,7 +131,7 @@ def test_torchrun_trains_on_two_processes_and_goes_on_after_a_signal_with_the_sa
     wait_for(folder, "metrics.csv", rows=2)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
-    assert "go on with: firstlight fit --resume logs/demo/version_0" in said
+    assert "resume with: firstlight fit --resume logs/demo/version_0" in said
     assert Run(folder).checkpoints.files()
     done = torchrun(tmp_path, "--resume logs/demo/version_0")
     assert done.returncode == 0, done.stderr

@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on_and_nothing_is_lost(
     with largest_file(10_000_000), pytest.raises(TrainingError) as stopped:
         fit(RECIPE, logs_dir=tmp_path, callbacks=[DiskFills()], checkpoints=ALWAYS, logger=logger, **PLAIN)
     folder = tmp_path / "tiny" / "version_0"
-    assert str(stopped.value).endswith(f"go on with: firstlight fit --resume {folder}")
+    assert str(stopped.value).endswith(f"resume with: firstlight fit --resume {folder}")
     assert len(str(stopped.value).splitlines()) == 1
     newest = Run(folder).checkpoints.newest()
     assert newest is not None
@@ -228,7 +228,7 @@ def test_a_disk_that_is_really_full_is_one_line(tmp_path: Path) -> None:
     done = in_a_namespace(FULL, place=tmp_path)
     assert "status 2" in done.stdout
     assert "No space left on device" in done.stderr.splitlines()[-1]
-    assert f"go on with: firstlight fit --resume {tmp_path}/adam24/version_0" in done.stderr.splitlines()[-1]
+    assert f"resume with: firstlight fit --resume {tmp_path}/adam24/version_0" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 

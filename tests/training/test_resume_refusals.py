@@ -50,7 +50,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     with caplog.at_level(logging.INFO, "firstlight"):
         resume(cut)
     assert f"{newest} is damaged" in caplog.text
-    assert "going on after epoch 1 and step 5" in caplog.text
+    assert "resuming after epoch 1 and step 5" in caplog.text
     assert before.name.startswith("000005-epoch_1-step_5-")
     assert differences(cut, whole) == []
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from firstlight.training import trainer as module
+from firstlight.training.callbacks.epoch_bar import EpochBar
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.precision import default_precision
 from firstlight.training.trainer import Trainer
@@ -54,11 +55,11 @@ def test_a_checkpoint_with_a_program_in_it_is_refused_and_not_executed(tmp_path:
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     def progress(**options: object) -> list[type]:
         trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False, **options)
-        kinds = (PlainProgress, RichProgressBar, TQDMProgressBar)
+        kinds = (PlainProgress, EpochBar, TQDMProgressBar)
         return [type(each) for each in trainer.callbacks if isinstance(each, kinds)]
 
     monkeypatch.setattr(module, "_can_redraw", lambda: True)
-    assert progress() == [RichProgressBar]
+    assert progress() == [EpochBar]
     assert progress(enable_progress_bar=False) == []
     assert progress(callbacks=[TQDMProgressBar()]) == [TQDMProgressBar]
     monkeypatch.setattr(module, "_can_redraw", lambda: False)

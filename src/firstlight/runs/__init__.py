@@ -1,1 +1,1 @@
-"""The folder that a training leaves, and what is read from it."""
+"""The run folder that a training leaves: its files, checkpoints, options and environment."""

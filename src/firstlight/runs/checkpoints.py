@@ -1,7 +1,7 @@
-"""The checkpoints of a run: two files, each whole or recognized as damaged, and never a program.
+"""Write and read the checkpoints of a run; damaged files are recognized, and nothing in a file is executed.
 
-A file's name holds its number, the epoch and step, and a digest of its content:
-`000007-epoch_3-step_450-9f86d081884c7d65.ckpt`. Inside it is what Lightning saves.
+A file name holds a number, the epoch, the step and a digest of the content:
+`000007-epoch_3-step_450-9f86d081884c7d65.ckpt`. The content is a checkpoint of Lightning's.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import torch
 from firstlight.errors import RunError
 from firstlight.files import write_atomic
 
-NUM_KEPT = 2  # the newest, and the one before in case the newest is damaged
+NUM_KEPT = 2  # the newest one, and its predecessor in case the newest is damaged
 NAME = re.compile(r"(\d{6,})-epoch_(\d+)-step_(\d+)-([0-9a-f]{16})\.ckpt")
 NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "firstlight")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that has been read.
+    """A checkpoint read from a file.
 
     Args:
-        path: of its file.
-        epoch: completed before it.
-        step: updates of the weights before it.
-        content: what Lightning saved, and `firstlight`: what only we know.
+        path: Path of the file.
+        epoch: Number of completed epochs.
+        step: Number of weight updates.
+        content: Checkpoint of Lightning's, with our own entries under the key `firstlight`.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class CheckpointFolder:
     """The folder `checkpoints/` of a run.
 
     Args:
-        path: of the folder; it is made when something is written.
+        path: Path of the folder, which is created by the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,11 +61,11 @@ class CheckpointFolder:
         """Write the next checkpoint, and remove all but the newest two.
 
         Args:
-            content: what Lightning saves: tensors, numbers and text, nested.
-            progress: Epochs and steps done, as `epoch_<completed>-step_<updates>`.
+            content: Checkpoint of Lightning's: nested tensors, numbers and text.
+            progress: Completed epochs and steps, as `epoch_<completed>-step_<updates>`.
 
         Raises:
-            WriteError: the folder cannot be written, or the disk is full; earlier checkpoints are untouched.
+            WriteError: The folder cannot be written, or the disk is full; earlier checkpoints are unchanged.
         """
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -78,13 +78,13 @@ class CheckpointFolder:
         return path
 
     def newest(self) -> Checkpoint | None:
-        """Read the newest checkpoint that is whole; a damaged one is named in a line, and passed over.
+        """Read the newest undamaged checkpoint; a warning names each damaged one that is skipped.
 
         Returns:
-            None if there is none.
+            The checkpoint; None if there is none.
 
         Raises:
-            RunError: a file is whole, but not a checkpoint of firstlight: somebody else has put it there.
+            RunError: A file is undamaged but was not written by firstlight.
         """
         for path in reversed(self.files()):
             match = NAME.fullmatch(path.name)
@@ -93,11 +93,11 @@ class CheckpointFolder:
             data = _read(path)
             if _digest(data) == digest:
                 return Checkpoint(path, int(epoch), int(step), load(io.BytesIO(data), path))
-            logging.getLogger("firstlight").warning(f"{path} is damaged: taking the one before, if there is one")
+            logging.getLogger("firstlight").warning(f"{path} is damaged; looking for the checkpoint before it")
         return None
 
     def set_damaged_aside(self) -> None:
-        """Rename damaged files, so that they do not count as one of the two that are kept."""
+        """Rename damaged files, so that they do not count as one of the two kept checkpoints."""
         for path in self.files():
             if not path.stem.endswith(_digest(_read(path))):
                 path.rename(path.with_suffix(".damaged"))
@@ -107,20 +107,20 @@ def load(file: io.BytesIO, path: Path) -> dict[str, Any]:
     """Read a checkpoint of firstlight; nothing in it is executed (`weights_only=True`).
 
     Args:
-        file: the content.
-        path: to name in errors.
+        file: Content of the file.
+        path: Path that errors name.
 
     Raises:
-        RunError: it is not one.
+        RunError: The content is not a checkpoint of firstlight.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the restricted unpickler says of a file that we did not write
+    except Exception as error:  # the restricted unpickler raises many kinds for a foreign file
         raise RunError(
-            f"{path}: is not a checkpoint of firstlight, and was not opened. Remove it to go on from the one before."
+            f"{path}: is not a checkpoint of firstlight, and was not opened. Remove it to use the one before."
         ) from error
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict | list) for name in NEEDED):
-        raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to go on from the one before.")
+        raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to use the one before.")
     return content
 
 
@@ -131,7 +131,7 @@ def _digest(content: bytes | memoryview) -> str:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:  # another process of this training has just set it aside
+    except FileNotFoundError:  # another process of this training has just renamed it
         return b""
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error

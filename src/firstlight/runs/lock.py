@@ -1,4 +1,4 @@
-"""A run folder belongs to one training at a time."""
+"""Lock a run folder, so that only one training writes to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LOCK = ".lock"
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock, so that no second training writes into it.
+    """Hold the lock of a run folder within the block.
 
     Raises:
-        RunError: another training holds the lock, or the folder cannot be written.
+        RunError: Another training holds the lock, or the folder cannot be written.
     """
 
     def refuse() -> None:

@@ -1,4 +1,4 @@
-"""Reading `metrics.csv`, the losses and accuracies of each epoch."""
+"""Read `metrics.csv`, the losses and accuracies of each epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was begun with beside its recipe, kept in `options.json` so that it can be resumed in the same way."""
+"""The options of a run beside its recipe, kept in `options.json` so that the run can be resumed with them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Steps = Literal["plain", "recorded", "compiled"]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The options of `fit` that are not the recipe's.
+    """The options of `fit` that are not part of the recipe.
 
     Args:
-        logger: its name.
-        histograms: whether weights and gradients are written to TensorBoard.
-        steps: how training steps are made on a GPU.
-        trainer: arguments of Lightning's Trainer that are numbers and text.
-        not_kept: names of those that are objects: whoever resumes the run gives them again.
+        logger: Name of the logger.
+        histograms: Whether histograms of weights and gradients are written to TensorBoard.
+        steps: How a GPU runs the training steps.
+        trainer: Arguments of Lightning's Trainer that are numbers or text.
+        not_kept: Names of the arguments that are objects, which must be passed to `resume` again.
     """
 
     logger: str = "tensorboard"
@@ -35,7 +35,7 @@ class FitOptions:
 
     @staticmethod
     def of(logger: str, histograms: bool, steps: Steps, trainer: dict[str, Any]) -> FitOptions:
-        """Sort the arguments of Lightning's Trainer into those that can be kept and those that cannot.
+        """Split the arguments of Lightning's Trainer into those that a file can hold and the names of the others.
 
         >>> FitOptions.of("none", False, "plain", {"devices": 2, "callbacks": [object()]}).not_kept
         ['callbacks']
@@ -52,20 +52,20 @@ class FitOptions:
         """Read `options.json`.
 
         Raises:
-            RunError: it is missing or damaged.
+            RunError: The file is missing or damaged.
         """
         path = folder / FILE_NAME
         try:
             found = FitOptions(**json.loads(path.read_text()))
         except (OSError, TypeError, ValueError, RecursionError) as error:
-            raise RunError(f"{path}: cannot be read, so the run cannot be resumed; begin a new one") from error
+            raise RunError(f"{path}: cannot be read, so the run cannot be resumed; start a new one") from error
         if not isinstance(found.trainer, dict) or not isinstance(found.not_kept, list):
-            raise RunError(f"{path}: is damaged, so the run cannot be resumed; begin a new one")
+            raise RunError(f"{path}: is damaged, so the run cannot be resumed; start a new one")
         return found
 
 
 def check_steps(steps: str) -> None:
-    """Raise UsageError unless that is a way to make the steps of a training."""
+    """Raise UsageError unless `steps` is one of "plain", "recorded" and "compiled"."""
     if steps not in get_args(Steps):
         raise UsageError(f"steps must be one of {', '.join(get_args(Steps))}, not {steps!r}")
 

@@ -1,4 +1,4 @@
-"""Predictor: whatever can say what is on a picture, whether a run folder or a folder of shared weights."""
+"""Predictor: the common base of everything that classifies pictures, such as a run folder or exported weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ModelDescription:
 
 
 class Predictor(ABC):
-    """A trained network with all that is needed to use it."""
+    """A trained network with its class names, image size and temperature."""
 
     @property
     @abstractmethod
@@ -57,17 +57,17 @@ class Predictor(ABC):
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class number."""
+        """Name of each class, in the order of the logits."""
 
     @property
     @abstractmethod
     def size_px(self) -> tuple[int, int]:
-        """Height and width of the images that the network was trained on."""
+        """Height and width of the training images, in pixels."""
 
     @property
     @abstractmethod
     def temperature(self) -> float:
-        """By which the logits are divided before the softmax."""
+        """Divisor of the logits before the softmax."""
 
     @property
     @abstractmethod
@@ -80,18 +80,18 @@ class Predictor(ABC):
         """Which model this is."""
 
     def predict(self, picture: Picture) -> Prediction:
-        """Say what is on a picture.
+        """Classify a picture.
 
         Args:
-            picture: a path, a PIL image, or an array (uint8 or float in [0, 1]; [h w], [h w 3] or [3 h w]).
+            picture: Path, PIL image or array (uint8, or float in [0, 1]; [h w], [h w 3] or [3 h w]).
 
         Raises:
-            DataError: the picture cannot be read.
+            DataError: The picture cannot be read.
         """
         return self.predict_many([picture])[0]
 
     def predict_many(self, pictures: Sequence[Picture], batch_size: int = 256) -> list[Prediction]:
-        """Say what is on each of several pictures; see `predict`."""
+        """Classify several pictures; see `predict`."""
         predictions: list[Prediction] = []
         for answer in self.predict_readable(pictures, batch_size):
             if isinstance(answer, DataError):

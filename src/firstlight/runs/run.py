@@ -1,4 +1,4 @@
-"""Run: the folder that a training leaves behind."""
+"""Run: the folder that a training leaves, and everything that is read from it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _Value = TypeVar("_Value")
 class Run(Predictor):
     """A run folder: `recipe.yaml`, `model.safetensors`, `environment.json`, `predictions.npz` and so on.
 
-    Nothing is read before it is asked for.
+    Each file is read when it is first used.
 
     Args:
-        path: of the folder.
+        path: Path of the folder.
 
     Raises:
-        RunError: there is no run in the folder.
+        RunError: The folder holds no run.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -57,30 +57,30 @@ class Run(Predictor):
 
     @property
     def checkpoints(self) -> CheckpointFolder:
-        """`checkpoints/`: all that is needed to go on training; a finished run needs none."""
+        """`checkpoints/`, from which a training is resumed; a finished run needs none."""
         return CheckpointFolder(self.path / "checkpoints")
 
     @property
     def is_finished(self) -> bool:
-        """Whether all has been done: `results.json` is written last."""
+        """Whether the run is complete: `results.json` is written last."""
         return (self.path / "results.json").is_file()
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The configuration that the run was made with."""
+        """Recipe of the run."""
         return Recipe.load(self.path / "recipe.yaml")
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions, hardware, commit, and the data set's name, place and digest."""
+        """Versions, hardware, commit, and the name, path and digests of the data set."""
         return self._read_json("environment.json")
 
     @property
     def data(self) -> dict[str, Any]:
-        """Name, place, sizes and digests of the run's data set.
+        """Name, path, sizes and digests of the run's data set.
 
         Raises:
-            RunError: the run does not say which data it was made with.
+            RunError: The run does not name its data set.
         """
         known = self.environment.get("data")
         if not isinstance(known, dict) or "place" not in known:
@@ -89,12 +89,16 @@ class Run(Predictor):
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """The final numbers: accuracies, losses, seconds."""
+        """Final accuracies, losses and durations in seconds."""
         return self._read_json("results.json")
 
     @cached_property
     def predictions(self) -> Predictions:
-        """What the network said about the test images."""
+        """Predictions of the test images.
+
+        Raises:
+            RunError: The run has not been tested, or the file is damaged.
+        """
         path = self.path / "predictions.npz"
         if not path.is_file():
             raise RunError(
@@ -104,24 +108,24 @@ class Run(Predictor):
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """What `model.safetensors` says of itself."""
+        """Metadata of `model.safetensors`."""
         with self._weights() as weights:
             return dict(weights.metadata() or {})
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class number."""
+        """Name of each class, in the order of the logits."""
         return self._from_metadata("class_names", _names)
 
     @cached_property
     def size_px(self) -> tuple[int, int]:
-        """Height and width of the images that the network was trained on."""
+        """Height and width of the training images, in pixels."""
         return self._from_metadata("size_px", _height_and_width)
 
     @cached_property
     def network(self) -> StagedNetwork:
-        """The trained network, in eval mode, on the CPU, in float32."""
-        # Asked for within inference_mode, the weights must be ordinary tensors all the same: they are kept.
+        """Trained network in eval mode, on the CPU, in float32."""
+        # The network is cached, so its weights must be ordinary tensors even if this runs within inference_mode.
         with torch.inference_mode(mode=False):
             network = build_network(len(self.class_names), self.recipe.network)
             expected = network.state_dict()
@@ -135,7 +139,7 @@ class Run(Predictor):
 
     @cached_property
     def temperature(self) -> float:
-        """By which the logits are divided before the softmax."""
+        """Divisor of the logits before the softmax."""
         return self._from_metadata("temperature", _positive)
 
     @cached_property
@@ -156,7 +160,7 @@ class Run(Predictor):
         return ModelDescription(str(self.path), self.recipe.name, data, accuracy, self.calibration is not None)
 
     def save_weights(self, network: nn.Module, images: ImageSet, calibration: Calibration | None = None) -> None:
-        """Write `model.safetensors`, with what is needed to use it beside the weights.
+        """Write the weights to `model.safetensors`, with class names, image size, recipe and calibration as metadata.
 
         Args:
             network: Network with the weights.
@@ -176,9 +180,9 @@ class Run(Predictor):
         write_atomic(self.weights_path, save(state, metadata))
 
     def save_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write one of the folder's JSON files."""
+        """Write a JSON file of the folder."""
         write_atomic(self.path / name, json.dumps(content, indent=2) + "\n")
-        self.__dict__.pop(Path(name).stem, None)  # read it anew when it is next asked for
+        self.__dict__.pop(Path(name).stem, None)  # the next use reads the new file
 
     def _weights(self) -> Any:
         if not self.weights_path.is_file():
@@ -194,7 +198,9 @@ class Run(Predictor):
         try:
             return convert(json.loads(self.metadata[name]))
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise RunError(f"{self.weights_path}: says nothing of {name}; it was not written by firstlight") from error
+            raise RunError(
+                f"{self.weights_path}: has no {name} in its metadata; it was not written by firstlight"
+            ) from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
@@ -211,7 +217,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _height_and_width(value: Any) -> tuple[int, int]:
     height, width = map(int, value)
-    if not 8 <= min(height, width) <= max(height, width) <= 1024:  # a picture of a gigabyte is no such size
+    if not 8 <= min(height, width) <= max(height, width) <= 1024:  # a damaged file must not make us allocate gigabytes
         raise ValueError(f"{height}x{width}")
     return height, width
 
@@ -233,16 +239,16 @@ def load(path: Path | str) -> Run:
     """Open a run folder: `firstlight.load("logs/demo/version_0").predict("photo.jpg")`.
 
     Raises:
-        RunError: there is no run in the folder.
+        RunError: The folder holds no run.
     """
     return Run(path)
 
 
 def latest_run(logs_dir: Path | str) -> Run:
-    """Return the run in `logs_dir` that was finished last.
+    """Return the complete run in `logs_dir` whose weights are the newest.
 
     Raises:
-        RunError: there is none.
+        RunError: The folder holds no complete run.
     """
     folders = [path.parent for path in user_path(logs_dir).glob("*/*/model.safetensors")]
     found = [folder for folder in folders if (folder / "results.json").is_file()]

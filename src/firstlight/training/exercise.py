@@ -96,6 +96,7 @@ class CustomResNet(Classifier):
             if not self._is_initialized:
                 init_from_train_images(self.network, data.train)
                 self._is_initialized = True
+            self.example_input_array = torch.zeros(1, 3, *data.train.size_px)  # for TensorBoard's graph
             return data.train_dataloader()
 
     def val_dataloader(self) -> Batches | list[Batches]:

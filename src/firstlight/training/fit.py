@@ -1,4 +1,4 @@
-"""fit: a Recipe becomes a Run."""
+"""`firstlight.fit`: train and test a recipe, and leave a run folder."""
 
 from __future__ import annotations
 
@@ -37,27 +37,29 @@ def fit(
     checkpoints: CheckpointTimes = CheckpointTimes(),
     **trainer_options: Any,
 ) -> Run:
-    """Train, test, and leave a run folder. What interrupts it, `resume` goes on with.
+    """Train and test a recipe, and leave a run folder. `firstlight.resume` continues a run that was interrupted.
 
     Args:
-        recipe: what to train, on what, and how.
-        data_dir: where data sets on disk are kept.
-        logs_dir: the run becomes `logs_dir/<recipe>/version_<n>`.
-        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none"; or a logger of Lightning's.
-        histograms: write weight and gradient histograms to TensorBoard, once an epoch.
-        steps: how they are made on a GPU; see `Classifier.steps`.
-        checkpoints: how often they are written.
-        **trainer_options: any argument of `pytorch_lightning.Trainer`.
+        recipe: Network, data and training.
+        data_dir: Folder that holds the data sets, or one folder of images per class.
+        logs_dir: Folder of all runs; this one is written to `logs_dir/<recipe>/version_<n>`.
+        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none"; or one of Lightning's loggers.
+        histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
+        steps: How a GPU runs the training steps; see `Classifier`.
+        checkpoints: How often to write checkpoints.
+        **trainer_options: Any argument of `pytorch_lightning.Trainer`.
 
     Returns:
         The finished run.
 
     Raises:
-        FirstlightError: the data are missing or malformed, or the folder cannot be written.
-        StoppedError: SIGINT or SIGTERM came; the message says how to go on.
-        TrainingError: the loss is no longer a finite number, or the disk is full.
+        FirstlightError: The data are missing or malformed, or the folder cannot be written.
+        StoppedError: The process received SIGINT or SIGTERM; the message names the command that resumes the run.
+        TrainingError: The loss is not finite, or the disk is full.
     """
     started_s = time.perf_counter()
+    if isinstance(logger, bool):
+        logger = "tensorboard" if logger else "none"
     if not isinstance(logger, str):
         trainer_options["logger"], logger = logger, "none"
     check_logger(logger)
@@ -70,7 +72,7 @@ def fit(
     with only_training(folder):
         try:
             return train_and_test(folder, module, data, options, trainer_options, checkpoints, None, started_s)
-        except UsageError:  # nothing can be trained that way
+        except UsageError:  # the run never started
             if is_first_process():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -79,7 +81,7 @@ def fit(
 def dry_run(
     recipe: Recipe, data_dir: Path | str = DEFAULT_DATA_DIR, *, steps: Steps = "recorded", **trainer_options: Any
 ) -> None:
-    """Put one batch through training, validation and test, and keep nothing (Lightning's `fast_dev_run`)."""
+    """Run one batch of training, validation and test, and write nothing (Lightning's `fast_dev_run`)."""
     check_steps(steps)
     module, data = build(recipe, data_dir, steps)
     with refusals_in_one_line():
@@ -89,7 +91,7 @@ def dry_run(
 
 
 def _new_run_folder(data: ImageData, logs_dir: Path, options: FitOptions) -> Path:
-    """Make the run folder, on the first process only; the others learn its name when they have met."""
+    """Create the run folder on the first process. The others learn its name once Lightning has connected them."""
     if not is_first_process():
         return logs_dir / data.recipe.name / "of_the_first_process"
     folder = new_version(logs_dir / data.recipe.name)

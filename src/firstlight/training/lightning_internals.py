@@ -11,6 +11,18 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import RichProgressBar
+
+
+class OneBasedProgressBar(RichProgressBar):
+    """A rich progress bar that counts epochs from 1."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Return the name of an epoch; a training of -1 epochs has no last one."""
+        max_epochs = self.trainer.max_epochs
+        last = f"/{max_epochs}" if max_epochs and max_epochs > 0 else ""
+        # Padded because the bar flickers when descriptions differ in width.
+        return f"Epoch {current_epoch + 1}{last}".ljust(len(self.validation_description))
 
 
 def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -18,14 +19,12 @@ from firstlight.augment.progressive import progress_at
 from firstlight.compiled import own_state_dict_names, plain_state_dict_names, uncompiled
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
-from firstlight.errors import UsageError
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.tta_views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
-from firstlight.reports.explained_mistakes import misclassified_images
 from firstlight.runs.options import Steps
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
@@ -34,6 +33,7 @@ from firstlight.training.collected_predictions import CollectedPredictions
 from firstlight.training.lightning_internals import attached_trainer, position_within_epoch
 from firstlight.training.loggers.running_means import RunningMeans
 from firstlight.training.optimization import build_optimizer, lr_schedules, num_epochs
+from firstlight.training.show_sheet import draw_mistakes, show_sheet
 from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_steps
 from firstlight.training.steps.step import AutogradStep, TrainingStep
 
@@ -58,11 +58,13 @@ class Classifier(pl.LightningModule):
     Attributes:
         test_predictions: Logits, features, labels and ids of the last test.
         test_images: Images of the last test; None if the batches were not firstlight's.
+        run_path: Run folder that the last test was written to; None if there is none.
         unlogged_means: Means of loss and accuracy over the steps since the last one that was logged.
     """
 
     test_predictions: Predictions | None = None
     test_images: ImageSet | None = None
+    run_path: Path | None = None
 
     def __init__(self, network: nn.Module, recipe: Recipe = Recipe(), steps: Steps = "recorded") -> None:
         super().__init__()
@@ -234,6 +236,7 @@ class Classifier(pl.LightningModule):
         """Discard the predictions of an earlier test."""
         self._collected.clear()
         batches = self.trainer.test_dataloaders
+        self.run_path = None
         self.test_images = batches.set if isinstance(batches, Batches) else None
 
     def on_test_epoch_end(self) -> None:
@@ -250,7 +253,10 @@ class Classifier(pl.LightningModule):
         method: str = DEFAULT_METHOD,
         stage: str | None = None,
     ) -> Figure:
-        """Draw misclassified test images: the image, the map for the predicted class, the map for the true class.
+        """Show misclassified test images: the image, the map for the predicted class, the map for the true class.
+
+        A notebook displays the figure. Elsewhere it is saved as a PNG file, in the run folder of the test if there is
+        one, and its path is printed.
 
         Args:
             count: Largest number of images; the most confident mistakes come first.
@@ -261,23 +267,32 @@ class Classifier(pl.LightningModule):
             stage: Stage of the maps; the last one by default.
 
         Returns:
-            A figure: a notebook shows it, `.savefig(path)` saves it.
+            The figure.
+
+        Raises:
+            UsageError: The model has not been tested yet, or there is no such class, index, method or stage.
+            WriteError: The file cannot be written.
+        """
+        which = MistakeFilter(count, true, predicted, tuple(indices))
+        figure = self.draw_misclassified_images(which, method, stage)
+        is_default = (which, method, stage) == (MistakeFilter(), DEFAULT_METHOD, None)
+        show_sheet(figure, self.run_path, attached_trainer(self), is_default=is_default)
+        return figure
+
+    def draw_misclassified_images(
+        self, which: MistakeFilter = MistakeFilter(), method: str = DEFAULT_METHOD, stage: str | None = None
+    ) -> Figure:
+        """Draw misclassified test images without showing them; see `show_misclassified_images`.
+
+        Args:
+            which: Images to draw.
+            method: Method of the maps.
+            stage: Stage of the maps; the last one by default.
 
         Raises:
             UsageError: The model has not been tested yet, or there is no such class, index, method or stage.
         """
-        if self.test_predictions is None:
-            raise UsageError("nothing has been tested yet: call trainer.test(model) first")
-        if self.test_images is None:
-            raise UsageError(
-                "the last test ran on your own loader, whose images the model does not keep: call trainer.test(model) "
-                "without a loader to draw mistakes"
-            )
-        tested = torch.isin(self.test_images.ids, self.test_predictions.ids)  # a limit may have left some out
-        images = self.test_images[tested.nonzero().flatten()]
-        which = MistakeFilter(count, true, predicted, tuple(indices))
-        network = cast(StagedNetwork, uncompiled(self.network))
-        return misclassified_images(network, images, self.test_predictions, which, method, stage)
+        return draw_mistakes(self.network, self.test_images, self.test_predictions, which, method, stage)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return the callbacks that every training needs, whoever starts it: finite losses, averaging, freezing."""

@@ -1,4 +1,4 @@
-"""resume: a run that was interrupted goes on in its own folder, and ends with the bits of one that never was."""
+"""`firstlight.resume`: continue an interrupted run, with the same bits as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def resume(
     checkpoints: CheckpointTimes = CheckpointTimes(),
     **trainer_options: Any,
 ) -> Run:
-    """Go on with a run from its newest checkpoint, or from the beginning if it has none.
+    """Continue a run from its newest checkpoint, or from the beginning if it has none.
 
-    On the same machine, at the same number of threads, it ends with the same bits as a run that was never stopped.
+    On the same machine, with the same number of threads, the result is bit for bit that of an uninterrupted run.
 
     Args:
-        run: its folder; one that is finished is returned as it is.
-        data_dir: where its data set is, if it moved.
-        checkpoints: how often they are written.
-        **trainer_options: those arguments of `pytorch_lightning.Trainer` that are objects, such as callbacks; the
-            others are kept with the run.
+        run: Run or its folder; a finished run is returned unchanged.
+        data_dir: Folder of its data set, if it has moved.
+        checkpoints: How often to write checkpoints.
+        **trainer_options: Those arguments of `pytorch_lightning.Trainer` that are objects, such as callbacks; numbers
+            and text are kept with the run.
 
     Raises:
-        RunError: there is no run, its files do not fit together, or another process is at work on it.
-        DataError: the data set is missing, or not the one that the run was begun with.
-        StoppedError, TrainingError: see `fit`.
+        RunError: There is no run, its files do not fit together, or another process is training it.
+        DataError: The data set is missing, or is not the one that the run started with.
+        StoppedError, TrainingError: See `fit`.
     """
     started_s = time.perf_counter()
     run = run if isinstance(run, Run) else Run(run)
@@ -53,19 +53,18 @@ def resume(
     options = FitOptions.load(run.path)
     known, new = set(options.trainer), set(trainer_options)
     if known & new:
-        raise UsageError(f"{', '.join(sorted(known & new))}: a run is resumed with the options that it was begun with")
+        raise UsageError(f"{', '.join(sorted(known & new))}: a run is resumed with the options that it started with")
     _warn_of_missing(options, trainer_options)
     check_logger(options.logger)
     check_steps(options.steps)
     with only_training(run.path):
-        place = data_dir or run.data["place"]
-        module, data = build(run.recipe, place, options.steps)
+        module, data = build(run.recipe, data_dir or run.data["place"], options.steps)
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
         _refuse_other_recipe(run, checkpoint)
         if is_first_process():
-            _tidy(run, checkpoint)
-            _note_resumption(run, checkpoint)
+            _restore_folder(run, checkpoint)
+            _log_resumption(run, checkpoint)
         given = options.trainer | trainer_options
         return train_and_test(run.path, module, data, options, given, checkpoints, checkpoint, started_s)
 
@@ -75,18 +74,18 @@ def _refuse_other_data(run: Run, data: ImageData) -> None:
     for split in ("train", "val"):
         if before.get(split) != now[split]:
             raise DataError(
-                f"{data.data_dir}: the {split} images are not those that {run.path} was begun with. Name their place "
-                "with --data_dir, or begin a new run."
+                f"{data.data_dir}: the {split} images are not those that {run.path} started with. Name their folder "
+                "with --data_dir, or start a new run."
             )
 
 
 def _refuse_other_recipe(run: Run, checkpoint: Checkpoint | None) -> None:
     if checkpoint is not None and checkpoint.content["firstlight"].get("recipe") != as_text(run.recipe):
-        raise RunError(f"{run.path}/recipe.yaml: was changed after {checkpoint.path.name} was written; undo the change")
+        raise RunError(f"{run.path}/recipe.yaml was changed after {checkpoint.path.name} was written; undo the change")
 
 
-def _tidy(run: Run, checkpoint: Checkpoint | None) -> None:
-    """Put the folder into the state that it had at the checkpoint: no half-written files, no events that came later."""
+def _restore_folder(run: Run, checkpoint: Checkpoint | None) -> None:
+    """Remove half-written files, and the TensorBoard events that were written after the checkpoint."""
     for path in [*run.path.glob(".*"), *run.checkpoints.path.glob(".*")]:
         if path.name != LOCK and path.is_file():
             path.unlink()
@@ -94,9 +93,9 @@ def _tidy(run: Run, checkpoint: Checkpoint | None) -> None:
     cut_event_files(run.path, checkpoint.content["firstlight"]["event_sizes"] if checkpoint else {})
 
 
-def _note_resumption(run: Run, checkpoint: Checkpoint | None) -> None:
+def _log_resumption(run: Run, checkpoint: Checkpoint | None) -> None:
     where = f"after epoch {checkpoint.epoch} and step {checkpoint.step}" if checkpoint else "from the beginning"
-    logging.getLogger("firstlight").info(f"{run.path}: going on {where}")
+    logging.getLogger("firstlight").info(f"{run.path}: resuming {where}")
     now, before = describe_environment(), run.environment
     changed = [
         f"{name} was {before.get(part, {}).get(name)} and is {value}"
@@ -114,5 +113,5 @@ def _warn_of_missing(options: FitOptions, given: dict[str, Any]) -> None:
     missing = sorted(set(options.not_kept) - set(given))
     if missing:
         logging.getLogger("firstlight").warning(
-            f"warning: the run was begun with {', '.join(missing)}, which no folder can keep: give them to resume()"
+            f"warning: the run started with {', '.join(missing)}, which no folder can keep: pass them to resume()"
         )

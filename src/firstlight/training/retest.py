@@ -1,4 +1,4 @@
-"""Test a finished run again."""
+"""Test a trained run, again or for the first time."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
     A run that has never been tested also gets the sheet of its mistakes, and the metrics in `results.json`.
 
     Args:
-        run: a finished run.
-        data_dir: where its data set is, if it moved.
-        **trainer_options: any argument of `pytorch_lightning.Trainer`.
+        run: Run with weights.
+        data_dir: Folder of its data set, if it has moved.
+        **trainer_options: Any argument of `pytorch_lightning.Trainer`.
 
     Returns:
-        `test_acc` in [0, 1] and `test_loss`, single view.
+        `test_acc` in [0, 1] and `test_loss` of a single view; `test_acc_tta` if the recipe names more views.
 
     Raises:
-        RunError: the run is incomplete or damaged.
-        DataError: the data set is missing or malformed, or has other classes.
+        RunError: The run is incomplete or damaged.
+        DataError: The data set is missing or malformed, or has other classes.
     """
     data = load_test_images(run, data_dir)
     module = Classifier(run.network, run.recipe)
@@ -48,11 +48,15 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
 
 
 def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
-    """Load the test split of the run's data set, and compare it with the one that the run was tested on.
+    """Load the test split of a run's data set, and warn if the images are not those that the run was tested on.
+
+    Args:
+        run: Run that names the data set.
+        data_dir: Folder of the data set, if it has moved.
 
     Raises:
-        RunError: the run does not say which data set it was made with.
-        DataError: it is missing or malformed, or has other classes than the run.
+        RunError: The run does not name its data set.
+        DataError: The data set is missing or malformed, or has other classes than the run.
     """
     data = ImageData(run.recipe, data_dir or run.data["place"])
     data.setup("test")

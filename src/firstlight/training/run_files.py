@@ -64,7 +64,8 @@ def save_test(
     final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(run.recipe.flat(), final)
+            started = {"started": run.environment["date"]}  # TensorBoard names runs by folder only
+            logger.log_hyperparams(run.recipe.flat() | started, final)
         elif not trainer.lightning_module.hparams:  # Lightning has logged the hyperparameters of a module that has any
             logger.log_hyperparams(run.recipe.flat())
     run.save_json("results.json", results)

@@ -1,9 +1,8 @@
-"""Train, test and save, from the start or from a checkpoint: what `fit` and `resume` share."""
+"""Train, test and save a run, from the start or from a checkpoint: the code that `fit` and `resume` share."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import shutil
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from firstlight.runs.run import Run
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
-from firstlight.training.callbacks.histograms import Histograms
 from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.run_folder import RunFolder
@@ -29,7 +27,7 @@ from firstlight.training.callbacks.stop_signals import StopSignals, resume_comma
 from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.data_module import ImageData
 from firstlight.training.lightning_internals import kill_workers
-from firstlight.training.loggers.csv_rows import give_back, rows_before
+from firstlight.training.loggers.csv_rows import restore_rows, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
 from firstlight.training.processes import is_first_process
@@ -49,22 +47,22 @@ def train_and_test(
     checkpoint: Checkpoint | None,
     started_s: float,
 ) -> Run:
-    """Train, test and save, and leave the finished run.
+    """Train and test a model, and return the finished run.
 
     Args:
-        folder: of the run; on all processes but the first only a name.
-        module: as the recipe makes it.
-        data: with the training images loaded.
-        options: logger, histograms, and how steps are made.
-        trainer_options: arguments of Lightning's Trainer.
-        times: how often checkpoints are written.
-        checkpoint: where to go on; None begins.
-        started_s: when this process began, on the clock of `time.perf_counter`.
+        folder: Run folder. It exists on the first process only; the others never write to it.
+        module: Module of the recipe, initialized.
+        data: Data with the training images loaded.
+        options: Logger, histograms, and how a GPU runs the training steps.
+        trainer_options: Arguments of Lightning's Trainer.
+        times: How often to write checkpoints.
+        checkpoint: Checkpoint from which to continue; None starts from the beginning.
+        started_s: When this process started, on the clock of `time.perf_counter`.
 
     Raises:
-        StoppedError: SIGINT or SIGTERM came; the run can be resumed.
-        TrainingError: the loss is no longer a finite number, or the folder cannot be written.
-        UsageError: Lightning's Trainer does not accept its arguments.
+        StoppedError: The process received SIGINT or SIGTERM; the run can be resumed.
+        TrainingError: The loss is not finite, or the folder cannot be written.
+        UsageError: Lightning's Trainer rejects its arguments.
     """
     with StopSignals(folder) as stop, _one_line_errors(folder):
         clock = TrainingClock(started_s)
@@ -74,10 +72,8 @@ def train_and_test(
         run_folder = RunFolder(table, sheet, folder, clock)
         writers = [table, sheet, run_folder]
         trainer = _make_trainer(folder, module, options, trainer_options, checkpointing, writers, checkpoint)
-        _announce(trainer, module, data, folder)
         with _workers_killed_on_stop(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
-        trainer.enable_autolog_hparams = False
         tested = trainer.test(module, datamodule=data, verbose=False)
         run = Run(trainer.strategy.broadcast(folder))
         if not tested:  # Lightning skips a test of no batches
@@ -100,25 +96,25 @@ def _make_trainer(
     user_callbacks = trainer_options.get("callbacks") or []
     user_callbacks = list(user_callbacks) if isinstance(user_callbacks, list | tuple) else [user_callbacks]
     callbacks = [
-        checkpointing,  # first: see there
+        checkpointing,  # must be the first callback, as its docstring explains
         checkpointing.stop,
         FiniteLoss(checkpointing.folder),
         EpochMeans(),
         *writers,
-        *([Histograms()] if options.histograms else []),
         *user_callbacks,
     ]
-    place = folder.absolute()
+    path = folder.absolute()
     rows = rows_before(folder, checkpoint.step) if checkpoint else []
-    logger = make_logger(options.logger, place.parent.parent, place.parent.name, place.name)
+    logger = make_logger(options.logger, path.parent.parent, path.parent.name, path.name)
     if is_first_process():
-        give_back(logger, rows)
+        restore_rows(logger, rows)
     with refusals_in_one_line():
         trainer = Trainer(
             max_epochs=module.recipe.max_epochs,
+            histograms=options.histograms,
             callbacks=callbacks,
             **(
-                # The graph and the hyperparameters are logged once: a run that goes on has them.
+                # The graph and the hyperparameters are logged once: a resumed run already has them.
                 {"enable_model_summary": False, "enable_autolog_hparams": checkpoint is None, "logger": logger or False}
                 | {"enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in user_callbacks)}
                 | {name: value for name, value in trainer_options.items() if name != "callbacks"}
@@ -140,18 +136,18 @@ def _workers_killed_on_stop(trainer: pl.Trainer) -> Iterator[None]:
 
 @contextmanager
 def _one_line_errors(folder: Path) -> Iterator[None]:
-    """Turn what a user can mend into one line: a disk that is full or read-only, limits that leave no batch."""
-    hook = threading.excepthook
-    threading.excepthook = lambda args: None if _is_of_the_disk(args.exc_value) else hook(args)
+    """Raise an error of one line for what a user can fix: a full or read-only disk, limits that leave no batch."""
+    hook = threading.excepthook  # TensorBoard's writer fails in a thread of its own before it fails in this one
+    threading.excepthook = lambda args: None if _is_disk_error(args.exc_value) else hook(args)
     try:
         yield
     except WriteError as error:
-        raise TrainingError(f"{str(error).rstrip('.')}. Then go on with: {resume_command(folder)}") from error
+        raise TrainingError(f"{str(error).rstrip('.')}. Then resume with: {resume_command(folder)}") from error
     except OSError as error:
-        if not _is_of_the_disk(error):
+        if not _is_disk_error(error):
             raise
         raise TrainingError(
-            f"cannot write to {folder}: {error.strerror}. Free space, then go on with: {resume_command(folder)}"
+            f"cannot write to {folder}: {error.strerror}. Free space, then resume with: {resume_command(folder)}"
         ) from error
     except MisconfigurationException as error:
         with refusals_in_one_line():
@@ -160,20 +156,6 @@ def _one_line_errors(folder: Path) -> Iterator[None]:
         threading.excepthook = hook
 
 
-def _is_of_the_disk(error: BaseException | None) -> bool:
-    """TensorBoard's writer fails in a thread of its own first, and then in ours, too."""
+def _is_disk_error(error: BaseException | None) -> bool:
+    """Return whether an error means that the disk is full, read-only or broken."""
     return isinstance(error, OSError) and error.errno in DISK
-
-
-def _announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: Path) -> None:
-    """Say in one line what is about to happen."""
-    if trainer.is_global_zero:
-        num_parameters = sum(each.numel() for each in module.network.parameters())
-        device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
-        logging.getLogger("firstlight").info(
-            f"{type(module.network).__name__} with {num_parameters:,} parameters on {data.train.name}: "
-            f"{len(data.train):,} images to train, {len(data.val):,} to validate; "
-            f"{trainer.precision} on {device}; run folder {folder}"
-        )
-        if module.steps == "compiled" and trainer.strategy.root_device.type != "cuda":
-            logging.getLogger("firstlight").warning("warning: steps are compiled on a GPU only; here they are plain")

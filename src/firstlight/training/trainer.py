@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
-from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar
+from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -19,15 +19,20 @@ from torch import nn
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
+from firstlight.training.callbacks.epoch_bar import EpochBar
+from firstlight.training.callbacks.histograms import Histograms
 from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
+from firstlight.training.callbacks.scalars_layout import ScalarsLayout
+from firstlight.training.metric_table import print_metrics
+from firstlight.training.notices import show_own_notices, without_foreign_notices
 from firstlight.training.precision import default_precision, keep_freed_memory
 from firstlight.training.signatures import accepts_arguments_of
 
-# Options of a training that leaves and says nothing: for measurements.
+# Options of a training that writes and prints nothing, for benchmarks.
 SILENT: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
@@ -37,19 +42,25 @@ SILENT: dict[str, Any] = {
 
 
 class Trainer(pl.Trainer):
-    """A `pytorch_lightning.Trainer` with our defaults; every argument of Lightning's works and wins.
+    """A `pytorch_lightning.Trainer` with defaults for small images; every argument of Lightning's overrides them.
 
-    The defaults: the epochs of the model's recipe; the precision that suits the device (`default_precision`);
-    TensorBoard under `logs/`, with the learning rate, and misclassified images after a test; a rich progress bar on a
-    terminal, plain lines in a notebook and elsewhere.
+    The defaults:
+
+    - the epochs of the model's recipe, and the precision that suits the device (`default_precision`);
+    - TensorBoard in `logs/exercise/version_<n>` below `default_root_dir`, with the model graph, the hyperparameters
+      and the learning rate;
+    - that folder is also a run that `firstlight.load` and every command open: recipe, weights, predictions, results,
+      figures. With `logger=False` or `fast_dev_run` nothing is written;
+    - a progress bar on a terminal, plain lines in a notebook and elsewhere.
 
     Args:
         max_epochs: Epochs of the training; by default those of the model's recipe.
-        **options: any argument of `pytorch_lightning.Trainer`.
+        histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
+        **options: Any argument of `pytorch_lightning.Trainer`.
     """
 
     @accepts_arguments_of(pl.Trainer)
-    def __init__(self, max_epochs: int | None = None, **options: Any) -> None:
+    def __init__(self, max_epochs: int | None = None, *, histograms: bool = False, **options: Any) -> None:
         self._takes_epochs_of_model = max_epochs is None
         if self._takes_epochs_of_model:
             max_epochs = Recipe().max_epochs
@@ -59,6 +70,7 @@ class Trainer(pl.Trainer):
         options.setdefault("log_every_n_steps", 10)
         if options.get("logger") in (None, True) and not options.get("fast_dev_run"):
             options["logger"] = _tensorboard(options.get("default_root_dir"))
+        is_logged = bool(options.get("logger")) and not options.get("fast_dev_run")
         device_type = _device_type(options.get("accelerator", "auto"))
         if device_type == "cpu":
             keep_freed_memory()
@@ -66,23 +78,83 @@ class Trainer(pl.Trainer):
             options["precision"] = default_precision(device_type)
         callbacks = options.get("callbacks") or []
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
-        if options.get("logger") and not options.get("fast_dev_run"):
-            callbacks.append(LearningRateMonitor(logging_interval="step"))
-            if not any(isinstance(each, RunFolder) for each in callbacks):
-                table, sheet = MetricsTable(), MisclassifiedImages()
-                callbacks += [table, sheet, RunFolder(table, sheet)]
+        if is_logged:
+            callbacks += _logging_callbacks(callbacks, histograms)
         if options.get("enable_progress_bar", True) and not _draws_progress(callbacks):
-            callbacks += [RichProgressBar(), Pace()] if _can_redraw() else [PlainProgress()]
+            callbacks += [EpochBar(), Pace()] if _can_redraw() else [PlainProgress()]
         if not _can_redraw():
             options["enable_progress_bar"] = any(isinstance(each, pl.callbacks.ProgressBar) for each in callbacks)
-        super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
+        show_own_notices()
+        with without_foreign_notices():
+            super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
 
-    def fit(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
-        """Train a LightningModule, compiled or not; without `max_epochs`, for the epochs of its recipe."""
+    def fit(
+        self,
+        model: nn.Module,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        datamodule: pl.LightningDataModule | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Train a model, compiled or not; without `max_epochs`, for the epochs of its recipe.
+
+        See `pytorch_lightning.Trainer.fit`.
+        """
         recipe = getattr(model, "recipe", None)
         if self._takes_epochs_of_model and isinstance(recipe, Recipe):
             self.fit_loop.max_epochs = recipe.max_epochs
-        super().fit(model, *args, **kwargs)  # type: ignore[arg-type]  # Lightning takes compiled modules, too
+        with without_foreign_notices():
+            super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)  # type: ignore[arg-type]
+        self.enable_autolog_hparams = False  # graph and hyperparameters are logged once
+
+    def validate(
+        self,
+        model: nn.Module | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: pl.LightningDataModule | None = None,
+        weights_only: bool | None = None,
+    ) -> Any:
+        """Validate a model and print its metrics, rounded. See `pytorch_lightning.Trainer.validate`."""
+        with without_foreign_notices():
+            found = super().validate(model, dataloaders, ckpt_path, False, datamodule, weights_only)  # type: ignore[arg-type]
+        if verbose and self.is_global_zero:
+            print_metrics(found, "validation")
+        return found
+
+    def test(
+        self,
+        model: nn.Module | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: pl.LightningDataModule | None = None,
+        weights_only: bool | None = None,
+    ) -> Any:
+        """Test a model and print its metrics, rounded. See `pytorch_lightning.Trainer.test`."""
+        with without_foreign_notices():
+            found = super().test(model, dataloaders, ckpt_path, False, datamodule, weights_only)  # type: ignore[arg-type]
+        if verbose and self.is_global_zero:
+            print_metrics(found, "test")
+        return found
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the predictions of a model. See `pytorch_lightning.Trainer.predict`."""
+        with without_foreign_notices():
+            return super().predict(*args, **kwargs)
+
+
+def _logging_callbacks(given: list[Any], histograms: bool) -> list[pl.Callback]:
+    """Return the callbacks that log, except those that `firstlight.fit` has given."""
+    callbacks: list[pl.Callback] = [LearningRateMonitor(logging_interval="step"), ScalarsLayout()]
+    if histograms:
+        callbacks.append(Histograms())
+    if not any(isinstance(each, RunFolder) for each in given):
+        table, sheet = MetricsTable(), MisclassifiedImages()
+        callbacks += [table, sheet, RunFolder(table, sheet)]
+    return callbacks
 
 
 def _tensorboard(root: Any) -> TensorBoardLogger:

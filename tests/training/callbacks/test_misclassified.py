@@ -53,7 +53,7 @@ def test_the_sheet_in_tensorboard_is_the_one_that_the_module_shows(model: Custom
     events = images_in(tmp_path / "version_0")
     assert events.Tags()["images"] == ["misclassified"]
     (logged,) = events.Images("misclassified")
-    canvas = model.show_misclassified_images().canvas
+    canvas = model.draw_misclassified_images().canvas
     canvas.draw()
     with Image.open(io.BytesIO(logged.encoded_image_string)) as image:
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.asarray(canvas.buffer_rgba())[:, :, :3])
@@ -78,6 +78,6 @@ def test_without_tensorboard_nothing_is_drawn(
     def fail(self: CustomResNet) -> None:
         raise AssertionError("drawn for nobody")
 
-    monkeypatch.setattr(CustomResNet, "show_misclassified_images", fail)
+    monkeypatch.setattr(CustomResNet, "draw_misclassified_images", fail)
     put_to_test(CSVLogger(tmp_path, name=""), model)
     assert model.test_predictions is not None

@@ -174,7 +174,7 @@ def test_the_announcement_is_made_of_the_steps_so_far(
     with caplog.at_level(logging.INFO, logger="firstlight"):
         Training(monkeypatch, num_val_batches=0).steps(12, 2.5)
     assert [each.getMessage() for each in caplog.records] == [
-        "about 1 min 28 s to go at 2.5 s a step: 4 epochs of 10 steps"  # 35 of 40 steps
+        "about 1 min 28 s left at 2.5 s per step: 4 epochs of 10 steps"  # 35 of 40 steps
     ]
 
 

@@ -1,1 +1,1 @@
-"""What happens beside the training steps."""
+"""Lightning callbacks: checkpoints, metrics, progress, signals and the run folder."""

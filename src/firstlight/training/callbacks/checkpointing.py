@@ -1,4 +1,4 @@
-"""When a training writes its checkpoints, and what they hold beside Lightning's own."""
+"""Write the checkpoints of a run, from which `firstlight.resume` continues with the same bits."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from firstlight.training.lightning_internals import (
 from firstlight.training.loggers.event_files import event_sizes
 from firstlight.training.training_clock import TrainingClock
 
-AGREE_EVERY_STEPS = 10  # several processes must stop at the same step: they ask each other this often
-WRITTEN_BYTES_PER_S = 1e8  # a guess, until the first checkpoint has been timed
+AGREE_EVERY_STEPS = 10  # several processes must stop at the same step: they communicate at this interval
+WRITTEN_BYTES_PER_S = 1e8  # an estimate, used until the first checkpoint has been timed
 
-Place = Literal["batch start", "epoch start", "end"]
+Position = Literal["batch start", "epoch start", "end"]
 
 
 @dataclass(frozen=True)
 class CheckpointTimes:
-    """How often checkpoints are written.
+    """How often to write checkpoints.
 
     Args:
-        every_s: seconds between two of them within an epoch, at least.
-        share: of the training time, which all of them together may take, at most.
+        every_s: Smallest number of seconds between two checkpoints within an epoch.
+        share: Largest share of the training time that writing checkpoints may take.
     """
 
     every_s: float = 60.0
@@ -45,22 +45,22 @@ class CheckpointTimes:
 
 
 class Checkpointing(pl.Callback):
-    """Writes checkpoints from which the training goes on with the same bits.
+    """Writes checkpoints from which a training continues with the same bits.
 
-    It does so before a step or an epoch begins, and when the training ends: what belongs to the step before, its logged
-    numbers and a validation within the epoch included, has been done by then. It must be the first of the callbacks,
-    so that nothing has yet been done for the step to come.
+    A checkpoint is written before a step or an epoch starts, or when the training ends. By then the previous step is
+    complete, with its logged values and a validation within the epoch. This must be the first of the callbacks, so that
+    no other callback has already acted on the next step.
 
     Args:
-        folder: of the checkpoints.
-        run_folder: of the run.
-        recipe: of the run; a checkpoint is of no use with another.
-        times: how often.
-        stop: tells whether the training has to stop.
+        folder: Folder of the checkpoints.
+        run_folder: Run folder, whose event files are cut back when the run is resumed.
+        recipe: Recipe of the run; a checkpoint cannot be used with another one.
+        times: How often to write checkpoints.
+        stop: Signals that stop the training.
         clock: Duration and logged values of the training, which checkpoints keep.
 
     Attributes:
-        spent_s: seconds that writing has taken in this process.
+        spent_s: Seconds that this process has spent on writing checkpoints.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Checkpointing(pl.Callback):
         self.times = times
         self.stop = stop
         self.clock = clock or TrainingClock()
-        self._earlier: dict[str, Any] = {}  # what the checkpoint says that this process went on from
+        self._earlier: dict[str, Any] = {}  # our entries of the checkpoint from which this process continued
         self._started_s = self._last_s = time.perf_counter()
         self.spent_s = 0.0
         self._next_cost_s = math.inf
-        self._place: Place | None = None  # what is being saved, while `_save` does it
+        self._position: Position | None = None  # position that `_save` is writing
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Start the clock of the training."""
@@ -93,19 +93,19 @@ class Checkpointing(pl.Callback):
             self._next_cost_s = 3 * num_bytes / WRITTEN_BYTES_PER_S  # the optimizer keeps up to two more of each
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Train no more if the training had ended: by a time limit, for instance, which does not show in the epochs."""
+        """Skip the training if it had already ended, perhaps by a time limit, which the epochs do not show."""
         trainer.should_stop = trainer.should_stop or self._earlier.get("is_trained", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on at the same batch, and with the same random numbers where a network draws some.
+        """Continue at the same batch, with the same state of PyTorch's random number generators.
 
         Raises:
-            RunError: the processes have read different checkpoints.
+            RunError: The processes have read different checkpoints.
         """
         if trainer.world_size > 1 and trainer.strategy.broadcast(trainer.global_step) != trainer.global_step:
-            raise RunError(f"{self.folder.path}: not all processes see the same checkpoints; is it on a disk of all?")
+            raise RunError(f"{self.folder.path}: the processes see different checkpoints; put it on a shared disk")
         if "next_batch" in self._earlier:
-            # Lightning does so itself, but not if a schedule has asked for the number of steps: then it is too early.
+            # Lightning restores the batch itself, but too early if a schedule has asked for the number of steps.
             batches: Any = trainer.train_dataloader
             batches.load_state_dict(self._earlier["next_batch"])
         if "random" in self._earlier:
@@ -114,9 +114,9 @@ class Checkpointing(pl.Callback):
                 torch.cuda.set_rng_state_all(self._earlier["random"]["cuda"])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write one between two epochs."""
+        """Write a checkpoint between two epochs, if it is time or if the training must stop."""
         is_stopped = self._agreed(trainer, self.stop.received is not None)
-        # Lightning takes a number of steps as the end for something that happens within an epoch only.
+        # With `max_steps` Lightning can only continue within an epoch.
         can_save = trainer.max_steps == -1 and trainer.global_step > 0
         if can_save and (is_stopped or self._is_due(trainer, within_epoch=False)):
             self._save(trainer, "epoch start")
@@ -126,7 +126,7 @@ class Checkpointing(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Write one if it is time, or if the training has to stop."""
+        """Write a checkpoint within an epoch, if it is time or if the training must stop."""
         if not can_checkpoint_before_batch(trainer, batch_idx):
             return
         if trainer.world_size > 1 and batch_idx % AGREE_EVERY_STEPS:
@@ -138,7 +138,7 @@ class Checkpointing(pl.Callback):
             self.stop.end(f"in epoch {trainer.current_epoch + 1} after step {trainer.global_step}")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write one from which only the test is left to do: averaged weights have come in their place by now."""
+        """Write a checkpoint after the training, when averaged weights are in place and only the test remains."""
         if self._earlier.get("is_trained"):
             return
         self._earlier["is_trained"] = True
@@ -148,7 +148,7 @@ class Checkpointing(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what only we know, and the place at which Lightning is to go on."""
+        """Add our own entries, and the position from which Lightning must continue."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.save()
@@ -163,26 +163,26 @@ class Checkpointing(pl.Callback):
                 "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             },
         }
-        if self._place in ("batch start", "epoch start"):
+        if self._position in ("batch start", "epoch start"):
             fit_loop, next_batch = checkpoint["loops"]["fit_loop"], 0
-            if self._place == "batch start":
+            if self._position == "batch start":
                 next_batch = rewind_to_batch_start(fit_loop)
             else:
                 rewind_to_epoch_start(fit_loop)
             batches: Any = trainer.train_dataloader
-            place = {"epoch": trainer.current_epoch, "next_batch": next_batch}
-            checkpoint["firstlight"]["next_batch"] = batches.state_dict() | place
+            position = {"epoch": trainer.current_epoch, "next_batch": next_batch}
+            checkpoint["firstlight"]["next_batch"] = batches.state_dict() | position
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take it out."""
+        """Read our own entries."""
         self._earlier = dict(checkpoint.get("firstlight", {}))
         self.clock.earlier_s = float(self._earlier.get("train_s", 0.0))
         self.clock.earlier_logged = dict(self._earlier.get("logged", {}))
 
     def _is_due(self, trainer: pl.Trainer, *, within_epoch: bool) -> bool:
-        """Whether it is time, as the first process sees it."""
+        """Return whether it is time for a checkpoint, as the first process decides."""
         now_s = time.perf_counter()
         is_early = within_epoch and now_s - self._last_s < self.times.every_s
         cost_s = self.spent_s + self._next_cost_s
@@ -190,19 +190,20 @@ class Checkpointing(pl.Callback):
         return self._agreed(trainer, is_due and trainer.is_global_zero)
 
     def _agreed(self, trainer: pl.Trainer, wish: bool) -> bool:
+        """Return whether any process wishes it."""
         return trainer.strategy.reduce_boolean_decision(wish, all=False)
 
-    def _save(self, trainer: pl.Trainer, place: Place) -> None:
+    def _save(self, trainer: pl.Trainer, position: Position) -> None:
         started_s = time.perf_counter()
-        self._place = place
+        self._position = position
         name = f"epoch_{trainer.current_epoch}-step_{trainer.global_step}"
         trainer.save_checkpoint(self.folder.path / name, weights_only=False)
-        self._place = None
+        self._position = None
         self._last_s = time.perf_counter()
         self._next_cost_s = self._last_s - started_s
         self.spent_s += self._next_cost_s
 
 
 def as_text(recipe: Recipe) -> str:
-    """Return the recipe in one line, the same for equal recipes."""
+    """Return the recipe as one line of JSON; equal recipes give equal lines."""
     return json.dumps(recipe.to_dict(), sort_keys=True)

@@ -1,4 +1,4 @@
-"""Epoch means (`train_loss_epoch`, `train_acc_epoch`) that survive a checkpoint and cover all processes."""
+"""Keep the epoch means `train_loss_epoch` and `train_acc_epoch` across checkpoints and processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from firstlight.training.loggers.running_means import RunningMeans
 
 
 class EpochMeans(pl.Callback):
-    """Keeps the sums behind Lightning's epoch means in checkpoints, and adds them up over all processes.
+    """Saves the sums behind Lightning's epoch means in checkpoints, and adds them up over all processes.
 
-    Lightning does neither. The processes are added up once, at the end of an epoch. Covered are numbers that
-    `training_step` logs with `on_epoch=True`, and those that the module keeps in `unlogged_means`.
+    Lightning does neither. The sums of the processes are added once, at the end of an epoch. This covers the values
+    that `training_step` logs with `on_epoch=True` and those that the module keeps in `unlogged_means`.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class EpochMeans(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save the sums of the epoch's steps so far, one for each process."""
+        """Save the sums of the epoch's steps so far, one sum per process."""
         running = {
             name: {"value": mean.value, "weight": mean.cumulated_batch_size}
             for name, mean in epoch_means(trainer).items()
@@ -52,7 +52,7 @@ class EpochMeans(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loaded sums once, after the first step. Adding two terms in the other order changes no bit."""
+        """Add the loaded sums after the first step; the order of the two terms does not change the result."""
         running = epoch_means(trainer) if self._earlier else {}
         for key in self._earlier.keys() & running.keys():
             mean, earlier = running[key], self._earlier.pop(key)

@@ -1,4 +1,4 @@
-"""A loss that is no longer a finite number ends the training, and no checkpoint is written after it."""
+"""Stop a training whose loss is not finite, before a checkpoint is written."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NEVER = 2**62
 
 
 class FiniteLoss(pl.Callback):
-    """Looks at every loss on the device, and waits for the answer every ten steps and before every checkpoint.
+    """Checks every loss on the device, and reads the result every ten steps and before every checkpoint.
 
-    So a GPU is not held up at every step, and the message names the right step all the same.
+    Reading it at every step would make the CPU wait for the GPU. The error still names the first bad step.
 
     Args:
-        folder: Checkpoints of the run, to name the last good one.
+        folder: Checkpoints of the run; the error names the last good one.
     """
 
     def __init__(self, folder: CheckpointFolder | None = None) -> None:
@@ -31,13 +31,13 @@ class FiniteLoss(pl.Callback):
         self._epoch = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to look."""
+        """Forget an earlier training."""
         self._first_bad = torch.tensor(NEVER, device=pl_module.device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the step's loss."""
+        """Check the loss of a step."""
         self._epoch = trainer.current_epoch + 1
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
@@ -47,16 +47,16 @@ class FiniteLoss(pl.Callback):
             self._check(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let no epoch end unseen."""
+        """Read the result at the end of an epoch."""
         self._check(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Let no checkpoint be written of a training that has gone wrong.
+        """Refuse to write a checkpoint with values that are not finite.
 
         Raises:
-            TrainingError: a loss, a weight or a value of the optimizer is not a finite number.
+            TrainingError: A loss, a weight or a value of the optimizer is not finite.
         """
         if not trainer.training:
             return

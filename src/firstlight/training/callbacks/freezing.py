@@ -1,4 +1,4 @@
-"""No gradient for what does not learn any more."""
+"""Turn off gradients for parameters whose learning rate is zero."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import pytorch_lightning as pl
 
 
 class Freezing(pl.Callback):
-    """Asks for no gradient of parameters whose learning rate has fallen to zero: the step is the same, and cheaper.
+    """Turns off gradients for parameters whose learning rate has fallen to zero, which makes the step cheaper.
 
-    The same but for the norm of Muon's filters, which is not set any more; under batch norm only their direction
-    counts. What comes before the first layer that learns then needs no backward pass at all. With several processes,
-    which exchange the gradients that they agreed on at the start, every step costs what the first did. When the
-    training ends, all learn again.
+    Layers before the first one that still learns need no backward pass. The result of a step is the same, except that
+    Muon no longer normalizes the frozen filters; under batch norm only their direction matters. With several processes
+    nothing is frozen, because they exchange the gradients that they agreed on at the start. All gradients are turned on
+    again when the training ends.
     """
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Let exactly those parameters have a gradient whose rate is not zero in this step."""
+        """Turn gradients on for exactly those parameters whose learning rate is not zero in this step."""
         if trainer.world_size == 1:
-            _let_learn(trainer, is_frozen_at_zero=True)
+            _set_gradients(trainer, is_frozen_at_zero=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let all parameters learn again."""
-        _let_learn(trainer, is_frozen_at_zero=False)
+        """Turn all gradients on again."""
+        _set_gradients(trainer, is_frozen_at_zero=False)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Let all parameters learn again."""
-        _let_learn(trainer, is_frozen_at_zero=False)
+        """Turn all gradients on again."""
+        _set_gradients(trainer, is_frozen_at_zero=False)
 
 
-def _let_learn(trainer: pl.Trainer, is_frozen_at_zero: bool) -> None:
+def _set_gradients(trainer: pl.Trainer, is_frozen_at_zero: bool) -> None:
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
             for parameter in group["params"]:

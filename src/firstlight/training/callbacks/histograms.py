@@ -1,4 +1,4 @@
-"""Histograms of weights and gradients in TensorBoard, on request."""
+"""Write histograms of weights and gradients to TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Histograms(pl.Callback):
     """Writes a histogram of every weight and of its gradient, once an epoch, before the epoch's last update."""
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        """Write them if this is the epoch's last step."""
+        """Write the histograms if this is the last step of the epoch."""
         if trainer.fit_loop.epoch_loop.batch_idx + 1 != trainer.num_training_batches:
             return
         for logger in trainer.loggers:

@@ -1,4 +1,4 @@
-"""`metrics.csv`: one row an epoch, whole at any moment."""
+"""Write `metrics.csv`, with one row per epoch; the file is complete at any moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "learning_
 
 
 class MetricsTable(pl.Callback):
-    """Writes epoch, train and val numbers, the learning rate and the epoch's seconds to a CSV file.
+    """Writes the epoch, training and validation metrics, the learning rate and the seconds of each epoch to a CSV file.
 
     Args:
         path: Path of the file; without one the rows are only kept. Rows of an earlier part of the same training stay.
@@ -29,22 +29,22 @@ class MetricsTable(pl.Callback):
         self._validation: dict[str, float] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write what there is: no rows yet, or those up to the checkpoint that the training goes on from."""
+        """Write the rows so far: none, or those up to the checkpoint from which the training continues."""
         if trainer.is_global_zero:
             self._write()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Start timing the epoch."""
         self._started_s = time.perf_counter()
         self._validation = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember this epoch's numbers: Lightning keeps those of an earlier epoch, too."""
+        """Keep the metrics of this epoch; Lightning also returns those of an earlier epoch without saying so."""
         logged = trainer.callback_metrics
         self._validation = {name: float(logged[name]) for name in ("val_loss", "val_acc") if name in logged}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch's row; validation, if any, has been done by now."""
+        """Add the row of the epoch; its validation, if any, comes before this hook."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
@@ -69,7 +69,7 @@ class MetricsTable(pl.Callback):
         write_atomic(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, and what is known of the next one, for a run that is resumed."""
+        """Return the rows so far and the state of the next one, for a checkpoint."""
         return {
             "rows": self.rows,
             "validation": self._validation,
@@ -77,7 +77,7 @@ class MetricsTable(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on below the rows of the run that was stopped."""
+        """Continue below the rows of the run that was interrupted."""
         self.rows = list(state_dict["rows"])
         self._validation = dict(state_dict["validation"])
         self._started_s = time.perf_counter() - state_dict["seconds"]

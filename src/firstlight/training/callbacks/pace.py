@@ -1,4 +1,4 @@
-"""Pace: how fast a training goes, and how long it will take."""
+"""Measure the steps of a training, and estimate the time that is left."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import pytorch_lightning as pl
 
 from firstlight.augment.progressive import ProgressiveResizing, progress_at
 
-NUM_RECENT_STEPS = 50  # whose mean duration stands for the steps to come
-NUM_FIRST_STEPS = 5  # after which the duration of the whole training is announced
-VALIDATION_SHARE = 1 / 3  # of a training step, until one was measured: a forward pass without the backward one
+NUM_RECENT_STEPS = 50  # the mean of these predicts the next steps
+NUM_FIRST_STEPS = 5  # the estimate for the whole training is announced after these
+VALIDATION_SHARE = 1 / 3  # of a training step, until a validation was measured: it has no backward pass
 
 
 class Pace(pl.Callback):
     """Measures steps and validations, and announces after a few steps how long the training will take.
 
-    The first step is left out, since it warms up: memory, kernels, threads. Where the recipe has the images grow, steps
-    at a size that was not seen yet are expected to take as much longer as their images have more pixels.
+    The first step is left out, because it includes warming up. If the recipe lets the images grow, the time of a step
+    at a size that has not been seen yet is taken as proportional to the number of pixels.
 
     Attributes:
-        is_validated: whether this epoch has been.
+        is_validated: Whether this epoch has been validated.
     """
 
     is_validated = False
 
     def __init__(self) -> None:
-        self._durations_s: dict[int, deque[float]] = {}  # of steps, by the side of their images in pixels
+        self._durations_s: dict[int, deque[float]] = {}  # durations of steps by image side in pixels
         self._resizing = ProgressiveResizing()
         self._whole_px = 1
         self._num_steps_seen = 0
@@ -39,21 +39,21 @@ class Pace(pl.Callback):
         self._validation_s: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier training, and see how the images of this one grow."""
+        """Forget an earlier training, and read how the images of this one grow."""
         self._resizing = getattr(getattr(pl_module, "recipe", None), "resizing", ProgressiveResizing())
         self._durations_s.clear()
         self._num_steps_seen = 0
         self._validation_s = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock of the first step; this epoch has not been validated yet."""
+        """Start timing the first step of an epoch, which has not been validated yet."""
         self.is_validated = False
         self._started_s = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note how long the step took, the making of its batch included."""
+        """Record the duration of a step, including the time to make its batch."""
         now_s = time.perf_counter()
         self._num_steps_seen += 1
         if self._resizing.initial_scale < 1:
@@ -68,11 +68,11 @@ class Pace(pl.Callback):
             self._announce(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock of the validation."""
+        """Start timing the validation."""
         self._started_s = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note how long the validation took; Lightning's sanity check is none."""
+        """Record the duration of the validation; Lightning's sanity check does not count."""
         now_s = time.perf_counter()
         if not trainer.sanity_checking:
             self._validation_s = now_s - self._started_s
@@ -80,7 +80,7 @@ class Pace(pl.Callback):
         self._started_s = now_s
 
     def seconds_left(self, trainer: pl.Trainer) -> float:
-        """Return how long the steps and validations to come will take; not a number if that cannot be said."""
+        """Return the expected seconds of the remaining steps and validations; NaN if they cannot be estimated."""
         num_steps = max(0.0, float(trainer.estimated_stepping_batches) - trainer.global_step)
         if num_steps == 0:
             return 0.0
@@ -92,7 +92,7 @@ class Pace(pl.Callback):
         return training_s + num_validations * self._expected_validation_s(trainer)
 
     def _step_s(self, side_px: int) -> float:
-        """Return how long a step on images of a side takes: as those seen, or as the nearest by their pixels."""
+        """Return the expected seconds of a step at an image side, scaled by pixels from the nearest side seen."""
         nearest_px = min(self._durations_s, key=lambda other_px: abs(other_px - side_px))
         return statistics.fmean(self._durations_s[nearest_px]) * (side_px / nearest_px) ** 2
 
@@ -113,13 +113,13 @@ class Pace(pl.Callback):
         if math.isfinite(left_s):
             step_s = self._mean_step_left_s(trainer)
             logging.getLogger("firstlight").info(
-                f"about {duration(left_s)} to go at {_brief(step_s)} a step: {trainer.max_epochs} epochs of "
+                f"about {duration(left_s)} left at {_brief(step_s)} per step: {trainer.max_epochs} epochs of "
                 f"{trainer.num_training_batches} steps"
             )
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person would say it.
+    """Format a duration for people.
 
     >>> duration(7.4), duration(75.0), duration(7380.0)
     ('7 s', '1 min 15 s', '2 h 3 min')

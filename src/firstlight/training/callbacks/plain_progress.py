@@ -1,4 +1,4 @@
-"""Progress as plain lines, for logs and pipes, where a bar that redraws itself is noise."""
+"""Print progress as plain lines, for logs, pipes and notebooks, where a progress bar cannot redraw itself."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class PlainProgress(Pace):
-    """Prints a line at the end of each epoch, and every half minute within a long one, with the time left."""
+    """Prints a line at the end of each epoch, and every 30 seconds within a long epoch, with the time left."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last_line_s = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
+        """Start timing."""
         super().on_train_start(trainer, pl_module)
         self._last_line_s = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Print a line if the last one is long ago."""
+        """Print a line if the last one is 30 seconds old."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if time.perf_counter() - self._last_line_s >= SECONDS_BETWEEN_LINES:
             self._print(trainer, f"step {batch_idx + 1}/{trainer.num_training_batches}", ("train_loss_step",))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the epoch's line; Lightning keeps an earlier epoch's validation, too, which is not repeated."""
+        """Print the line of the epoch, without the metrics of an earlier validation, which Lightning keeps."""
         validation = ("val_loss", "val_acc") if self.is_validated else ()
         self._print(trainer, "done", ("train_loss_epoch", "train_acc_epoch", *validation))
 

@@ -14,6 +14,7 @@ from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
 from firstlight.runs.versions import new_version
+from firstlight.training.announcement import announce
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.callbacks.metrics_table import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
@@ -85,10 +86,12 @@ class RunFolder(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the recipe and the environment."""
-        if not self._is_begun_by_fit:
-            self._recipe, self._results = None, {}
-            self._opened(trainer, pl_module, "train")
+        """Write the recipe and the environment, and announce the training."""
+        self._recipe, self._results = None, {}
+        opened = self._opened(trainer, pl_module, "train")
+        if opened is not None:
+            run, module, data = opened
+            announce(trainer, module, data, run.path)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -111,6 +114,7 @@ class RunFolder(pl.Callback):
         if opened is None:
             return
         run, module, data = opened
+        module.run_path = run.path
         if not self._is_begun_by_fit:  # the tested weights need not be the last ones of the training
             run.save_weights(module.network, data.test, calibrate_network(module.network, data))
         tested = {name: float(value) for name, value in trainer.callback_metrics.items()}

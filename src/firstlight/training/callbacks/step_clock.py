@@ -1,4 +1,4 @@
-"""A clock for benchmarks: the seconds that steps take once the training has warmed up."""
+"""Time training steps after a warm-up, for benchmarks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class StepClock(pl.Callback):
     """Measures from the end of the warm-up to the end of the last step.
 
     Args:
-        num_warmup_steps: that do not count.
+        num_warmup_steps: Number of first steps that are not timed.
 
     Attributes:
-        seconds: so far.
+        seconds: Seconds of the timed steps so far.
     """
 
     def __init__(self, num_warmup_steps: int) -> None:
@@ -27,7 +27,7 @@ class StepClock(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Start after the warm-up, and stop anew at every step."""
+        """Start after the warm-up; update `seconds` after every step."""
         now_s = finished_s(trainer.strategy.root_device)
         if batch_idx + 1 == self.num_warmup_steps:
             self._started_s = now_s
@@ -35,7 +35,7 @@ class StepClock(pl.Callback):
 
 
 def finished_s(device: torch.device) -> float:
-    """Wait until all that was asked of the device is done, and return the time on the clock of `time.perf_counter`."""
+    """Wait until the device has finished, and return the time on the clock of `time.perf_counter`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the training ends at the next step, with a checkpoint, and says how to go on."""
+"""Handle Ctrl-C and SIGTERM: end the training after the current step, with a checkpoint and the command to resume."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from firstlight.errors import StoppedError
 
 
 class StopSignals(pl.Callback):
-    """Within the `with` block, SIGINT and SIGTERM raise StoppedError.
+    """Raises StoppedError for SIGINT and SIGTERM within the `with` block.
 
-    While the training runs, the first signal only sets `received`: `Checkpoints` looks at it before every step. A
-    second signal, and one that comes at another time, raises at once.
+    During the training, the first signal only sets `received`, which `Checkpointing` reads before every step. A second
+    signal, and a signal at any other time, raises the error at once.
 
     Args:
-        folder: of the run, to say how to go on.
+        folder: Run folder; the error names the command that resumes it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class StopSignals(pl.Callback):
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for each in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(each) != signal.SIG_IGN:  # whoever started us wants it ignored: a shell, with `&`
+                if signal.getsignal(each) != signal.SIG_IGN:  # a shell ignores SIGINT of commands with `&`
                     self._before[each] = signal.signal(each, self._handle)
         return self
 
@@ -46,44 +46,44 @@ class StopSignals(pl.Callback):
             signal.signal(each, handler)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for the end of a step from now on."""
+        """From now on, let a signal wait for the end of the step."""
         self._is_training = True
         self._claim()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for nothing from now on."""
+        """From now on, let a signal raise at once; raise now if one was received."""
         self._is_training = False
         if self.received is not None:
             self.end("after the last step")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals back from Lightning."""
+        """Install the handlers again, because Lightning has replaced them."""
         self._claim()
 
     def end(self, where: str) -> NoReturn:
-        """End the run for now, and say how to go on.
+        """Stop the process, and name the command that resumes the run.
 
         Raises:
-            StoppedError: always, in the first process.
-            SystemExit: always, in the others, which have nothing to say.
+            StoppedError: Always, in the first process.
+            SystemExit: Always, in the others, which print nothing.
         """
         if getattr(rank_zero_only, "rank", 0):
             raise SystemExit(0)
         received = self.received or signal.SIGTERM  # or another process has received it
-        raise StoppedError(f"stopped {where}; go on with: {resume_command(self.folder)}", 128 + received)
+        raise StoppedError(f"stopped {where}; resume with: {resume_command(self.folder)}", 128 + received)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         is_first, self.received = self.received is None, signal.Signals(number)
         if not self._is_training or not is_first:
             self.end("at once")
-        logging.getLogger("firstlight").info("stopping after this step; once more stops at once")
+        logging.getLogger("firstlight").info("stopping after this step; repeat the signal to stop at once")
 
     def _claim(self) -> None:
-        """Lightning has put its own handler of SIGTERM before ours; it would end the training without a checkpoint."""
+        """Install the handlers; Lightning's own handler of SIGTERM would end the training without a checkpoint."""
         for each in self._before:
             signal.signal(each, self._handle)
 
 
 def resume_command(folder: Path) -> str:
-    """Return the command that goes on with a run."""
+    """Return the command that resumes a run."""
     return f"firstlight fit --resume {shlex.quote(str(folder))}"

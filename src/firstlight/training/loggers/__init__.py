@@ -1,1 +1,1 @@
-"""Loggers, and the log files of a run that is resumed."""
+"""Loggers by name, and the log files of a resumed run."""

@@ -1,4 +1,4 @@
-"""Lightning's CSV logger begins its file anew: a run that is resumed gives it the rows up to the checkpoint back."""
+"""Keep the rows of Lightning's CSV logger when a run is resumed: the logger itself would start an empty file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 
 
 def rows_before(folder: Path, step: int) -> list[dict[str, Any]]:
-    """Return the rows of the CSV logger's file in a run folder that were logged before a step."""
+    """Return the rows of a run's CSV logger that were logged before a step."""
     path = folder / "csv" / "metrics.csv"
     if not path.is_file():
         return []
@@ -19,8 +19,8 @@ def rows_before(folder: Path, step: int) -> list[dict[str, Any]]:
     return [row for row in rows if int(row["step"]) < step]
 
 
-def give_back(logger: Logger | None, rows: list[dict[str, Any]]) -> None:
-    """Write the rows at the beginning of a CSV logger's new file; other loggers are left alone."""
+def restore_rows(logger: Logger | None, rows: list[dict[str, Any]]) -> None:
+    """Write the rows to the start of a CSV logger's new file; other loggers are unchanged."""
     if isinstance(logger, CSVLogger) and rows:
         logger.experiment.metrics.extend(rows)
         logger.save()

@@ -1,7 +1,8 @@
-"""TensorBoard's event files of a run, cut back to a checkpoint when the run is resumed.
+"""Cut the event files of TensorBoard back to a checkpoint when a run is resumed.
 
-TensorBoard's own way, `purge_step`, hides what has a higher step number. But histograms and images count epochs,
-not steps, and other readers of the files know nothing of it: so the files are cut to the length that they had.
+TensorBoard's own mechanism, `purge_step`, hides events with a higher step number. It does not suit histograms and
+images, which count epochs, and other readers of the files ignore it. So the files are truncated to the length that they
+had at the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def event_sizes(folder: Path) -> dict[str, int]:
 
 
 def cut_event_files(folder: Path, sizes: dict[str, int]) -> None:
-    """Cut the event files to the given sizes; remove those that have none."""
+    """Truncate the event files to the given sizes; remove files that are not listed."""
     for path in folder.glob(PATTERN):
         if path.name not in sizes:
             path.unlink()

@@ -1,8 +1,9 @@
-"""The loggers by name: TensorBoard by default, the others by one flag."""
+"""Create a logger by its name: TensorBoard, CSV, Weights & Biases, MLflow or Comet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,32 +12,32 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from firstlight.errors import MissingPackageError, UsageError
 
-PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}  # of an extra of the same name
+PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}  # each belongs to an extra of the same name
 
 
 def make_logger(name: str, logs_dir: Path, recipe: str, version: str) -> Logger | None:
-    """Return Lightning's logger of that name, which writes to the run's folder where it writes locally.
+    """Return one of Lightning's loggers; those that write files write to the run folder.
 
     Args:
         name: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none".
-        logs_dir: the root of all runs.
-        recipe: the run's folder is `logs_dir/recipe/version`.
-        version: likewise.
+        logs_dir: Folder of all runs.
+        recipe: Name of the recipe; the run folder is `logs_dir/recipe/version`.
+        version: Name of the run folder.
 
     Raises:
-        MissingPackageError: the logger's package is not installed.
-        UsageError: there is no such logger.
+        MissingPackageError: The package of the logger is not installed.
+        UsageError: No logger has that name.
     """
     check_logger(name)
     return None if name == "none" else LOGGERS[name](logs_dir, recipe, version)
 
 
 def check_logger(name: str) -> None:
-    """Make sure that a logger can be had, before anything is begun.
+    """Raise an error unless the logger can be created, before a run is started.
 
     Raises:
-        MissingPackageError: its package is not installed.
-        UsageError: there is no such logger.
+        MissingPackageError: The package of the logger is not installed.
+        UsageError: No logger has that name.
     """
     if name == "neptune":
         raise UsageError(f"logger neptune: the service closed down; choose one of {', '.join(LOGGERS)}")
@@ -55,20 +56,25 @@ def _tensorboard(logs_dir: Path, recipe: str, version: str) -> Logger:
 
 
 def _csv(logs_dir: Path, recipe: str, version: str) -> Logger:
-    # In a folder of its own: the run's own metrics.csv has one row an epoch, Lightning's one for every logging step.
+    # In a folder of its own, because the run has another metrics.csv, with one row per epoch.
     return CSVLogger(logs_dir / recipe / version, name="", version="csv")
+
+
+def _run_name(recipe: str, version: str) -> str:
+    """Return a name that tells recipe, folder and time, for services that list the runs of many folders."""
+    return f"{recipe}-{version}-{datetime.now():%Y-%m-%d_%H-%M}"
 
 
 def _wandb(logs_dir: Path, recipe: str, version: str) -> Logger:
     from pytorch_lightning.loggers import WandbLogger
 
-    return WandbLogger(name=f"{recipe}-{version}", save_dir=logs_dir / recipe / version, project="firstlight")
+    return WandbLogger(name=_run_name(recipe, version), save_dir=logs_dir / recipe / version, project="firstlight")
 
 
 def _mlflow(logs_dir: Path, recipe: str, version: str) -> Logger:
     from pytorch_lightning.loggers import MLFlowLogger
 
-    return MLFlowLogger("firstlight", run_name=f"{recipe}-{version}", save_dir=str(logs_dir / "mlruns"))
+    return MLFlowLogger("firstlight", run_name=_run_name(recipe, version), save_dir=str(logs_dir / "mlruns"))
 
 
 def _comet(logs_dir: Path, recipe: str, version: str) -> Logger:

@@ -1,4 +1,4 @@
-"""Means over some training steps, taken out now and then instead of logged at every step."""
+"""Average training metrics over several steps, so that they need not be logged at every step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class RunningMeans:
-    """Sums of what the steps say, weighted with their numbers of images.
+    """Means of metrics, weighted by the number of images of each step.
 
     >>> means = RunningMeans()
     >>> means.add({"loss": torch.tensor(1.0)}, 30)
@@ -33,7 +33,7 @@ class RunningMeans:
         self._count += count
 
     def take(self) -> tuple[dict[str, Tensor], int]:
-        """Return the means since the last time, and over how many images; begin anew."""
+        """Return the means since the last call and their number of images, and reset them."""
         sums, count = self._sums, self._count
         self._sums, self._count = {}, 0
         return {name: value / count for name, value in sums.items()}, count
@@ -43,6 +43,6 @@ class RunningMeans:
         return self._sums | {"count": torch.tensor(self._count)} if self._count else {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from a state that `state` returned."""
         self._sums = {name: value for name, value in state.items() if name != "count"}
         self._count = int(state["count"]) if state else 0

@@ -1,0 +1,70 @@
+"""Hide notices of other libraries that a user can do nothing about, and show those of firstlight in one line each."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric")
+NOT_FOR_USERS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of PyTorch
+    r".*is not supported by the model summary.*",
+    r".*The number of training batches.*is smaller than the logging interval.*",  # the first and last step are logged
+    r".*does not have many workers.*",  # the batches are made on the device, there are no workers
+    r".*it is recommended to use `devices=1`.*",  # shards without repeats make the metrics exact
+    r".*recommended to use `self\.log\(.*sync_dist=True.*",  # the epoch's means are added up once an epoch
+    r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
+    r".*Checkpoint directory .* exists and is not empty.*",  # the same trainer is used again
+    r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
+    r".*Glyph .* missing from font.*",  # a class name in a script that no installed font has
+    r".*You defined a `validation_step` but have no `val_dataloader`.*",  # steps are only timed
+    r".*Total length of `list` across ranks is zero.*",  # a recipe that keeps no images to validate on
+    r".*This property will be removed in 2\.0\.0\. Use `Metric\.updated_called`.*",  # torchmetrics' use of itself
+)
+# Log lines of Lightning: advertisements, and what firstlight says itself.
+_LINES_NOT_FOR_USERS = re.compile(
+    r"(💡 )?Tip: |(GPU|TPU|HPU) available: |Using .* Automatic Mixed Precision|Loading `train_dataloader` to estimate|"
+    r"`Trainer\.fit` stopped: `max_epochs="
+)
+
+
+class OneLine(logging.Handler):
+    """Writes each message to the current standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message of a record."""
+        print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def show_own_notices() -> None:
+    """Print firstlight's log messages, unless the user has configured logging."""
+    ours = logging.getLogger("firstlight")
+    if not ours.hasHandlers():
+        ours.addHandler(OneLine())
+        if ours.level == logging.NOTSET:
+            ours.setLevel(logging.INFO)
+
+
+@contextmanager
+def without_foreign_notices() -> Iterator[None]:
+    """Hide advertisements and warnings that a user can do nothing about, within the block."""
+    handlers = [handler for name in LIGHTNING_LOGGERS for handler in logging.getLogger(name).handlers]
+    handlers = [handler for handler in handlers if _is_for_users not in handler.filters]  # not in an outer block
+    with warnings.catch_warnings():
+        for pattern in NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", message=pattern)
+        for handler in handlers:
+            handler.addFilter(_is_for_users)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(_is_for_users)
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    return not _LINES_NOT_FOR_USERS.match(record.getMessage())
