@@ -67,6 +67,9 @@ def test_the_run_folder_holds_what_the_run_was_and_what_it_reached(tiny: str, tm
         "misclassified.png",
         "samples.png",
         "curves.png",
+        "confusion.csv",
+        "confusion.png",
+        "reliability.png",
     }
     assert not [name for name in names if name.startswith(".")], "temporary files were left behind"
     assert "checkpoints" not in names, "a finished run needs none"
@@ -75,6 +78,13 @@ def test_the_run_folder_holds_what_the_run_was_and_what_it_reached(tiny: str, tm
     assert run.results["test_acc"] > 0.9, "four colours were not learned"
     results = json.loads((run.path / "results.json").read_text())
     assert results["total_s"] > results["train_s"] > 0
+    assert results["test_weighted"]["recall"] == pytest.approx(results["test_acc"])
+    assert [(entry["name"], entry["support"]) for entry in results["classes"]] == [
+        ("red", 21),
+        ("green", 21),
+        ("blue", 21),
+        ("grey", 20),
+    ]
     assert run.predictions.ids.tolist() == list(range(83))
     assert torch.equal(run.predictions.labels, tiny_split("test").labels)
     assert run.environment["data"]["digests"]["test"] == tiny_split("test").digest()

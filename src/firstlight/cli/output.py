@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from firstlight.reports.class_report import class_summary, class_table
 from firstlight.runs.run import Run
 from firstlight.training.callbacks.pace import duration
 
@@ -30,10 +33,19 @@ def print_run(run: Run) -> None:
             table.add_row(split, f"{results[accuracy]:.2%}", f"{results[loss]:.4f}" if loss else "")
     console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     console.print(table)
+    print_classes(results)
     console.print(f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all", highlight=False)
     console.print(f"run folder: {run.path}", highlight=False)
     tensorboard = f"{shell_command('tensorboard')} --logdir {run.path.parent.parent}"
     console.print(f"curves:     {tensorboard}", highlight=False)
+
+
+def print_classes(results: Mapping[str, Any]) -> None:
+    """Print the metrics of each class, if the results of the run have them."""
+    if "classes" in results:
+        console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
+        console.print(class_table(results))
+        console.print(class_summary(results), highlight=False)
 
 
 def print_demo(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -23,6 +23,7 @@ from firstlight.runs.run import Run
 
 TOP_KS = (2, 3, 5)
 MEANS = ("precision", "recall", "f1")
+MAX_CLASSES = 100  # of the confusion figure; `confusion.csv` has all
 MAX_ROWS = 20  # classes in the table; `results.json` has all
 
 
@@ -64,6 +65,8 @@ def class_results(predictions: Predictions, class_names: Sequence[str], temperat
 def save_class_report(run: Run, predictions: Predictions) -> dict[str, Any]:
     """Write `confusion.csv`, `confusion.png` and `reliability.png` into the run folder.
 
+    More than 100 classes have no `confusion.png`, which would be too large for an image.
+
     Args:
         run: Run with saved weights.
         predictions: Predictions for its test images.
@@ -74,10 +77,16 @@ def save_class_report(run: Run, predictions: Predictions) -> dict[str, Any]:
     results = class_results(predictions, run.class_names, run.temperature)
     if results:
         write_atomic(run.path / "confusion.csv", confusion_csv(predictions, run.class_names))
-        save_figure(draw_confusion(run.recipe.name, predictions, run.class_names), run.path / "confusion.png")
+        if has_confusion_figure(predictions, run.class_names):
+            save_figure(draw_confusion(run.recipe.name, predictions, run.class_names), run.path / "confusion.png")
         title = f"{run.recipe.name}: calibration, ECE {results['test_ece']:.2%}"
         save_figure(draw_reliability(predictions, run.temperature, title), run.path / "reliability.png")
     return results
+
+
+def has_confusion_figure(predictions: Predictions, class_names: Sequence[str]) -> bool:
+    """Return whether there are images, and few enough classes for a figure of the confusion matrix."""
+    return len(predictions) > 0 and len(class_names) <= MAX_CLASSES
 
 
 def confusion_csv(predictions: Predictions, class_names: Sequence[str]) -> str:
@@ -115,7 +124,7 @@ def draw_reliability(predictions: Predictions, temperature: float, title: str) -
     return reliability_figure(bins.accuracy.numpy(), bins.confidence.numpy(), bins.counts.numpy(), title)
 
 
-def class_table(results: dict[str, Any]) -> Table:
+def class_table(results: Mapping[str, Any]) -> Table:
     """Return a table of the class metrics for the terminal; of many classes, those with the lowest F1.
 
     Args:
@@ -138,7 +147,7 @@ def class_table(results: dict[str, Any]) -> Table:
     return table
 
 
-def class_summary(results: dict[str, Any]) -> str:
+def class_summary(results: Mapping[str, Any]) -> str:
     """Return one line: the interval of the accuracy, top-k accuracies and calibration.
 
     Args:

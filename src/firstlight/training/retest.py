@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import DataError
+from firstlight.reports.class_report import save_class_report
 from firstlight.runs.run import Run
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
@@ -18,7 +19,9 @@ from firstlight.training.trainer import Trainer
 def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
     """Test the run's weights on its data set's test split and write `predictions.npz` anew.
 
-    A run that has never been tested also gets the sheet of its mistakes, and the metrics in `results.json`.
+    The metrics of each class are written anew, too: in `results.json`, `confusion.csv`, `confusion.png` and
+    `reliability.png`. A run that has never been tested also gets the sheet of its mistakes, and the accuracy and loss
+    in `results.json`.
 
     Args:
         run: Run with weights.
@@ -42,8 +45,11 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
     if trainer.is_global_zero:
         module.test_predictions.save(run.path / "predictions.npz")
     metrics |= exact_metrics(module.test_predictions)
-    if trainer.is_global_zero and run.is_finished and "test_acc" not in run.results:
-        run.save_json("results.json", run.results | metrics)
+    if trainer.is_global_zero:
+        class_results = save_class_report(run, module.test_predictions)
+        if run.is_finished:
+            untested = "test_acc" not in run.results
+            run.save_json("results.json", run.results | (metrics if untested else {}) | class_results)
     return metrics
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -17,6 +18,7 @@ from firstlight.files import write_atomic
 from firstlight.plots.curves import learning_curves
 from firstlight.plots.figure import save_figure
 from firstlight.recipes.config import Recipe
+from firstlight.reports.class_report import draw_confusion, has_confusion_figure, save_class_report
 from firstlight.reports.data_sheets import random_samples
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.metrics import read_metrics
@@ -26,7 +28,10 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import seeded_network
 
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
-TEST_FILES = ("results.json", "predictions.npz", "misclassified.png")  # the first one marks the run as finished
+TEST_FILES = (  # the first one marks the run as finished
+    *("results.json", "predictions.npz", "misclassified.png"),
+    *("confusion.csv", "confusion.png", "reliability.png"),
+)
 
 
 def save_description(folder: Path, recipe: Recipe, data: ImageData) -> None:
@@ -58,8 +63,14 @@ def save_test(
     run: Run, data: ImageData, predictions: Predictions | None, trainer: pl.Trainer, results: dict[str, float]
 ) -> None:
     """Write the predictions, the environment and the final metrics; `results.json` last, which finishes the run."""
+    class_results: dict[str, Any] = {}
     if predictions is not None:
         predictions.save(run.path / "predictions.npz")
+        class_results = save_class_report(run, predictions)
+        if has_confusion_figure(predictions, run.class_names):
+            for tensorboard in tensorboards(trainer):
+                figure = draw_confusion(run.recipe.name, predictions, run.class_names)
+                tensorboard.experiment.add_figure("confusion", figure, close=False)
     save_environment(run, data, trainer)
     final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
     for logger in trainer.loggers:
@@ -68,7 +79,7 @@ def save_test(
             logger.log_hyperparams(run.recipe.flat() | started, final)
         elif not trainer.lightning_module.hparams:  # Lightning has logged the hyperparameters of a module that has any
             logger.log_hyperparams(run.recipe.flat())
-    run.save_json("results.json", results)
+    run.save_json("results.json", results | class_results)
 
 
 def save_environment(run: Run, data: ImageData, trainer: pl.Trainer) -> None:

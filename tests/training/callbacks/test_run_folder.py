@@ -31,6 +31,9 @@ RUN_FILES = {
     "samples.png",
     "curves.png",
     "misclassified.png",
+    "confusion.csv",
+    "confusion.png",
+    "reliability.png",
 }
 
 
