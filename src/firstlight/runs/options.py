@@ -55,6 +55,11 @@ class FitOptions:
             RunError: The file is missing or damaged.
         """
         path = folder / FILE_NAME
+        if not path.exists():
+            raise RunError(
+                f"{folder} has no {FILE_NAME}, so it cannot be resumed. Continue a training that was started in Python "
+                "with trainer.fit(model, ckpt_path=...)"
+            )
         try:
             found = FitOptions(**json.loads(path.read_text()))
         except (OSError, TypeError, ValueError, RecursionError) as error:

@@ -81,7 +81,7 @@ def _refuse_other_data(run: Run, data: ImageData) -> None:
 
 def _refuse_other_recipe(run: Run, checkpoint: Checkpoint | None) -> None:
     if checkpoint is not None and checkpoint.content["firstlight"].get("recipe") != as_text(run.recipe):
-        raise RunError(f"{run.path}/recipe.yaml was changed after {checkpoint.path.name} was written; undo the change")
+        raise RunError(f"{run.path}/recipe.yaml: was changed after {checkpoint.path.name} was written; undo the change")
 
 
 def _restore_folder(run: Run, checkpoint: Checkpoint | None) -> None:

@@ -16,6 +16,7 @@ import firstlight
 from firstlight.errors import RunError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
+from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run, latest_run
 from firstlight.training.retest import retest
 from reference.tiny import CLASS_NAMES, tiny_split
@@ -131,6 +132,19 @@ def test_a_second_training_by_the_same_trainer_discards_the_test_of_the_first(ti
     assert len((run.path / "metrics.csv").read_text().splitlines()) == 3
     assert not {"predictions.npz", "misclassified.png"} & names_in(run.path)
     assert "test_acc" not in run.results
+
+
+def test_seconds_before_a_checkpoint_count_as_training(tiny: str, tmp_path: Path) -> None:
+    model = tiny_model(tiny)
+    first = firstlight.Trainer(max_epochs=1, **QUIET)
+    first.fit(model)
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    firstlight.Trainer(max_epochs=2, **QUIET).fit(model, ckpt_path=tmp_path / "last.ckpt")
+    before, after = (Run(f"logs/exercise/version_{n}") for n in range(2))
+    assert after.results["train_s"] > before.results["train_s"]
+    assert len((after.path / "metrics.csv").read_text().splitlines()) == 3
+    with pytest.raises(RunError, match="ckpt_path"):
+        FitOptions.load(after.path)
 
 
 def test_a_test_alone_leaves_a_run_too(tiny: str) -> None:

@@ -138,6 +138,15 @@ class RunFolder(pl.Callback):
         results["total_s"] = self._clock.total_s if self._is_begun_by_fit else self._five_lines_s()
         save_test(run, data, predictions, trainer, results)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds of training so far, for a checkpoint of Lightning's."""
+        return {} if self._is_begun_by_fit else {"train_s": self._results.get("train_s", self._clock.train_s)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Add the seconds of the training that the checkpoint continues; `Checkpointing` does so for `fit`."""
+        if not self._is_begun_by_fit:
+            self._clock.earlier_s = float(state_dict["train_s"])
+
     def _five_lines_s(self) -> float:
         """Return the seconds of training and test, without the time that a notebook idles in between."""
         return self._results.get("train_s", 0.0) + time.perf_counter() - self._test_started_s
