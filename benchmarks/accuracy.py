@@ -1,6 +1,7 @@
-"""What a recipe reaches: trains with n seeds, or takes runs that are finished, and appends a JSON line for each.
+"""Measure the test accuracy of a recipe over several seeds.
 
-Lines add up over days and machines; `benchmarks/tables.py` renders mean and deviation of every recipe.
+Each run appends one line to `results/accuracy.jsonl`, and `benchmarks/tables.py` renders mean and deviation of every
+recipe. `--runs` appends lines for run folders that exist already, instead of training.
 
     python benchmarks/accuracy.py --recipe adam24 --seeds 0 1 2 --data_dir DATA_DIR
     python benchmarks/accuracy.py --runs logs/adam24/version_0
@@ -20,7 +21,7 @@ from record import append_line, usual_precision
 
 
 def line_of(run: Run) -> dict[str, Any]:
-    """All that is needed to judge a run's accuracy."""
+    """Return the line of a run: its recipe, accuracies, training time and environment."""
     environment = {name: run.environment.get(name) for name in ("date", "commit", "hardware", "versions")}
     environment["precision"] = precision_of(run)
     numbers = {name: run.results.get(name) for name in ("test_acc", "test_acc_tta", "test_loss", "val_acc", "train_s")}
@@ -28,7 +29,7 @@ def line_of(run: Run) -> dict[str, Any]:
 
 
 def precision_of(run: Run) -> str:
-    """Return the run's precision: as it says, or, of a run from before runs said so, as it was asked for."""
+    """Return the precision that a run recorded, or, for an old run, the precision that it requested."""
     asked_for = json.loads((run.path / "options.json").read_text())["trainer"].get("precision")
     return run.environment.get("precision") or asked_for or usual_precision(run.environment)
 

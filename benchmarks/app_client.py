@@ -1,4 +1,4 @@
-"""What the benchmarks of the app share: a server of its own process, and a client that asks as curl would."""
+"""Start the app in a process of its own, and send it requests over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT_S = 120
 
 @contextmanager
 def server(place: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Start `firstlight app PLACE`; yield its address and its process."""
+    """Start `firstlight app PLACE` and yield its address and its process."""
     command = [sys.executable, "-m", "firstlight", "app", str(place)]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -35,7 +35,7 @@ def server(place: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def make_photo(seed: int, width_px: int = 1280, height_px: int = 960) -> bytes:
-    """Return a JPEG of smooth shapes and noise, another one for each seed: about as hard to decode as a photograph."""
+    """Return a JPEG of smooth shapes and noise that depends on the seed, about as hard to decode as a photograph."""
     draw = np.random.default_rng(seed)
     coarse = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize((width_px, height_px), Image.Resampling.BICUBIC), dtype=np.int16)
@@ -46,10 +46,10 @@ def make_photo(seed: int, width_px: int = 1280, height_px: int = 960) -> bytes:
 
 
 def classify(client: httpx.Client, address: str, photo: bytes, stage: str, with_map: bool = True) -> dict[str, Any]:
-    """Upload a photo, ask for its classes and its map, return the answer.
+    """Upload a photo, request its classes and its map, and return the answer.
 
     Raises:
-        RuntimeError: any other answer than a good one.
+        RuntimeError: the app does not complete the request.
     """
     sent = client.post(f"{address}/gradio_api/upload", files={"files": ("photo.jpg", photo)})
     sent.raise_for_status()

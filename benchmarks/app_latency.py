@@ -1,9 +1,10 @@
-"""How long one person waits for an answer with map: inside the service, and through HTTP.
+"""Measure how long one person waits for a prediction with its map: inside the service, and over HTTP.
 
     python benchmarks/app_latency.py --place logs/page24/version_0/bundle
 
-"service" is reading the upload, the answer and its HTML, in one process; "http" is the upload, the request and the
-answer over loopback. Photos differ in size; stages differ in work: the last is explained from the forward pass alone.
+"service" reads the upload, predicts and renders the HTML in one process. "http" uploads the photo, sends the request
+and waits for the answer over loopback. The photos have two sizes. Stages differ in cost: explaining the last stage needs a
+forward pass only.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
     for name, photo in photos.items():
         for stage in STAGES:
             results[f"service, {name}, {stage}"] = timed(lambda: answer(service, photo, stage), options.num_turns)  # noqa: B023
-    pages = count(1)  # each turn another one: pages that were seen before are kept
+    pages = count(1)  # a new page in each turn, because pages are cached
     results["service, a page of mistakes"] = timed(
         lambda: mistakes_panel(service.mistakes(page=next(pages)), 1), options.num_turns
     )

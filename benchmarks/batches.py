@@ -1,4 +1,4 @@
-"""What making a batch costs, as a share of a training step: crop, flip, cutout, conversion, against ResNet9.
+"""Measure the time to make a batch (crop, flip, cutout, conversion) as a share of a ResNet9 training step.
 
 python benchmarks/batches.py --num_turns 10
 """
@@ -32,7 +32,7 @@ def main() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
     half = default_precision("cpu") == "bf16-mixed"
     making_s, step_s = [], []
-    for turn in range(options.num_turns + 2):  # a batch, then a step, in turn; the first two are the warm-up
+    for turn in range(options.num_turns + 2):  # the first two turns warm up
         started_s = time.perf_counter()
         batch = next(batches)
         made_s = time.perf_counter()

@@ -1,7 +1,7 @@
-"""What a checkpoint costs: ResNet9 with Adam's state, written, hashed and flushed to disk; and its share of a training.
+"""Measure the cost of checkpoints of ResNet9 with Adam's state: written, hashed and flushed to disk.
 
-First a training of so many minutes with the default times, on random images (their content does not change the
-speed): how much of it was spent on checkpoints. Then checkpoints one after another in the same place.
+First ResNet9 trains for `--minutes` on random images with the default checkpoint interval; the result is the share of
+the time that checkpoints take. Then the script writes checkpoints one after another into the same folder.
 
     python benchmarks/checkpoint.py --minutes 4 --place logs
 """
@@ -37,7 +37,7 @@ BATCH_SIZE = 512
 
 
 class Enough(pl.Callback):
-    """Ends the training after so many seconds, then writes checkpoints one after another."""
+    """Write checkpoints one after another when the training has run for `duration_s`, then end it."""
 
     def __init__(self, keeper: Checkpointing, duration_s: float, num_writes: int) -> None:
         self.keeper, self.duration_s, self.num_writes = keeper, duration_s, num_writes
@@ -70,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--num_writes", type=int, default=10)
-    parser.add_argument("--place", type=Path, help="where to write; by default the folder for temporary files")
+    parser.add_argument(
+        "--place", type=Path, help="the folder to write into; by default the folder for temporary files"
+    )
     options = parser.parse_args()
     quiet_lightning()
     load_before = os.getloadavg()[0]
@@ -92,7 +94,7 @@ def main() -> None:
 
 
 def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:
-    """Train for so long in that place; return what was spent."""
+    """Train for `duration_s` in a folder and return the times of its checkpoints."""
     images = noise_images(NUM_IMAGES)
     batches = Batches(images, EpochSampler(NUM_IMAGES, BATCH_SIZE, shuffle=True, seed=0), Augmentation())
     module = Classifier(ResNet9(10))

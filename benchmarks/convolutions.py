@@ -1,13 +1,12 @@
-"""A training step of ResNet9 with PyTorch's convolutions and with ours, alternately in one process.
+"""Compare training steps of ResNet9 with PyTorch's convolutions and with ours, alternately in one process.
 
-Both ways train the same network on the same images: forward, loss, backward, step of the optimizer. The images are
-random, since their content does not change the speed. Beside the speed stands how far the gradients of the first step
-are from those in float64, for both ways: what the fast way costs in rounding.
+Both train the same network on the same random images: forward, loss, backward, optimizer step. The result also has the
+rounding error of each: the largest relative difference of the first step's gradients from those in float64.
 
     python benchmarks/convolutions.py --num_turns 5 --num_steps 2
     python benchmarks/convolutions.py --num_turns 5 --num_steps 2 --precision bf16-mixed
 
-Results are named for our way: `winograd`, `winograd_bf16` or, on a CPU with such tiles, `amx_bf16`.
+The results file is named for our algorithm: `winograd`, `winograd_bf16` or, on a CPU with AMX, `amx_bf16`.
 """
 
 from __future__ import annotations
@@ -26,42 +25,42 @@ from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.training.precision import keep_freed_memory
 from record import command_line, record, spread
 
-WAYS = {"direct": False, "ours": True}
+ALGORITHMS = {"direct": False, "ours": True}  # name -> `Conv3x3.fast`
 
 
 def choose(network: nn.Module, algorithm: str) -> nn.Module:
-    """Let the network's convolutions go one way."""
+    """Select the algorithm of the network's convolutions."""
     for layer in network.modules():
         if isinstance(layer, Conv3x3):
-            layer.fast = WAYS[algorithm]
+            layer.fast = ALGORITHMS[algorithm]
     return network
 
 
 def loss_of(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> Tensor:
-    """Return the loss as it is computed in a precision."""
+    """Compute the loss in a precision."""
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         return F.cross_entropy(network(images), labels)
 
 
 def gradients(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> list[Tensor]:
-    """Return the gradient of the loss for every parameter, float64."""
+    """Return the gradient of the loss for every parameter, converted to float64."""
     network = copy.deepcopy(network)
     loss_of(network, images, labels, precision).backward()
     return [p.grad.double() for p in network.parameters() if p.grad is not None]
 
 
 def rounding(network: nn.Module, images: Tensor, labels: Tensor, precision: str) -> dict[str, float]:
-    """Return for each way the largest relative error of any parameter's gradient, in the 2-norm."""
+    """Return for each algorithm the largest relative error of a parameter's gradient, in the 2-norm."""
     exact = gradients(copy.deepcopy(network).double(), images.double(), labels, "64-true")
-    found = {algorithm: gradients(choose(network, algorithm), images, labels, precision) for algorithm in WAYS}
+    found = {algorithm: gradients(choose(network, algorithm), images, labels, precision) for algorithm in ALGORITHMS}
     return {
         algorithm: max(float((g - e).norm() / e.norm()) for g, e in zip(got, exact, strict=True))
         for algorithm, got in found.items()
     }
 
 
-def our_way(images: Tensor, precision: str) -> str:
-    """Name the way that a wide layer goes here."""
+def our_algorithm(images: Tensor, precision: str) -> str:
+    """Return the name of the algorithm that a wide layer uses on this machine."""
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         algorithm = Conv3x3(64, 64).algorithm(images.new_empty(len(images), 64, 16, 16))
     if algorithm is None:
@@ -83,10 +82,10 @@ def main() -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.rand(options.batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (options.batch_size,))
-    name = our_way(images, options.precision)
+    name = our_algorithm(images, options.precision)
     errors = rounding(network, images[:64], labels[:64], options.precision)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-    rates: dict[str, list[float]] = {algorithm: [] for algorithm in WAYS}
+    rates: dict[str, list[float]] = {algorithm: [] for algorithm in ALGORITHMS}
     for turn in range(options.num_turns + 1):
         for algorithm, found in rates.items():
             choose(network, algorithm)

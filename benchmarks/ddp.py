@@ -1,8 +1,8 @@
-"""Seconds per epoch on one and on two processes of the same machine, with the same number of threads in all.
+"""Measure seconds per epoch with one and with two processes on one machine, with the same total number of threads.
 
-One process with as many threads as there are cores, and two with half of them each, alternately: ResNet9, a batch of
-512 over all processes, random images (their content does not change the speed), the first epoch of every turn not
-counted. Two processes on one machine are no way to train faster on a CPU; this says what they cost.
+One process with one thread per core alternates with two processes that have half of the threads each. They train
+ResNet9 on random images with a batch of 512 over all processes; the first epoch of every turn is not counted. Two processes on
+one machine do not train faster on a CPU; the benchmark measures their cost.
 
     python benchmarks/ddp.py --num_turns 3
 """
@@ -36,7 +36,7 @@ NUM_EPOCHS = 3  # the first is not counted
 
 
 class Images(pl.LightningDataModule):
-    """Random images, shared between the processes."""
+    """Random images that are split between the processes."""
 
     def train_dataloader(self) -> Batches:
         assert self.trainer is not None
@@ -46,7 +46,7 @@ class Images(pl.LightningDataModule):
 
 
 class Epochs(pl.Callback):
-    """Takes the time of every epoch."""
+    """Record the seconds of every epoch."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -61,7 +61,7 @@ class Epochs(pl.Callback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_turns", type=int, default=3)
-    parser.add_argument("--num_processes", type=int, help=argparse.SUPPRESS)  # of a turn
+    parser.add_argument("--num_processes", type=int, help=argparse.SUPPRESS)  # for the processes of a turn
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     quiet_lightning()
@@ -89,12 +89,12 @@ def main() -> None:
 
 
 def threads(num_processes: int) -> int:
-    """The share of the cores that each process gets."""
+    """Return the number of threads of each process."""
     return max(1, (os.cpu_count() or 1) // num_processes)
 
 
 def run_turn(num_processes: int) -> list[float]:
-    """Train in new processes; return the seconds of each epoch but the first."""
+    """Train in new processes and return the seconds of each epoch but the first."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "seconds.json")
         command = [sys.executable, __file__, "--num_processes", str(num_processes), "--out", str(out)]
@@ -104,7 +104,7 @@ def run_turn(num_processes: int) -> list[float]:
 
 
 def turn(num_processes: int, out: Path) -> None:
-    """Train; the first process writes the times."""
+    """Train, and let the first process write the times."""
     epochs = Epochs()
     several = {"strategy": "ddp", "devices": num_processes} if num_processes > 1 else {"devices": 1}
     trainer = Trainer(

@@ -1,14 +1,13 @@
-"""How fast Grad-CAM of ResNet9's last stage is, ours against captum's, on the same images, alternately.
+"""Compare the speed of Grad-CAM at ResNet9's last stage with captum's, alternately on the same images.
 
     python benchmarks/explain_speed.py --data_dir data --run logs/adam24/version_0
 
-Captum is measured twice: given the classes to explain ("captum"), and as one has to use it to explain what the
-network predicts, with the forward pass that finds it out ("captum, predicted"). Ours finds the class in its only
-forward pass. Captum gets the network as PyTorch computes it; with our convolutions, which in float32 on a CPU are
-faster, it is measured once more ("captum, our convolutions"). Ours in bfloat16 is measured only where the hardware
-multiplies it; elsewhere the result is `explain_speed_fp32`. Each contestant has its own batch size (--batch_size,
---captum_batch_size). Beside the speed stand the differences of the maps. Without --run the network is the one that
-the package brings.
+Captum is measured with known classes ("captum") and with the extra forward pass that finds the predicted class
+("captum, predicted"). firstlight finds the class in its only forward pass. Captum runs the network with PyTorch's
+convolutions, and once more with our convolutions, which are faster in float32 on a CPU ("captum, our convolutions").
+firstlight in bfloat16 is measured only on hardware with bfloat16 instructions; on other hardware the results file is
+`explain_speed_fp32`. --batch_size and --captum_batch_size set the batch size of each. The results also have the
+differences between the maps. Without --run the network is the bundled one.
 """
 
 from __future__ import annotations
@@ -76,8 +75,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--num_trials", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--captum_batch_size", type=int, default=64)
-    parser.add_argument("--data_dir", type=Path, help="with the official CIFAR-10 files; else the images are noise")
-    parser.add_argument("--run", type=Path, help="a run folder with a trained ResNet9; else the bundled one")
+    parser.add_argument(
+        "--data_dir", type=Path, help="the folder with the official CIFAR-10 files; without it the images are noise"
+    )
+    parser.add_argument("--run", type=Path, help="a run folder with a trained ResNet9; without it the bundled network")
     parser.add_argument("--keep_freed_memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--dry_run", action="store_true", help="print only, write no result")
     return parser.parse_args()
@@ -96,7 +97,7 @@ def load_network(options: argparse.Namespace) -> nn.Module:
 def make_contestants(
     network: nn.Module, images: Tensor, options: argparse.Namespace
 ) -> dict[str, Callable[[], Tensor]]:
-    """By name, a function that returns the maps [n 4 4] of all images."""
+    """Return for each contestant a function that computes the maps [n 4 4] of all images."""
     classes = explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size).classes
     plain = choose(copy.deepcopy(network), "direct")
 
@@ -128,12 +129,12 @@ def make_contestants(
 
 
 def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> dict[str, Any]:
-    """Of each trial's two times, so that a busy machine slows both."""
+    """Return the ratio of two times trial by trial, because a busy machine slows both."""
     return spread([a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)])
 
 
 def agreement(found: Tensor, expected: Tensor) -> dict[str, float]:
-    """Each image's largest difference, relative to its map's largest absolute value; and the peaks."""
+    """Compare maps: each image's largest difference relative to its map's maximum, and how often the peaks agree."""
     error = (found - expected).abs().amax(dim=(1, 2)) / expected.abs().amax(dim=(1, 2))
     same_peak = found.flatten(1).argmax(dim=1) == expected.flatten(1).argmax(dim=1)
     return {

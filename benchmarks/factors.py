@@ -1,17 +1,18 @@
-r"""What several numbers of a recipe are worth at once: each between two values, in an orthogonal array.
+r"""Measure the effects of several fields of a recipe at once, each with two values, in an orthogonal array.
 
-Every run counts for every factor, so that 16 runs tell of each of up to 8 factors what 8 runs beside 8 others would.
-The array has resolution IV: no factor's effect is mixed up with another factor's or with that of a pair, only pairs
-with pairs. (Box and Hunter 1961, "The 2^(k-p) fractional factorial designs", Technometrics 3; the columns are all
-products of an odd number of basic ones.) All runs have one split into training and validation images, and each a seed
-of its own. The test split is not looked at. A factor is one field of the recipe, or several that change together:
+Every run counts for every factor: 16 runs measure each of up to 8 factors as precisely as 8 runs with one value and 8
+with the other. The array has resolution IV: effects of single factors are confounded neither with each other nor with
+interactions of two factors; interactions of two are confounded with each other. (Box and Hunter 1961, "The 2^(k-p)
+fractional factorial designs", Technometrics 3; the columns are all products of an odd number of basic columns.) All
+runs share one split into training and validation images, and each has its own seed. The test split is not used. A factor is
+one field of the recipe, or several fields that change together:
 
     python benchmarks/factors.py fast94 --data_dir DATA_DIR --num_runs 16 --factors network.patch_directions=12,8 \
         "optimizer.sgd_momentum=0.85,0.75 optimizer.bias_rate=26.5,18" max_epochs=5,6
 
-Lines add up over days in `results/factors.jsonl`; at the end, or at once with `--show`, the effects are printed that
-all lines of these factors tell, by least squares. Two processes share the work with `--part 1/2` and `--part 2/2`, each
-in a checkout of its own.
+Each run appends a line to `results/factors.jsonl`. At the end, or at once with `--show`, the script prints the effects
+of the factors, estimated from all lines by least squares. Two processes share the work with `--part 1/2` and `--part 2/2`,
+each in its own checkout.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ TEMPERATURES = [0.3 * 1.1**step for step in range(20)]  # 0.3 to 1.8
 
 
 def orthogonal_array(num_runs: int, num_factors: int, seed: int) -> list[list[int]]:
-    """Return the levels, 0 or 1, of every factor in every run, in random order; factors get random columns.
+    """Return the levels (0 or 1) of every factor in every run, in random order, with random columns for the factors.
 
     >>> array = orthogonal_array(8, 4, seed=0)
     >>> [sum(run[0] == run[1] for run in array), sum(run[0] == run[1] == run[2] for run in array)]
@@ -71,7 +72,7 @@ def orthogonal_array(num_runs: int, num_factors: int, seed: int) -> list[list[in
 
 
 def with_field(recipe: Recipe, name: str, value: Any) -> Recipe:
-    """Return the recipe with another value of the field of that dotted name."""
+    """Return the recipe with another value of the field with a dotted name."""
     values = recipe.to_dict()
     *groups, last = name.split(".")
     inner = values
@@ -92,9 +93,9 @@ def with_levels(recipe: Recipe, factors: list[Factor], levels: list[int]) -> Rec
 
 
 def measure(recipe: Recipe, data_dir: Path | str) -> dict[str, float]:
-    """Train with the recipe's seed on the common split; return the validation's numbers and the seconds on the CPU.
+    """Train with the recipe's seed on the common split, and return validation accuracy, loss and CPU seconds.
 
-    Losses are those after the best temperature, so that they can be compared over label smoothings.
+    Losses are measured at the best temperature, so that runs with different label smoothing can be compared.
     """
     data = ImageData(replace(recipe, seed=SPLIT_SEED), data_dir)
     data.prepare_data()
@@ -120,7 +121,7 @@ def measure(recipe: Recipe, data_dir: Path | str) -> dict[str, float]:
 
 
 def effects(levels: list[list[int]], values: list[float]) -> list[tuple[float, float]]:
-    """Return by how much each factor's second value changes the mean, and the standard error of that.
+    """Return the effect of each factor's second value on the mean, and the effect's standard error.
 
     >>> found = effects([[0, 0], [0, 1], [1, 0], [1, 1]], [1, 2, 4, 5])
     >>> [(round(effect, 6), round(error, 6)) for effect, error in found]
@@ -135,13 +136,13 @@ def effects(levels: list[list[int]], values: list[float]) -> list[tuple[float, f
 
 
 def show(factors: list[Factor]) -> None:
-    """Print what all lines of these factors tell."""
+    """Print the effects of the factors, estimated from all their lines."""
     wanted = json.loads(json.dumps(factors))
     path = RESULTS / "factors.jsonl"
     texts = path.read_text().splitlines() if path.exists() else []
     lines = [line for line in map(json.loads, texts) if line["factors"] == wanted]
     if len(lines) <= len(factors) + 1:
-        print(f"{len(lines)} runs do not tell {len(factors)} factors apart yet")
+        print(f"{len(lines)} runs are too few to estimate {len(factors)} factors")
         return
     levels = [line["levels"] for line in lines]
     points, losses, times = (
@@ -181,9 +182,13 @@ def main() -> None:
     parser.add_argument("--factors", type=factor, nargs="+", required=True)
     parser.add_argument("--num_runs", type=int, default=16)
     parser.add_argument("--num_val", type=int, default=10_000)
-    parser.add_argument("--first_seed", type=int, default=100, help="of the runs; also chooses the array")
-    parser.add_argument("--part", type=part, default=slice(None), help="of the runs, 1/2 or 2/2 for instance")
-    parser.add_argument("--show", action="store_true", help="run nothing, print what is known")
+    parser.add_argument(
+        "--first_seed", type=int, default=100, help="seed of the first run, which also determines the array"
+    )
+    parser.add_argument(
+        "--part", type=part, default=slice(None), help="the part of the runs to train, for instance 1/2"
+    )
+    parser.add_argument("--show", action="store_true", help="train nothing; print the effects from the recorded runs")
     options = parser.parse_args()
     if options.show:
         show(options.factors)

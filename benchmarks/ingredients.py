@@ -1,8 +1,8 @@
-"""What each ingredient of a recipe is worth: the recipe without it, on validation images, over paired seeds.
+"""Measure the value of each ingredient of a recipe: the recipe without it, on validation images, over paired seeds.
 
-A narrow network and part of the images stand for the whole, so that many runs fit into an hour; the ranking is what
-counts. Every seed is run with every variant, so that differences are paired. Lines add up over days in
-`results/ingredients.jsonl`; `benchmarks/tables.py` renders mean differences. The test split is not looked at.
+A narrow network and part of the images rank the ingredients, so that many runs fit into an hour. Every seed is run with
+every variant, so that differences are paired. Each run appends a line to `results/ingredients.jsonl`, and
+`benchmarks/tables.py` renders the mean differences. The test split is not used.
 
     python benchmarks/ingredients.py page24 --data_dir DATA_DIR --seeds 0 1 2
     python benchmarks/ingredients.py fast94 --data_dir DATA_DIR --seeds 0 1 2 --variants whole no_small_batches
@@ -66,7 +66,7 @@ def with_half_the_rate(recipe: Recipe) -> Recipe:
 
 
 def with_the_sgd_of_page(recipe: Recipe) -> Recipe:
-    """David Page's optimizer and schedule, with a head as slow as his and the average of the weights."""
+    """Use David Page's optimizer and schedule, with his slow head and averaged weights."""
     optimizer = OptimizerConfig(
         "sgd", learning_rate=0.4, head_rate=1 / 16, schedule="one_cycle", momentum=0.9, weight_decay=5e-4
     )
@@ -117,7 +117,7 @@ VARIANTS: dict[str, dict[str, Change]] = {
 
 
 def small(recipe: Recipe, options: argparse.Namespace) -> Recipe:
-    """The recipe on a narrow network and fewer images."""
+    """Return the recipe with a narrow network and fewer images."""
     return replace(
         recipe,
         name="ingredients",
@@ -129,7 +129,7 @@ def small(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 
 def measure(recipe: Recipe, data_dir: str) -> dict[str, float]:
-    """Train, validate once, at the end, and return the validation's numbers and the seconds of the training."""
+    """Train, validate once at the end, and return validation accuracies, loss and CPU seconds of the training."""
     module, data = build(recipe, data_dir)
     trainer = Trainer(max_epochs=recipe.max_epochs, limit_val_batches=0, **SILENT)
     started_s = time.process_time()
@@ -152,16 +152,16 @@ def main() -> None:
     parser.add_argument("recipe", choices=VARIANTS)
     parser.add_argument("--data_dir", default="data")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--variants", nargs="+", help="only these")
+    parser.add_argument("--variants", nargs="+", help="the variants to run; all by default")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--num_train", type=int, default=20_000)
-    parser.add_argument("--max_epochs", type=int, help="fewer than the recipe has")
-    parser.add_argument("--batch_size", type=int, help="other than the recipe's")
+    parser.add_argument("--max_epochs", type=int, help="the number of epochs; the recipe's by default")
+    parser.add_argument("--batch_size", type=int, help="the batch size; the recipe's by default")
     options = parser.parse_args()
     variants = VARIANTS[options.recipe]
     unknown = set(options.variants or []) - set(variants)
     if unknown:
-        parser.error(f"{options.recipe} has no variant {', '.join(sorted(unknown))}: choose of {', '.join(variants)}")
+        parser.error(f"{options.recipe} has no variant {', '.join(sorted(unknown))}: choose from {', '.join(variants)}")
     quiet_lightning()
     for seed in options.seeds:
         for name in options.variants or variants:

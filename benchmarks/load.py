@@ -1,9 +1,9 @@
-"""The app under load: 20 people upload pictures and ask for maps at once, for half a minute, on loopback.
+"""Measure the app under load: 20 clients upload pictures and request maps for half a minute over loopback.
 
     python benchmarks/load.py --place logs/page24/version_0/bundle
 
-Every request is a whole one: upload, answer with map, wait. Counted are errors, the time of each request, requests in a
-second, and the server's memory before, right after, and when the uploads have been deleted.
+Every request uploads a photo and waits for the prediction with its map. The results are the number of errors, the time
+of each request, requests per second, and the server's memory before, right after, and when the uploads have been deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from record import command_line, record
 
 NUM_PHOTOS = 40
 DELETED_AFTER_S = 80  # the app deletes uploads a minute old, four times a minute
-STAGES = ("residual3", "residual3", "residual3", "layer2", "all")  # most people stay with the default
+STAGES = ("residual3", "residual3", "residual3", "layer2", "all")  # most requests use the default
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def warm_up(address: str, photos: list[bytes]) -> None:
 def run_clients(
     address: str, photos: list[bytes], num_clients: int, duration_s: float
 ) -> tuple[list[float], list[str], float]:
-    """Let every client ask again and again; return the seconds of each request, the errors, and the whole time."""
+    """Let every client send requests for `duration_s`; return request times, errors and the total time."""
     seconds: list[float] = []
     errors: list[str] = []
     started_s = time.perf_counter()

@@ -1,9 +1,9 @@
-"""What Lightning costs a step: `firstlight.Trainer` against a bare loop of the same parts, alternately.
+"""Measure the time that Lightning adds to a step: `firstlight.Trainer` and a bare loop of the same parts, alternately.
 
-Both loops have the same batches, network, precision, loss and optimizer. The bare one does nothing else. Lightning's
-runs once as it is ("lightning": no logger, no progress) and once as `firstlight fit` has it ("fit": TensorBoard every
-ten steps, the learning rate, progress lines). The network is small, so that a step is short and its overhead can be
-seen; the overhead does not grow with the network.
+All loops have the same batches, network, precision, loss and optimizer. "bare" does nothing else. "lightning" is
+`firstlight.Trainer` without logger and progress bar, and "fit" is the trainer as `firstlight fit` configures it
+(TensorBoard every ten steps, the learning rate, progress lines). The network is small, so that the overhead is a
+visible part of a step; the overhead does not depend on the network.
 
     python benchmarks/overhead.py --num_turns 7 --num_steps 200
 """
@@ -33,7 +33,7 @@ from firstlight.training.trainer import SILENT, Trainer
 from record import command_line, record, spread
 
 WARMUP_STEPS = 10
-WAYS = ("bare", "lightning", "fit")
+LOOPS = ("bare", "lightning", "fit")
 
 
 def make_batches(batch_size: int, num_steps: int) -> Batches:
@@ -47,7 +47,7 @@ def make_network() -> ResNet9:
 
 
 def bare_ms(batches: Batches, recipe: Recipe) -> float:
-    """Milliseconds a step of a loop that only trains."""
+    """Return milliseconds per step of a bare training loop."""
     network = make_network()
     optimizer = build_optimizer(recipe.optimizer, network)
     uses_bfloat16 = default_precision("cpu") == "bf16-mixed"
@@ -65,7 +65,7 @@ def bare_ms(batches: Batches, recipe: Recipe) -> float:
 
 
 def lightning_ms(batches: Batches, recipe: Recipe, logs_dir: str | None) -> float:
-    """Milliseconds a step through firstlight.Trainer."""
+    """Return milliseconds per step of `firstlight.Trainer`."""
     clock = StepClock(WARMUP_STEPS)
     as_in_fit: dict[str, Any] = {}
     if logs_dir:
@@ -83,22 +83,22 @@ def main() -> None:
     options = parser.parse_args()
     quiet_lightning()
     batches, recipe = make_batches(options.batch_size, options.num_steps), Recipe()
-    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    found: dict[str, list[float]] = {loop: [] for loop in LOOPS}
     with tempfile.TemporaryDirectory() as logs_dir:
         for _ in range(options.num_turns):
             found["bare"].append(bare_ms(batches, recipe))
             found["lightning"].append(lightning_ms(batches, recipe, None))
             found["fit"].append(lightning_ms(batches, recipe, logs_dir))
-            print("  ".join(f"{way} {values[-1]:.2f} ms" for way, values in found.items()), flush=True)
+            print("  ".join(f"{loop} {values[-1]:.2f} ms" for loop, values in found.items()), flush=True)
     results = {
-        "what": "milliseconds a step, ResNet9 of width 4, Adam, and what Lightning adds",
+        "what": "milliseconds per step, ResNet9 of width 4, Adam, and the time that Lightning adds",
         "batch_size": options.batch_size,
         "num_steps": options.num_steps,
         "precision": default_precision("cpu"),
         "added_by_lightning": spread([a - b for a, b in zip(found["lightning"], found["bare"], strict=True)]),
         "added_by_fit": spread([a - b for a, b in zip(found["fit"], found["bare"], strict=True)]),
     }
-    print(record("overhead", command_line(), results | {way: spread(values) for way, values in found.items()}))
+    print(record("overhead", command_line(), results | {loop: spread(values) for loop, values in found.items()}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What Lightning adds to a training on a GPU: fast94 through `Trainer.fit`, and the same recorded steps in a bare loop.
+"""Measure the time that Lightning adds to fast94 on a GPU: `Trainer.fit` and a bare loop of the same captured steps.
 
-Both train on the same batches with the same replayed steps; what was recorded and compiled before is on neither clock.
-One JSON: seconds for a whole training each way, in turns.
+Both train on the same batches with the same replayed steps, alternately. Capturing and compiling are not timed. The
+result has the seconds of a whole training with each.
 
     python benchmarks/overhead_gpu.py --data_dir DATA_DIR
 """
@@ -32,7 +32,7 @@ DEVICE = torch.device("cuda")
 
 
 def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
-    """Seconds for a whole training in a loop of our own."""
+    """Return the seconds of a whole training in a bare loop."""
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
     network = network.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

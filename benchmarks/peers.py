@@ -1,9 +1,8 @@
-"""Ours beside a peer's own script, alternately on the same machine.
+"""Compare a recipe with another program's training script, alternately on the same machine.
 
-The peer is any script that trains, prints its accuracy and seconds, and ends; it runs unchanged, in its own folder.
-Two regular expressions, each with one group, take its numbers from what it prints; the defaults read the table of the
-airbench scripts ("eval" rows: accuracy with tta, seconds), of which every row but the first, a warm-up on
-random labels, counts as one run.
+The peer is any script that trains, prints its accuracy and seconds, and ends. It runs unchanged, in its own folder. Two
+regular expressions with one group each extract its numbers from its output. The defaults read the table of the airbench
+scripts ("eval" rows: accuracy with tta, seconds); every row but the first, a warm-up on random labels, is one run.
 
     python benchmarks/peers.py --peer ~/cifar10-airbench/airbench94_muon.py --recipe airbench94 --data_dir DATA_DIR
 """
@@ -27,14 +26,14 @@ OURS_SECONDS = r"\bseconds ([0-9.]+)"
 
 
 def numbers(text: str, pattern: str) -> list[float]:
-    """All numbers that a pattern finds in a text, line by line."""
+    """Return all numbers that a pattern finds in a text, line by line."""
     return [float(each) for each in re.findall(pattern, text, flags=re.MULTILINE)]
 
 
 def run(
     command: list[str], folder: Path, accuracy: str, seconds: str, num_warmups: int
 ) -> tuple[list[float], list[float]]:
-    """Run a script to its end; its accuracies and seconds, as it prints them, without the warm-ups."""
+    """Run a script to its end and return the accuracies and seconds that it prints, without the warm-ups."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = numbers(done.stdout, accuracy)[num_warmups:], numbers(done.stdout, seconds)[num_warmups:]
     if done.returncode or not all(found):
@@ -49,11 +48,15 @@ def main() -> None:
     parser.add_argument("--recipe", default="airbench94")
     parser.add_argument("--data_dir", default="data", type=Path)
     parser.add_argument("--num_turns", type=int, default=3)
-    parser.add_argument("--num_seeds", type=int, default=1, help="of ours in a turn")
-    parser.add_argument("--steps", default="recorded", help="of ours, on a GPU; see `firstlight fit`")
-    parser.add_argument("--num_warmups", type=int, default=1, help="of the peer's runs, which come first")
-    parser.add_argument("--accuracy", default=ACCURACY, help="what finds the peer's accuracy")
-    parser.add_argument("--seconds", default=SECONDS, help="what finds its seconds")
+    parser.add_argument("--num_seeds", type=int, default=1, help="runs of our recipe in a turn")
+    parser.add_argument(
+        "--steps", default="recorded", help="the kind of steps of our recipe on a GPU; see `firstlight fit`"
+    )
+    parser.add_argument(
+        "--num_warmups", type=int, default=1, help="the number of warm-up runs that the peer prints first"
+    )
+    parser.add_argument("--accuracy", default=ACCURACY, help="a regular expression for the peer's accuracy")
+    parser.add_argument("--seconds", default=SECONDS, help="a regular expression for the peer's seconds")
     options = parser.parse_args()
     if not options.peer.is_file():
         sys.exit(f"{options.peer}: no such file")

@@ -1,4 +1,4 @@
-"""How long it takes to read and verify the 60,000 images of CIFAR-10, from each of its two versions.
+"""Measure the time to read and verify the 60,000 images of CIFAR-10, from each of its two versions.
 
 python benchmarks/reading.py --data_dir DATA_DIR --num_turns 7
 """
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--num_turns", type=int, default=7)
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {"cifar-10-batches-bin": [], "cifar-10-batches-py": []}
-    for turn in range(options.num_turns + 1):  # in turn; the first, which fills the system's cache, is not counted
+    for turn in range(options.num_turns + 1):  # alternately; the first turn fills the system's cache and is not counted
         for version, found in seconds.items():
             started_s = time.perf_counter()
             count = sum(len(read_cifar10(options.data_dir / version, split)) for split in ("train", "test"))

@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, and how long the import takes: whole processes, wall-clock.
+"""Measure the wall-clock time of `firstlight --help` and of `import firstlight`, each in a new process.
 
 python benchmarks/startup.py --num_turns 10
 """

@@ -1,9 +1,9 @@
-"""Training throughput of ResNet9: firstlight through Lightning against the plain way, alternately.
+"""Compare the training throughput of ResNet9 in `firstlight.Trainer` and in a plain implementation, alternately.
 
-The plain way is what most tutorials do: float32, NCHW, each image transformed on its own (crop after padding, flip, to
-tensor, normalize) in a DataLoader with worker processes, a bare training loop. firstlight: `firstlight.Trainer` with
-its defaults on whole batches. Same network, loss, optimizer and batch size; the images are random, since their
-content does not change the speed. The first steps of every turn are not counted.
+The plain implementation does what most tutorials do: float32, NCHW, per-image transforms (crop after padding, flip, to
+tensor, normalize) in a DataLoader with worker processes, and a bare training loop. firstlight is `firstlight.Trainer`
+with its defaults on whole batches. Network, loss, optimizer and batch size are the same, and the images are random. The
+first steps of every turn are not counted.
 
     python benchmarks/throughput.py --num_turns 3 --num_steps 4
 """
@@ -38,7 +38,7 @@ WARMUP_STEPS = 2
 
 
 class PlainImages(Dataset):
-    """Images transformed one by one, as a tutorial does it."""
+    """Images that are transformed one by one, as in a tutorial."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images, self.labels = images, labels
@@ -59,7 +59,7 @@ class PlainImages(Dataset):
 
 
 def plain_rate(images: ImageSet, batch_size: int, num_steps: int, num_workers: int) -> float:
-    """Images per second of the plain way."""
+    """Return images per second of the plain implementation."""
     pairs = PlainImages(images.images.permute(0, 2, 3, 1).numpy(), images.labels.numpy())
     loader = DataLoader(pairs, batch_size, shuffle=True, num_workers=num_workers)
     network = ResNet9(10)
@@ -80,7 +80,7 @@ def plain_rate(images: ImageSet, batch_size: int, num_steps: int, num_workers: i
 
 
 def firstlight_rate(images: ImageSet, batch_size: int, num_steps: int) -> float:
-    """Images per second through firstlight.Trainer."""
+    """Return images per second of `firstlight.Trainer`."""
     clock = StepClock(WARMUP_STEPS)
     batches = Batches(images, EpochSampler(len(images), batch_size, shuffle=True, seed=0), Augmentation())
     trainer = Trainer(
@@ -94,9 +94,9 @@ def firstlight_rate(images: ImageSet, batch_size: int, num_steps: int) -> float:
     return num_steps * batch_size / clock.seconds
 
 
-def turn(way: str, options: argparse.Namespace) -> float:
-    """Measure one way in a process of its own, so that neither profits from the other's settings."""
-    command = [sys.executable, __file__, "--only", way, "--num_steps", str(options.num_steps)]
+def turn(implementation: str, options: argparse.Namespace) -> float:
+    """Measure one implementation in a new process, so that neither benefits from the other's settings."""
+    command = [sys.executable, __file__, "--only", implementation, "--num_steps", str(options.num_steps)]
     command += ["--batch_size", str(options.batch_size), "--num_workers", str(options.num_workers)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
@@ -107,7 +107,9 @@ def main() -> None:
     parser.add_argument("--num_steps", type=int, default=4)
     parser.add_argument("--batch_size", type=int, default=512)
     parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", choices=["plain", "firstlight"], help="measure one way once, print the rate")
+    parser.add_argument(
+        "--only", choices=["plain", "firstlight"], help="measure one implementation once and print the rate"
+    )
     options = parser.parse_args()
     if options.only:
         quiet_lightning()
@@ -119,9 +121,9 @@ def main() -> None:
         return
     rates: dict[str, list[float]] = {"plain": [], "firstlight": []}
     for _ in range(options.num_turns):
-        for way, found in rates.items():
-            found.append(turn(way, options))
-            print(f"{way} {found[-1]:.1f} images/s", flush=True)
+        for implementation, found in rates.items():
+            found.append(turn(implementation, options))
+            print(f"{implementation} {found[-1]:.1f} images/s", flush=True)
     ratios = [a / b for a, b in zip(rates["firstlight"], rates["plain"], strict=True)]
     results = {
         "what": "training images per second, ResNet9, Adam",
@@ -130,7 +132,7 @@ def main() -> None:
         "num_workers": {"firstlight": 0, "plain": options.num_workers},
         "ratio": spread(ratios),
     }
-    print(record("throughput", command_line(), results | {way: spread(found) for way, found in rates.items()}))
+    print(record("throughput", command_line(), results | {name: spread(found) for name, found in rates.items()}))
 
 
 if __name__ == "__main__":

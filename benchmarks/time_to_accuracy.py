@@ -1,15 +1,14 @@
-"""Seconds and accuracy of the speed recipes, alternately, on the clock of the speed records.
+"""Measure seconds and accuracy of the speed recipes by the clock of the published speed records.
 
-The clock runs over what the records count: taking the whitening filters from the images, training with its
-augmentation, and the final pass over the test images with all views. It stands still while data are read, networks
-built, steps compiled, and Lightning sets up. The cold time of the whole process is given beside it: what a
-user waits for. One JSON line a seed; lines add up in `results/time_to_accuracy.jsonl`,
-those of a GPU in `results/time_to_accuracy_gpu.jsonl`.
+The clock counts what the records count: computing the whitening filters from the images, training with augmentation,
+and the final test with all views. It does not count reading the data, building networks, compiling steps and
+Lightning's setup. `cold_s` is the time of the whole process, which a user waits for. Each seed appends a line to
+`results/time_to_accuracy.jsonl`, or on a GPU to `results/time_to_accuracy_gpu.jsonl`.
 
     python benchmarks/time_to_accuracy.py --recipes airbench94 fast94 --seeds 0 1 2 --data_dir DATA_DIR
 
-Where a machine is shared, two runs one after the other have different minutes of it. With `--turns_s 4 6` two recipes
-run side by side, one at a time, in turns of so many seconds; the clock of each stands still while the other runs.
+The speed of a shared machine drifts from minute to minute. `--turns_s 4 6` therefore runs two recipes alternately, the
+first for four and the second for six seconds; the clock of each is stopped while the other runs.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ TEST_BATCH_SIZE = 2000
 
 
 class Clock(pl.Callback):
-    """Runs while Lightning trains."""
+    """Measure the seconds of the training without the turns of the other process."""
 
     seconds = 0.0
     _started_s = 0.0
@@ -57,7 +56,7 @@ class Clock(pl.Callback):
         self._turns = turns
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.current_epoch == 0:  # what is compiled and recorded before does not count
+        if trainer.current_epoch == 0:  # compiling and capturing steps is not counted
             self._started_s = finished_s(trainer.strategy.root_device) - self._turns.waited_s
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,7 +66,7 @@ class Clock(pl.Callback):
 def run_once(
     recipe: Recipe, data: ImageData, *, steps: Steps = "recorded", turns: Turns | None = None
 ) -> dict[str, float]:
-    """Train and test once; seconds on the clock, and accuracies on the test split."""
+    """Train and test once; return the seconds of the clock and the accuracies on the test split."""
     turns = turns or Turns()
     pl.seed_everything(recipe.seed, verbose=False)
     network = build_network(len(data.train.class_names), recipe.network, *data.train.mean_and_std)
@@ -107,14 +106,14 @@ def run_once(
 
 
 def run_in_turns(job: tuple[Recipe, str, Steps], turns: Turns) -> dict[str, float]:
-    """Read the images, and run once, while another process runs in between."""
+    """Read the images and run once, in turns with another process."""
     quiet_lightning()
     recipe, data_dir, steps = job
     return run_once(recipe, load_data(recipe, data_dir), steps=steps, turns=turns)
 
 
 def convolutions() -> str:
-    """Say how a wide layer is convolved when it trains on this machine: "amx", "winograd" or "pytorch"."""
+    """Return the algorithm of a wide layer in training on this machine: "amx", "winograd" or "pytorch"."""
     if torch.cuda.is_available():
         return "pytorch"
     with torch.autocast("cpu", torch.bfloat16, enabled=default_precision("cpu") == "bf16-mixed"):
@@ -123,7 +122,7 @@ def convolutions() -> str:
 
 
 def load_data(recipe: Recipe, data_dir: str) -> ImageData:
-    """Read the images before any clock runs."""
+    """Read the images, which the clock does not count."""
     data = ImageData(recipe, data_dir)
     data.setup("fit")
     data.setup("test")
@@ -132,7 +131,7 @@ def load_data(recipe: Recipe, data_dir: str) -> ImageData:
 
 
 def summary(name: str, found: list[dict[str, float]]) -> str:
-    """Say in a line what the runs of a recipe came to."""
+    """Summarize the runs of a recipe in a line."""
     accuracies = [each["test_acc_tta"] for each in found]
     bound = f", above {lower_bound(accuracies):.2%} with 95 % confidence" if len(found) > 1 else ""
     seconds = statistics.fmean(each["seconds"] for each in found)
@@ -144,10 +143,12 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["airbench94", "fast94"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data_dir", default="data")
-    parser.add_argument("--steps", default="recorded", choices=get_args(Steps), help="on a GPU; see `firstlight fit`")
-    parser.add_argument("--warm_up", action="store_true", help="run every recipe once before, and leave that out")
-    parser.add_argument("--max_epochs", type=int, help="fewer, to try it out: nothing is written")
-    parser.add_argument("--turns_s", type=float, nargs=2, help="two recipes side by side, in turns of so many seconds")
+    parser.add_argument(
+        "--steps", default="recorded", choices=get_args(Steps), help="the kind of steps on a GPU; see `firstlight fit`"
+    )
+    parser.add_argument("--warm_up", action="store_true", help="first run every recipe once without recording it")
+    parser.add_argument("--max_epochs", type=int, help="fewer epochs for a trial run, which writes nothing")
+    parser.add_argument("--turns_s", type=float, nargs=2, help="run two recipes alternately, for these seconds each")
     options = parser.parse_args()
     if options.turns_s and len(options.recipes) != len(options.turns_s):
         parser.error("--turns_s is for two recipes")
@@ -157,7 +158,7 @@ def main() -> None:
     recipes = [get_recipe(name) for name in options.recipes]
     if options.max_epochs:
         recipes = [replace(recipe, max_epochs=options.max_epochs) for recipe in recipes]
-    here = [] if options.turns_s else recipes  # in turns each process reads its own
+    here = [] if options.turns_s else recipes  # in turns each process reads its own images
     data = {recipe.name: load_data(recipe, options.data_dir) for recipe in here}
     found: dict[str, list[dict[str, float]]] = {recipe.name: [] for recipe in recipes}
     is_first = True

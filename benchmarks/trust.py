@@ -1,4 +1,4 @@
-"""How far each method's maps can be trusted on a trained run: the tables in docs/explaining.md.
+"""Measure the faithfulness of each explanation method's maps on a trained run, for the tables in docs/explaining.md.
 
 python benchmarks/trust.py drawn   --run logs/demo/version_0 --num_images 500
 python benchmarks/trust.py cifar10 --run logs/adam24/version_0 --data_dir DATA_DIR --num_images 500

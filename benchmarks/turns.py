@@ -1,4 +1,4 @@
-"""Turns of some seconds, so that two runs that are compared have the same minutes of a machine that is shared."""
+"""Run two processes alternately for a few seconds each, so that a shared machine's drift affects both equally."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytorch_lightning as pl
 
 
 class Turns(pl.Callback):
-    """Lets another process run when a turn is over, after the step at hand, and waits for its own.
+    """Pause the training after the step that ends a turn, until the other process has had its turn.
 
     Args:
-        connection: to the other process; None lets this one run on and on. Whoever has ended closes it.
+        connection: to the other process, which closes it when it ends; None never pauses.
         turn_s: seconds of a turn.
-        is_first: whether the first turn is this process's.
+        is_first: whether this process has the first turn.
 
     Attributes:
-        waited_s: seconds that were the other's.
+        waited_s: seconds of the other process's turns.
     """
 
     def __init__(self, connection: Connection | None = None, turn_s: float = 0.0, *, is_first: bool = True) -> None:
@@ -34,7 +34,7 @@ class Turns(pl.Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         parent = parent_process()
         if parent is not None and not parent.is_alive():
-            raise SystemExit("whoever wanted this run is gone")
+            raise SystemExit("the benchmark that started this run has ended")
         if self._connection is None or time.perf_counter() - self._started_s < self._turn_s:
             return
         try:
@@ -56,12 +56,12 @@ class Turns(pl.Callback):
 
 
 def in_turns(run: Callable[[Any, Turns], Any], inputs: Sequence[Any], turns_s: Sequence[float]) -> list[Any]:
-    """Return what a function gives for two inputs, each in a process of its own, one of which runs at a time.
+    """Call a function for two inputs in two processes, of which one runs at a time, and return both results.
 
     Args:
-        run: takes an input and the callback that keeps the turns; at the top level of a module.
-        inputs: of the two.
-        turns_s: how long each one's turns are. With lengths as the runs have, they end at about the same time.
+        run: a function at the top level of a module that takes an input and the callback `Turns`.
+        inputs: the two inputs.
+        turns_s: seconds of each process's turns. In proportion to the runs' lengths, both end at about the same time.
     """
     context = get_context("spawn")
     ends, results = context.Pipe(), [context.Pipe(duplex=False) for _ in inputs]
@@ -71,7 +71,7 @@ def in_turns(run: Callable[[Any, Turns], Any], inputs: Sequence[Any], turns_s: S
         worker.start()
         workers.append(worker)
     for each in (*ends, *(sender for _, sender in results)):
-        each.close()  # so that an end is seen
+        each.close()  # otherwise the end of a process goes unnoticed
     found = [receiver.recv() for receiver, _ in results]
     for worker in workers:
         worker.join()

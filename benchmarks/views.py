@@ -1,6 +1,6 @@
-"""What more views of an image are worth, and cost: accuracy and forward passes by kind of view and by margin.
+"""Measure validation accuracy and forward passes of test-time views, by kind of view and by margin.
 
-Of models that kept validation images; the test split is not looked at. An image is looked at again while its two
+The runs must have held out validation images; the test split is not used. An image gets further views while its two
 largest probabilities differ by no more than the margin (`firstlight.evaluation.tta_views`).
 
     python benchmarks/views.py RUN [RUN ...] --data_dir DATA_DIR
