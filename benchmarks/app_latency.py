@@ -3,8 +3,8 @@
     python benchmarks/app_latency.py --place logs/page24/version_0/bundle
 
 "service" reads the upload, predicts and renders the HTML in one process. "http" uploads the photo, sends the request
-and waits for the answer over loopback. The photos have two sizes. Stages differ in cost: explaining the last stage needs a
-forward pass only.
+and waits for the answer over loopback. The photos have two sizes. Stages differ in cost: the last stage needs only a
+forward pass.
 """
 
 from __future__ import annotations

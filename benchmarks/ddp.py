@@ -1,8 +1,8 @@
 """Measure seconds per epoch with one and with two processes on one machine, with the same total number of threads.
 
 One process with one thread per core alternates with two processes that have half of the threads each. They train
-ResNet9 on random images with a batch of 512 over all processes; the first epoch of every turn is not counted. Two processes on
-one machine do not train faster on a CPU; the benchmark measures their cost.
+ResNet9 on random images with a batch of 512 over all processes; the first epoch of every turn is not counted. Two
+processes on one machine do not train faster on a CPU; the benchmark measures their cost.
 
     python benchmarks/ddp.py --num_turns 3
 """

@@ -4,15 +4,15 @@ Every run counts for every factor: 16 runs measure each of up to 8 factors as pr
 with the other. The array has resolution IV: effects of single factors are confounded neither with each other nor with
 interactions of two factors; interactions of two are confounded with each other. (Box and Hunter 1961, "The 2^(k-p)
 fractional factorial designs", Technometrics 3; the columns are all products of an odd number of basic columns.) All
-runs share one split into training and validation images, and each has its own seed. The test split is not used. A factor is
-one field of the recipe, or several fields that change together:
+runs share one split into training and validation images, and each has its own seed. The test split is not used. A
+factor is one field of the recipe, or several fields that change together:
 
     python benchmarks/factors.py fast94 --data_dir DATA_DIR --num_runs 16 --factors network.patch_directions=12,8 \
         "optimizer.sgd_momentum=0.85,0.75 optimizer.bias_rate=26.5,18" max_epochs=5,6
 
 Each run appends a line to `results/factors.jsonl`. At the end, or at once with `--show`, the script prints the effects
-of the factors, estimated from all lines by least squares. Two processes share the work with `--part 1/2` and `--part 2/2`,
-each in its own checkout.
+of the factors, estimated from all lines by least squares. Two processes share the work with `--part 1/2` and
+`--part 2/2`, each in its own checkout.
 """
 
 from __future__ import annotations

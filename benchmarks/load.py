@@ -3,7 +3,8 @@
     python benchmarks/load.py --place logs/page24/version_0/bundle
 
 Every request uploads a photo and waits for the prediction with its map. The results are the number of errors, the time
-of each request, requests per second, and the server's memory before, right after, and when the uploads have been deleted.
+of each request, requests per second, and the server's memory before, right after, and when the uploads have been
+deleted.
 """
 
 from __future__ import annotations
