@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -76,8 +77,14 @@ def test_later_verbs_find_the_images_or_say_where_they_looked(capsys: pytest.Cap
     assert main(["test", str(run.path)]) == 0
     assert f"test_acc {run.results['test_acc']:.4f}" in capsys.readouterr().out
     assert main(["explain", str(run.path), "--count", "2", "--out", "seen.png"]) == 0
+    assert main(["explain", str(run.path), "--list"]) == 0
+    seen, *listed = capsys.readouterr().out.splitlines()
+    assert seen == "seen.png"
+    assert len(listed) == 1 + len(run.predictions.misclassified())
+    for row in csv.DictReader(listed):
+        assert Path("photos", row["file"]).parent.name == row["true"] != row["predicted"]
     assert main(["predict", "photos/猫", "--format", "json"]) == 0
-    answers = json.loads(capsys.readouterr().out.split("seen.png\n")[-1])
+    answers = json.loads(capsys.readouterr().out)
     assert {each["label"] for each in answers[0]["top"]} == {"red", odd, "猫"}
     assert main(["predict", "photos/red/001.png", "--cam", "cam.png", "--top", "3"]) == 0
     printed = capsys.readouterr().out

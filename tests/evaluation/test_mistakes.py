@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -128,3 +129,12 @@ def test_an_unknown_order_is_refused(predictions: Predictions) -> None:
     says = "no order is called 'size': choose one of confidence, margin, loss, index"
     with without_type_checks(), pytest.raises(UsageError, match=says):
         MistakeFilter(order="size").rows(predictions, CLASS_NAMES)  # type: ignore[arg-type]
+
+
+def test_a_mistake_bears_the_name_of_its_file(predictions: Predictions) -> None:
+    names = tuple(f"red/{number}.jpg" for number in range(60))
+    which = MistakeFilter(count=3)
+    for mistake in which.select(replace(predictions, file_names=names), CLASS_NAMES):
+        assert mistake.name == mistake.file_name == f"red/{mistake.index - FIRST_ID}.jpg"
+    for mistake in which.select(predictions, CLASS_NAMES):
+        assert (mistake.name, mistake.file_name) == (f"test {mistake.index}", None)

@@ -3,14 +3,16 @@ from __future__ import annotations
 import math
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.predictions import Predictions, ordered_by_id
+from firstlight.evaluation.predictions import Predictions, ordered_by_id, with_file_names
 from reference.unchecked import without_type_checks
 
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0], [5.0, 0.0], [1.0, 0.0]])
@@ -161,3 +163,20 @@ def test_random_damage_is_refused_or_changes_nothing(tmp_path: Path) -> None:
         else:
             assert torch.equal(loaded.logits, LOGITS)  # the archive's own checksums guard what is read
     assert num_refused > 100
+
+
+def test_file_names_are_found_by_id_and_stored(tmp_path: Path) -> None:
+    pixels = torch.zeros(12, 3, 2, 2, dtype=torch.uint8)
+    images = ImageSet(pixels, torch.zeros(12).long(), ("cat",), file_names=tuple(f"cat/{i} é.png" for i in range(12)))
+    named = with_file_names(some(), images)
+    named.save(tmp_path / "p.npz")
+    assert Predictions.load(tmp_path / "p.npz").file_names == named.file_names
+    assert named.file_names == ("cat/4 é.png", "cat/7 é.png", "cat/8 é.png", "cat/9 é.png", "cat/11 é.png")
+    assert with_file_names(some(), replace(images, file_names=None)).file_names is None
+    some().save(tmp_path / "old.npz")
+    assert Predictions.load(tmp_path / "old.npz").file_names is None
+    for damaged in (np.array(["a"]), np.arange(5)):
+        with np.load(tmp_path / "p.npz") as stored:
+            np.savez(tmp_path / "bad.npz", **(dict(stored) | {"file_names": damaged}))
+        with pytest.raises(RunError, match="cannot be read as predictions"):
+            Predictions.load(tmp_path / "bad.npz")

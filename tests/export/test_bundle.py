@@ -21,7 +21,7 @@ from firstlight.errors import RunError
 from firstlight.evaluation.tta_views import Views
 from firstlight.export import bundle as bundle_module
 from firstlight.export.build_bundle import build_bundle, sha256
-from firstlight.export.bundle import Bundle, bundled
+from firstlight.export.bundle import Bundle, bundled, save_labelled_predictions
 from firstlight.export.ood_images import ood_images
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.runs.run import Run
@@ -200,3 +200,15 @@ def test_without_a_model_of_its_own_the_package_says_what_to_do(
 
 def test_every_kind_of_views_has_its_words() -> None:
     assert set(bundle_module.VIEWS) == set(get_args(Views)) - {"single"}
+
+
+def test_mistakes_keep_the_names_of_their_files(bundle: Bundle, tmp_path: Path) -> None:
+    mistakes = bundle.mistakes
+    assert mistakes.images.file_names is None
+    names = tuple(f"cat/{index} é.png" for index in mistakes.images.ids.tolist())
+    shutil.copytree(bundle.path, tmp_path / "named")
+    named = replace(mistakes, images=replace(mistakes.images, file_names=names))
+    save_labelled_predictions(tmp_path / "named", "mistakes", named)
+    found = Bundle(tmp_path / "named").mistakes
+    assert found.images.file_names == names
+    assert found.images.images.equal(mistakes.images.images)

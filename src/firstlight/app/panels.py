@@ -107,15 +107,16 @@ def _mistake(item: ExplainedMistake) -> str:
     mistake, predicted_name, true_name = item.mistake, item.predicted_name, item.true_name
     says = f"says <b>{escape(predicted_name)}</b><br>{percent_text(mistake.predicted_probability)}"
     truth = f"is <b>{escape(true_name)}</b><br>{percent_text(mistake.true_probability)}"
-    image = plain(item.pixels, f"test image {mistake.index}")
+    name = escape(mistake.name)
+    image = plain(item.pixels, f"test image {mistake.file_name or mistake.index}")
     if item.maps is None:
         captions = f'<span class="fl-wrong">{says}</span><span class="fl-right">{truth}</span>'
-        caption = f"{captions}<small>test {mistake.index}</small>"
+        caption = f"{captions}<small>{name}</small>"
         return f'<figure class="fl-mistake">{image}<figcaption>{caption}</figcaption></figure>'
     predicted_map, true_map = item.maps
     return (
         '<div class="fl-mistake fl-three">'
-        + _figure(image, f"<small>test {mistake.index}</small>")
+        + _figure(image, f"<small>{name}</small>")
         + _figure(mapped(item.pixels, predicted_map, f"evidence for {predicted_name}"), says, "fl-wrong")
         + _figure(mapped(item.pixels, true_map, f"evidence for {true_name}"), truth, "fl-right")
         + "</div>"

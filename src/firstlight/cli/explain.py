@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from firstlight.data.images import ImageSet
+    from firstlight.evaluation.mistakes import MistakeFilter
     from firstlight.runs.run import Run
 
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
@@ -27,6 +30,9 @@ def run(arguments: Sequence[str]) -> None:
 
     quiet_lightning()
     chosen = open_run(options.run)
+    if options.list:
+        _print_list(chosen, options)
+        return
     images = load_test_images(chosen, options.data_dir).test
     if options.evaluate:
         _print_evaluation(chosen, images, options.num_images, options.seed)
@@ -39,7 +45,12 @@ def build_parser() -> Parser:
     parser = Parser("explain", DESCRIPTION)
     parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
-    parser.add_argument("--count", type=int, default=12, help="largest number of images")
+    parser.add_argument(
+        "--count", type=int, default=None, help="largest number of images (by default 12, and all with --list)"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print the images as CSV, with their file names, instead of drawing them"
+    )
     parser.add_argument("--order", default="confidence", choices=ORDERS, help="which mistakes come first")
     parser.add_argument("--true", type=str, default=None, help="only images of this class")
     parser.add_argument("--predicted", type=str, default=None, help="only images taken for this class")
@@ -56,7 +67,7 @@ def build_parser() -> Parser:
 def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.errors import RunError
-    from firstlight.evaluation.mistakes import MistakeFilter
+    from firstlight.evaluation.mistakes import DEFAULT_COUNT
     from firstlight.plots.figure import save_figure
     from firstlight.reports.explained_mistakes import misclassified_images
 
@@ -66,11 +77,34 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     if not len(run.predictions.misclassified()) and not (options.true or options.predicted or options.index):
         print(f"nothing to show: all {len(images):,} test images are classified right")
         return
-    which = MistakeFilter(options.count, options.true, options.predicted, tuple(options.index), options.order)
+    which = _filter(options, DEFAULT_COUNT if options.count is None else options.count)
     method = options.method or DEFAULT_METHOD
     figure = misclassified_images(run.network, images, run.predictions, which, method, options.stage)
     save_figure(figure, target)
     print(target)
+
+
+def _filter(options: Namespace, count: int | None) -> MistakeFilter:
+    from firstlight.evaluation.mistakes import MistakeFilter
+
+    return MistakeFilter(count, options.true, options.predicted, tuple(options.index), options.order)
+
+
+def _print_list(run: Run, options: Namespace) -> None:
+    """Print a row of CSV for each misclassified image, from the run's predictions and without its data set."""
+    from firstlight.data.source import FOLDER_NAME
+
+    if run.predictions.file_names is None and run.recipe.data == FOLDER_NAME:
+        hint = (
+            f"{run.path} was tested by an older version, without file names; this adds them: firstlight test {run.path}"
+        )
+        print(hint, file=sys.stderr)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "index", "true", "predicted", "probability", "true_probability", "loss"])
+    for mistake in _filter(options, options.count).select(run.predictions, run.class_names):
+        classes = run.class_names[mistake.true], run.class_names[mistake.predicted]
+        numbers = (mistake.predicted_probability, mistake.true_probability, mistake.loss)
+        writer.writerow([mistake.file_name or "", mistake.index, *classes, *(f"{number:.6f}" for number in numbers)])
 
 
 def _print_evaluation(run: Run, images: ImageSet, num_images: int, seed: int) -> None:

@@ -114,7 +114,8 @@ def _warn_of_private_images(kind: str, bundle: Bundle, target: Path, without_ima
     num_examples, num_wrong = len(bundle.examples), len(bundle.mistakes.images)
     print(
         f"warning: {target} will contain {num_examples + num_wrong} test images of {bundle.data.name} ({num_examples} "
-        f"examples, {num_wrong} misclassified); everyone who can open it sees them. --without_images leaves them out.",
+        f"examples, {num_wrong} misclassified) with their file names; everyone who can open it sees them. "
+        "--without_images leaves them out.",
         file=sys.stderr,
         flush=True,
     )

@@ -36,6 +36,7 @@ class Mistake:
         predicted: Predicted class.
         probabilities: Probability of each class, in [0, 1].
         loss: Cross-entropy of the true class, in nats.
+        file_name: Path of the image's file below the folder of the data set; None if it has none.
 
     >>> mistake = Mistake(row=0, index=7, true=1, predicted=0, probabilities=(0.75, 0.25), loss=1.386)
     >>> mistake.predicted_probability, mistake.true_probability, mistake.margin
@@ -48,6 +49,7 @@ class Mistake:
     predicted: int
     probabilities: tuple[float, ...]
     loss: float
+    file_name: str | None = None
 
     @property
     def predicted_probability(self) -> float:
@@ -58,6 +60,11 @@ class Mistake:
     def true_probability(self) -> float:
         """Probability of the true class, in [0, 1]."""
         return self.probabilities[self.true]
+
+    @property
+    def name(self) -> str:
+        """What a caption calls the image: its file's name, or its index in the test split."""
+        return f"test {self.index}" if self.file_name is None else self.file_name
 
     @property
     def margin(self) -> float:
@@ -119,8 +126,9 @@ class MistakeFilter:
 def mistakes_at(predictions: Predictions, rows: Int64[Tensor, " m"]) -> list[Mistake]:
     """Return the mistakes in these rows of the predictions, in the order of the rows."""
     predicted, losses = predictions.predicted[rows], _losses(predictions, rows)
+    file_names = predictions.file_names
     return [
-        Mistake(row, index, true, wrong, tuple(probabilities), loss)
+        Mistake(row, index, true, wrong, tuple(probabilities), loss, file_names[row] if file_names else None)
         for row, index, true, wrong, probabilities, loss in zip(
             rows.tolist(),
             predictions.ids[rows].tolist(),

@@ -7,7 +7,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from firstlight.arrays import Features, Ids, Labels, Logits
+from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.files import atomic
 
@@ -36,6 +37,8 @@ class Predictions:
         features: Input of the head, float32 [n f].
         labels: True classes, int64 [n].
         ids: Index of each image in its split, int64 [n].
+        file_names: Path of each image's file below the folder of the data set; None if the images have no files of
+            their own, or the predictions are of an older version.
 
     >>> logits = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     >>> p = Predictions(logits, torch.zeros(2, 1), torch.tensor([0, 0]), torch.arange(2))
@@ -47,6 +50,7 @@ class Predictions:
     features: Features
     labels: Labels
     ids: Ids
+    file_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,6 +83,8 @@ class Predictions:
     def save(self, path: Path) -> None:
         """Write `predictions.npz`."""
         arrays = {name: getattr(self, name).numpy() for name in ("logits", "features", "labels", "ids")}
+        if self.file_names is not None:
+            arrays["file_names"] = np.array(self.file_names, dtype=np.str_)
         with atomic(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
 
@@ -92,10 +98,25 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: torch.from_numpy(stored[name]) for name in ("logits", "features", "labels", "ids")}
+                names = stored["file_names"] if "file_names" in stored.files else None
             _check(arrays)
-            return Predictions(**arrays)
+            return Predictions(**arrays, file_names=None if names is None else _checked_names(names, arrays["labels"]))
         except _DAMAGE as error:
             raise RunError(f"{path}: cannot be read as predictions; run `firstlight test` again") from error
+
+
+def with_file_names(predictions: Predictions, images: ImageSet) -> Predictions:
+    """Return the predictions with the file names of their images, found by id; unchanged if the images have none."""
+    if images.file_names is None:
+        return predictions
+    name_of = dict(zip(images.ids.tolist(), images.file_names, strict=True))
+    return replace(predictions, file_names=tuple(name_of[index] for index in predictions.ids.tolist()))
+
+
+def _checked_names(names: np.ndarray, labels: Tensor) -> tuple[str, ...]:
+    if names.dtype.kind != "U" or names.shape != (len(labels),):
+        raise ValueError(f"file_names is {names.dtype} {list(names.shape)}")
+    return tuple(names.tolist())
 
 
 def _check(arrays: dict[str, Tensor]) -> None:

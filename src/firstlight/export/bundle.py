@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
@@ -109,10 +109,11 @@ class Bundle(Pretrained):
     def _read(self, name: str) -> LabelledPredictions:
         path = self.path / f"{name}.safetensors"
         try:
-            tensors = load_file(path)
-            labels, ids, logits = tensors["labels"], tensors["ids"], tensors["logits"]
+            with safe_open(path, framework="pt") as content:
+                labels, ids, logits = (content.get_tensor(key) for key in ("labels", "ids", "logits"))
+                names = _file_names((content.metadata() or {}).get("file_names"))
             pixels = read_sheet(self.path / f"{name}.png", len(labels), self.size_px)
-            images = ImageSet(pixels, labels, self.class_names, ids=ids, name=name)
+            images = ImageSet(pixels, labels, self.class_names, ids=ids, name=name, file_names=names)
             return LabelledPredictions(images, Predictions(logits, torch.empty(len(labels), 0), labels, ids))
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path}: cannot be read. Export the model again.") from error
@@ -123,8 +124,13 @@ def save_labelled_predictions(folder: Path, name: str, labelled: LabelledPredict
     images, predictions = labelled.images, labelled.predictions
     write_sheet(folder / f"{name}.png", images.images)
     tensors = {"labels": images.labels, "ids": images.ids, "logits": predictions.logits}
+    metadata = None if images.file_names is None else {"file_names": json.dumps(images.file_names)}
     with atomic(folder / f"{name}.safetensors") as temporary:
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata)
+
+
+def _file_names(stored: str | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(str(name) for name in json.loads(stored))
 
 
 def save_measured(folder: Path, measured: dict[str, Any]) -> None:

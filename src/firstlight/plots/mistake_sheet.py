@@ -28,6 +28,7 @@ GAP = 0.22  # gap between two mistakes in a row, in tiles
 MIN_WIDTH = 6.0  # inches, so that the label of the colour bar fits
 INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # in the title
 MAX_NAME_LENGTH = 17
+MAX_FILE_NAME_LENGTH = 15
 
 
 @literal_text
@@ -101,6 +102,17 @@ def class_caption(verb: str, class_name: str, probability: float) -> str:
     ['says cat', '25%']
     """
     return f"{verb} {_short(class_name)}\n{percent(probability)}"
+
+
+def image_caption(name: str) -> str:
+    """Return the caption of an image: the last part of its path, shortened at the front.
+
+    >>> image_caption("cat/2024/june/1.jpg"), image_caption("cat/holidays_in_the_mountains_1.jpg")
+    ('1.jpg', '…ountains_1.jpg')
+    """
+    name = name.rsplit("/", 1)[-1]
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
+    return name if len(name) <= MAX_FILE_NAME_LENGTH else ellipsis + name[1 - MAX_FILE_NAME_LENGTH :]
 
 
 def percent(probability: float) -> str:

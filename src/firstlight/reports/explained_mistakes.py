@@ -17,7 +17,7 @@ from firstlight.evaluation.mistakes import Mistake, MistakeFilter, MistakeOrder
 from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
-from firstlight.plots.mistake_sheet import class_caption, mistake_sheet
+from firstlight.plots.mistake_sheet import class_caption, image_caption, mistake_sheet
 
 ORDER_TEXTS: dict[MistakeOrder, str] = {
     "confidence": "most confident first",
@@ -69,7 +69,7 @@ def explain_mistakes(
     chosen, names = images[torch.tensor([mistake.row for mistake in mistakes], dtype=torch.int64)], images.class_names
     explained = [
         ExplainedMistake(mistake, pixels, names[mistake.predicted], names[mistake.true])
-        for mistake, pixels in zip(mistakes, chosen.images.numpy(), strict=True)
+        for mistake, pixels in zip(_named(mistakes, chosen), chosen.images.numpy(), strict=True)
     ]
     if method is None:
         return explained
@@ -83,6 +83,12 @@ def explain_mistakes(
         replace(item, maps=maps)
         for item, maps in zip(explained, zip(predicted_maps, true_maps, strict=True), strict=True)
     ]
+
+
+def _named(mistakes: Sequence[Mistake], images: ImageSet) -> list[Mistake]:
+    """Return the mistakes with the file names of their images; predictions of older versions have none."""
+    names = images.file_names or [mistake.file_name for mistake in mistakes]
+    return [replace(mistake, file_name=name) for mistake, name in zip(mistakes, names, strict=True)]
 
 
 def misclassified_images(
@@ -126,7 +132,7 @@ def misclassified_images(
 def _captions(item: ExplainedMistake) -> tuple[str, str, str]:
     mistake = item.mistake
     return (
-        f"test {mistake.index}",
+        image_caption(mistake.name),
         class_caption("says", item.predicted_name, mistake.predicted_probability),
         class_caption("is", item.true_name, mistake.true_probability),
     )

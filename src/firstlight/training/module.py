@@ -20,7 +20,7 @@ from firstlight.compiled import own_state_dict_names, plain_state_dict_names, un
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
-from firstlight.evaluation.predictions import Predictions
+from firstlight.evaluation.predictions import Predictions, with_file_names
 from firstlight.evaluation.tta_views import averaged_logits
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
@@ -241,7 +241,8 @@ class Classifier(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Gather the predictions of all processes into `test_predictions`."""
-        self.test_predictions = self._collected.gather(self.trainer.world_size)
+        gathered = self._collected.gather(self.trainer.world_size)
+        self.test_predictions = gathered if self.test_images is None else with_file_names(gathered, self.test_images)
 
     def show_misclassified_images(
         self,
