@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +20,7 @@ import yaml
 
 import firstlight
 from firstlight.attribution import METHODS
-from firstlight.cli import VERBS
+from firstlight.cli import VERBS, main
 from firstlight.data.source import SOURCES
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.recipes import RECIPES
@@ -216,19 +218,60 @@ def test_the_imports_in_a_pages_python_exist(page: Path) -> None:
                 assert node.attr in firstlight.__all__, ast.unparse(node)
 
 
-def test_the_worked_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def run_worked_examples(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int = 0) -> dict[str, Any]:
+    """Run the Python of extending.md from top to bottom in a folder; return its names.
+
+    A block that begins with the name of a file outside src/ is written to that file, from which later blocks import.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "my_networks", raising=False)
     for table, name in ((SOURCES, "light"), (METHODS, "xgrad_cam")):
         monkeypatch.setitem(table, name, None)  # whatever the page puts there goes when the test ends
     blocks = code_blocks(DOCS / "extending.md", "python")
     assert len(blocks) >= 10
-    names: dict[str, object] = {"__name__": "extending"}
+    names: dict[str, Any] = {"__name__": "extending"}
     for block in blocks:
-        exec(compile(block, "docs/extending.md", "exec"), names)
+        if file := re.match(r"# (\w+\.py)\n", block):
+            (folder / file[1]).write_text(block)
+        else:
+            seeded = block.replace("batch_size=32", f"batch_size=32, seed={seed}")
+            exec(compile(seeded, "docs/extending.md", "exec"), names)
+    return names
+
+
+def test_the_worked_examples_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = run_worked_examples(monkeypatch, tmp_path)
     assert (tmp_path / "logs/quick8/version_0/model.safetensors").is_file()
     assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "shown.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "plain.svg").read_text()
+    assert type(names["run"].network).__name__ == "Plain"
+    for path in ("quick8", "own"):
+        results = json.loads((tmp_path / f"logs/{path}/version_0/results.json").read_text())
+        assert results["test_acc"] == 1, path
+    assert names["trainer"].callback_metrics["test_acc"] == 1
+    (tmp_path / "logs/demo").mkdir()
+    (tmp_path / "logs/own/version_0").rename(tmp_path / "logs/demo/version_0")  # instead of a training of the demo
+    for command in commands(DOCS / "extending.md"):
+        arguments = command[0].split()[1:]
+        if arguments[0] in ("summary", "explain"):
+            assert main(arguments) == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_the_worked_examples_reach_what_they_promise_for_every_seed(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = run_worked_examples(monkeypatch, tmp_path, seed)
+    for path in ("quick8", "own"):
+        run = tmp_path / f"logs/{path}/version_0"
+        assert f"seed: {seed}" in (run / "recipe.yaml").read_text()
+        assert json.loads((run / "results.json").read_text())["test_acc"] == 1, path
+    assert names["trainer"].callback_metrics["test_acc"] == 1
 
 
 def test_the_example_of_explaining_runs(monkeypatch: pytest.MonkeyPatch) -> None:
