@@ -251,3 +251,21 @@ def test_a_constant_channel_trains() -> None:
     found = ImageSet(images, torch.arange(40) % 2, ("a", "b"), name="red").mean_and_std
     assert found[0][1] == 0
     assert found[1][1] == pytest.approx(1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "advice"), [(255, 0, "divide them by 255"), (4, -2, "your own normalization")]
+)
+def test_training_warns_once_of_images_in_another_range(tiny: str, scale: int, shift: int, advice: str) -> None:
+    pairs = TensorDataset(torch.rand(16, 3, 16, 16) * scale + shift, torch.arange(16) % 4)
+    loader = DataLoader(pairs, batch_size=4)
+    with pytest.warns(UserWarning, match=advice) as found:
+        firstlight.Trainer(max_epochs=2, num_sanity_val_steps=0, **SILENT).fit(tiny_model(tiny), loader, loader)
+    assert sum(advice in str(each.message) for each in found) == 1
+
+
+def test_training_refuses_integer_images(tiny: str) -> None:
+    pixels = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8)
+    loader = DataLoader(TensorDataset(pixels, torch.arange(16) % 4), batch_size=4)
+    with pytest.raises(UsageError, match="images / 255"):
+        firstlight.Trainer(max_epochs=1, precision="32-true", **SILENT).fit(tiny_model(tiny), loader)

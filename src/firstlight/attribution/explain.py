@@ -19,6 +19,7 @@ from firstlight.attribution.maps import has_positive_evidence, upsample
 from firstlight.attribution.methods import find_method
 from firstlight.attribution.target import Target, TargetName, choose_target
 from firstlight.errors import UsageError
+from firstlight.layers.input_range import refuse_integers
 
 DEFAULT_METHOD = "grad_cam"
 DEFAULT_BATCH_SIZE = 64  # larger batches are no faster on a CPU, because their activations exceed the cache
@@ -112,6 +113,7 @@ def explain(
     >>> attribution.stage, attribution.maps.shape, attribution.upsampled().shape
     ('residual3', torch.Size([2, 4, 4]), torch.Size([2, 32, 32]))
     """
+    refuse_integers(images)
     names, stage_name = _choose_stages(network, stage)
     explainer = _Explainer(network, names, method, precision, reshape)
     images = _as_batch(images)

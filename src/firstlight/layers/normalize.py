@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from firstlight.layers.input_range import is_checkable, refuse_integers, warn_of_range
+
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
@@ -27,6 +29,7 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD) -> None:
         super().__init__()
+        self._needs_check = True
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1))
 
@@ -36,5 +39,20 @@ class Normalize(nn.Module):
         self.std.copy_(torch.tensor(std).reshape(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the normalized images, float [n 3 h w]."""
+        """Return the normalized images, float [n 3 h w], of images in [0, 1].
+
+        In eval mode, images that are not in [0, 1] cause a warning; see `check_range`.
+
+        Raises:
+            UsageError: The images are integers.
+        """
+        if isinstance(images, Tensor):  # and not a proxy of torch.fx
+            refuse_integers(images)
+            if not self.training and self._needs_check:
+                self.check_range(images)
         return (images - self.mean) / self.std
+
+    def check_range(self, images: Tensor) -> None:
+        """Warn once of images that are not in [0, 1]; on a GPU, which this interrupts, only check the first batch."""
+        if is_checkable(images):
+            self._needs_check = not warn_of_range(images) and images.device.type == "cpu"

@@ -22,6 +22,7 @@ from firstlight.data.images import ImageSet
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
 from firstlight.evaluation.predictions import Predictions, with_file_names
 from firstlight.evaluation.tta_views import averaged_logits
+from firstlight.layers.normalize import Normalize
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
@@ -77,6 +78,7 @@ class Classifier(pl.LightningModule):
         self._step: TrainingStep = AutogradStep(self.network, recipe)
         self._collected = CollectedPredictions()
         self._resumed_position: dict[str, Any] = {}
+        self._needs_range_check = True
         self.register_state_dict_post_hook(plain_state_dict_names)
         self.register_load_state_dict_pre_hook(own_state_dict_names)
 
@@ -84,6 +86,7 @@ class Classifier(pl.LightningModule):
         """Forget the steps of an earlier training that were not logged."""
         if stage == "fit":
             self.unlogged_means = RunningMeans()
+            self._needs_range_check = True
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n k], of images in [0, 1], float [n 3 h w]."""
@@ -91,6 +94,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
+        self._check_range(batch)
         images, labels = self._resized(batch[0]), batch[1]
         losses, loss = self._step(images, labels, self.progress)
         self.unlogged_means.add({"train_loss": losses.mean, "train_acc": losses.accuracy}, len(labels))
@@ -152,6 +156,18 @@ class Classifier(pl.LightningModule):
         trainer = attached_trainer(self)
         batches = trainer.train_dataloader if trainer is not None else None
         return batches if isinstance(batches, Batches) else None
+
+    def _check_range(self, batch: Batch | Sequence[Tensor]) -> None:
+        """Warn if the first training batch is not in [0, 1]; firstlight's own batches always are.
+
+        In eval mode, the network's normalization checks its input itself.
+        """
+        if not self._needs_range_check or isinstance(batch, Batch):
+            return
+        self._needs_range_check = False
+        normalize = getattr(uncompiled(self.network), "normalize", None)
+        if isinstance(normalize, Normalize):
+            normalize.check_range(batch[0])
 
     def _resized(self, images: Tensor) -> Tensor:
         """Return training images at the size that the recipe sets for this step, float [n 3 h w]."""

@@ -1,0 +1,54 @@
+"""Check that images are RGB in [0, 1], which is what every network here takes."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from firstlight.errors import UsageError
+
+# Wide enough for resampling that overshoots and for noise, narrow enough for pixels in 0..255 and standardized ones.
+LOWEST, HIGHEST = -0.5, 1.5
+
+
+def refuse_integers(images: Tensor) -> None:
+    """Raise UsageError unless the images are floating-point numbers.
+
+    >>> refuse_integers(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    Traceback (most recent call last):
+    firstlight.errors.UsageError: images of torch.uint8: a network takes float RGB in [0, 1], so pass images / 255
+    """
+    if not images.is_floating_point():
+        raise UsageError(f"images of {images.dtype}: a network takes float RGB in [0, 1], so pass images / 255")
+
+
+def is_checkable(images: Tensor) -> bool:
+    """Return whether the values can be read: not while a function is traced, compiled or captured.
+
+    >>> is_checkable(torch.rand(1, 3, 8, 8)), is_checkable(torch.rand(1, 3, 8, 8, device="meta"))
+    (True, False)
+    """
+    if type(images) is not Tensor or images.is_meta or not images.numel():
+        return False
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return not (images.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+def warn_of_range(images: Tensor) -> bool:
+    """Warn if float images [n 3 h w] are clearly not in [0, 1]; return whether a warning was given."""
+    try:
+        low, high = (float(value) for value in images.detach().aminmax())
+    except RuntimeError:  # within a transform such as vmap, a tensor has no values
+        return False
+    if low >= LOWEST and high <= HIGHEST:
+        return False
+    advice = "divide them by 255" if low >= 0 else "leave out your own normalization"
+    warnings.warn(
+        f"images have values from {low:.3g} to {high:.3g}, but the network takes RGB in [0, 1] and normalizes it "
+        f"itself: {advice}, or its answers are wrong",
+        stacklevel=1,
+    )
+    return True
