@@ -1,8 +1,10 @@
-"""Draws the figures in docs/figures again, from a real run.
+"""Draws the figures in docs/figures again.
 
     python docs/figures.py [--run RUN] [--data_dir DIR]
+    python docs/figures.py --front
 
-Without a run: the newest one in logs/, or a new demo.
+The front figure is drawn from the bundled model and needs no run. The other figures are drawn from a run: by default
+the newest one in logs/, or a new demo.
 """
 
 from __future__ import annotations
@@ -12,19 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from matplotlib.text import Text
 from torch import Tensor, nn
 
 from firstlight.data.batches import to_unit
 from firstlight.diagram import draw
 from firstlight.errors import RunError
 from firstlight.evaluation.mistakes import MistakeFilter
+from firstlight.export.bundle import bundled
 from firstlight.files import atomic
 from firstlight.networks import build_network
 from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
 from firstlight.plots.figure import Figure, save_figure
+from firstlight.plots.mistake_sheet import class_caption, mistake_sheet
 from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
 from firstlight.recipes import get_recipe
-from firstlight.reports.explained_mistakes import misclassified_images
+from firstlight.reports.explained_mistakes import explain_mistakes, misclassified_images
 from firstlight.runs.run import Run, latest_run, load
 from firstlight.training.fit import fit
 from firstlight.training.retest import load_test_images
@@ -32,6 +37,8 @@ from firstlight.training.retest import load_test_images
 FIGURES = Path(__file__).parent / "figures"
 MEASURED_STAGES = ("residual1", "layer2", "residual3")
 NUM_MEASURED = 128  # images
+NUM_FRONT = 3  # mistakes in the front figure
+FRONT_FONT_SIZE = 13  # points on a figure 6 inches wide: 10 pixels on a page 390 pixels wide
 
 
 def find_run(named: str | None) -> Run:
@@ -42,6 +49,33 @@ def find_run(named: str | None) -> Run:
         return latest_run("logs")
     except RunError:
         return fit(get_recipe("demo"))
+
+
+def draw_front() -> Figure:
+    """Draw three mistakes of the bundled model below each other, with letters that a phone's width leaves legible."""
+    bundle = bundled()
+    predictions, num_tested = bundle.mistakes.predictions, bundle.measured["test"]["num_images"]
+    mistakes = MistakeFilter(count=NUM_FRONT).select(predictions, bundle.class_names)
+    explained = explain_mistakes(bundle.network, bundle.mistakes.images, mistakes)
+    figure = mistake_sheet(
+        [item.pixels for item in explained],
+        [item.maps for item in explained if item.maps is not None],
+        [
+            (
+                "image",
+                class_caption("says", item.predicted_name, item.mistake.predicted_probability),
+                class_caption("is", item.true_name, item.mistake.true_probability),
+            )
+            for item in explained
+        ],
+        f"Misclassified: {len(predictions)} of {num_tested:,} {bundle.data.name} test images",
+        "Grad-CAM",
+        num_columns=1,
+    )
+    figure.axes[-1].set_xlabel("evidence for the class, from none to the strongest (Grad-CAM)")
+    for text in figure.findobj(Text):
+        text.set_fontsize(FRONT_FONT_SIZE)
+    return figure
 
 
 def draw_receptive_fields(run: Run, pixels: Tensor) -> Figure:
@@ -68,7 +102,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default=None)
     parser.add_argument("--data_dir", default=None)
+    parser.add_argument("--front", action="store_true")
     options = parser.parse_args()
+    save_figure(draw_front(), FIGURES / "front.png")
+    if options.front:
+        return
     run = find_run(options.run)
     images = load_test_images(run, options.data_dir).test
     sheet = misclassified_images(run.network, images, run.predictions, MistakeFilter(count=9))

@@ -13,7 +13,7 @@ import pytest
 
 from firstlight.app.markup import plain
 from firstlight.app.service import MapOptions, Service
-from firstlight.app.uploads import MAX_BYTES, read_upload
+from firstlight.app.upload_limits import MAX_BYTES, read_upload
 from firstlight.export.bundle import Bundle
 from firstlight.plots.overlay import overlay
 from reference.browser import Page, chromium
@@ -67,7 +67,7 @@ def test_stage_method_class_and_number_of_bars_change_the_answer(page: Page, pho
     changes = [
         ("classify-stage", "layer1", "stage layer1"),
         ("classify-method", "LayerCAM", "stage layer1"),
-        ("explained", second, f"speaks for {second}"),
+        ("explained", second, f"Evidence for {second}"),
     ]
     for dropdown, option, says in changes:
         last = page.sources("#answer .fl-map")
@@ -181,7 +181,7 @@ def test_mistakes_are_filtered_counted_and_explained(page: Page, bundle: Bundle)
     page.tab("Mistakes")
     service = Service(bundle)
     everything = service.mistakes()
-    page.until(lambda: f"{everything.num_wrong} of 83 test images are wrong" in page.text("#wrong"), "no count")
+    page.until(lambda: f"{everything.num_wrong} of 83 test images are misclassified" in page.text("#wrong"), "no count")
     assert len(page.all("#wrong .fl-mistake")) == 12
     some = everything.items[0]
     page.choose("true", some.true_name)
@@ -252,3 +252,63 @@ def test_no_tab_is_wider_than_the_window(page: Page, photo: Path, width_px: int)
     for name in ("Classify", "Mistakes", "Model"):
         page.tab(name)
         assert page.overflow_px(width_px) <= 0, name
+
+
+@pytest.fixture
+def phone(browser: Page, address: str) -> Iterator[Page]:
+    """The page on a phone."""
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.open(address)
+    yield browser
+    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def _is_in_view(page: Page, selector: str) -> bool:
+    script = "const b = arguments[0].getBoundingClientRect(); return b.top >= -1 && b.top < window.innerHeight * 0.6"
+    return bool(page.driver.execute_script(script, page.wait_for(selector)))
+
+
+def test_on_a_phone_the_answer_comes_into_view_and_the_next_mistakes_start_at_the_top(phone: Page) -> None:
+    phone.click(".fl-example", 2)
+    phone.wait_for("#answer .fl-map")
+    phone.until(lambda: _is_in_view(phone, "#answer h2"), "the answer is out of view")
+    phone.tab("Mistakes")
+    phone.click("#next")
+    phone.until(lambda: "Page 2 of" in phone.text("#wrong"), "no second page")
+    phone.until(lambda: _is_in_view(phone, "#wrong .fl-count"), "the page stays at its end")
+
+
+def test_on_a_phone_a_dropdown_ends_before_its_arrow_and_wide_tables_say_that_they_scroll(phone: Page) -> None:
+    script = """
+    const box = document.querySelector('#classify-stage .wrap-inner');
+    const input = box.querySelector('input'), arrow = box.querySelector('.icon-wrap').getBoundingClientRect();
+    const end = input.getBoundingClientRect().right - parseFloat(getComputedStyle(input).paddingRight);
+    return [end, arrow.left, getComputedStyle(input).textOverflow];
+    """
+    phone.click(".fl-example", 0)
+    end_px, arrow_px, overflow = phone.driver.execute_script(script)
+    assert end_px <= arrow_px + 1
+    assert overflow == "ellipsis"
+    phone.tab("Model")
+    phone.until(lambda: phone.all(".fl-overflows .fl-hint"), "no hint that the layer table scrolls")
+    for box in phone.all(".fl-wide"):
+        inner = box.find_element("css selector", ".fl-scroll")
+        scrolls = phone.driver.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth + 1", inner)
+        assert box.find_element("css selector", ".fl-hint").is_displayed() == scrolls
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Page, address: str, photo: Path, theme: str) -> None:
+    """Contrast, names of images and controls, and roles, checked by axe-core on each tab."""
+    axe = pytest.importorskip("axe_core_python.selenium").Axe()
+    browser.open(f"{address}?__theme={theme}")
+    browser.upload(photo)
+    browser.wait_for("#answer .fl-map")
+    for name in ("Classify", "Mistakes", "Model"):
+        browser.tab(name)
+        time.sleep(1)  # colours fade in
+        found = axe.run(browser.driver)["violations"]
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        lines = [f"{each['id']}: {node['html'][:200]}" for each in serious for node in each["nodes"]]
+        assert lines == [], name

@@ -25,7 +25,7 @@ from PIL import Image
 from firstlight.app.service import MapOptions, Service
 from firstlight.app.serving import served
 from firstlight.app.sweeper import swept
-from firstlight.app.uploads import MAX_BYTES, read_upload
+from firstlight.app.upload_limits import MAX_BYTES, read_upload
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
 from firstlight.plots.overlay import overlay
@@ -109,7 +109,7 @@ def test_bad_files_are_refused_with_our_line(client: Client, tmp_path: Path, nam
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({0: None}, "send a picture"),
+        ({0: None}, "contains no picture"),
         ({3: "magic"}, "magic"),
         ({4: "layer1.conv"}, "layer1.conv"),
         ({5: "pink"}, "pink"),
@@ -249,7 +249,7 @@ def test_a_port_that_is_taken_is_one_line(bundle: Bundle) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with (
-            pytest.raises(UsageError, match="is taken: choose another with --port"),
+            pytest.raises(UsageError, match="is in use: choose another with --port"),
             served(bundle, "127.0.0.1", taken.getsockname()[1]),
         ):
             pytest.fail("the page must not open")

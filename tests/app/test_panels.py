@@ -111,7 +111,7 @@ def test_the_warning_appears_for_novel_pictures_only(answer: ExplainedPrediction
 def test_a_map_without_positive_evidence_says_so_instead_of_stretching_noise(answer: ExplainedPrediction) -> None:
     against = replace(answer, evidence=-np.ones((16, 16), np.float32))
     text = prediction_panel(against, 3)
-    assert "Nothing here speaks for this class" in text
+    assert "No positive evidence for this class" in text
     assert "fl-map" not in text
 
 
@@ -142,11 +142,11 @@ def test_each_example_is_a_button_that_knows_its_place(bundle: Bundle) -> None:
 def test_the_mistakes_are_counted_and_each_names_both_classes(service: Service) -> None:
     page = service.mistakes()
     text = mistakes_panel(page, 83)
-    assert f"<b>{page.num_wrong}</b> of 83 test images are wrong" in text
+    assert f"<b>{page.num_wrong}</b> of 83 test images are misclassified" in text
     tree = Tree(text)
     num_coloured = sum(has_evidence(each) for item in page.items for each in item.maps or ())
     assert len(tree.images()) == 12 * 3 + num_coloured + 1, "image, two grey ones, their colours if any, the scale"
-    assert text.count("Nothing here speaks for this class") == 24 - num_coloured
+    assert text.count("No positive evidence for this class") == 24 - num_coloured
     first = page.items[0]
     assert f"says <b>{first.predicted_name}</b>" in text
     assert f"is <b>{first.true_name}</b>" in text
@@ -160,7 +160,7 @@ def test_a_filter_says_how_many_of_all_it_lets_through(service: Service) -> None
     assert f"<b>{page.num_found}</b> of {page.num_wrong} mistakes" in mistakes_panel(page, 83)
     none = mistakes_panel(service.mistakes(some.true_name, some.true_name), 83)
     assert "<b>0</b> of" in none
-    assert "No test image is mistaken in this way" in none
+    assert "No test image is misclassified in this way" in none
 
 
 def test_the_model_tab_shows_the_measured_numbers_the_matrix_the_layers_and_the_drawing(bundle: Bundle) -> None:

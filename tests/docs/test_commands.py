@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,14 +22,17 @@ import pytest
 from firstlight.app import serving
 from firstlight.attribution import evaluate
 from firstlight.cli import main
+from firstlight.data.cifar_formats import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from firstlight.data.download import downloader
+from firstlight.data.download.manifest import Archive, Version
 from firstlight.data.drawn import draw
 from firstlight.data.source import SOURCES
 from firstlight.export.bundle import Bundle, bundled
 from firstlight.recipes import RECIPES
 from firstlight.recipes.config import Recipe
 from firstlight.reports import trust
-from reference.archive_files import archive_of, official_files, packed, plain, special
+from reference import archive_files, cifar100_files
+from reference.archive_files import official_files, packed, plain, special
 from reference.fault_server import FaultServer
 from reference.photo_folders import make_folder, save_photo
 
@@ -100,22 +103,31 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         save_photo(Path(name), (60, 90, 200), size=(60, 40))
     make_folder(Path("my_photos"), {"cat": 20, "dog": 20, "bird": 20})
     with ExitStack() as stack:
-        manifest = {}
-        for name, folders in {
-            "cifar10": {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py"},
-            "cifar100": {"binary": "cifar-100-binary"},
-        }.items():
-            manifest[name] = tuple(archive(version, folder, stack) for version, folder in folders.items())
+        manifest = {
+            "cifar10": tuple(cifar10_archive(version, stack) for version in ("binary", "python")),
+            "cifar100": (cifar100_archive(stack),),
+        }
         monkeypatch.setattr(downloader, "MANIFEST", manifest)
         yield tmp_path
 
 
-def archive(version: str, folder: str, stack: ExitStack) -> Any:
+def cifar10_archive(version: Version, stack: ExitStack) -> Archive:
     """Serve a small archive, and return its entry in the manifest."""
+    folder = {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py"}[version]
     files = [plain(f"{folder}/{name}", content) for name, content in official_files().items()]
-    content = packed(special(folder, b"5"), *files)
+    content = packed(special(folder, tarfile.DIRTYPE), *files)
     server = stack.enter_context(FaultServer(content))
-    return archive_of(content, server.url("none"), name=f"{folder}.tar.gz", version=version, folder=folder)
+    return archive_files.archive_of(
+        content, server.url("none"), name=f"{folder}.tar.gz", version=version, folder=folder
+    )
+
+
+def cifar100_archive(stack: ExitStack) -> Archive:
+    """Serve a small archive with images of all classes, and return its entry in the manifest."""
+    fine, coarse = CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+    entry, content = cifar100_files.archive_of("binary", cifar100_files.files_of("binary", fine, coarse, 200, 100))
+    server = stack.enter_context(FaultServer(content))
+    return replace(entry, urls=(server.url("none"),))
 
 
 def visit(bundle: Bundle, *_: object, **__: object) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from firstlight.app.service import MapOptions, Service
-from firstlight.app.uploads import read_upload
+from firstlight.app.upload_limits import read_upload
 from firstlight.cli import main
 from firstlight.export.bundle import Bundle
 from reference.browser import WAIT_S, chromium

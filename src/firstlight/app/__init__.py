@@ -1,1 +1,1 @@
-"""The live demo: `service` answers, `web` shows, `gate` keeps out what neither needs."""
+"""The live demo: `service` answers, the tabs and `panels` show, `gate` and `upload_limits` reject hostile input."""

@@ -1,4 +1,4 @@
-"""The Classify tab: a picture comes in, bars and a map come out."""
+"""The Classify tab: reads a picture and shows the probabilities of its classes and an evidence map."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from firstlight.app.page_scripts import SHOW_ANSWER
 from firstlight.app.panels import NOTHING_YET, examples_panel, notes_panel, prediction_panel, refusal_panel
 from firstlight.app.picture_input import RawPicture, picture_input
 from firstlight.app.service import PREDICTED, Service
-from firstlight.app.uploads import ACCEPTED, MAX_BYTES
-from firstlight.app.widgets import QUIETLY, MapControls, map_options, show_errors
+from firstlight.app.upload_limits import ACCEPTED, MAX_BYTES
+from firstlight.app.widgets import EVENT_OPTIONS, MapControls, map_options, show_errors
 from firstlight.errors import DataError, UsageError
 
 MAX_TOP, DEFAULT_TOP = 10, 5
-EXAMPLE_PX = 320  # to which an example is enlarged, its pixels kept as squares
+EXAMPLE_PX = 320  # side to which an example is enlarged without interpolation
 PICK_EXAMPLE = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button.fl-example');
@@ -27,23 +28,23 @@ element.addEventListener('click', (event) => {
 });
 """
 
-Outputs = tuple[Image.Image | None, str, str, str]  # preview, what the model sees (packed), notes, panel
+Outputs = tuple[Image.Image | None, str, str, str]  # preview, packed pixels, notes, panel
 
 
 class ClassifyTab:
     """Widgets and events of the tab.
 
-    What the model sees of the picture is kept in the page, not on the server: every later question brings it along.
+    The page, not the server, keeps the pixels of the current picture: every later request sends them along.
 
     Args:
-        service: that answers.
+        service: Service that answers.
     """
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
     def build(self) -> None:
-        """Lay out the widgets and tie them to what happens."""
+        """Create the widgets and connect their events."""
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
                 picture = picture_input(
@@ -69,11 +70,13 @@ class ClassifyTab:
         seen = gr.Textbox(visible=False)
         how = [top, explained, *controls.widgets]
         everything = [picture, seen, notes, panel]
-        picture.input(self.look, [picture, *how], everything, **QUIETLY)
-        gr.on([picture.clear, clear.click], _nothing, None, everything, **QUIETLY)
-        examples.click(self.pick, how, everything, **QUIETLY)
+        shown_answers = [picture.input(self.look, [picture, *how], everything, **EVENT_OPTIONS)]
+        gr.on([picture.clear, clear.click], _nothing, None, everything, **EVENT_OPTIONS)
+        shown_answers.append(examples.click(self.pick, how, everything, **EVENT_OPTIONS))
+        for answered in shown_answers:
+            answered.then(None, None, None, js=SHOW_ANSWER, api_visibility="private")
         changes = [each.input for each in (explained, *controls.widgets)] + [top.release]
-        gr.on(changes, self.again, [seen, *how], panel, trigger_mode="always_last", **QUIETLY)
+        gr.on(changes, self.again, [seen, *how], panel, trigger_mode="always_last", **EVENT_OPTIONS)
 
     def _choices(self) -> tuple[gr.Dropdown, gr.Slider]:
         names = self.service.class_names
@@ -87,7 +90,7 @@ class ClassifyTab:
     def look(
         self, raw: RawPicture | None, top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> Outputs:
-        """Answer for a new picture; one that cannot be read is taken away, and a line says why."""
+        """Answer for a new picture; a picture that cannot be read is removed, and a line says why."""
         if raw is None:
             return _nothing()
         try:
@@ -101,7 +104,7 @@ class ClassifyTab:
     def pick(
         self, top: int | float, explained: str, shown: bool, method: str, stage: str, event: gr.EventData
     ) -> Outputs:
-        """Answer for an example."""
+        """Answer for an example image."""
         images = self.service.bundle.examples.images
         if not len(images):
             raise UsageError("this model was exported without example images")
@@ -113,7 +116,7 @@ class ClassifyTab:
 
     @show_errors
     def again(self, seen: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
-        """Answer for the picture that is there, when a widget changed."""
+        """Answer again for the current picture after a widget has changed."""
         if not seen:
             return NOTHING_YET
         return self._panel(unpack(seen, self.service.size_px), top, explained, shown, method, stage)
@@ -126,7 +129,7 @@ class ClassifyTab:
 
 
 def pack(pixels: UInt8[Tensor, "3 h w"]) -> str:
-    """Return pixels as text that the page can keep.
+    """Return pixels as text, which the page keeps.
 
     >>> pack(torch.zeros(3, 1, 1, dtype=torch.uint8))
     'AAAA'
@@ -138,14 +141,14 @@ def unpack(text: str, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
     """Return the pixels that `pack` packed.
 
     Raises:
-        UsageError: the text is something else; it comes back from a stranger's browser.
+        UsageError: The text does not hold an image of this size; it comes from the browser and may be anything.
     """
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError, TypeError):
         content = b""
     if len(content) != 3 * size_px[0] * size_px[1]:
-        raise UsageError("the picture got lost on the way: choose it again")
+        raise UsageError("the picture was lost: choose it again")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(3, *size_px)
 
 

@@ -10,19 +10,23 @@ from PIL import Image
 from firstlight.app.markup import data_url
 from firstlight.app.picture_input import RawPicture, picture_input
 from firstlight.app.service import PREDICTED, ExplainedPrediction, Service
-from firstlight.app.uploads import Upload
-from firstlight.app.widgets import QUIETLY, map_options, show_errors
+from firstlight.app.upload_limits import Upload
+from firstlight.app.widgets import EVENT_OPTIONS, map_options, show_errors
 from firstlight.errors import UsageError
 from firstlight.plots.overlay import DEFAULT_OPACITY, has_evidence, overlay
 
 DESCRIPTION = (
     "Classify a picture. Returns the most probable classes with calibrated probabilities, whether the picture is "
-    "unlike the training data, and, if asked for, the evidence map: raw values (rows of numbers) and an overlay."
+    "unlike the training data, and on request the evidence map: raw values (rows of numbers) and an overlay."
 )
 
 
 def add_endpoint(service: Service) -> None:
-    """Add `/classify` to the page that is being built; nothing of it is to be seen there."""
+    """Add the endpoint `/classify` to the page that is being built; it is invisible there.
+
+    Args:
+        service: Service that answers.
+    """
 
     @show_errors
     def classify(
@@ -35,9 +39,9 @@ def add_endpoint(service: Service) -> None:
         opacity: int | float,
     ) -> dict[str, Any]:
         if picture is None:
-            raise UsageError("send a picture")
+            raise UsageError("the request contains no picture: send one as the first parameter")
         if not 0 <= opacity <= 1:
-            raise UsageError("opacity goes from 0 to 1")
+            raise UsageError(f"opacity must be 0 to 1, not {opacity}")
         upload = service.read(picture.content, picture.name)
         answer = service.predict(upload.pixels, map_options(with_map, method, stage), explain)
         return describe(answer, upload, max(1, int(top)), opacity)
@@ -55,18 +59,18 @@ def add_endpoint(service: Service) -> None:
         ]
         output = gr.JSON(label="answer")
         button = gr.Button("classify")
-    options = QUIETLY | {"api_visibility": "public", "api_name": "classify", "api_description": DESCRIPTION}
+    options = EVENT_OPTIONS | {"api_visibility": "public", "api_name": "classify", "api_description": DESCRIPTION}
     button.click(classify, inputs, output, **options)
 
 
 def describe(answer: ExplainedPrediction, upload: Upload, top: int, opacity: int | float) -> dict[str, Any]:
-    """Return an answer as JSON has it.
+    """Return an answer as a dictionary that JSON can represent.
 
     Args:
-        answer: of the service.
-        upload: the picture.
-        top: how many classes.
-        opacity: of the overlay's colours, 0 to 1.
+        answer: Prediction and its explanation.
+        upload: The picture.
+        top: Number of classes to list.
+        opacity: Opacity of the overlay's colours, from 0 to 1.
     """
     found: dict[str, Any] = {
         "label": answer.prediction.label,

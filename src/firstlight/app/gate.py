@@ -1,7 +1,7 @@
-"""Gate: what may reach the web framework. Routes that the page does not use stay shut; nothing names a URL to fetch.
+"""Gate: allow-lists the routes and rejects requests that would make the server fetch a URL.
 
-Gradio can do much that this app does not need: relay other servers' files, convert videos, keep a history of runs,
-fetch a picture from an address inside a request. Each is a door; here only the doors in use are open.
+Gradio can do much that this app does not need: relay files of other servers, convert videos, keep a history of runs,
+fetch a picture from a URL inside a request. The gate lets through only the routes that the page uses.
 """
 
 from __future__ import annotations
@@ -32,17 +32,19 @@ OPEN_BELOW = {
     "GET": ("/assets/", "/static/", "/svelte/", f"{API}/heartbeat/", f"{API}/call/", f"{API}/file="),
     "POST": (f"{API}/call/",),
 }
-MAX_BODY_BYTES = 512_000  # of anything but an upload
+MAX_BODY_BYTES = 512_000  # of every request that is not an upload
 MAX_DEPTH = 20
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 class Budget:
-    """How much may come in within a while, over all visitors: what bounds the disk, as uploads are deleted after it.
+    """Limits the bytes that all visitors together upload within a time window.
+
+    Uploads are deleted after this time, so that the budget also limits the disk space that they take.
 
     Args:
-        num_bytes: in all.
-        while_s: seconds after which what came in is forgotten.
+        num_bytes: Largest number of bytes within the window.
+        while_s: Length of the window in seconds.
     """
 
     def __init__(self, num_bytes: int, while_s: float) -> None:
@@ -50,7 +52,7 @@ class Budget:
         self._spent: deque[tuple[float, int]] = deque()
 
     def takes(self, num_bytes: int) -> bool:
-        """Spend so many bytes if there are as many left.
+        """Return whether the budget has this many bytes left, and spend them if it has.
 
         >>> budget = Budget(100, 60.0)
         >>> budget.takes(70), budget.takes(40), budget.takes(30)
@@ -66,12 +68,12 @@ class Budget:
 
 
 class Gate:
-    """An ASGI middleware that answers 400, 404, 411, 413 or 503 itself and lets the rest through.
+    """An ASGI middleware that answers forbidden requests with 400, 404, 411, 413 or 503 and forwards all others.
 
     Args:
-        app: what is behind it.
-        max_upload_bytes: of one upload request.
-        budget: of all uploads within a while.
+        app: Application to which requests are forwarded.
+        max_upload_bytes: Largest size of one upload request.
+        budget: Limit for all uploads together.
     """
 
     def __init__(self, app: ASGIApp, max_upload_bytes: int, budget: Budget) -> None:
@@ -80,7 +82,7 @@ class Gate:
         self.budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request."""
+        """Answer or forward one request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -113,7 +115,7 @@ class Gate:
 
 
 def is_open(method: str, path: str) -> bool:
-    """Whether a route is in use.
+    """Return whether the page uses a route.
 
     >>> is_open("GET", "/config"), is_open("GET", "/gradio_api/file=http://192.168.0.1/"), is_open("POST", "/config")
     (True, False, False)
@@ -126,7 +128,7 @@ def is_open(method: str, path: str) -> bool:
 
 
 def names_a_url(body: bytes) -> bool:
-    """Whether a file in a JSON body is an address instead of an upload; what is no JSON holds no file.
+    """Return whether a JSON body names a file by a URL instead of an upload; other bodies name no file.
 
     >>> names_a_url(b'{"data": [{"path": "http://localhost/x.png", "meta": {"_type": "gradio.FileData"}}]}')
     True
@@ -141,7 +143,7 @@ def names_a_url(body: bytes) -> bool:
 
 def _holds_url(value: Any, depth: int) -> bool:
     if depth == 0:
-        return True  # nothing that the page sends is nested this deep
+        return True  # the page sends no request that is nested this deeply
     if isinstance(value, dict):
         path = value.get("path")
         is_address = path is not None and (not isinstance(path, str) or _ADDRESS.match(path) is not None)

@@ -1,4 +1,4 @@
-"""Small pieces of HTML: images as data URLs, maps as two layers, text made safe."""
+"""Small pieces of HTML: images as data URLs, maps as two layers, tables; all text is escaped."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from PIL import Image
 
 from firstlight.plots.overlay import COLOUR_MAP, SCALE_LABEL, has_evidence, overlay
 
-NO_EVIDENCE = "Nothing here speaks for this class."
+NO_EVIDENCE = "No positive evidence for this class."
+SCALE_ALT = "colour scale from dark, no evidence, to bright, the strongest evidence"
 _SCALE_STEPS = 64
 
 
 def data_url(image: Image.Image, form: str = "PNG", **options: int) -> str:
-    """Return an image as an address that holds all of it."""
+    """Return an image as a data URL."""
     stream = io.BytesIO()
     image.save(stream, format=form, **options)
     return f"data:image/{form.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def pixels(image: UInt8[np.ndarray, "h w 3"], alt: str, name: str = "") -> str:
-    """Return an image tag; the style sheet enlarges it without smoothing, so that every pixel is a crisp square.
+    """Return an image tag; the style sheet enlarges the image without interpolation.
 
     >>> pixels(np.zeros((1, 1, 3), np.uint8), 'a "cat"').startswith('<img class="fl-pixels" alt="a &quot;cat&quot;"')
     True
@@ -36,19 +37,19 @@ def pixels(image: UInt8[np.ndarray, "h w 3"], alt: str, name: str = "") -> str:
 
 
 def plain(image: UInt8[np.ndarray, "3 h w"], alt: str) -> str:
-    """Return an image tag of raw pixels."""
+    """Return an image tag for raw pixels."""
     return f'<div class="fl-stack">{pixels(np.ascontiguousarray(image.transpose(1, 2, 0)), alt)}</div>'
 
 
 def mapped(image: UInt8[np.ndarray, "3 h w"], evidence: Float[np.ndarray, "h w"], alt: str) -> str:
     """Return the grey image with its map as a layer of its own, whose opacity the style sheet sets.
 
-    Blending the two layers is `firstlight.plots.overlay.overlay` at that opacity. A map without positive
-    evidence says so.
+    Blended at that opacity, the two layers look like `firstlight.plots.overlay.overlay`. A map without positive
+    evidence is labelled so.
     """
-    layers = pixels(overlay(image, evidence, 0.0), alt)
+    layers = pixels(overlay(image, evidence, 0.0), "the picture in grey")
     if has_evidence(evidence):
-        layers += pixels(overlay(image, evidence, 1.0), "", "fl-map")
+        layers += pixels(overlay(image, evidence, 1.0), f"{alt}: brighter where it is stronger", "fl-map")
     else:
         layers += f'<span class="fl-none">{NO_EVIDENCE}</span>'
     return f'<div class="fl-stack">{layers}</div>'
@@ -60,13 +61,13 @@ def scale() -> str:
     colours = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, _SCALE_STEPS))[None, :, :3]
     bar = data_url(Image.fromarray((colours * 255).round().astype(np.uint8)))
     return (
-        f'<div class="fl-scale"><div class="fl-scale-row"><span>0</span><img alt="from dark to bright" src="{bar}">'
+        f'<div class="fl-scale"><div class="fl-scale-row"><span>0</span><img alt="{SCALE_ALT}" src="{bar}">'
         f"<span>1</span></div><p>{escape(SCALE_LABEL)}</p></div>"
     )
 
 
 def table(head: list[str], rows: list[list[str]], name: str = "", num_text_columns: int = 1) -> str:
-    """Return a table; cells are text, not HTML, and numbers stand right.
+    """Return a table; cells are text, not HTML, and numbers are aligned right.
 
     >>> table(["a"], [["<b>"]]).partition("<tbody>")[2]
     '<tr><td>&lt;b&gt;</td></tr></tbody></table>'
@@ -80,3 +81,21 @@ def table(head: list[str], rows: list[list[str]], name: str = "", num_text_colum
         "<tr>" + "".join(f"<td{side(i)}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows
     )
     return f'<table class="{f"fl-table {name}".strip()}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def scrolling(content: str, label: str, name: str = "") -> str:
+    """Return content in a box that scrolls sideways by mouse, finger and keyboard, with a hint where it does.
+
+    Args:
+        content: HTML.
+        label: Name of the box for screen readers.
+        name: Further class of the box.
+
+    >>> scrolling("<table></table>", "layers").count('tabindex="0"')
+    1
+    """
+    attributes = f'class="{f"fl-scroll {name}".strip()}" role="region" aria-label="{escape(label)}" tabindex="0"'
+    return (
+        f'<div class="fl-wide"><div {attributes}>{content}</div>'
+        '<p class="fl-hint">Scroll sideways to see the rest.</p></div>'
+    )

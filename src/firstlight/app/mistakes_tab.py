@@ -1,4 +1,4 @@
-"""The Mistakes tab: what the model got wrong in the test split, filtered and explained."""
+"""The Mistakes tab: misclassified test images with filters and evidence maps."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Any
 
 import gradio as gr
 
+from firstlight.app.page_scripts import SHOW_FIRST_MISTAKE
 from firstlight.app.panels import mistakes_panel, no_images_panel
 from firstlight.app.service import ANY_CLASS, Service
-from firstlight.app.widgets import QUIETLY, MapControls, map_options, show_errors
+from firstlight.app.widgets import EVENT_OPTIONS, MapControls, map_options, show_errors
 
 
 class MistakesTab:
     """Widgets and events of the tab.
 
     Args:
-        service: that answers.
+        service: Service that answers.
     """
 
     def __init__(self, service: Service) -> None:
@@ -23,7 +24,7 @@ class MistakesTab:
         self.num_tested = int(service.bundle.measured["test"]["num_images"])
 
     def build(self) -> None:
-        """Lay out the widgets and tie them to what happens."""
+        """Create the widgets and connect their events."""
         if not self.service.bundle.has_images:
             gr.HTML(no_images_panel(), elem_id="wrong")
             return
@@ -31,8 +32,8 @@ class MistakesTab:
         first = self.service.mistakes()
         with gr.Group(elem_classes="fl-controls"):
             with gr.Row():
-                true = gr.Dropdown(classes, value=ANY_CLASS, label="What it is", elem_id="true")
-                predicted = gr.Dropdown(classes, value=ANY_CLASS, label="What the model says", elem_id="said")
+                true = gr.Dropdown(classes, value=ANY_CLASS, label="True class", elem_id="true")
+                predicted = gr.Dropdown(classes, value=ANY_CLASS, label="Predicted class", elem_id="said")
                 shown = MapControls.toggle("mistakes")
             controls = MapControls.build(self.service, "mistakes", shown)
         panel = gr.HTML(mistakes_panel(first, self.num_tested), elem_id="wrong")
@@ -42,30 +43,35 @@ class MistakesTab:
             on = gr.Button("Next", size="sm", interactive=first.num_pages > 1, elem_id="next", min_width=100)
         inputs: list[Any] = [number, true, predicted, *controls.widgets]
         outputs: list[Any] = [panel, number, back, on]
-        gr.on([true.input, predicted.input], self.first_page, inputs, outputs, trigger_mode="always_last", **QUIETLY)
+        gr.on(
+            [true.input, predicted.input], self.first_page, inputs, outputs, trigger_mode="always_last", **EVENT_OPTIONS
+        )
         changes = [each.input for each in controls.widgets]
-        gr.on(changes, self.this_page, inputs, outputs, trigger_mode="always_last", **QUIETLY)
-        back.click(self.page_before, inputs, outputs, **QUIETLY)
-        on.click(self.page_after, inputs, outputs, **QUIETLY)
+        gr.on(changes, self.this_page, inputs, outputs, trigger_mode="always_last", **EVENT_OPTIONS)
+        for turned in (
+            back.click(self.previous_page, inputs, outputs, **EVENT_OPTIONS),
+            on.click(self.next_page, inputs, outputs, **EVENT_OPTIONS),
+        ):
+            turned.then(None, None, None, js=SHOW_FIRST_MISTAKE, api_visibility="private")
 
     @show_errors
     def first_page(self, _: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
-        """Begin anew: another filter."""
+        """Show the first page for a new filter."""
         return self._page(1, true, predicted, *how)
 
     @show_errors
     def this_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
-        """Explain the same images in another way."""
+        """Show the same page with other options of the map."""
         return self._page(int(number), true, predicted, *how)
 
     @show_errors
-    def page_before(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
-        """Go back."""
+    def previous_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+        """Show the previous page."""
         return self._page(int(number) - 1, true, predicted, *how)
 
     @show_errors
-    def page_after(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
-        """Go on."""
+    def next_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+        """Show the next page."""
         return self._page(int(number) + 1, true, predicted, *how)
 
     def _page(

@@ -1,4 +1,4 @@
-"""What the Model tab shows, as HTML: numbers, confusion matrix, layers, drawing."""
+"""HTML of the Model tab: accuracy, calibration, confusion matrix, layer table, drawing of the network."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import base64
 import io
 from html import escape
 
-from firstlight.app.markup import table
+from firstlight.app.markup import scrolling, table
 from firstlight.diagram import draw
 from firstlight.export.bundle import Bundle
 from firstlight.summary import LayerRow, StageRows, Summary, summarize
 
 NOVELTY = (
-    "A picture is called unlike the training data when its energy score (Liu et al. 2020) is above a threshold that "
-    "lets 95% of the validation images pass. It finds what excites no class, not what is of no class: a photograph of "
-    "something else may well pass. Measured on images that did not set the threshold:"
+    "A picture is marked as unlike the training data if its energy score (Liu et al. 2020) is above a threshold that "
+    "95% of the validation images stay below. The score detects pictures that activate no class. A photograph of "
+    "something else may well activate one. The table shows the share of other images that are marked:"
 )
 CALIBRATION = (
-    "The percentages are calibrated: logits are divided by one temperature, fitted on validation images (Guo et al. "
-    "2017), so that of the answers given with 80%, about 80% are right. The calibration error is what is left on the "
-    "test split."
+    "The percentages are calibrated: the logits are divided by one temperature, which is fitted on validation images "
+    "(Guo et al. 2017), so that about 80% of the answers with a probability of 80% are correct. The calibration error "
+    "is the mean difference that remains on the test images."
 )
 NUM_VIEWS = {
     "flip": "with the mirror image",
@@ -29,14 +29,14 @@ NUM_VIEWS = {
 
 
 def model_panel(bundle: Bundle) -> str:
-    """Return all of the tab."""
+    """Return the content of the tab."""
     return (
         f'<section class="fl-model"><h2>{escape(bundle.title)}</h2>{_tiles(bundle)}'
         f"<p>{CALIBRATION}</p>"
-        f"<h3>Which class is taken for which</h3>{confusion_table(bundle)}"
-        f"<h3>Pictures that it knows nothing of</h3><p>{NOVELTY}</p>{_novelty(bundle)}"
-        f"<h3>Layer by layer</h3>{layer_table(summarize(bundle.network, bundle.size_px[0]))}"
-        f"<h3>The network drawn</h3>{_diagram(bundle)}</section>"
+        f"<h3>Confusion matrix</h3>{confusion_table(bundle)}"
+        f"<h3>Pictures unlike the training data</h3><p>{NOVELTY}</p>{_novelty(bundle)}"
+        f"<h3>Layers</h3>{layer_table(summarize(bundle.network, bundle.size_px[0]))}"
+        f"<h3>Drawing of the network</h3>{_diagram(bundle)}</section>"
     )
 
 
@@ -58,7 +58,7 @@ def _tiles(bundle: Bundle) -> str:
 
 
 def confusion_table(bundle: Bundle) -> str:
-    """Return the confusion matrix: a row for each true class, cells shaded by their share of the row."""
+    """Return the confusion matrix as a table: one row for each true class, cells shaded by their share of the row."""
     names = [escape(name) for name in bundle.class_names]
     head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
     rows = []
@@ -66,32 +66,35 @@ def confusion_table(bundle: Bundle) -> str:
         total = max(sum(counts), 1)
         cells = "".join(
             f'<td class="{"fl-hit" if place == label else "fl-miss"}" style="--share:{count / total:.4f}" '
-            f'title="{name} taken for {names[place]}: {count} of {total}">{count or ""}</td>'
+            f'title="{name} classified as {names[place]}: {count} of {total}">{count or ""}</td>'
             for place, count in enumerate(counts)
         )
         rows.append(f'<tr><th scope="row">{name}</th>{cells}<td class="fl-sum">{counts[label] / total:.1%}</td></tr>')
-    return (
-        '<div class="fl-scroll"><table class="fl-confusion"><caption>Rows: what it is. Columns: what the model says.'
-        f'</caption><thead><tr><td></td>{head}<th scope="col"><span>right</span></th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    matrix = (
+        '<table class="fl-confusion"><caption>Rows: true class. Columns: predicted class.'
+        f'</caption><thead><tr><td></td>{head}<th scope="col"><span>correct</span></th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
+    return scrolling(matrix, "confusion matrix")
 
 
 def _novelty(bundle: Bundle) -> str:
     novelty = bundle.measured["novelty"]
-    rows = [[f"test split, {bundle.measured['test']['num_images']:,} (false alarms)", f"{novelty['false_alarms']:.1%}"]]
+    rows = [
+        [f"test images, {bundle.measured['test']['num_images']:,} (false alarms)", f"{novelty['false_alarms']:.1%}"]
+    ]
     rows += [
         [f"{kind}, {novelty['num_images'][kind]:,}", f"{share:.1%}"] for kind, share in novelty["detected"].items()
     ]
-    return table(["images", "called unlike"], rows, "fl-narrow")
+    return table(["images", "marked as unlike"], rows, "fl-narrow")
 
 
 def layer_table(summary: Summary) -> str:
-    """Return the layer table; stages are headings."""
+    """Return the table of all layers; each name starts with its stage."""
     head = ["layer", "kind", "output", "receptive field, px", "jump, px", "parameters", "MACs"]
     rows = [_cells(stage, row) for stage in summary.stages for row in stage.layers]
     total = ["total", "", "", "", "", f"{summary.parameters:,}", f"{summary.macs:,}"]
-    return f'<div class="fl-scroll">{table(head, [*rows, total], "fl-layers", num_text_columns=2)}</div>'
+    return scrolling(table(head, [*rows, total], "fl-layers", num_text_columns=2), "layers of the network")
 
 
 def _cells(stage: StageRows, row: LayerRow) -> list[str]:
@@ -113,6 +116,5 @@ def _diagram(bundle: Bundle) -> str:
     draw(bundle.network, bundle.size_px[0]).savefig(stream, format="svg")
     address = base64.b64encode(stream.getvalue().encode()).decode()
     alt = f"drawing of {type(bundle.network).__name__}: its stages from left to right"
-    return (
-        f'<div class="fl-scroll fl-diagram"><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{address}"></div>'
-    )
+    image = f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{address}">'
+    return scrolling(image, "drawing of the network", "fl-diagram")

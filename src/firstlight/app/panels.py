@@ -1,4 +1,4 @@
-"""What the Classify and Mistakes tabs show, as HTML."""
+"""HTML of the Classify and Mistakes tabs."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from firstlight.plots.mistake_sheet import percent
 from firstlight.reports.explained_mistakes import ExplainedMistake
 
 NOVEL = (
-    "<b>Unlike the training data.</b> No class is excited as much as in the images that this model learned from: "
-    "do not believe the answer. The Model tab says how this is judged and how often it errs."
+    "<b>Unlike the training data.</b> This picture activates the classes less than the images that the model was "
+    "trained on: do not trust the answer. The Model tab explains this check and states how often it is wrong."
 )
 NOTHING_YET = '<div class="fl-empty"><p>Nothing to explain yet.</p><p>Choose a picture, or paste one.</p></div>'
 
 
 def header(bundle: Bundle) -> str:
-    """Return what stands above the tabs."""
+    """Return the header above the tabs."""
     test = bundle.measured["test"]
-    right = f"{test['single_view']:.2%} of {test['num_images']:,} test images right, one view each"
+    accuracy = f"It classifies {test['single_view']:.2%} of {test['num_images']:,} test images correctly"
     return (
         '<header class="fl-header"><h1>firstlight</h1>'
-        f"<p>What a {escape(type(bundle.network).__name__)} trained on {escape(bundle.data.name)} sees in a picture, "
-        f"and what it looked at. <span>{right}.</span></p></header>"
+        f"<p>Classify a picture with a {escape(type(bundle.network).__name__)} trained on {escape(bundle.data.name)}, "
+        f"and see the evidence for each class. <span>{accuracy}.</span></p></header>"
     )
 
 
 def notes_panel(notes: Sequence[str]) -> str:
-    """Return what the user should know about how a picture was read."""
+    """Return notes on how a picture was read, one paragraph each."""
     return "".join(f'<p class="fl-note">{escape(note)}</p>' for note in notes)
 
 
 def refusal_panel(line: str) -> str:
-    """Return why a picture was not taken, where the answer would be."""
+    """Return the reason why a picture was rejected; it takes the place of the answer."""
     return f'<div class="fl-empty fl-refused" role="alert"><p>{escape(line)}</p><p>Choose another picture.</p></div>'
 
 
 def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
-    """Return the verdict, the bars, what the model saw and what spoke for the explained class.
+    """Return the predicted class, the probabilities, the picture as the model sees it, and the evidence map.
 
     Args:
-        answer: of the service.
-        num_classes: how many of the most probable classes to list.
+        answer: Prediction and its explanation.
+        num_classes: Number of the most probable classes to list.
     """
     height, width = answer.pixels.shape[1:]
     figures = _figure(
@@ -56,7 +56,7 @@ def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
     if answer.evidence is not None:
         figures += _figure(
             mapped(answer.pixels, answer.evidence, f"evidence for {answer.explained}"),
-            f"What speaks for <b>{escape(answer.explained)}</b><small>stage {escape(answer.stage)}</small>",
+            f"Evidence for <b>{escape(answer.explained)}</b><small>stage {escape(answer.stage)}</small>",
         )
         legend = scale()
     warning = f'<p class="fl-warning" role="status">{NOVEL}</p>' if answer.is_novel else ""
@@ -84,13 +84,13 @@ def examples_panel(examples: ImageSet) -> str:
 
 
 def mistakes_panel(page: MistakesPage, num_tested: int) -> str:
-    """Return a page of mistakes, each image beside the evidence for the class it was taken for and for its own."""
+    """Return a page of mistakes, each image beside the evidence for its predicted and for its true class."""
     count = f"<b>{page.num_found:,}</b> of {page.num_wrong:,} mistakes"
     if page.num_found == page.num_wrong:
-        count = f"<b>{page.num_wrong:,}</b> of {num_tested:,} test images are wrong"
+        count = f"<b>{page.num_wrong:,}</b> of {num_tested:,} test images are misclassified"
     head = f'<p class="fl-count">{count}, the most confident first. Page {page.number} of {page.num_pages}.</p>'
     if not page.items:
-        return f'{head}<div class="fl-empty"><p>No test image is mistaken in this way.</p></div>'
+        return f'{head}<div class="fl-empty"><p>No test image is misclassified in this way.</p></div>'
     legend = scale() if page.items[0].maps is not None else ""
     return f'{head}<div class="fl-mistakes">{"".join(map(_mistake, page.items))}</div>{legend}'
 
@@ -143,5 +143,5 @@ def _bars(top: Sequence[tuple[str, float]]) -> str:
 
 
 def percent_text(share: float) -> str:
-    """Write a probability, fit for HTML."""
+    """Return a probability as a percentage, escaped for HTML."""
     return escape(percent(share))

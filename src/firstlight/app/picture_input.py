@@ -1,4 +1,4 @@
-"""The upload widget: Gradio's, but what comes in is bytes, and what goes out stays off the disk."""
+"""The upload widget: Gradio's image widget, but uploads arrive as bytes and previews are not written to disk."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gradio.data_classes import Base64ImageData, ImageData
 from PIL import Image
 
 from firstlight.app.markup import data_url
-from firstlight.app.uploads import MAX_BYTES
+from firstlight.app.upload_limits import MAX_BYTES
 
-_QUALITY = 88  # of the preview
+_QUALITY = 88  # JPEG quality of the preview
 
 
 @dataclass(frozen=True)
 class RawPicture:
-    """A file as it was uploaded: nothing has been decoded.
+    """A file as it was uploaded, not decoded.
 
     Args:
-        content: of the file.
-        name: of the file, as the user's machine calls it.
+        content: Bytes of the file.
+        name: Name of the file on the user's machine.
     """
 
     content: bytes
@@ -34,12 +34,12 @@ class RawPicture:
 def picture_input(**options: Any) -> gr.Image:
     """Return Gradio's image widget for upload, clipboard and webcam, without Gradio's decoding.
 
-    Gradio would open whatever is uploaded with every decoder that Pillow has, and would write what is shown into a
-    folder. Here the bytes go to `firstlight.app.uploads` untouched, and the preview travels inside the page. (Not a
-    subclass: Gradio writes a stub file beside the module of every subclass that it meets.)
+    Gradio would open every upload with all decoders of Pillow and write previews into a folder. Here the bytes go to
+    `firstlight.app.upload_limits` unchanged, and the preview is sent inside the page. The widget is not a subclass,
+    because Gradio writes a stub file beside the module of every subclass.
 
     Args:
-        **options: of `gradio.Image`.
+        **options: Arguments of `gradio.Image`.
     """
     widget = gr.Image(type="filepath", **options)
     widget.preprocess = raw_picture  # type: ignore[method-assign,assignment]
@@ -48,7 +48,7 @@ def picture_input(**options: Any) -> gr.Image:
 
 
 def raw_picture(payload: ImageData | None) -> RawPicture | None:
-    """Return the bytes of an upload; Gradio has made sure that the path is inside its upload folder."""
+    """Return the bytes of an upload; Gradio has checked that the path is inside its upload folder."""
     if payload is None:
         return None
     name = payload.orig_name or "the picture"
@@ -62,16 +62,16 @@ def raw_picture(payload: ImageData | None) -> RawPicture | None:
             raise gr.Error(f"{name} is larger than {MAX_BYTES // 1_000_000} MB: shrink it", print_exception=False)
         return RawPicture(path.read_bytes(), name)
     except OSError as error:
-        raise gr.Error(f"{name} is here no longer: choose it again", print_exception=False) from error
+        raise gr.Error(f"{name} has been deleted in the meantime: choose it again", print_exception=False) from error
 
 
 def preview(image: Image.Image | None) -> Base64ImageData | None:
-    """Return what holds all of a picture; no file is written."""
+    """Return a picture as a data URL, so that no file is written."""
     return None if image is None else Base64ImageData(url=data_url(image, "JPEG", quality=_QUALITY))
 
 
 def _inside(address: str) -> bytes:
-    """Decode a data URL; what is none comes back as no bytes, which is refused as an empty file."""
+    """Decode a data URL; other text gives no bytes, which are rejected as an empty file."""
     try:
         return base64.b64decode(address.partition(",")[2], validate=True)
     except (binascii.Error, ValueError):

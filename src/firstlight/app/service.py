@@ -1,4 +1,4 @@
-"""Service: from a picture to an answer, from a filter to a page of mistakes. Knows nothing of how it is shown."""
+"""Service: computes predictions for pictures and pages of mistakes, independent of the page that shows them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from firstlight.app.uploads import Upload, read_upload
+from firstlight.app.upload_limits import Upload, read_upload
 from firstlight.attribution import ALL_STAGES, DEFAULT_METHOD, METHODS, explain
 from firstlight.data.batches import to_unit
 from firstlight.errors import UsageError
@@ -23,7 +23,7 @@ from firstlight.evaluation.prediction import Prediction
 from firstlight.export.bundle import Bundle
 from firstlight.reports.explained_mistakes import ExplainedMistake, explain_mistakes
 
-PREDICTED = "predicted"  # instead of a class to explain: whatever is predicted
+PREDICTED = "predicted"  # in place of a class to explain: the predicted class
 ANY_CLASS = "any"  # in a filter
 PAGE_SIZE = 12
 MAX_KEPT_PAGES = 100
@@ -31,11 +31,11 @@ MAX_KEPT_PAGES = 100
 
 @dataclass(frozen=True)
 class MapOptions:
-    """How to explain.
+    """Options of an evidence map.
 
     Args:
-        method: a key of `METHODS`; None draws no map.
-        stage: one of the network's, "all" for the fused map; None for the last.
+        method: Name of the method, a key of `METHODS`; None draws no map.
+        stage: Name of a stage of the network; "all" for the fused map; None for the last stage.
     """
 
     method: str | None = DEFAULT_METHOD
@@ -44,15 +44,15 @@ class MapOptions:
 
 @dataclass(frozen=True, eq=False)
 class ExplainedPrediction:
-    """What the network says of a picture, and what spoke for it.
+    """A prediction for a picture and its explanation.
 
     Args:
-        pixels: what it saw, uint8 [3 h w].
-        prediction: calibrated probabilities.
-        is_novel: whether the picture is unlike the training data; None where nobody measured what that means.
-        explained: the class whose evidence is mapped.
-        evidence: raw and signed, at the size of the pixels, float [h w]; None if no map was asked for.
-        stage: whose activations were weighted.
+        pixels: Input of the network, uint8 [3 h w].
+        prediction: Calibrated probabilities.
+        is_novel: Whether the picture is unlike the training data; None if the model has no threshold for it.
+        explained: Class whose evidence is mapped.
+        evidence: Evidence map, raw and signed, at the size of the pixels, float [h w]; None if no map was requested.
+        stage: Stage whose activations were weighted.
     """
 
     pixels: UInt8[np.ndarray, "3 h w"]
@@ -68,11 +68,11 @@ class MistakesPage:
     """A page of misclassified images.
 
     Args:
-        items: those on the page, the most confident mistakes first.
-        number: of the page, from 1.
-        num_pages: at least 1.
-        num_found: how many the filter lets through.
-        num_wrong: how many there are.
+        items: Mistakes on this page, the most confident first.
+        number: Number of this page, from 1.
+        num_pages: Number of pages, at least 1.
+        num_found: Number of mistakes that match the filter.
+        num_wrong: Number of all mistakes.
     """
 
     items: Sequence[ExplainedMistake]
@@ -83,10 +83,10 @@ class MistakesPage:
 
 
 class Service:
-    """Answers with one bundle's network; safe to call from several threads, which take turns.
+    """Answers requests with the network of one bundle; threads may share it, and take turns at the network.
 
     Args:
-        bundle: the network, its examples and its mistakes.
+        bundle: Network with its examples and its mistakes.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -104,22 +104,22 @@ class Service:
         """Read an uploaded picture.
 
         Raises:
-            DataError: says in one line why it cannot be.
+            DataError: The picture cannot be read; the message says why in one line.
         """
         return read_upload(content, name, self.size_px)
 
     def predict(
         self, pixels: UInt8[Tensor, "3 h w"], options: MapOptions = MapOptions(), explained: str = PREDICTED
     ) -> ExplainedPrediction:
-        """Say what is in an image of the network's size, in one forward pass where the stage allows it.
+        """Classify an image of the network's input size and explain a class, if possible in one forward pass.
 
         Args:
-            pixels: uint8 [3 h w].
-            options: how to explain.
-            explained: the class whose evidence to map, or "predicted".
+            pixels: Raw pixels, uint8 [3 h w].
+            options: Options of the evidence map.
+            explained: Class whose evidence is mapped, or "predicted".
 
         Raises:
-            UsageError: there is no such class, method or stage.
+            UsageError: There is no such class, method or stage.
         """
         images = to_unit(pixels[None])
         label = None if explained == PREDICTED else label_of(explained, self.class_names)
@@ -149,13 +149,13 @@ class Service:
         """Return a page of misclassified test images.
 
         Args:
-            true: only images of this class, or "any".
-            predicted: only images taken for this class, or "any".
-            page: from 1; a page beyond the last is the last.
-            options: how to explain.
+            true: Only images of this class, or "any".
+            predicted: Only images classified as this class, or "any".
+            page: Number of the page, from 1; a larger number than the last means the last page.
+            options: Options of the evidence maps.
 
         Raises:
-            UsageError: there is no such class, method or stage.
+            UsageError: There is no such class, method or stage.
         """
         return self._page(true, predicted, page, options)
 
@@ -178,7 +178,7 @@ class Service:
             return explain_mistakes(self.bundle.network, self.bundle.mistakes.images, mistakes, method, stage)
 
     def _stage(self, stage: str | None) -> str | None:
-        """Only the named stages: a path to any other module is nothing that a page asks for."""
+        """Return a stage after checking that it is a named one; requests must not name other modules of the network."""
         if stage is not None and stage not in self.stages:
             raise UsageError(f"no stage is called {stage!r}: choose one of {', '.join(self.stages)}")
         return stage

@@ -1,4 +1,4 @@
-"""Serving the page: where it listens, what it keeps shut, what it cleans up."""
+"""Serves the page: address and port, Gradio's settings, the gate, and the deletion of uploads."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from starlette.middleware import Middleware
 from firstlight.app.gate import Budget, Gate
 from firstlight.app.service import Service
 from firstlight.app.sweeper import AFTER_S, EVERY_S, swept
-from firstlight.app.uploads import MAX_BYTES, MAX_PIXELS
+from firstlight.app.upload_limits import MAX_BYTES, MAX_PIXELS
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
 
 STYLE = Path(__file__).parent / "style.css"
-MULTIPART_BYTES = 4_096  # what an upload request holds beside the file
-MAX_KEPT_BYTES = 1_000_000_000  # of uploads that wait to be deleted
+MULTIPART_BYTES = 4_096  # of an upload request without the file
+MAX_KEPT_BYTES = 1_000_000_000  # of uploads that are not deleted yet
 MAX_SESSIONS = 200
 MAX_THREADS = 8
-# Gradio reads these when it is imported, or when it is launched.
-SHUT = {
+# Environment variables that Gradio reads when it is imported or launched.
+GRADIO_SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_SHARE": "False",
     "GRADIO_MCP_SERVER": "False",
-    # Of the last events, and summed up once in so many: by default all of them are, after every one.
+    # By default Gradio keeps statistics of all events and computes them anew after every event.
     "GRADIO_ANALYTICS_MAX_EVENTS": "100",
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",
 }
@@ -43,21 +43,21 @@ SHUT = {
 
 @contextmanager
 def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> Iterator[str]:
-    """Serve a bundle's page for the length of the block; yield its address.
+    """Serve the page of a bundle for the length of the block; yield its address.
 
-    Uploads go to a folder of their own, which is emptied every few seconds and removed at the end.
+    Uploads go to a folder of their own. Old uploads are deleted every few seconds, the folder at the end.
 
     Args:
-        bundle: what to show.
-        host: to listen on; by default `GRADIO_SERVER_NAME`, or this machine alone.
-        port: to listen on; by default `GRADIO_SERVER_PORT`, or the first free one from 7860.
+        bundle: Model to show.
+        host: Address to listen on; by default `GRADIO_SERVER_NAME`, or this machine only.
+        port: Port to listen on; by default `GRADIO_SERVER_PORT`, or the first free port from 7860.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: The port is in use.
     """
     folder = Path(tempfile.mkdtemp(prefix="firstlight-app-"))
-    os.environ.update(SHUT | {"GRADIO_TEMP_DIR": str(folder)})
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own guard speaks for itself
+    os.environ.update(GRADIO_SETTINGS | {"GRADIO_TEMP_DIR": str(folder)})
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_upload rejects such files itself
     from firstlight.app.page import build_page
 
     page = build_page(Service(bundle))
@@ -66,13 +66,13 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
         for names in page.temp_file_sets:
             names.clear()
 
-    pillows_own = Image.MAX_IMAGE_PIXELS
+    pillow_limit = Image.MAX_IMAGE_PIXELS
     with swept(folder, forget):
         try:
-            Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's guard, behind ours
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # a second guard behind read_upload
             yield _launch(page, host, port)
         finally:
-            Image.MAX_IMAGE_PIXELS = pillows_own
+            Image.MAX_IMAGE_PIXELS = pillow_limit
             page.close(verbose=False)
 
 
@@ -104,7 +104,7 @@ def _launch(page: Any, host: str | None, port: int | None) -> str:
     except OSError as error:
         if "port" not in str(error):
             raise
-        raise UsageError(f"port {port or 7860} is taken: choose another with --port") from error
+        raise UsageError(f"port {port or 7860} is in use: choose another with --port") from error
 
 
 def _gate() -> Middleware:
@@ -113,7 +113,7 @@ def _gate() -> Middleware:
 
 
 def serve(bundle: Bundle, host: str | None = None, port: int | None = None, *, open_browser: bool = False) -> None:
-    """Serve a bundle's page until the process receives Ctrl-C or SIGTERM."""
+    """Serve the page of a bundle until the process receives Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, _stop)
     with served(bundle, host, port) as address:
         print(f"firstlight app: {address} (Ctrl-C stops it)", flush=True)

@@ -1,4 +1,4 @@
-"""Sweeper: deletes what was uploaded, soon after."""
+"""Sweeper: deletes uploads about a minute after they arrived."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ EVERY_S, AFTER_S = 15.0, 60.0
 
 
 def sweep(folder: Path, after_s: float) -> None:
-    """Delete every entry of a folder that nothing was written to for this long.
+    """Delete every entry of a folder that was not written to for `after_s` seconds.
 
-    A folder counts as written to when a file was put into it: a picture that is uploaded twice stays for the second.
+    A file that is put into a subfolder counts as written to the subfolder, so that a picture that is uploaded twice is
+    kept for the second upload.
     """
     deadline_s = time.time() - after_s
     for entry in folder.iterdir():
@@ -23,7 +24,7 @@ def sweep(folder: Path, after_s: float) -> None:
             written_s = max(path.stat().st_mtime for path in (entry, *entry.glob("*")))
             if written_s < deadline_s:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        except OSError:  # it is being written, or is gone: the next round will see
+        except OSError:  # being written, or deleted already: the next round handles it
             continue
 
 
@@ -31,13 +32,13 @@ def sweep(folder: Path, after_s: float) -> None:
 def swept(
     folder: Path, forget: Callable[[], None], every_s: float = EVERY_S, after_s: float = AFTER_S
 ) -> Iterator[None]:
-    """Sweep a folder again and again for the length of the block, then delete it.
+    """Sweep a folder repeatedly for the length of the block, then delete it.
 
     Args:
-        folder: where uploads go.
-        forget: called after each round, to drop what the server remembers of deleted files.
-        every_s: between two rounds.
-        after_s: how old an upload may become.
+        folder: Folder of the uploads.
+        forget: Called after each round to drop the server's references to deleted files.
+        every_s: Seconds between two rounds.
+        after_s: Seconds after which an upload is deleted.
     """
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Widgets that both tabs have, and how errors reach the page."""
+"""Widgets that the Classify and the Mistakes tab share, and the display of errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.errors import FirstlightError
 from firstlight.plots.overlay import DEFAULT_OPACITY
 
 METHOD_NAMES = {"grad_cam": "Grad-CAM", "grad_cam_pp": "Grad-CAM++", "hires_cam": "HiResCAM", "layer_cam": "LayerCAM"}
-QUIETLY: dict[str, Any] = {  # of every event that asks the service: they share two places at the model
+EVENT_OPTIONS: dict[str, Any] = {  # of every event that calls the service; at most two run at a time
     "api_visibility": "private",
     "show_progress": "minimal",
     "concurrency_limit": 2,
@@ -27,7 +27,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def show_errors(function: _Function) -> _Function:
-    """Show what the user can mend as our own line on the page; anything else stays in the server's log."""
+    """Decorate an event handler so that the page shows a FirstlightError in one line; other errors go to the log."""
 
     @functools.wraps(function)
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -42,12 +42,12 @@ def show_errors(function: _Function) -> _Function:
 
 @dataclass
 class MapControls:
-    """The widgets that say how to explain.
+    """The widgets for the options of the evidence map.
 
     Args:
-        shown: whether to draw a map at all.
-        method: of the map.
-        stage: of the map.
+        shown: Whether to draw a map.
+        method: Method of the map.
+        stage: Stage of the map.
     """
 
     shown: gr.Checkbox
@@ -56,9 +56,9 @@ class MapControls:
 
     @staticmethod
     def build(service: Service, tab: str, shown: gr.Checkbox) -> MapControls:
-        """Lay them out in a row; the toggle stands elsewhere.
+        """Create the widgets in a row; `toggle` creates `shown`, which is placed elsewhere.
 
-        The opacity never leaves the browser: it blends two layers there.
+        The opacity is not sent to the server: the browser blends two layers.
         """
         stages = [(_stage_label(name, service), name) for name in service.stages]
         methods = [(METHOD_NAMES.get(name, name), name) for name in service.methods]
@@ -71,17 +71,17 @@ class MapControls:
 
     @staticmethod
     def toggle(tab: str) -> gr.Checkbox:
-        """Make the widget that turns the map on and off."""
+        """Create the widget that turns the map on and off."""
         return gr.Checkbox(True, label="Show the map", elem_id=f"{tab}-map")
 
     @property
     def widgets(self) -> list[Any]:
-        """In the order in which `map_options` takes their values."""
+        """The widgets in the order of the parameters of `map_options`."""
         return [self.shown, self.method, self.stage]
 
 
 def map_options(shown: bool, method: str, stage: str) -> MapOptions:
-    """Read the widgets of `MapControls`."""
+    """Return the options that the widgets of `MapControls` show."""
     return MapOptions(method if shown else None, stage)
 
 

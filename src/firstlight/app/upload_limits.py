@@ -1,4 +1,4 @@
-"""Whatever a stranger uploads becomes pixels, or one line that says why not. Nothing touches the disk."""
+"""Limits of uploads: size, number of pixels and file formats; reads an upload in memory or rejects it with one line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from firstlight.data.preprocess import to_pixels, to_rgb
 from firstlight.errors import DataError
 
 MAX_BYTES = 10_000_000
-MAX_PIXELS = 25_000_000  # a larger picture is refused before it is decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # other decoders are never started
+MAX_PIXELS = 25_000_000  # a larger picture is rejected before it is decoded
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # Pillow starts no other decoder
 ACCEPTED = "JPEG, PNG, WebP, GIF or BMP"
-ENOUGH_PX = 512  # a larger picture is averaged down to about this first, which saves time and memory
+ENOUGH_PX = 512  # larger pictures are first averaged down to about this side, which saves time and memory
 PREVIEW_PX = 448
 MAX_NAME_LENGTH = 60
 _AVERAGED = frozenset(("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"))  # modes in which averaging pixels makes sense
@@ -27,9 +27,9 @@ class Upload:
     """A picture that was read.
 
     Args:
-        pixels: at the size that the network sees, uint8 [3 h w].
-        preview: the picture itself, small enough for a page, RGB.
-        notes: what the user should know about how it was read, a sentence each.
+        pixels: Pixels at the input size of the network, uint8 [3 h w].
+        preview: The picture, small enough for a page, RGB.
+        notes: Sentences about how the picture was read that the user should know.
     """
 
     pixels: UInt8[Tensor, "3 h w"]
@@ -40,15 +40,15 @@ class Upload:
 def read_upload(content: bytes, name: str, size_px: tuple[int, int]) -> Upload:
     """Read an uploaded picture as `firstlight.data.preprocess.to_pixels` reads a file.
 
-    Of an animation the first frame is taken. Only common formats are decoded, and none of more than `MAX_PIXELS`.
+    Of an animation the first frame is used. Only the formats of `FORMATS` are decoded, up to `MAX_PIXELS` pixels.
 
     Args:
-        content: of the file.
-        name: of the file, for messages; anything.
-        size_px: height and width of what the network sees.
+        content: Bytes of the file.
+        name: Name of the file for messages; may be any text.
+        size_px: Height and width of the network's input.
 
     Raises:
-        DataError: it is empty, too large, damaged, or no picture of these formats.
+        DataError: The file is empty, too large, damaged, or not a picture in one of these formats.
     """
     name = _printable(name)
     if not content:
@@ -76,12 +76,12 @@ def _decode(content: bytes, name: str) -> tuple[Image.Image, tuple[str, ...]]:
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} is more than {MAX_PIXELS // 1_000_000} million pixels: shrink it") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError) as error:
-        # Pillow raises each for some damaged file
+        # Pillow raises each of these for some damaged file
         raise DataError(f"{name} is damaged or cut short: give a file that other programs can open") from error
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
-    """Average whole blocks of pixels where far more of them are than needed; EXIF stays."""
+    """Average blocks of pixels of a picture that is much larger than needed, and keep its EXIF data."""
     exif = image.getexif()
     factor = min(image.size) // ENOUGH_PX
     if factor < 2:
@@ -99,10 +99,10 @@ def _shrunk(image: Image.Image) -> Image.Image:
 def _notes(image: Image.Image) -> tuple[str, ...]:
     notes = []
     if getattr(image, "is_animated", False):
-        notes.append("Of an animation only the first frame is looked at.")
+        notes.append("Only the first frame of this animation is used.")
     longer, shorter = max(image.size), min(image.size)
     if longer > 2 * shorter:
-        notes.append("Only the middle of this picture is looked at: it is much longer than wide.")
+        notes.append("Only the centre of this picture is used: one side is more than twice as long as the other.")
     return tuple(notes)
 
 
