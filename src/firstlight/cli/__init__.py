@@ -16,6 +16,7 @@ VERBS = {
     "fit": "train and test by a recipe; leaves a run folder",
     "test": "measure a run on the test split again",
     "explain": "show what a run gets wrong, and what it looked at",
+    "report": "write one HTML page about a run: metrics, mistakes, maps",
     "predict": "say what is on your own images",
     "app": "serve the live demo: classify pictures, see why",
     "export": "write a folder to share: for a model hub, or a Hugging Face Space",

@@ -1,0 +1,43 @@
+"""`firstlight report [RUN]`: write the HTML report of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from firstlight.cli.parser import Parser
+from firstlight.cli.which_run import RUN_HELP, open_run
+
+DESCRIPTION = "Write one HTML file with the metrics of a run, its mistakes and their attribution maps."
+DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here to load no torch for --help
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Write the report and print its path."""
+    options = build_parser().parse(arguments)
+    from firstlight.attribution import DEFAULT_METHOD
+    from firstlight.cli.quiet import quiet_lightning
+    from firstlight.reports.run_report import write_report
+    from firstlight.training.retest import load_test_images
+
+    quiet_lightning()
+    chosen = open_run(options.run)
+    images = load_test_images(chosen, options.data_dir).test
+    out = Path(options.out) if options.out else None
+    method = options.method or DEFAULT_METHOD
+    path = write_report(chosen, images, out, method=method, stage=options.stage, max_mistakes=options.max_mistakes)
+    print(path)
+
+
+def build_parser() -> Parser:
+    """Return the verb's parser."""
+    parser = Parser("report", DESCRIPTION)
+    parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
+    parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
+    parser.add_argument("--method", type=str, default=None, help="grad_cam, grad_cam_pp, hires_cam or layer_cam")
+    parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
+    parser.add_argument(
+        "--max_mistakes", type=int, default=DEFAULT_MAX_MISTAKES, help="largest number of mistakes shown"
+    )
+    parser.add_argument("--out", type=str, default=None, help="the file to write, if not report.html of the run")
+    return parser

@@ -1,0 +1,1 @@
+"""The HTML report of a run: templates, style, script, and their rendering into one file."""

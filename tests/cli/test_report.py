@@ -1,0 +1,56 @@
+"""`firstlight report`: where the page is written, and what is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from firstlight.cli import main
+from firstlight.cli.report import DEFAULT_MAX_MISTAKES
+from firstlight.reports.gallery import MAX_MISTAKES
+from firstlight.runs.run import Run
+from reference.made_run import make_run
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny: str) -> Run:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return make_run(folder)
+
+
+def test_the_page_is_written_into_the_run_folder_and_its_path_printed(run, capsys):
+    assert main(["report", str(run.path)]) == 0
+    assert capsys.readouterr().out == f"{run.path / 'report.html'}\n"
+    assert (run.path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_options_reach_the_page(run, tmp_path, capsys):
+    out = tmp_path / "new" / "page.html"
+    options = ["--out", str(out), "--method", "layer_cam", "--stage", "layer2", "--max_mistakes", "2"]
+    assert main(["report", str(run.path), *options]) == 0
+    text = out.read_text()
+    assert "layer_cam at stage layer2" in text
+    assert "2 most confident of" in text
+    assert not (run.path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "magic"], "no method is called 'magic'"),
+        (["--stage", "layer9"], "no stage layer9"),
+        (["--max_mistakes", "0"], "max_mistakes must be 1 or more"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_one_line(run, capsys, options, message):
+    assert main(["report", str(run.path), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (run.path / "report.html").exists()
+
+
+def test_the_default_is_that_of_the_gallery():
+    assert DEFAULT_MAX_MISTAKES == MAX_MISTAKES

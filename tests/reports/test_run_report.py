@@ -1,0 +1,185 @@
+"""The HTML report: its numbers, its links, and that names of any kind stay text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from firstlight.errors import RunError
+from firstlight.evaluation.predictions import Predictions
+from firstlight.reports.run_report import MAX_MATRIX_CLASSES, most_confused_classes, write_report
+from firstlight.runs.run import Run
+from reference.made_run import make_run
+from reference.tiny import CLASS_NAMES, tiny_split
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '" onmouseover="alert(1)" x="',
+    "</script><img src=http://example.org/x onerror=alert(1)> & &amp; #=%",
+    "\u202egnp.exe \u05d0\u05d1 " + "w" * 200,
+)
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the texts of scripts and table cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.is_open = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.texts.setdefault(tag, []).append("")
+        self.is_open = True
+
+    def handle_data(self, data):
+        if self.is_open:
+            self.texts[self.elements[-1][0]][-1] += data
+
+    def handle_endtag(self, tag):
+        self.is_open = False
+
+    def attributes(self, tag: str, name: str) -> list[str]:
+        return [attributes[name] for found, attributes in self.elements if found == tag and name in attributes]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(Path(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> Elements:
+    path = write_report(run, tiny_split("test"))
+    assert path == run.path / "report.html"
+    return Elements(path.read_text())
+
+
+def matrix_links(page: Elements) -> dict[tuple[str, str], int]:
+    """The counts of the confusion matrix by true and predicted class, from the links and their labels."""
+    found = {}
+    for tag, attributes in page.elements:
+        if tag == "a" and "true=" in (attributes["href"] or ""):
+            query = parse_qs(attributes["href"][1:])
+            found[query["true"][0], query["predicted"][0]] = int(
+                re.search(r": ([\d,]+) images?$", attributes["aria-label"])[1]
+            )
+    return found
+
+
+def test_the_matrix_counts_are_those_of_the_predictions(run, page):
+    predictions = run.predictions
+    matrix = multiclass_confusion_matrix(predictions.logits.argmax(dim=1), predictions.labels, 4).tolist()
+    expected = {
+        (CLASS_NAMES[true], CLASS_NAMES[predicted]): count
+        for true, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        if count
+    }
+    assert matrix_links(page) == expected
+
+
+def test_the_page_requests_nothing_and_allows_no_other_script(page):
+    assert all(address.startswith("data:") for address in page.attributes("img", "src"))
+    assert not page.attributes("script", "src")
+    assert "link" not in page.texts
+    policy = next(content for content in page.attributes("meta", "content") if "default-src" in content)
+    digest = base64.b64encode(hashlib.sha256(page.texts["script"][1].encode()).digest()).decode()
+    assert policy == (f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'")
+
+
+def test_the_embedded_data_hold_every_class_and_image(run, page):
+    data = json.loads(page.texts["script"][0])
+    assert data["classes"] == list(CLASS_NAMES)
+    assert len(data["entries"]) >= len(run.predictions.misclassified())
+    assert sum(data["confusion"].values()) == len(run.predictions)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    run, images = make_run(tmp_path), replace(tiny_split("test"), class_names=HOSTILE)
+    run.save_weights(run.network, images)
+    page = Elements(write_report(Run(tmp_path), images).read_text())
+    assert len(page.texts["script"]) == 2
+    assert all(address.startswith("data:") for address in page.attributes("img", "src"))
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert json.loads(page.texts["script"][0])["classes"] == list(HOSTILE)
+    assert page.attributes("option", "value")[3:7] != []
+    assert set(HOSTILE) <= set(page.attributes("option", "value"))
+    assert {true for true, _ in matrix_links(page)} <= set(HOSTILE)
+
+
+def with_predictions(folder: Path, logits: torch.Tensor, labels: torch.Tensor) -> Run:
+    run = make_run(folder)
+    Predictions(logits, torch.zeros(len(labels), 1), labels, torch.arange(len(labels))).save(folder / "predictions.npz")
+    return Run(run.path)
+
+
+def test_a_run_without_mistakes(tmp_path):
+    images = tiny_split("test")
+    run = with_predictions(tmp_path, 9.0 * torch.nn.functional.one_hot(images.labels, 4).float(), images.labels)
+    text = write_report(run, images).read_text()
+    assert "0 images are misclassified" in text
+    assert "<strong>100.00&nbsp;%</strong>" in text
+
+
+def test_one_test_image(tmp_path):
+    images = tiny_split("test")[torch.tensor([5])]
+    run = with_predictions(tmp_path, torch.tensor([[1.0, 2.0, 3.0, 0.0]]), images.labels)
+    assert "1 image is misclassified" in write_report(run, images).read_text()
+
+
+def test_of_many_classes_the_matrix_shows_those_with_the_most_mistakes():
+    matrix = torch.eye(150, dtype=torch.int64)
+    matrix[149, 148] = 3
+    labels = most_confused_classes(matrix)
+    assert labels == [*range(MAX_MATRIX_CLASSES - 2), 148, 149]
+
+
+def test_a_planted_weak_slice_is_found_and_its_images_are_marked(tmp_path):
+    """The images of one class are dimmed, and the network is wrong on them."""
+    images = tiny_split("test")
+    dimmed = images.labels == 1
+    images = replace(images, images=torch.where(dimmed[:, None, None, None], images.images // 4, images.images))
+    predicted = torch.where(dimmed, 0, images.labels)
+    run = with_predictions(tmp_path, 9.0 * torch.nn.functional.one_hot(predicted, 4).float(), images.labels)
+    page = Elements(write_report(run, images).read_text())
+    names = page.texts["a"]
+    assert {"class: green", "brightness: lowest fifth"} <= set(names)
+    data = json.loads(page.texts["script"][0])
+    number = next(
+        int(attributes["href"].removeprefix("#slice="))
+        for (tag, attributes), text in zip(
+            [element for element in page.elements if element[0] == "a"], names, strict=True
+        )
+        if text == "class: green"
+    )
+    assert {entry["true"] for entry in data["entries"] if number in entry["slices"]} == {1}
+
+
+def test_predictions_of_other_images_are_refused(run):
+    images = tiny_split("test")
+    with pytest.raises(RunError, match="run `firstlight test"):
+        write_report(run, images[torch.arange(10)])
+    with pytest.raises(RunError, match="run `firstlight test"):
+        write_report(run, replace(images, labels=images.labels.roll(1)))
+
+
+def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
+    """Such a run lacks curves, class metrics, and entries of its environment."""
+    run = make_run(tmp_path)
+    run.save_json("environment.json", {"data": run.data})
+    run.save_json("results.json", {"test_acc": 0.5})
+    assert "Confusion matrix" in write_report(Run(tmp_path), tiny_split("test")).read_text()
