@@ -79,13 +79,13 @@ def test_no_direction_rounds_apart_between_machines() -> None:
 
 
 def test_whole_numbers_fill_their_range_and_purposes_differ() -> None:
-    chance = drawn._Chance("key", num_images=2)
-    numbers = chance.whole("purpose", -3, 3, 1000)
+    random = drawn._Random("key", num_images=2)
+    numbers = random.integers("purpose", -3, 3, 1000)
     assert numbers.shape == (2, 1000)
     assert np.unique(numbers).tolist() == list(range(-3, 4))
     assert np.bincount(numbers.ravel() + 3).min() > 2000 / 7 * 0.8
     assert (numbers[0] != numbers[1]).any()
-    assert (numbers != chance.whole("other", -3, 3, 1000)).any()
+    assert (numbers != random.integers("other", -3, 3, 1000)).any()
 
 
 def test_every_object_is_visible(train: ImageSet) -> None:
@@ -96,7 +96,9 @@ def test_every_object_is_visible(train: ImageSet) -> None:
 
 def test_evidence_is_where_the_object_changes_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the scenes again without their objects and compare."""
-    monkeypatch.setattr(drawn, "_MIN_VISIBLE", 0)  # or an occluder could come back where the object was too small
+    monkeypatch.setattr(
+        drawn, "MIN_VISIBLE_EIGHTHS", 0
+    )  # or an occluder could come back where the object was too small
     with_object = draw(250, seed=5, split="train")
     monkeypatch.setattr(drawn, "_cover_of_objects", lambda frame, radius: np.zeros((len(radius), 32, 32), np.int16))
     without = draw(250, seed=5, split="train")

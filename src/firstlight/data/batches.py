@@ -1,4 +1,4 @@
-"""Batches: the images live on the device as uint8, and are augmented there a whole batch at a time."""
+"""Batches of images that are stored on the device as uint8 and augmented there, a whole batch at a time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
-PIXELS_AHEAD = 10_000 * 32 * 32  # are made at once on a GPU, for which a batch is too little work for its launches
+PIXELS_AHEAD = 10_000 * 32 * 32  # prepared at once on a GPU, where kernel launches cost more than the work of a batch
 
 
 class Batch(NamedTuple):
-    """One step's worth of samples: images in [0, 1] float [n 3 h w], labels int64 [n], ids int64 [n]."""
+    """Samples of one step: images in [0, 1], float [n 3 h w]; labels, int64 [n]; ids, int64 [n]."""
 
     images: UnitImages
     labels: Labels
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochDraws:
-    """All that chance decides in one epoch, on the CPU: for every image of the set, for each time that it can come."""
+    """Random numbers of the augmentation in one epoch: one of each kind for every possible visit of an image."""
 
     down: Int64[Tensor, " n"]
     right: Int64[Tensor, " n"]
@@ -47,7 +47,7 @@ class EpochDraws:
     def of(
         num_images: int, size_px: tuple[int, int], how: Augmentation, seed: int, epoch: int, num_rounds: int = 1
     ) -> EpochDraws:
-        """Draw for every image: each number depends on (seed, epoch, purpose) and the image's place in the set."""
+        """Draw on the CPU; each number depends on seed, epoch, purpose and the index of the image."""
         num_draws = num_rounds * num_images
 
         def whole(purpose: str, low: int, high: int) -> Tensor:
@@ -68,27 +68,27 @@ class EpochDraws:
         )
 
     def to(self, device: torch.device) -> EpochDraws:
-        """Return the same on a device."""
+        """Return a copy on the device."""
         return EpochDraws(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 class Batches:
-    """An iterable of `Batch` for Lightning or a plain loop: device-resident, shuffled, sharded, augmented.
+    """An iterable of `Batch`, for Lightning or a plain loop: on the device, shuffled, sharded, augmented.
 
-    Iterating once is one epoch. `set_epoch` (through `sampler`, as Lightning does it) chooses which; batch `i` of
-    epoch `e` is the same whenever and wherever it is made.
+    One iteration is one epoch. `sampler.set_epoch`, which Lightning calls, chooses the epoch. Batch `i` of epoch `e` is
+    the same on every device and after every resume.
 
     Args:
-        images: the set; its pixels are copied to `device` once, and stay uint8.
-        sampler: which images make up each batch.
-        augmentation: what to do to them; None for validation and test.
-        device: where the batches are made.
+        images: Images, which are copied to `device` once and stay uint8.
+        sampler: Sampler that chooses the images of each batch.
+        augmentation: Augmentation of the images; None for validation and test.
+        device: Device of the batches.
 
     Raises:
-        UsageError: the augmentation shifts by as much as an image measures, or more.
+        UsageError: The augmentation shifts by the size of an image or more.
     """
 
-    batch_sampler = None  # Lightning looks for it beside `sampler`, as on PyTorch's DataLoader
+    batch_sampler = None  # Lightning reads it, as on PyTorch's DataLoader
 
     def __init__(
         self,
@@ -120,10 +120,10 @@ class Batches:
         return self.set.ids.to(self.device)
 
     @cached_property
-    def _place_of_id(self) -> Tensor:
-        places = torch.zeros(int(self.set.ids.max()) + 1, dtype=torch.int64)
-        places[self.set.ids] = torch.arange(len(self.set))
-        return places.to(self.device)
+    def _index_of_id(self) -> Tensor:
+        indices = torch.zeros(int(self.set.ids.max()) + 1, dtype=torch.int64)
+        indices[self.set.ids] = torch.arange(len(self.set))
+        return indices.to(self.device)
 
     @cached_property
     def _fill(self) -> Tensor:
@@ -131,10 +131,10 @@ class Batches:
         return (torch.tensor(mean) * 255).round().to(self.device, torch.uint8)
 
     def send(self) -> None:
-        """Bring all that the device must hold there now, rather than with the first batch."""
+        """Copy the images to the device now, rather than with the first batch."""
         _ = self._pixels, self._labels, self._ids
         if self.wants_losses:
-            _ = self._place_of_id
+            _ = self._index_of_id
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -148,7 +148,7 @@ class Batches:
         if not upcoming:
             return
         num_ahead = self._num_ahead()
-        visits = torch.cat([each for _, each in upcoming]).to(self.device)  # at once: this waits for the device
+        visits = torch.cat([each for _, each in upcoming]).to(self.device)  # one copy, because it waits for the device
         for first in range(0, len(upcoming), num_ahead):
             some = upcoming[first : first + num_ahead]
             sizes = [len(each) for _, each in some]
@@ -159,29 +159,29 @@ class Batches:
                 yield batch
 
     def _num_ahead(self) -> int:
-        """Return how many batches are made at once."""
+        """Return the number of batches that are prepared at once."""
         height, width = self.set.size_px
         return 1 if self.device.type == "cpu" else max(1, PIXELS_AHEAD // (height * width * self.sampler.batch_size))
 
     def _made(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
-        places = visits % len(self.set)
+        indices = visits % len(self.set)
         if self.augmentation is None or draws is None:
-            images = to_unit(self._pixels[places])
-        elif not self.augmentation.cutout_px and fused.is_faster(self._pixels, len(places)):
-            images = self._augmented_in_one_pass(places, visits, self.augmentation, draws)
+            images = to_unit(self._pixels[indices])
+        elif not self.augmentation.cutout_px and fused.is_faster(self._pixels, len(indices)):
+            images = self._augmented_in_one_pass(indices, visits, self.augmentation, draws)
         else:
-            images = to_unit(self._augment(self._pixels[places], visits, self.augmentation, draws))
-        return Batch(images, self._labels[places], self._ids[places])
+            images = to_unit(self._augment(self._pixels[indices], visits, self.augmentation, draws))
+        return Batch(images, self._labels[indices], self._ids[indices])
 
     @property
     def wants_losses(self) -> bool:
-        """Whether later epochs depend on the losses of this one, which `add_losses` takes."""
+        """Whether later epochs depend on the losses of this one, which must then be passed to `add_losses`."""
         return self.sampler.last_losses is not None
 
     def add_losses(self, ids: Ids, losses: Float[Tensor, " n"]) -> None:
-        """Remember how hard the images of a batch were."""
+        """Add the losses of the images of a batch."""
         if self.sampler.last_losses is not None:
-            self.sampler.last_losses.add(self._place_of_id[ids], losses)
+            self.sampler.last_losses.add(self._index_of_id[ids], losses)
 
     def _augment(self, pixels: Images, visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws) -> Images:
         def pick(draw: Tensor) -> Tensor:
@@ -196,24 +196,24 @@ class Batches:
         return pixels
 
     def _augmented_in_one_pass(
-        self, places: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws
+        self, indices: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws
     ) -> UnitImages:
         down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]
         if how.flip == "none":
             mirrored = torch.zeros_like(mirrored)
-        return fused.shifted_and_flipped(self._pixels, places, down, right, mirrored)
+        return fused.shifted_and_flipped(self._pixels, indices, down, right, mirrored)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the epoch stands; Lightning keeps it in its checkpoints."""
+        """Return the position in the epoch, which Lightning stores in its checkpoints."""
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there, in the middle of an epoch, too."""
+        """Restore the position, also in the middle of an epoch."""
         self.sampler.load_state_dict(state)
 
 
 def to_unit(images: Images) -> UnitImages:
-    """Raw pixels as float in [0, 1], channels_last: what every network here takes.
+    """Return raw pixels as float in [0, 1], channels_last, which is the input of every network here.
 
     >>> to_unit(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).flatten().tolist()
     [1.0, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their official files, the binary version or the Python version."""
+"""Read CIFAR-10 and CIFAR-100 from their official files, in the binary or the Python version."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def read_cifar10(data_dir: Path | str, split: Split) -> ImageSet:
     """Read one split of CIFAR-10 from `data_dir`.
 
     Looks for `cifar-10-batches-bin`, then for `cifar-10-batches-py`, in `data_dir`; `data_dir` may also be one of
-    these folders. Every file is compared with the digest of the official release; well-formed
-    files that differ are used all the same, with a warning.
+    these folders. Every file is compared with the digest of the official release; a well-formed file with another
+    digest is used, with a warning.
 
     Args:
-        data_dir: where the data sets are kept.
+        data_dir: Folder of the data sets.
         split: "train" (50,000 images) or "test" (10,000).
 
     Returns:
-        An ImageSet of 32x32 images; ids are positions in the official order.
+        An ImageSet of 32x32 images; ids are indices in the official order.
 
     Raises:
-        DataError: the files are not there, or malformed; names the file and the offset.
+        DataError: A file is missing or malformed; the message names the file and the offset.
     """
     return _read(CIFAR10, user_path(data_dir), split)
 
@@ -40,12 +40,12 @@ def read_cifar100(data_dir: Path | str, split: Split, *, coarse: bool = False) -
     """Read one split of CIFAR-100 from `cifar-100-binary` or `cifar-100-python`; see `read_cifar10`.
 
     Args:
-        data_dir: where the data sets are kept.
+        data_dir: Folder of the data sets.
         split: "train" (50,000 images) or "test" (10,000).
-        coarse: label the images with the 20 superclasses instead of the 100 classes.
+        coarse: Label the images with the 20 superclasses instead of the 100 classes.
 
     Raises:
-        DataError: the files are not there, or malformed; names the file and the offset.
+        DataError: A file is missing or malformed; the message names the file and the offset.
     """
     return _read(CIFAR100_COARSE if coarse else CIFAR100, user_path(data_dir), split)
 
@@ -70,7 +70,7 @@ def _find(forms: tuple[Form, ...], data_dir: Path) -> tuple[Form, Path]:
     expected = " or ".join(str(data_dir / form.folder) for form in forms)
     raise DataError(
         f"no {forms[0].data_set} in {data_dir}: expected {expected}. "
-        "Unpack the official archive there, give its place with --data_dir, or use the embedded data (--data drawn)."
+        "Unpack the official archive there, name its folder with --data_dir, or use the embedded data (--data drawn)."
     )
 
 

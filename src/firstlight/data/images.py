@@ -1,4 +1,4 @@
-"""ImageSet: images in memory with their labels, the one form in which data travels here."""
+"""ImageSet: images in memory with their labels, which every data set is read into."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ class ImageSet:
     """Images with labels, in memory.
 
     Args:
-        images: raw pixels, uint8 [n 3 h w], RGB.
-        labels: class numbers, int64 [n].
-        class_names: the name of each class number.
-        ids: which sample each image is, int64 [n]: its position in the split as it was published.
-            Splitting and choosing keep it.
-        evidence: which pixels show the object, bool [n h w]; None where nobody knows.
-        name: what this set is called in figures and reports.
-        file_names: path of each image's file below the data set's folder; None if images have no files of their own.
+        images: Raw pixels, uint8 [n 3 h w], RGB.
+        labels: Classes, int64 [n].
+        class_names: Name of each class.
+        ids: Index of each image in the published split, int64 [n]; splitting and indexing keep it.
+        evidence: Pixels that show the object, bool [n h w]; None if unknown.
+        name: Name of the set in figures and reports.
+        file_names: Path of each image's file below the data set's folder; None if images have no files of their own.
 
     Raises:
-        ValueError: lengths differ, or a label has no class name.
+        ValueError: The lengths differ, or a label has no class name.
 
     >>> grey = torch.full((4, 3, 2, 2), 128, dtype=torch.uint8)
     >>> pair = ImageSet(grey, torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
@@ -61,7 +60,7 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, index: Int64[Tensor, " m"] | slice) -> ImageSet:
-        """Return the chosen images as an ImageSet; ids, evidence and file names go with them."""
+        """Return the indexed images as an ImageSet; ids, evidence and file names go with them."""
         evidence = None if self.evidence is None else self.evidence[index]
         names = self.file_names
         if names is not None:
@@ -83,14 +82,14 @@ class ImageSet:
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Height and width of every image."""
+        """Height and width of every image in pixels."""
         return self.images.shape[2], self.images.shape[3]
 
     @cached_property
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each colour channel in [0, 1], from exact histograms.
+        """Mean and standard deviation of each colour channel, of pixels in [0, 1], from exact histograms.
 
-        The deviation of a constant channel is `MIN_STD`, so that dividing by it leaves finite numbers.
+        The standard deviation is at least `MIN_STD`, so that normalizing a constant channel gives finite numbers.
         """
         levels = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
@@ -103,7 +102,7 @@ class ImageSet:
         return tuple(means), tuple(stds)
 
     def digest(self) -> str:
-        """Return the sha256 over pixels, labels and class names: the same content, the same digest."""
+        """Return the SHA-256 digest of pixels, labels and class names."""
         sha = hashlib.sha256()
         sha.update(repr((tuple(self.images.shape), self.class_names)).encode())
         sha.update(self.images.contiguous().numpy().data)
@@ -112,18 +111,18 @@ class ImageSet:
 
 
 def split_stratified(images: ImageSet, num_second: int, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Split an ImageSet in two at random, each class in proportion.
+    """Split an ImageSet at random into two parts with the same proportions of the classes.
 
-    Class counts of the second part differ from exact proportion by less than one image; where they
-    cannot be whole, the largest remainders round up. Both parts keep the original order.
+    The class counts of the second part differ from the exact proportion by less than one image; the largest remainders
+    are rounded up. Both parts keep the original order.
 
     Args:
-        images: what to split.
-        num_second: how many images the second part gets.
-        seed: the same seed gives the same split.
+        images: Images to split.
+        num_second: Number of images in the second part.
+        seed: Seed of the split.
 
     Returns:
-        The first part (train) and the second (val).
+        The first part (train) and the second part (val).
 
     Raises:
         ValueError: `num_second` is negative or leaves nothing for the first part.

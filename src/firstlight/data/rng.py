@@ -1,7 +1,7 @@
-"""Random numbers that depend on (seed, epoch, purpose) and on nothing else.
+"""Random number generators that depend only on seed, epoch and purpose.
 
-What an epoch does to every sample is drawn at once, on the CPU, before the epoch begins. So a run resumes in
-the middle of an epoch with the same bits, the number of devices changes nothing, and a test can replay any batch.
+All random numbers of an epoch are drawn on the CPU before the epoch begins. A run therefore resumes in the middle of an
+epoch with the same bits, the number of devices changes nothing, and a test can replay any batch.
 """
 
 from __future__ import annotations

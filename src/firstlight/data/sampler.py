@@ -1,4 +1,4 @@
-"""Which images make up each batch: shuffled per epoch, sharded over ranks, resumable."""
+"""The sampler that chooses the images of each batch: shuffled per epoch, sharded over ranks, resumable."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from firstlight.errors import UsageError
 
 
 class EpochSampler:
-    """Yields the image numbers of one batch after another, for one rank.
+    """Yields the image indices of each batch, for one rank.
 
-    The epoch's order is cut into batches of `batch_size`, and each batch is then dealt out to the
-    ranks: how many devices train changes how a batch is sliced, and nothing else. Every image comes once
-    an epoch, on one rank. A last batch with fewer images than ranks joins the one before.
+    The epoch's order is cut into batches of `batch_size`, and each batch is divided among the ranks. The number of
+    devices therefore changes how a batch is sliced, and nothing else. Every image is visited once per epoch, on one
+    rank. A last batch with fewer images than ranks is added to the batch before it.
 
-    With a `hardest_share` below 1 that holds for the first epoch only. The later ones are as long, but made of the
-    hardest images alone: all of these in a new order, then all again in another, until the epoch is full.
+    With a `hardest_share` below 1, this holds for the first epoch only. Later epochs have the same length, but contain
+    only the hardest images: all of them in a new order, then all again in another order, until the epoch is full.
 
-    Lightning calls `set_epoch` before each epoch, and keeps `state_dict` in its checkpoints.
+    Lightning calls `set_epoch` before each epoch and stores `state_dict` in its checkpoints.
 
     Args:
-        num_images: images in the set.
-        batch_size: images in a step, over all ranks.
-        shuffle: a new order each epoch, or the order of the set.
-        seed: of the order.
-        rank: which share is yielded.
-        num_ranks: how many shares there are.
-        hardest_share: share of the images, those whose loss was largest when they were last seen, of which every epoch
-            but the first is made.
+        num_images: Number of images in the set.
+        batch_size: Number of images in a step, over all ranks.
+        shuffle: Whether each epoch has a new order; otherwise the order is that of the set.
+        seed: Seed of the order.
+        rank: Rank whose share is yielded.
+        num_ranks: Number of ranks.
+        hardest_share: Share of the images, those whose loss was largest when they were last seen, that every epoch
+            after the first consists of.
 
     Attributes:
-        last_losses: how hard every image was, which the training must tell it; None if all images count.
+        last_losses: Latest loss of every image, which the training adds; None if no image is left out.
 
     Raises:
-        UsageError: fewer images than ranks, a batch smaller than the ranks.
+        UsageError: There are fewer images than ranks, or a batch is smaller than the number of ranks.
 
     >>> sampler = EpochSampler(5, batch_size=4, shuffle=False, seed=0, rank=1, num_ranks=2)
     >>> [batch.tolist() for batch in sampler]
@@ -72,10 +72,10 @@ class EpochSampler:
         self.last_losses = LastLosses(num_images) if self.num_hardest < num_images else None
         self.epoch = 0
         self.next_batch = 0
-        self._first_batch = 0  # of the next iteration: not 0 only after `load_state_dict`
+        self._first_batch = 0  # where the next iteration starts; only `load_state_dict` sets another value
 
     def __len__(self) -> int:
-        """Batches in a whole epoch, the same on every rank."""
+        """Number of batches in a whole epoch, the same on every rank."""
         whole, rest = divmod(self.num_images, self.batch_size)
         return max(1, whole + (rest >= self.num_ranks))
 
@@ -85,12 +85,12 @@ class EpochSampler:
             yield batch
 
     def upcoming(self) -> list[tuple[int, Int64[Tensor, " m"]]]:
-        """Return the epoch's batches that are still to come, each with its number.
+        """Return the remaining batches of the epoch, each with its number.
 
-        Whoever yields them keeps `next_batch`, one more than the number of the last that was yielded.
+        The caller sets `next_batch` to one more than the number of the last batch that it has yielded.
         """
-        # Only a loaded state is gone on from: an iteration that was broken off, like Lightning's check of the first
-        # validation batches before training, must not shorten the next one.
+        # Resume only from a loaded state: an abandoned iteration, such as Lightning's sanity check of the validation
+        # batches before training, must not shorten the next one.
         first, self._first_batch = self._first_batch, 0
         order, upcoming = self.order(), []
         for number in range(first, len(self)):
@@ -102,13 +102,13 @@ class EpochSampler:
 
     @property
     def num_rounds(self) -> int:
-        """How often an image can come in one epoch."""
+        """Largest number of visits of an image in one epoch."""
         return -(-self.num_images // self.num_hardest)
 
     def order(self) -> Int64[Tensor, " n"]:
-        """What comes in the current epoch, in its order, the same on every rank.
+        """Return the visits of the current epoch in order, int64 [n], the same on every rank.
 
-        An image is its number; where it comes again in the same epoch, plus `num_images` for each time before.
+        A visit is the index of the image, plus `num_images` for each earlier visit of this image in the epoch.
         """
         if not self.shuffle:
             return torch.arange(self.num_images)
@@ -123,19 +123,19 @@ class EpochSampler:
         return torch.cat(list(rounds))[: self.num_images]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is yielded next; what an epoch before it has told of the losses counts now."""
+        """Choose the epoch whose order is yielded next, and let the losses of the epoch before it take effect."""
         if epoch != self.epoch:
             if self.last_losses is not None:
                 self.last_losses.end_epoch()
             self.epoch, self.next_batch, self._first_batch = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the sampler stands: the epoch, the next batch, and the losses if they count."""
+        """Return the epoch, the next batch, and the losses if they are used."""
         losses = {} if self.last_losses is None else {"last_losses": self.last_losses.state_dict()}
         return {"epoch": self.epoch, "next_batch": self.next_batch} | losses
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken; works for another number of ranks, too."""
+        """Restore the state; the number of ranks may differ."""
         self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
         self._first_batch = self.next_batch
         if self.last_losses is not None and "last_losses" in state:
