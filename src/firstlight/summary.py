@@ -1,4 +1,4 @@
-"""The layer table: for every layer of a network its output size, receptive field, jump, parameters and MACs."""
+"""The layer table: output size, receptive field, jump, parameters and MACs of every layer of a network."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from torch import nn
 from firstlight.receptive_field import Field, Layer, trace
 
 HEADINGS = ("stage", "layer", "kind", "output", "receptive field", "narrowest path", "jump", "parameters", "MACs")
-NUM_TEXT_COLUMNS = 3  # the others are numbers, aligned right
-CAPTION = "In brackets: the receptive field over the path that sees least."
+NUM_TEXT_COLUMNS = 3  # the other columns hold numbers and are aligned right
+CAPTION = "In brackets: the receptive field over the path with the smallest one."
 STYLES: dict[str, Any] = {"title_style": "bold", "title_justify": "left", "caption_justify": "left"}
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One row of the table; each pair is (rows, columns).
+    """One row of the table. Each pair is (vertical, horizontal), in pixels of the image.
 
     Args:
-        name: inside its stage; empty for a stage that is one layer.
-        kind: class of the module with its window, or the operation.
-        output: shape of its output for one image: (c, h, w), or (f,).
-        receptive_field_px: what one unit can see, over all paths.
-        narrowest_px: what it sees over the path that sees least.
-        jump_px: distance in the image between two neighbouring units.
-        parameters: its own; shared ones count where they are first used.
-        macs: multiply-accumulates for one image.
+        name: Name of the layer within its stage; empty if the stage is one layer.
+        kind: Class of the module with its window, or the operation.
+        output: Shape of the output for one image: (c, h, w), or (f,).
+        receptive_field_px: Receptive field of one unit, over all paths through the network.
+        narrowest_px: Receptive field over the path with the smallest one.
+        jump_px: Distance in the image between two neighbouring units.
+        parameters: Number of parameters of the layer. Shared parameters count at their first use.
+        macs: Number of multiply-accumulates for one image.
     """
 
     name: str
@@ -48,7 +48,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class StageRows:
-    """The layers of one stage, in order."""
+    """The layers of one stage, in forward order."""
 
     name: str
     layers: tuple[LayerRow, ...]
@@ -56,14 +56,14 @@ class StageRows:
 
 @dataclass(frozen=True)
 class Summary:
-    """The layer table of a network and its totals.
+    """The layer table of a network, with its totals.
 
     Args:
-        network: class of the network.
-        size_px: side of the square image.
-        stages: in the order in which an image passes them.
-        parameters: of the whole network, whether or not a layer that ran owns them.
-        macs: multiply-accumulates of convolutions and linear layers for one image, forward.
+        network: Class name of the network.
+        size_px: Side of the square image in pixels.
+        stages: Stages in forward order.
+        parameters: Number of parameters of the network, including those that no layer in the table has.
+        macs: Number of multiply-accumulates of convolutions and linear layers in a forward pass of one image.
     """
 
     network: str
@@ -74,14 +74,14 @@ class Summary:
 
     @property
     def title(self) -> str:
-        """What the table is about, in one line."""
+        """Network, image size and totals in one line."""
         return (
             f"{self.network}, one {self.size_px}x{self.size_px} image: "
             f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates"
         )
 
     def as_table(self) -> Table:
-        """Return the table for a terminal of 80 columns or more: stages as headings, their layers below."""
+        """Return the table for a terminal of at least 80 columns, with the stages as headings."""
         table = Table(title=self.title, caption=CAPTION, box=box.SIMPLE_HEAD, padding=0, **STYLES)
         for heading in ("layer", "kind", "output", "receptive\nfield, px", "jump\npx", "parameters", "MACs"):
             is_text = heading in ("layer", "kind")
@@ -101,31 +101,31 @@ class Summary:
         return table
 
     def as_markdown(self) -> str:
-        """Return the table in Markdown, title first."""
-        marks = ("---" if place < NUM_TEXT_COLUMNS else "---:" for place in range(len(HEADINGS)))
+        """Return title and table in Markdown."""
+        marks = ("---" if column < NUM_TEXT_COLUMNS else "---:" for column in range(len(HEADINGS)))
         rows = [cells for stage in self.stages for cells in _cells(stage)]
         total = ("**total**", *[""] * 6, f"**{self.parameters:,}**", f"**{self.macs:,}**")
         lines = [HEADINGS, tuple(marks), *rows, total]
         return f"{self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def as_json(self) -> str:
-        """Return everything as JSON, field names as here."""
+        """Return all fields as JSON."""
         return json.dumps(asdict(self), indent=2)
 
 
 def summarize(network: nn.Module, size_px: int) -> Summary:
-    """Return the layer table of a network.
+    """Compute the layer table of a network.
 
-    MACs are counted for convolutions and matrix products, as is usual: one multiplication and one addition are
-    one MAC; pooling, activations, normalization and sums are not counted.
+    One multiplication with one addition is one multiply-accumulate (MAC). Only convolutions and matrix products count;
+    pooling, activations, normalization and sums do not.
 
     Args:
-        network: takes RGB images in [0, 1]; left as it was.
-        size_px: side of the square image.
+        network: Network that takes RGB images in [0, 1]. It is not changed.
+        size_px: Side of the square image in pixels.
 
     Raises:
-        UsageError: the network cannot take images of this size.
-        FirstlightError: an operation in it cannot be followed (see `firstlight.receptive_field.trace`).
+        UsageError: The network cannot take images of this size.
+        FirstlightError: The network has an operation that `firstlight.receptive_field.trace` does not know.
 
     >>> summary = summarize(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Flatten(), nn.Linear(8 * 16, 2)), 4)
     >>> summary.parameters, summary.macs == 4 * 4 * 8 * 27 + 8 * 16 * 2
@@ -160,7 +160,7 @@ def _both(fields: tuple[Field, Field], name: str) -> tuple[int, int]:
 
 
 def _window(layer: Layer) -> str:
-    """Say what a layer slides over the map: "3x3", "3x3 stride 2", "3x3 dilation 2"."""
+    """Describe the window of a convolution or pooling: "3x3", "3x3 stride 2", "3x3 dilation 2"."""
     if layer.role not in ("convolution", "pool") or not layer.window:
         return ""
     text = _by(layer.window.kernel)
@@ -173,10 +173,10 @@ def _window(layer: Layer) -> str:
 
 
 def _cells(stage: StageRows) -> list[tuple[str, ...]]:
-    """Return the cells of a stage's rows as text; the stage is named on the first."""
+    """Return the cells of a stage's rows as text; only the first row names the stage."""
     return [
         (
-            stage.name if place == 0 else "",
+            stage.name if index == 0 else "",
             row.name,
             row.kind,
             _by(row.output),
@@ -186,7 +186,7 @@ def _cells(stage: StageRows) -> list[tuple[str, ...]]:
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.macs:,}" if row.macs else "",
         )
-        for place, row in enumerate(stage.layers)
+        for index, row in enumerate(stage.layers)
     ]
 
 
@@ -195,5 +195,5 @@ def _by(sizes: Sequence[int]) -> str:
 
 
 def _size(pair: tuple[int, int]) -> str:
-    """Write one number where both axes agree."""
+    """Return one number if both axes agree, else both."""
     return str(pair[0]) if pair[0] == pair[1] else _by(pair)

@@ -1,4 +1,4 @@
-"""`firstlight fit`: train and test by a recipe."""
+"""`firstlight fit`: train and test a network as a recipe says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAINER_HELP = "Any other argument of Lightning's Trainer: --trainer.KEY VALUE, 
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Train and test, then say what came out and where it is."""
+    """Train and test, then print the results and the run folder."""
     arguments, extras = split_trainer_extras(arguments)
     early = _early(arguments)
     import_from_command_line(early.named_network, early.network_module)

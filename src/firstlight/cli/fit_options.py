@@ -16,8 +16,8 @@ from firstlight.recipes import RECIPES
 from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 
-DATA_DIR_HELP = "where data sets on disk are kept, or a folder of your own images, in a folder for each class"
-DESCRIPTION = "Train and test by a recipe; every field of the recipe can be set. Leaves a run folder under logs/."
+DATA_DIR_HELP = "folder of the data sets, or a folder that holds one folder of your own images per class"
+DESCRIPTION = "Train and test a network. A recipe gives the defaults; every field can be set. Writes a run folder."
 EPILOG = "The options of --network and --optimizer are those of the recipe named by --recipe. --help_all shows all."
 
 OPTIMIZERS: dict[str, type[OptimizerConfig] | type[MuonConfig]] = {
@@ -34,13 +34,15 @@ def build_parser(recipe: Recipe) -> Parser:
     parser = Parser("fit", DESCRIPTION, usage=usage, epilog=EPILOG)
     names = list(dict.fromkeys([*RECIPES, recipe.name]))  # a run that is resumed may have one of its own
     parser.add_argument("--config", action="config", help="a YAML file of options, as --print_config writes it")
-    parser.add_argument("--recipe", default=recipe.name, choices=names, help="where the defaults come from")
+    parser.add_argument("--recipe", default=recipe.name, choices=names, help="recipe that gives the defaults")
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
-    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where run folders are made")
+    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder in which the run folder is made")
     parser.add_argument(
-        "--logger", type=str, default="tensorboard", help="tensorboard, csv, wandb, mlflow, comet or none"
+        "--logger", type=str, default="tensorboard", help="logger: tensorboard, csv, wandb, mlflow, comet or none"
     )
-    parser.add_argument("--histograms", action="store_true", help="weight and gradient histograms in TensorBoard")
+    parser.add_argument(
+        "--histograms", action="store_true", help="write histograms of weights and gradients to TensorBoard"
+    )
     parser.add_argument(
         "--steps",
         default="recorded",
@@ -49,7 +51,11 @@ def build_parser(recipe: Recipe) -> Parser:
         "compiles the steps first",
     )
     parser.add_argument("--resume", type=str, metavar="RUN", help="resume an interrupted run in its own folder")
-    parser.add_argument("--fast_dev_run", action="store_true", help="one batch through everything; keeps nothing")
+    parser.add_argument(
+        "--fast_dev_run",
+        action="store_true",
+        help="run one batch through training, validation and test, and keep nothing",
+    )
     parser.add_argument("--help_all", action="store_true", help="show the options of every network and optimizer")
     parser.add_argument("--network_module", type=str, default=None, metavar="MODULE", help=NETWORK_MODULE_HELP)
     parser.add_class_arguments(Recipe, skip={"name", *PARTS})

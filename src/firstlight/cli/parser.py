@@ -1,4 +1,4 @@
-"""The argument parser of every verb: jsonargparse, with errors of one line; the names of files to draw."""
+"""The argument parser of the verbs: jsonargparse with one-line errors; and the check of a figure's file name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NETWORK_MODULE_HELP = "import this module first; it defines the network of the r
 
 
 class Parser(ArgumentParser):
-    """An `ArgumentParser` that reports what is wrong in one line and leaves the exit to the caller."""
+    """A jsonargparse parser that raises a one-line UsageError instead of exiting."""
 
     def __init__(self, verb: str, description: str, **options: Any) -> None:
         super().__init__(prog=f"firstlight {verb}", description=description, env_prefix=False, **options)
@@ -30,7 +30,7 @@ class Parser(ArgumentParser):
         raise UsageError(f"{text}. See `{self.prog} --help`") from ex
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
-        """Return the parsed and typed arguments, nested configurations as objects.
+        """Parse the arguments into typed values; nested configurations become objects.
 
         Imports the module that `--network_module` names, so that the network of a run is found.
         """
@@ -44,10 +44,10 @@ class Parser(ArgumentParser):
 
 
 def figure_path(option: str, name: str) -> Path:
-    """Return the path of a file to draw.
+    """Return the path of a figure's file.
 
     Raises:
-        UsageError: it ends in no format that is drawn here.
+        UsageError: The file name has none of the suffixes .png, .svg and .pdf.
 
     >>> figure_path("--out", "sheet.svg").suffix
     '.svg'

@@ -1,4 +1,4 @@
-"""The argument parser of verbs that answer at once: argparse, because jsonargparse takes half a second to import."""
+"""The argument parser of verbs that must start quickly: argparse, because importing jsonargparse takes longer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from firstlight.errors import UsageError
 
 
 class PlainParser(argparse.ArgumentParser):
-    """An argparse parser that reports an error in one line and leaves the exit to the caller."""
+    """An argparse parser that raises a one-line UsageError instead of exiting."""
 
     def __init__(self, verb: str, description: str) -> None:
         super().__init__(prog=f"firstlight {verb}", description=description, allow_abbrev=False)

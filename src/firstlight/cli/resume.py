@@ -1,4 +1,4 @@
-"""`firstlight fit --resume RUN`: go on with an interrupted run, with the options that it was begun with."""
+"""`firstlight fit --resume RUN`: resume an interrupted run with the options that it was started with."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NOT_COMPARED = ("data_dir", "logs_dir", "resume", "config", "network_module", "h
 
 
 def resume_run(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None:
-    """Resume the run, then say what came out.
+    """Resume the run, then print its results.
 
-    Options may be given again, so that the command which began the run only needs `--resume` added.
+    Options may be repeated: adding `--resume` to the command that started the run is enough.
 
     Raises:
-        UsageError: an option has another value than the run was begun with.
+        UsageError: An option has another value than the run was started with.
     """
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning
@@ -33,7 +33,7 @@ def resume_run(folder: str, arguments: Sequence[str], extras: dict[str, Any]) ->
     run = Run(folder)
     if run.is_finished:
         if is_first_process():
-            print(f"{folder} is finished: nothing is left to do")
+            print(f"{folder} is finished: there is nothing to resume")
     else:
         data_dir = _checked_data_dir(run, arguments, extras)
         run = resume(run, data_dir)
@@ -42,7 +42,7 @@ def resume_run(folder: str, arguments: Sequence[str], extras: dict[str, Any]) ->
 
 
 def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]) -> str | None:
-    """Return the `--data_dir` that is given, if one is, after comparing all other options with the run's."""
+    """Compare all options with those of the run; return `--data_dir`, or None if it is not given."""
     from firstlight.runs.options import FitOptions
 
     begun = FitOptions.load(run.path)
@@ -61,7 +61,7 @@ def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]
     for name, value in now.items():
         if value != before.get(name) and not isinstance(before.get(name), list):
             raise UsageError(
-                f"--{name} {value}: {run.path} was begun with {before.get(name)}. Leave the option away to go on with "
-                "the run, or begin a new one."
+                f"--{name} {value}: {run.path} was started with {before.get(name)}. Leave the option out to resume the "
+                "run, or start a new one."
             )
     return given["data_dir"]

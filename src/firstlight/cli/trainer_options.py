@@ -1,4 +1,4 @@
-"""The common options of Lightning's Trainer, typed; any other by `--trainer.KEY VALUE`."""
+"""The common arguments of Lightning's Trainer as typed options. Other arguments are set by `--trainer.KEY VALUE`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from firstlight.errors import UsageError
 
-OURS = frozenset(("max_epochs", "logger", "callbacks", "fast_dev_run"))  # set by options of their own
+OURS = frozenset(("max_epochs", "logger", "callbacks", "fast_dev_run"))  # `firstlight fit` has options for these
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class TrainerOptions:
     """Options of Lightning's Trainer.
 
     Args:
-        accelerator: cpu, gpu, mps, tpu, or auto.
-        devices: how many, or which.
-        num_nodes: how many machines.
-        strategy: how several devices work together, for instance ddp.
-        precision: for instance 32-true or bf16-mixed; by default the one that suits the device.
-        max_time: stop after this long, as DD:HH:MM:SS.
-        limit_train_batches: batches (or share) of each epoch to train on.
-        limit_val_batches: likewise, to validate on.
-        limit_test_batches: likewise, to test on.
-        log_every_n_steps: steps between two logged points.
-        gradient_clip_val: largest norm of the gradient.
+        accelerator: Kind of device: cpu, gpu, mps, tpu or auto.
+        devices: Number of devices, or their indices as a list, or auto for all of them.
+        num_nodes: Number of machines.
+        strategy: How several devices share the work, for instance ddp.
+        precision: For instance 32-true or bf16-mixed. By default bf16-mixed where the device computes it quickly.
+        max_time: Longest training time, as DD:HH:MM:SS.
+        limit_train_batches: Number of training batches per epoch, or their share if it is a float.
+        limit_val_batches: Number of validation batches per epoch, or their share if it is a float.
+        limit_test_batches: Number of test batches, or their share if it is a float.
+        log_every_n_steps: Number of steps between two logged points.
+        gradient_clip_val: Largest norm of the gradient; larger gradients are scaled down.
     """
 
     accelerator: str = "auto"
@@ -46,16 +46,16 @@ class TrainerOptions:
 
 
 def split_trainer_extras(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take out every `--trainer.KEY VALUE` that is not typed above but that Lightning's Trainer knows.
+    """Split off every `--trainer.KEY VALUE` that `TrainerOptions` lacks but Lightning's Trainer knows.
 
     Args:
-        arguments: of the command line.
+        arguments: Arguments of the command line.
 
     Returns:
-        The other arguments, and the options taken out, their values read as YAML.
+        The remaining arguments, and the options that were split off, with their values read as YAML.
 
     Raises:
-        UsageError: Lightning's Trainer has no such option, or the value is missing.
+        UsageError: Lightning's Trainer has no such argument, or the value is missing.
     """
     typed = {each.name for each in fields(TrainerOptions)}
     rest: list[str] = []

@@ -1,4 +1,4 @@
-"""ResNet9: the exercise's network, after David Page's DAWNBench entry.
+"""ResNet9: the network of the exercise, after David Page's DAWNBench entry.
 
 | stage | layers | output at 32x32 input and width 64 |
 |---|---|---|
@@ -29,7 +29,7 @@ __all__ = ["ResNet9", "ResNet9Config", "conv_block", "residual_block"]
 
 
 def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn.Sequential:
-    """Return convolution 3x3, then 2x2 max-pool if asked for, then ReLU, then batch norm, in this order."""
+    """Build a 3x3 convolution, a 2x2 max-pool if `pool`, a ReLU and a batch norm, in this order."""
     block = nn.Sequential()
     block.add_module("conv", Conv3x3(channels_in, channels_out))
     if pool:
@@ -40,22 +40,22 @@ def conv_block(channels_in: int, channels_out: int, *, pool: bool = False) -> nn
 
 
 def residual_block(channels: int) -> Residual:
-    """Return two convolution blocks whose output is added to their input."""
+    """Build a residual block: two convolution blocks whose output is added to their input."""
     return Residual(nn.Sequential(conv_block(channels, channels), conv_block(channels, channels)))
 
 
 class ResNet9(StagedNetwork):
-    """The exercise's network. Takes RGB in [0, 1], returns logits.
+    """The network of the exercise. Takes RGB in [0, 1], float [n 3 h w], and returns logits, float [n k].
 
-    With the default configuration and ten classes: 6,573,120 parameters and 379,261,952
-    multiply-accumulates for one 32x32 image. Other input sizes work from 8x8 up: the last map,
-    whatever its size, is pooled to 1x1.
+    With the default configuration and ten classes it has 6,573,120 parameters and takes 379,261,952
+    multiply-accumulates for one 32x32 image. It takes images of 8x8 pixels and more, because the last map is pooled to
+    1x1 whatever its size.
 
     Args:
-        num_classes: number of logits.
-        config: the width.
-        mean: of the training images in [0, 1], one for each colour channel.
-        std: likewise.
+        num_classes: Number of logits.
+        config: Number of channels.
+        mean: Mean of the training images in [0, 1], one value per colour channel.
+        std: Standard deviation of the training images in [0, 1], one value per colour channel.
 
     >>> import torch
     >>> network = ResNet9(num_classes=10)

@@ -8,7 +8,7 @@
 | group3 | conv 256->256, pool 2, BN, GELU; conv 256->256, BN, GELU | 256x3x3 |
 | pool, head | max-pool over the whole map, linear, scaled | 10 |
 
-With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4. A deep group has a third convolution, and a shortcut:
+With `pad_patches` the maps are 32x32, 16x16, 8x8 and 4x4. A deep group has a third convolution and a shortcut:
 
 | stage | layers |
 |---|---|
@@ -41,19 +41,20 @@ NORM_EPSILON = 1e-12
 
 
 class SpeedNet(StagedNetwork):
-    """The network of the speed records. Takes RGB in [0, 1], returns logits.
+    """The network of the speed records. Takes RGB in [0, 1], float [n 3 h w], and returns logits, float [n k].
 
-    Convolutions start as the identity on as many channels as they have (dirac), so that a deep network learns from
-    the first step; batch norm shifts but does not scale; the head sees features scaled down. (Jordan 2024, "94% on
-    CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, section 3 and appendix A.)
+    Convolutions are initialized as the identity on their first input channels (`torch.nn.init.dirac_`), so that the
+    input reaches every layer from the first step. Batch norm shifts but does not scale. The features are scaled down
+    before the head. (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, section 3 and
+    appendix A.)
 
     Call `init_from_data` with training images before the first step.
 
     Args:
-        num_classes: number of logits.
-        config: the width and the scale.
-        mean: of the training images in [0, 1], one for each colour channel.
-        std: likewise.
+        num_classes: Number of logits.
+        config: Number of channels, depth, and scale of the features.
+        mean: Mean of the training images in [0, 1], one value per colour channel.
+        std: Standard deviation of the training images in [0, 1], one value per colour channel.
 
     >>> network = SpeedNet(num_classes=10)
     >>> network(torch.rand(2, 3, 32, 32)).shape
@@ -89,15 +90,15 @@ class SpeedNet(StagedNetwork):
             self.head.weight.div_(self.head.weight.std())
 
     def init_from_data(self, images: Images) -> None:
-        """Take the whitening filters from some thousand training images, uint8 [n 3 h w]."""
+        """Compute the whitening filters from training images, uint8 [n 3 h w]; a few thousand are enough."""
         cast(PatchWhitening, self.whiten.get_submodule("conv")).adopt(self.normalize(images.float() / 255))
 
 
 def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_deep: bool = False) -> nn.Sequential:
-    """Return two convolutions 3x3, the first followed by 2x2 max-pool, each by batch norm and GELU.
+    """Build a group: two 3x3 convolutions, each with batch norm and GELU, and a 2x2 max-pool after the first.
 
-    A deep group has three, and what the first gives is added to what the third gives. (After airbench96 of Jordan 2024,
-    arXiv 2404.00498, which has this in every group, but adds before the last activation.)
+    A deep group has three convolutions, and the output of the first layer is added to that of the third. (After
+    airbench96 of Jordan 2024, arXiv 2404.00498, whose groups are all deep, and which adds before the last activation.)
     """
     group = nn.Sequential()
     _add_layer(group, 1, channels_in, channels_out, norm_momentum)

@@ -11,9 +11,9 @@ from firstlight.layers.normalize import Normalize
 
 
 class StagedNetwork(nn.Module):
-    """A network that names its intermediate maps, so that explanations never guess a layer.
+    """Base class of networks that name their intermediate maps, so that explanations never guess a layer.
 
-    A subclass sets the attributes below in its constructor. It may override `pool_features`.
+    A subclass sets the attributes below in its constructor. It may override `pool_features` and `init_from_data`.
 
     Attributes:
         stages: Names of the submodules whose outputs are the intermediate maps, in forward order.
@@ -30,7 +30,7 @@ class StagedNetwork(nn.Module):
     head: nn.Linear
 
     def init_from_data(self, images: Images) -> None:
-        """Initialize data-dependent weights that are not learned; most networks have none.
+        """Initialize data-dependent weights that are not learned. Does nothing unless a subclass overrides it.
 
         Args:
             images: Training images, uint8 [n 3 h w].

@@ -1,4 +1,4 @@
-"""Conversion between plain nested dictionaries and frozen configurations."""
+"""Convert between nested dictionaries of plain values and frozen configurations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from firstlight.errors import UsageError
 
 
 def from_dict(cls: type, values: Any) -> Any:
-    """Build a frozen configuration from plain nested dictionaries; unknown names and wrong types are errors.
+    """Build a frozen configuration from nested dictionaries of plain values.
+
+    Args:
+        cls: Class of the configuration, a dataclass.
+        values: Values by the name of the field; fields that are left out have their defaults.
+
+    Raises:
+        TypeError: The values are no dictionary, or a name is no field.
+        UsageError: A value has the wrong type or is out of range.
 
     >>> from firstlight.recipes.optimizer_config import OptimizerConfig
     >>> from_dict(OptimizerConfig, {"learning_rate": 0.1}).learning_rate
@@ -28,12 +36,12 @@ def from_dict(cls: type, values: Any) -> Any:
 
 
 def _nested(cls: type, values: Any) -> Any:
-    """Build a nested configuration; one with options of any name reads them itself."""
+    """Build a nested configuration; a class with options of any name has its own `from_values`."""
     return cls.from_values(values) if hasattr(cls, "from_values") else from_dict(cls, values)
 
 
 def _nested_type(cls: type, name: str, values: Any) -> type:
-    """Return the class of a nested configuration; where a field admits several, `name` selects one."""
+    """Return the class of a nested configuration; if a field allows several classes, `name` selects one."""
     kinds = get_args(get_type_hints(cls)[name])
     wanted = values.get("name") if isinstance(values, dict) else None
     if wanted is None or not kinds:
@@ -42,16 +50,19 @@ def _nested_type(cls: type, name: str, values: Any) -> type:
     if wanted in names:
         return names[wanted]
     by_import_path = next((config for config in kinds if hasattr(config, "from_values")), None)
-    if by_import_path and ":" in str(wanted):
+    if by_import_path and isinstance(wanted, str) and ":" in wanted:
         return by_import_path
     advice = "; a class of your own is named package.module:Class" if by_import_path else ""
     raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}{advice}")
 
 
 def checked(cls: type, name: str, value: Any) -> Any:
-    """Return the value in the declared type of field `name`; raise UsageError if it does not fit.
+    """Return a value of field `name` in the declared type; an int is accepted for a float.
 
-    YAML turns text into values of any type, so the type is checked here.
+    The check is needed because YAML yields values of any type.
+
+    Raises:
+        UsageError: The value has another type, or is none of the values of a Literal.
     """
     kind = get_type_hints(cls)[name]
     if get_origin(kind) is Literal:
@@ -68,7 +79,7 @@ def checked(cls: type, name: str, value: Any) -> Any:
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return one level of dotted names for nested dictionaries and dataclasses.
+    """Return nested dictionaries and dataclasses as one dictionary with dotted names.
 
     >>> flatten({"seed": 1, "network": {"width": 64}})
     {'seed': 1, 'network.width': 64}

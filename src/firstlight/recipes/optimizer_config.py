@@ -1,4 +1,4 @@
-"""Configurations of the optimizers, and the checks of their values."""
+"""Configurations of the optimizers. Imports no PyTorch."""
 
 from __future__ import annotations
 
