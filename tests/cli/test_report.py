@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_options_reach_the_page(run, tmp_path, capsys):
     text = out.read_text()
     assert "layer_cam at stage layer2" in text
     assert "2 most confident of" in text
+    assert not (run.path / "report.html").exists()
+
+
+def test_json_prints_the_numbers_of_the_predictions(run, capsys):
+    assert main(["report", str(run.path), "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    predictions = run.predictions
+    pairs = list(zip(predictions.labels.tolist(), predictions.logits.argmax(dim=1).tolist(), strict=True))
+    assert numbers["confusion"] == [[pairs.count((true, predicted)) for predicted in range(4)] for true in range(4)]
+    assert numbers["num_right"] / numbers["num_images"] == predictions.accuracy
+    assert [entry["name"] for entry in numbers["classes"]] == numbers["class_names"] == list(run.class_names)
+    assert all(each["q_value"] < 0.05 and each["accuracy"] < 1 for each in numbers["slices"])
     assert not (run.path / "report.html").exists()
 
 

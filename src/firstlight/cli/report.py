@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,16 +14,19 @@ DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here to 
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Write the report and print its path."""
+    """Write the report and print its path, or print its numbers as JSON."""
     options = build_parser().parse(arguments)
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.reports.run_report import write_report
+    from firstlight.reports.run_report import report_numbers, write_report
     from firstlight.training.retest import load_test_images
 
     quiet_lightning()
     chosen = open_run(options.run)
     images = load_test_images(chosen, options.data_dir).test
+    if options.json:
+        print(json.dumps(report_numbers(chosen, images), indent=2))
+        return
     out = Path(options.out) if options.out else None
     method = options.method or DEFAULT_METHOD
     path = write_report(chosen, images, out, method=method, stage=options.stage, max_mistakes=options.max_mistakes)
@@ -40,4 +44,5 @@ def build_parser() -> Parser:
         "--max_mistakes", type=int, default=DEFAULT_MAX_MISTAKES, help="largest number of mistakes shown"
     )
     parser.add_argument("--out", type=str, default=None, help="the file to write, if not report.html of the run")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of writing the page")
     return parser

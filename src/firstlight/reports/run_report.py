@@ -93,6 +93,42 @@ def find_weak_slices(images: ImageSet, predictions: Predictions) -> list[Slice]:
     return weak + pairs[:MAX_PAIRS]
 
 
+def report_numbers(run: Run, images: ImageSet) -> dict[str, Any]:
+    """Return the numbers of a run's report, for programs.
+
+    Args:
+        run: Finished run with predictions.
+        images: Test images of the run.
+
+    Returns:
+        The entries of `firstlight.reports.class_report.class_results`, and `num_images`, `num_right`, `class_names`,
+        `confusion` (a list for each true class), and `slices`, the weak slices with their intervals and q-values.
+
+    Raises:
+        RunError: The predictions of the run are not for these images, or there is none.
+    """
+    check_predictions(run, images)
+    predictions = run.predictions
+    matrix = confusion(predictions.labels, predictions.predicted, len(run.class_names))
+    slices = [
+        {
+            "name": each.name,
+            "num_images": each.num_images,
+            "accuracy": each.accuracy,
+            "interval": list(each.interval),
+            "q_value": each.q_value,
+        }
+        for each in find_weak_slices(images, predictions)
+    ]
+    return class_results(predictions, run.class_names, run.temperature) | {
+        "num_images": len(predictions),
+        "num_right": int(matrix.trace()),
+        "class_names": list(run.class_names),
+        "confusion": matrix.tolist(),
+        "slices": slices,
+    }
+
+
 def check_predictions(run: Run, images: ImageSet) -> None:
     """Check that the predictions of a run are for these images.
 
