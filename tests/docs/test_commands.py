@@ -92,6 +92,7 @@ def quick(make: Callable[[], Recipe]) -> Recipe:
 def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder as the reader has it, beside small data sets and quick recipes."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIRSTLIGHT_COMPILE", "0")  # compiling the kernels takes longer than all commands
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "FIRSTLIGHT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     for name, make in RECIPES.items():

@@ -81,7 +81,7 @@ def test_a_model_in_the_hubs_cache_is_found_by_its_name_without_a_network(
     shutil.copytree(hub, repository / "snapshots" / ("0" * 40))
     model = Pretrained.from_pretrained("someone/resnet9")
     assert model.class_names == CLASS_NAMES
-    with pytest.raises(DataError, match="someone/else: is no folder here, and the hub does not give it"):
+    with pytest.raises(DataError, match="there is no folder someone/else, and the hub has no such model"):
         Pretrained.from_pretrained("someone/else")
 
 

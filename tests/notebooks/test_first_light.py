@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
+import firstlight
+from firstlight.data.batches import Augmentation
+from firstlight.recipes import get_recipe
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "first_light.ipynb"
+FENCE = re.compile(r"^ *```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 FIGURES = {"samples", "classes", "channels", "augmentation", "diagram", "curves", "mistakes", "layers", "own"}
 TABLES = {"summary": "receptive", "trust": "deletion"}  # cell: a word in its heading
 STORY = ["settings", "recipe", *("samples", "classes", "channels", "augmentation"), "summary", "diagram", "fit"]
@@ -91,6 +98,22 @@ def test_its_code_compiles_and_is_clean() -> None:
         command = [ruff, *arguments, NOTEBOOK, NOTEBOOK.with_name("build.py")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
         assert done.returncode == 0, done.stdout
+
+
+def test_the_code_in_its_texts_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block of code uses only names that the cells above, or the block itself, define."""
+    called: list[str] = []
+    monkeypatch.setattr(firstlight, "fit", lambda recipe, *_, **__: called.append(recipe.data))
+    names: dict[str, object] = {"recipe": get_recipe("demo"), "DATA_DIR": "data"}
+    imports = code_cells(read())["imports"].source.replace("%matplotlib inline\n", "").replace("quiet_lightning()", "")
+    exec(compile(imports, "imports", "exec"), names)
+    blocks = [block for cell in read().cells if cell.cell_type == "markdown" for block in FENCE.findall(cell.source)]
+    assert len(blocks) == 3
+    for block in map(textwrap.dedent, blocks):
+        if "CustomResNet" not in block:  # the five lines are executed in tests/training/test_exercise.py
+            exec(compile(block, "text", "exec"), names)
+    assert called == ["watermark"]
+    assert names["unaugmented"].augmentation == Augmentation(0, "none")  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

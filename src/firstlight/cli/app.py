@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BUNDLED = "bundled"  # in the place of a run folder
 APP_RUN_HELP = f"a run folder, a folder that export made, or the word {BUNDLED}: the model that comes with firstlight"
 DESCRIPTION = (
-    "Serve a page that classifies pictures and shows what the model looked at, its mistakes, and the model itself. "
+    "Serve a page that classifies pictures and shows the evidence, the mistakes of the model, and its measurements. "
     "Without RUN it is the newest run in logs/, or the bundled model if there is none."
 )
 
@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> None:
     """Serve until stopped."""
     parser = Parser("app", DESCRIPTION)
     parser.add_argument("run", type=str, nargs="?", default=None, help=APP_RUN_HELP)
-    parser.add_argument("--data_dir", type=str, default=None, help="where the run's data set is, if it moved")
+    parser.add_argument("--data_dir", type=str, default=None, help="path of the run's data set, if it was moved")
     parser.add_argument(
         "--host", type=str, default=None, help="the address to listen on; by default this machine alone"
     )

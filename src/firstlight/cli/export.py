@@ -1,4 +1,4 @@
-"""`firstlight export [RUN] --to KIND DIR`: something to share."""
+"""`firstlight export [RUN] --to KIND DIR`: write a folder to share."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BUNDLED = "bundled"
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # an identifier as the hub lists them
 DESCRIPTION = (
     "Write a folder to share: for a model hub (weights, configuration, card), for a Hugging Face Space (the live demo, "
-    "ready to push), or a bundle (what the app shows; without DIR it becomes the model that the package brings)."
+    "ready to push), or a bundle (the measured model that the app opens; without DIR it replaces the bundled model)."
 )
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Measure the run if that was not done yet, write the folder, print its path."""
+    """Measure the run if it has not been measured yet, write the folder, print its path."""
     options = build_parser().parse(arguments)
     kind, folder_name = _split(options.to)
     _check(kind, options)
@@ -58,12 +58,12 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--to", type=str, nargs="+", required=True, help=f"what to write ({', '.join(KINDS)}), and the folder for it"
     )
-    parser.add_argument("--data_dir", type=str, default=None, help="where the run's data set is, if it moved")
+    parser.add_argument("--data_dir", type=str, default=None, help="path of the run's data set, if it was moved")
     parser.add_argument(
         "--calibrate_on",
         type=str,
         default=None,
-        help="a run of the same recipe that kept validation images, if this one was trained on all of them",
+        help="a run of the same recipe with validation images, if this one was trained on all images",
     )
     parser.add_argument(
         "--without_images",
@@ -91,7 +91,7 @@ def _open(options: Namespace) -> Bundle:
 
 
 def _split(to: Sequence[str]) -> tuple[str, str | None]:
-    """Read `--to KIND DIR`; only a bundle has a place of its own."""
+    """Return the kind and the folder of `--to KIND DIR`; only a bundle has a default folder."""
     kind, *rest = to
     if kind not in KINDS:
         raise UsageError(f"--to {kind}: choose one of {', '.join(KINDS)}, and name a folder")

@@ -1,1 +1,1 @@
-"""A run becomes something to share: weights for a hub, a bundle for the app, a Space."""
+"""Folders to share, made from a run: weights for a model hub, a bundle for the app, a Hugging Face Space."""

@@ -1,4 +1,4 @@
-"""A run becomes a bundle: half-precision weights, and everything that is said of them measured with these weights."""
+"""Builds a bundle from a run: rounds the weights to half precision and measures everything with these weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from firstlight.runs.run import Run
 from firstlight.training.data_module import ImageData
 from firstlight.training.retest import load_test_images
 
-BATCH_SIZE = 64  # larger is no faster on a CPU: activations leave the cache
+BATCH_SIZE = 64  # larger batches are not faster on a CPU, because their activations do not fit into the cache
 MAX_EXAMPLES = 10
 
 _log = logging.getLogger("firstlight")
@@ -40,29 +40,36 @@ _log = logging.getLogger("firstlight")
 
 @dataclass(frozen=True, eq=False)
 class _Calibration:
-    """What validation images taught: how to read the logits."""
+    """Numbers that were fitted on validation images.
+
+    Args:
+        temperature: Divisor of the logits before the softmax.
+        threshold: Energy above which an image counts as unlike the training data.
+        num_images: Number of validation images.
+        other_recipe: Recipe of the run whose validation images were used; None if it is the exported run itself.
+    """
 
     temperature: float
     threshold: float
     num_images: int
-    other_recipe: dict[str, Any] | None  # of the run that lent its validation images, if it was another
+    other_recipe: dict[str, Any] | None
 
 
 def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
-    """Write a bundle.
+    """Write the bundle of a run.
 
     The weights are rounded first; accuracy, temperature, threshold and mistakes are those of the rounded weights.
-    Temperature and threshold are fitted on validation images, the rest is measured on the test split.
+    Temperature and threshold are fitted on validation images; everything else is measured on the test images.
 
     Args:
-        run: a finished run.
-        folder: empty, or made.
-        data_dir: where the run's data set is, if it moved.
-        calibrate_on: another run of the same recipe that kept validation images, if this one was trained on all.
+        run: Finished run.
+        folder: Empty folder; created if it does not exist.
+        data_dir: Path of the run's data set if it was moved.
+        calibrate_on: Another run of the same recipe with validation images; needed if this one was trained on all.
 
     Raises:
-        RunError: the run kept no validation images and no other was named.
-        DataError: the data set is missing.
+        RunError: The run has no validation images and no other run was named.
+        DataError: The data set is missing.
     """
     config = ModelConfig(
         network=run.recipe.network,
@@ -109,7 +116,7 @@ def logits_of(
     single: Logits | None = None,
     margin: float = 1.0,
 ) -> Logits:
-    """Return the logits of many raw images, float32 [n k]; see `firstlight.evaluation.tta_views.averaged_logits`."""
+    """Return the logits of raw images, computed in batches, float32 [n k]; see `averaged_logits` for the arguments."""
     pixels = images.split(BATCH_SIZE)
     known = [None] * len(pixels) if single is None else single.split(BATCH_SIZE)
     with torch.inference_mode():
@@ -120,15 +127,15 @@ def logits_of(
 
 
 def sha256(path: Path) -> str:
-    """Return the digest of a file."""
+    """Return the SHA-256 digest of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> _Calibration:
     if not source.recipe.num_val:
         raise RunError(
-            f"{source.path} was trained on all images and kept none to calibrate on: name a run of the same recipe "
-            "that kept some with --calibrate_on"
+            f"{source.path} was trained on all images and has none left for calibration: name a run of the same recipe "
+            "that has validation images with --calibrate_on"
         )
     if source is run and run.calibration is not None:  # `predict` and the app must give the same probabilities
         fitted = run.calibration
@@ -136,7 +143,7 @@ def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str 
     data = ImageData(source.recipe, data_dir or source.data["place"])
     data.setup("validate")
     if data.val.class_names != run.class_names:
-        raise RunError(f"{source.path}: has other classes than {run.path}, and cannot calibrate it")
+        raise RunError(f"{source.path} has other classes than {run.path} and cannot calibrate it")
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
     logits = logits_of(rounded.network if source is run else source.network, data.val.images)
     fitted = calibrate(logits, data.val.labels)

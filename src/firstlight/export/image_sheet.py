@@ -1,4 +1,4 @@
-"""A sheet: many small images in one PNG, pixel for pixel."""
+"""Sheets: many small images in one PNG, without loss."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from firstlight.errors import RunError
 from firstlight.files import atomic
 
 NUM_COLUMNS = 32
-MAX_PIXELS = 60_000_000  # of a sheet: some 58,000 images of 32x32
+MAX_PIXELS = 60_000_000  # of a sheet: about 58,000 images of 32x32 pixels
 
 
 def write_sheet(path: Path, images: Images) -> None:
-    """Write images row by row into one PNG; what is left of the last row is black.
+    """Write images row by row into one PNG; the rest of the last row is black.
 
     Args:
-        path: of the file.
-        images: uint8 [n 3 h w].
+        path: Path of the file.
+        images: Raw pixels, uint8 [n 3 h w].
     """
     count, _, height, width = images.shape
     columns = max(1, min(NUM_COLUMNS, count))
@@ -38,15 +38,15 @@ def read_sheet(path: Path, count: int, size_px: tuple[int, int]) -> Images:
     """Read the images of a sheet.
 
     Args:
-        path: of the file.
-        count: how many images it holds.
-        size_px: height and width of each.
+        path: Path of the file.
+        count: Number of images in it.
+        size_px: Height and width of each image.
 
     Returns:
-        uint8 [count 3 h w].
+        Raw pixels, uint8 [count 3 h w].
 
     Raises:
-        RunError: the file is missing, damaged, or of another size.
+        RunError: The file is missing or damaged, or has another size.
     """
     height, width = size_px
     columns = max(1, min(NUM_COLUMNS, count))

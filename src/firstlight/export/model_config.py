@@ -1,4 +1,4 @@
-"""What `config.json` says of shared weights: how to build the network, and how to read its answers."""
+"""`config.json` of shared weights: the network to build, its classes and input size, and its calibration."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ MAX_SIDE_PX = 4096
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that the weights themselves do not say.
+    """Configuration that the weights do not contain.
 
     Args:
-        network: which, and its shape.
-        class_names: the name of each class number.
-        size_px: height and width of the images that it was trained on.
-        temperature: by which the logits are divided before the softmax.
-        novelty_threshold: energy above which an image is unlike the training data; None if nobody measured it.
-        recipe: the whole configuration that the weights were trained with, for the record.
+        network: Configuration of the network.
+        class_names: Names of the classes in the order of their numbers.
+        size_px: Height and width of the training images.
+        temperature: Divisor of the logits before the softmax.
+        novelty_threshold: Energy above which an image counts as unlike the training data; None if not measured.
+        recipe: Complete configuration of the training, for the record.
     """
 
     network: NetworkConfig
@@ -66,7 +66,7 @@ class ModelConfig:
         return next(name for name, kind in ARCHITECTURES.items() if isinstance(self.network, kind))
 
     def empty_network(self) -> StagedNetwork:
-        """Return the network without memory for its weights, which are to be assigned."""
+        """Return the network on the meta device; its weights are to be assigned."""
         with torch.device("meta"):
             return build_network(len(self.class_names), self.network)
 
@@ -80,7 +80,7 @@ class ModelConfig:
         """Read `config.json`.
 
         Raises:
-            RunError: it is missing, is not ours, or holds a value that cannot work.
+            RunError: The file is missing, was not written by firstlight, or contains an invalid value.
         """
         path = folder / NAME
         try:
@@ -94,7 +94,7 @@ class ModelConfig:
 
 def _parse(found: Any) -> ModelConfig:
     if not isinstance(found, dict):
-        raise TypeError("it is no JSON object")
+        raise TypeError("it is not a JSON object")
     height, width = found["size_px"]
     threshold = found.get("novelty_threshold")
     names = found["class_names"]

@@ -1,4 +1,4 @@
-"""Images that no classifier was trained on, to measure whether it notices."""
+"""Out-of-distribution images, for measuring whether a model detects them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.nn import functional as F
 from firstlight.arrays import Images
 from firstlight.data.drawn import EMBEDDED_NAMES, EMBEDDED_SEED, draw
 
-NUM_IMAGES = 500  # of each kind
+NUM_IMAGES = 500  # images of each kind
 _SEED = 0
 
 
 def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
-    """Return kinds of images by name, the same on every machine up to rounding.
+    """Return images of several kinds, the same on every machine up to rounding.
 
     Args:
-        trained_on: name of the data set that is familiar; it is left out.
-        size_px: height and width to return.
+        trained_on: Name of the training set; it is not among the kinds.
+        size_px: Height and width of the images.
 
     Returns:
-        By kind, uint8 [n 3 h w]: the embedded drawn shapes, independent noise, smooth blobs, striped gratings.
+        For each kind, uint8 [n 3 h w]: independent noise, smooth blobs, striped gratings, the embedded drawn shapes.
 
     >>> sorted(ood_images("drawn", (8, 8)))
     ['blobs', 'gratings', 'noise']
@@ -41,12 +41,12 @@ def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
 
 
 def _blobs(chance: torch.Generator, size_px: tuple[int, int]) -> Images:
-    """Colours at random on a lattice of 4x4, smooth in between."""
+    """Random colours on a 4x4 lattice, interpolated smoothly."""
     return _uint8(_resized(torch.rand(NUM_IMAGES, 3, 4, 4, generator=chance), size_px))
 
 
 def _gratings(chance: torch.Generator, size_px: tuple[int, int]) -> Images:
-    """Two colours in stripes of any direction, 2 to 8 periods across."""
+    """Stripes of two colours in a random direction, 2 to 8 periods in an image."""
     height, width = size_px
     angle, periods, phase = (torch.rand(NUM_IMAGES, 1, 1, generator=chance) for _ in range(3))
     down = torch.linspace(0, 1, height)[None, :, None]

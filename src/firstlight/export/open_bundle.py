@@ -1,4 +1,4 @@
-"""What a user names, a run or a bundle, becomes a bundle."""
+"""Opens the bundle of a folder that the user names, which is a run or a bundle."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FOLDER_NAME = "bundle"
 def open_bundle(
     place: Path | str, data_dir: Path | str | None = None, calibrate_on: Path | str | None = None
 ) -> Bundle:
-    """Open a bundle, or make one of a run and keep it in the run's folder.
+    """Open a bundle, or build the bundle of a run and keep it in the folder of the run.
 
-    A bundle that was made of other weights than the run has now is made anew.
+    A kept bundle is built anew if the weights of the run have changed.
 
     Args:
-        place: a folder that `fit` or `export` made.
-        data_dir: where the run's data set is, if it moved.
-        calibrate_on: a run to calibrate on; see `firstlight.export.build_bundle.build_bundle`.
+        place: Folder that `fit` or `export` made.
+        data_dir: Path of the run's data set if it was moved.
+        calibrate_on: Run to calibrate on; see `firstlight.export.build_bundle.build_bundle`.
 
     Raises:
-        RunError: the folder is neither.
-        DataError: the run's data set is missing.
+        RunError: The folder is neither a run nor a bundle.
+        DataError: The data set of the run is missing.
     """
     path = user_path(place)
     if (path / MEASURED_NAME).is_file():

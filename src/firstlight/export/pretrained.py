@@ -1,4 +1,4 @@
-"""Pretrained: a folder with half-precision weights and `config.json`, as hubs keep them; written, read, used."""
+"""Pretrained: a trained network in a folder with half-precision weights and `config.json`, as model hubs keep it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 class Pretrained(Predictor):
     """A trained network in a folder of its own: `model.safetensors` and `config.json`.
 
-    Nothing is read before it is asked for.
+    Files are read when they are first needed.
 
     Args:
-        path: of the folder.
+        path: Path of the folder.
 
     Raises:
-        RunError: there is no model in the folder.
+        RunError: The folder contains no model.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -52,9 +52,9 @@ class Pretrained(Predictor):
         """Open a local folder, or a model on the Hugging Face hub by its name ("user/model").
 
         Raises:
-            RunError: there is no model in the folder.
-            MissingPackageError: a hub's model needs huggingface_hub, which is not installed.
-            DataError: the hub cannot be reached, or has no such model.
+            RunError: The folder contains no model.
+            MissingPackageError: The model is on the hub, and the package huggingface_hub is not installed.
+            DataError: The hub cannot be reached or has no such model.
         """
         if not user_path(place).exists() and isinstance(place, str) and _ON_A_HUB.fullmatch(place):
             return cls(_from_hub(place))
@@ -62,22 +62,22 @@ class Pretrained(Predictor):
 
     @cached_property
     def config(self) -> ModelConfig:
-        """What `config.json` says."""
+        """Content of `config.json`."""
         return ModelConfig.load(self.path)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class number."""
+        """Names of the classes in the order of their numbers."""
         return self.config.class_names
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Height and width of the images that the network was trained on."""
+        """Height and width of the training images."""
         return self.config.size_px
 
     @property
     def temperature(self) -> float:
-        """By which the logits are divided before the softmax."""
+        """Divisor of the logits before the softmax."""
         return self.config.temperature
 
     @property
@@ -93,7 +93,7 @@ class Pretrained(Predictor):
 
     @cached_property
     def network(self) -> StagedNetwork:
-        """The trained network, in eval mode, on the CPU, in float32."""
+        """The trained network in evaluation mode, on the CPU, in float32."""
         with torch.inference_mode(mode=False):
             network = self.config.empty_network()
             network.load_state_dict(self._state(network.state_dict()), assign=True)
@@ -115,9 +115,9 @@ def save_pretrained(folder: Path, config: ModelConfig, state: Mapping[str, Tenso
     """Write `config.json` and `model.safetensors`, the weights in half precision.
 
     Args:
-        folder: made if need be.
-        config: of the model.
-        state: its network's `state_dict`.
+        folder: Folder to write to; created if it does not exist.
+        config: Configuration of the model.
+        state: State dict of its network.
     """
     config.save(folder)
     half = {name: _half(tensor) for name, tensor in state.items()}
@@ -132,7 +132,7 @@ def _half(tensor: Tensor) -> Tensor:
         return tensor.contiguous()
     half = tensor.half()
     if not torch.isfinite(half).all():
-        raise RunError("the weights hold numbers that half precision cannot: this model cannot be exported")
+        raise RunError("the weights contain numbers too large for half precision: this model cannot be exported")
     return half.contiguous()
 
 
@@ -142,10 +142,10 @@ def _from_hub(name: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f"{name} is no folder here; a model on the hub needs a package: pip install huggingface_hub"
+            f"there is no folder {name}; to load a model from the hub, pip install huggingface_hub"
         ) from error
     try:
         offline = os.environ.get(OFFLINE, "") not in ("", "0", "no")
         return Path(snapshot_download(name, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME], local_files_only=offline))
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise DataError(f"{name}: is no folder here, and the hub does not give it ({type(error).__name__})") from error
+        raise DataError(f"there is no folder {name}, and the hub has no such model ({type(error).__name__})") from error

@@ -1,4 +1,4 @@
-"""A folder that is written whole: built beside its place, then moved there."""
+"""Writes a folder completely or not at all: it is built under a temporary name and then moved."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from firstlight.errors import FirstlightError, UsageError
 
 @contextmanager
 def whole_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder; when the block ends well, all that is in it moves to `target`.
+    """Yield an empty folder; if the block ends without an error, its content moves to `target`.
 
-    Other entries of `target`, a `.git` for instance, stay. If the block raises, `target` is as it was.
+    Other entries of `target`, for instance `.git`, are kept. If the block raises, `target` is unchanged.
 
     Args:
-        target: new or empty, unless `overwrite` is set.
-        overwrite: replace entries of the same name.
+        target: Folder to write; it must be new or empty unless `overwrite` is set.
+        overwrite: Whether to replace entries of the same name.
 
     Raises:
-        UsageError: the folder holds something, and `overwrite` is not set; or it is a file.
-        FirstlightError: it cannot be written.
+        UsageError: The folder is not empty and `overwrite` is not set, or `target` is a file.
+        FirstlightError: The folder cannot be written.
 
     >>> with tempfile.TemporaryDirectory() as place:
     ...     with whole_folder(Path(place) / "new") as folder:
@@ -45,7 +45,7 @@ def whole_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
             _replace(entry, target / entry.name)
     except OSError as error:
         reason = error.strerror or error
-        raise FirstlightError(f"cannot write {target}: {reason}. Free space or choose another place.") from error
+        raise FirstlightError(f"cannot write {target}: {reason}. Free some space or name another folder.") from error
     finally:
         if built is not None:
             shutil.rmtree(built, ignore_errors=True)
