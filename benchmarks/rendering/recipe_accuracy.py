@@ -59,7 +59,11 @@ def steady_accuracy() -> str:
     table = markdown("recipe | data | epochs | n | single view | tta | time | hardware", "llrrrrrl", rows)
     timed = {name for (name, _), runs in current_runs().items() if len(runs) > 1}
     left_out = [f"`{name}`" for name in RECIPES if len(best.get(name, [])) < 2 and name not in timed]
-    return f"{table}\n\nWithout several runs as they are today: {', '.join(left_out)}." if left_out else table
+    return (
+        f"{table}\n\nRecipes that are not in the table because they have fewer than two runs: {', '.join(left_out)}."
+        if left_out
+        else table
+    )
 
 
 def minutes(runs: list[Row]) -> str:

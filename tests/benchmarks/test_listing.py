@@ -40,6 +40,8 @@ def test_every_script_is_listed_once_and_every_listed_script_exists() -> None:
     modules = set(re.findall(r"^\| `([a-z_]+\.py)` \|", SECTIONS["modules"], flags=re.MULTILINE))
     assert not listed & modules
     assert listed | modules == {path.name for path in BENCHMARKS.glob("*.py")}
+    packages = set(re.findall(r"^\| `([a-z_]+)/` \|", SECTIONS["modules"], flags=re.MULTILINE))
+    assert packages == {path.parent.name for path in BENCHMARKS.glob("*/__init__.py")}
 
 
 def test_every_results_file_is_listed_and_every_published_file_exists() -> None:
