@@ -63,7 +63,7 @@ def test_both_paths_leave_the_same(runs: tuple[Run, Run]) -> None:
     tags = [{kind: set(found) for kind, found in each.Tags().items() if isinstance(found, list)} for each in events]
     assert tags[0] == tags[1]
     assert all(each.Tags()["graph"] for each in events)
-    assert {"samples", "misclassified"} == tags[1]["images"]
+    assert tags[1]["images"] >= {"samples", "misclassified"}
     assert "gradients/network.head.weight" in tags[1]["histograms"]
     for tag in ("val_acc", "train_loss_epoch", "final/test_acc"):
         values = [[(event.step, event.value) for event in each.Scalars(tag)] for each in events]
