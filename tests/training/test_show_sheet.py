@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
@@ -53,10 +54,11 @@ def test_in_a_script_the_sheet_is_saved_in_the_run_folder(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", [firstlight.Trainer, pl.Trainer])
 def test_without_a_run_the_sheet_is_saved_in_the_current_folder(
-    model: firstlight.CustomResNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: firstlight.CustomResNet, kind: type[pl.Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    firstlight.Trainer(logger=False, **QUIET).test(model, verbose=False)
+    kind(logger=False, **QUIET).test(model, verbose=False)
     model.show_misclassified_images()
     assert [path.name for path in tmp_path.iterdir()] == ["misclassified.png"]
     assert "misclassified images: misclassified.png\n" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -194,12 +195,14 @@ def test_the_run_goes_where_the_user_says(tiny: str, tmp_path: Path) -> None:
     assert (tmp_path / "csv/lightning_logs/version_0/metrics.csv").is_file()
 
 
-def test_images_of_the_users_own_loaders_make_no_run(tiny: str) -> None:
+def test_images_of_the_users_own_loaders_make_no_run(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
     images = tiny_split("test")
     loader = DataLoader(TensorDataset(images.images / 255, images.labels), batch_size=32)
     model = tiny_model(tiny)
     trainer = firstlight.Trainer(max_epochs=1, **QUIET)
-    trainer.fit(model, loader, loader)
+    with caplog.at_level(logging.INFO, "firstlight"):
+        trainer.fit(model, loader, loader)
+    assert "leaves no run folder" in caplog.text
     trainer.test(model, loader, verbose=False)
     assert names_in(Path("logs/exercise/version_0")) >= {"metrics.csv"}
     with pytest.raises(RunError):

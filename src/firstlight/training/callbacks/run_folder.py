@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,11 @@ class RunFolder(pl.Callback):
         if opened is not None:
             run, module, data = opened
             announce(trainer, module, data, run.path)
+        elif self.path is not None:
+            logging.getLogger("firstlight").info(
+                "this training leaves no run folder: its images are not those of the model's data, or its network is "
+                "not that of the model's recipe"
+            )
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
