@@ -157,46 +157,58 @@ def render_report(
     """
     names = run.class_names
     matrix = confusion(predictions.labels, predictions.predicted, len(names))
-    shown_labels = most_confused_classes(matrix)
-    metrics = class_results(predictions, names, run.temperature)
+    labels = most_confused_classes(matrix)
     num_right = int(matrix.trace())
-    rows = {int(index): row for row, index in enumerate(predictions.ids)}
-    for entry in gallery.entries:
-        entry["slices"] = [number for number, each in enumerate(slices) if each.members[rows[entry["index"]]]]
-    data = {
-        "classes": names,
-        "matrix_labels": shown_labels,
-        "confusion": {
-            f"{true},{predicted}": int(matrix[true, predicted]) for true, predicted in matrix.nonzero().tolist()
-        },
-        "map_size": gallery.map_size,
-        "palette": _palette(),
-        "opacity": DEFAULT_OPACITY,
-        "entries": gallery.entries,
-        "examples": examples_of_classes(gallery.entries, len(names)),
-        "right_images_of_class": right_images_of_class(len(names)),
-    }
     return render_page(
         "report.html.j2",
         "report.js",
         "report.css",
-        data,
+        _script_data(names, matrix, labels, predictions, gallery, slices),
         title=f"{run.recipe.name} on {data_name}",
         num_images=len(predictions),
         num_right=num_right,
         num_wrong=len(predictions) - num_right,
         num_mistakes_shown=gallery.num_mistakes,
-        metrics=metrics,
+        metrics=class_results(predictions, names, run.temperature),
         facts=describe_run(run, data_name),
         charts=_charts(run, predictions),
-        rows=_matrix_rows(matrix, shown_labels, names),
-        matrix_names=[names[label] for label in shown_labels],
+        rows=_matrix_rows(matrix, labels, names),
+        matrix_names=[names[label] for label in labels],
         names=names,
         slices=slices,
         method=method,
         stage=gallery.stage,
         static_entries=gallery.entries[: min(NUM_STATIC, gallery.num_mistakes)],
     )
+
+
+def _script_data(
+    names: Sequence[str],
+    matrix: Int64[Tensor, "k k"],
+    matrix_labels: list[int],
+    predictions: Predictions,
+    gallery: Gallery,
+    slices: Sequence[Slice],
+) -> dict[str, Any]:
+    """Return the data of the page's script; each entry lists the slices to which its image belongs."""
+    rows = {int(index): row for row, index in enumerate(predictions.ids)}
+    entries = [
+        entry | {"slices": [number for number, each in enumerate(slices) if each.members[rows[entry["index"]]]]}
+        for entry in gallery.entries
+    ]
+    return {
+        "classes": names,
+        "matrix_labels": matrix_labels,
+        "confusion": {
+            f"{true},{predicted}": int(matrix[true, predicted]) for true, predicted in matrix.nonzero().tolist()
+        },
+        "map_size": gallery.map_size,
+        "palette": _palette(),
+        "opacity": DEFAULT_OPACITY,
+        "entries": entries,
+        "examples": examples_of_classes(gallery.entries, len(names)),
+        "right_images_of_class": right_images_of_class(len(names)),
+    }
 
 
 def describe_run(run: Run, data_name: str) -> list[tuple[str, str]]:
