@@ -169,6 +169,27 @@ def test_a_planted_weak_slice_is_found_and_its_images_are_marked(tmp_path):
     assert {entry["true"] for entry in data["entries"] if number in entry["slices"]} == {1}
 
 
+def test_the_trust_table_marks_the_shown_maps_and_what_noise_beats(tmp_path):
+    run = make_run(tmp_path)
+    values = {"stage": "residual3", "insertion": 0.5, "energy_inside": None, "pointing": None, "randomization": 0.1}
+    rows = [{"method": "grad_cam", "deletion": 0.7}, {"method": "hires_cam", "deletion": 0.2}]
+    run.save_json("trust.json", {"rows": [values | row for row in [*rows, {"method": "random", "deletion": 0.4}]]})
+    page = Elements(write_report(run, tiny_split("test")).read_text())
+    assert [row.get("class") for tag, row in page.elements if tag == "tr" and "aria-current" in row] == ["marked"]
+    cells = page.texts["td"]
+    start = cells.index("grad_cam")
+    assert cells[start : start + 7] == ["grad_cam", "0.700", "0.500", *["not measured"] * 2, "0.100", "deletion"]
+    start = cells.index("hires_cam")
+    assert cells[start : start + 7] == ["hires_cam", "0.200", "0.500", *["not measured"] * 2, "0.100", ""]
+
+
+def test_a_damaged_trust_table_is_named(tmp_path):
+    run = make_run(tmp_path)
+    (tmp_path / "trust.json").write_text('{"rows": [{"method": "grad_cam"}]}')
+    with pytest.raises(RunError, match=r"trust\.json.*--evaluate"):
+        write_report(run, tiny_split("test"))
+
+
 def test_predictions_of_other_images_are_refused(run):
     images = tiny_split("test")
     with pytest.raises(RunError, match="run `firstlight test"):

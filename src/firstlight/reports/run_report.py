@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
-from firstlight.attribution import DEFAULT_METHOD
+from firstlight.attribution import DEFAULT_METHOD, Faithfulness
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.calibration import reliability
@@ -25,10 +25,12 @@ from firstlight.reports.class_report import class_results
 from firstlight.reports.gallery import MAX_MISTAKES, Gallery, examples_of_classes, make_gallery, right_images_of_class
 from firstlight.reports.html.charts import bar_chart, line_chart
 from firstlight.reports.html.rendering import render_page
+from firstlight.reports.trust import RANDOM, load_trust, not_better_than_noise
 from firstlight.runs.metrics import read_metrics
 from firstlight.runs.run import Run
 
 FILE_NAME = "report.html"
+METRICS = ("deletion", "insertion", "energy_inside", "pointing", "randomization")
 NUM_STATIC = 24  # mistakes that a browser without JavaScript shows
 PALETTE_SIZE = 32
 MAX_SLICES, MAX_PAIRS, MAX_Q_VALUE = 12, 6, 0.05
@@ -58,7 +60,7 @@ def write_report(
         The path of the file.
 
     Raises:
-        RunError: The predictions of the run are not for these images, or there is none.
+        RunError: The predictions of the run are not for these images, there is none, or `trust.json` is damaged.
         UsageError: No method or stage has that name.
     """
     path = path or run.path / FILE_NAME
@@ -178,6 +180,7 @@ def render_report(
         slices=slices,
         method=method,
         stage=gallery.stage,
+        trust=_trust_rows(load_trust(run)),
         static_entries=gallery.entries[: min(NUM_STATIC, gallery.num_mistakes)],
     )
 
@@ -282,6 +285,19 @@ def _matrix_rows(matrix: Int64[Tensor, "k k"], labels: Sequence[int], names: Seq
             cells.append({"count": count, "share": share, "predicted": names[predicted], "kind": kind, "link": link})
         rows.append({"name": names[true], "cells": cells})
     return rows
+
+
+def _trust_rows(rows: Sequence[Faithfulness]) -> list[dict[str, Any]]:
+    """Return the rows of the table of faithfulness: the metrics as text, and those that are not better than noise."""
+    return [
+        {
+            "stage": row.stage,
+            "method": row.method,
+            "values": [_number(getattr(row, name), digits=3) for name in METRICS],
+            "failed": [] if row.method == RANDOM else not_better_than_noise(row, rows),
+        }
+        for row in rows
+    ]
 
 
 def _palette() -> list[list[int]]:

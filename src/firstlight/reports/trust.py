@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -13,7 +14,7 @@ from firstlight.attribution import Faithfulness, evaluate
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
-from firstlight.errors import UsageError
+from firstlight.errors import RunError, UsageError
 from firstlight.runs.run import Run
 
 RANDOM = "random"
@@ -56,6 +57,27 @@ def measure_trust(
     rows = evaluate(run.network, to_unit(chosen.images), masks=chosen.evidence, seed=seed, on_row=on_row)
     content = {"data": images.name, "num_images": len(chosen), "seed": seed, "rows": [asdict(row) for row in rows]}
     run.save_json("trust.json", content)
+    return rows
+
+
+def load_trust(run: Run) -> list[Faithfulness]:
+    """Return the rows of the run's `trust.json`; none if its maps have not been measured.
+
+    Args:
+        run: Finished run.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    path = run.path / "trust.json"
+    if not path.is_file():
+        return []
+    try:
+        rows = [Faithfulness(**row) for row in json.loads(path.read_text())["rows"]]
+        for row in rows:
+            not_better_than_noise(row, rows)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise RunError(f"{path}: cannot be read; run `firstlight explain {run.path} --evaluate` again") from error
     return rows
 
 
