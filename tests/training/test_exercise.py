@@ -242,6 +242,9 @@ def test_the_learning_rate_that_lightning_finds_is_used(tiny: str) -> None:
     trainer = firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT)
     trainer.fit(model)
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.05
+    assert model.hparams["optimizer"]["learning_rate"] == model.hparams_initial["optimizer"]["learning_rate"] == 0.05
+    assert model.hparams["batch_size"] == model.data.recipe.batch_size == 32
+    assert model.data.recipe.optimizer.learning_rate == 0.05
     assert model.data.train_dataloader().sampler.batch_size == 32
 
 

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.degenerate import describe_degenerate_data
 from firstlight.data.exact_copies import describe_copies
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
@@ -97,6 +98,7 @@ class ImageData(pl.LightningDataModule):
         if self.source.may_hold_copies:
             self.test = self.source.test()
             _log_lines(describe_copies(self.train, self.val, self.test))
+        _log_lines(describe_degenerate_data(self.train, self.val, getattr(self, "test", None)))
 
     def train_dataloader(self) -> Batches:
         """Return shuffled, augmented batches of the training images."""

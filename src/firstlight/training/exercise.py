@@ -87,8 +87,13 @@ class CustomResNet(Classifier):
 
     @batch_size.setter
     def batch_size(self, value: int) -> None:
-        self.recipe = replace(self.recipe, batch_size=value)
-        self.data.recipe = replace(self.data.recipe, batch_size=value)
+        self._change_recipe(batch_size=value)
+
+    def _change_recipe(self, **changes: Any) -> None:
+        """Change fields of the recipe, also in the data module and in the saved hyperparameters."""
+        super()._change_recipe(**changes)
+        self.data.recipe = replace(self.data.recipe, **changes)
+        self.save_hyperparameters(dict(self.hparams) | self.recipe.to_dict(), frame=outermost_frame())
 
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training images."""

@@ -19,6 +19,7 @@ from firstlight.runs.versions import new_version
 from firstlight.training.build import build
 from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.data_module import ImageData
+from firstlight.training.disk_space import refuse_full_disk
 from firstlight.training.loggers.factory import check_logger
 from firstlight.training.processes import is_first_process, only_training
 from firstlight.training.run_files import save_description
@@ -68,6 +69,7 @@ def fit(
         recipe = replace(recipe, max_epochs=max_epochs)
     module, data = build(recipe, data_dir, steps)
     options = FitOptions.of(logger, histograms, steps, trainer_options)
+    refuse_full_disk(user_path(logs_dir), module.network)
     folder = _new_run_folder(data, user_path(logs_dir), options)  # a folder of images changes data.recipe
     with only_training(folder):
         try:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelPruning
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
@@ -83,7 +83,10 @@ class Classifier(pl.LightningModule):
         self.register_load_state_dict_pre_hook(own_state_dict_names)
 
     def setup(self, stage: str) -> None:
-        """Forget the steps of an earlier training that were not logged."""
+        """Forget the steps of an earlier training that were not logged; prepare the weights for pruning."""
+        if any(isinstance(each, ModelPruning) for each in getattr(self.trainer, "callbacks", [])):
+            contiguous: Any = torch.contiguous_format  # PyTorch's global pruning takes no weights in channels_last
+            self.network.to(memory_format=contiguous)  # type: ignore[call-overload]
         if stage == "fit":
             self.unlogged_means = RunningMeans()
             self._needs_range_check = True
@@ -143,7 +146,10 @@ class Classifier(pl.LightningModule):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self.recipe = replace(self.recipe, optimizer=replace(self.recipe.optimizer, learning_rate=value))
+        self._change_recipe(optimizer=replace(self.recipe.optimizer, learning_rate=value))
+
+    def _change_recipe(self, **changes: Any) -> None:
+        self.recipe = replace(self.recipe, **changes)
 
     @property
     def progress(self) -> float:
