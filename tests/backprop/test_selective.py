@@ -121,11 +121,45 @@ def test_parameters_that_two_modules_share_add_up() -> None:
     assert_equal(found, results(lambda x: twin(twin(x)), twin, images, ones), tolerance=1e-13)
 
 
-def test_going_back_twice_is_refused() -> None:
+def network_with_every_kind() -> nn.Sequential:
+    """Layers with parameters, buffers and random numbers."""
+    return nn.Sequential(Conv3x3(4, 6), nn.BatchNorm2d(6), Gelu(), nn.Dropout(0.5), Residual(Conv3x3(6, 6))).double()
+
+
+def test_a_second_backward_pass_adds_the_same_gradients() -> None:
+    layers = network_with_every_kind()
+    images = images_for(4, 8).requires_grad_()
+    loss = apply_vjps(list(layers), images).square().sum()
+    loss.backward(retain_graph=True)
+    once = [each.grad.clone() for each in (images, *layers.parameters())]
+    statistics = [each.clone() for each in layers.buffers()]
+    loss.backward(retain_graph=True)
+    loss.backward()
+    for each, first in zip((images, *layers.parameters()), once, strict=True):
+        torch.testing.assert_close(each.grad, 3 * first)
+    for buffer, before in zip(layers.buffers(), statistics, strict=True):
+        assert torch.equal(buffer, before)
+
+
+def test_a_freed_graph_is_refused_as_pytorch_refuses_it() -> None:
     output = apply_vjps([Conv3x3(4, 4)], images_for(4, 8, torch.float32))
-    output.sum().backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="repeat the forward pass"):
+    output.sum().backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         output.sum().backward()
+
+
+def test_a_gradient_penalty_has_the_gradients_of_autograd() -> None:
+    layers = network_with_every_kind()
+    twin = copy.deepcopy(layers)
+    found = []
+    for network, apply in ((layers, lambda x: apply_vjps(list(layers), x)), (twin, twin)):
+        images = images_for(4, 8).requires_grad_()
+        torch.manual_seed(0)  # of the dropped numbers
+        (gradient,) = torch.autograd.grad(apply(images).square().sum(), images, create_graph=True)
+        gradient.square().sum().backward()
+        found.append([gradient, images.grad, *(each.grad for each in network.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if "norm" not in name and name != "residual"])

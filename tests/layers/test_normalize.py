@@ -23,7 +23,7 @@ def test_the_defaults_are_the_published_statistics_of_cifar10() -> None:
 
 def test_the_numbers_are_saved_with_the_weights_but_never_trained() -> None:
     normalize = Normalize()
-    normalize.adopt((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
+    normalize.set_statistics((0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
     assert list(normalize.parameters()) == []
     other = Normalize()
     other.load_state_dict(normalize.state_dict())

@@ -45,7 +45,7 @@ def test_epsilon_holds_faint_directions_back_and_the_strongest_comes_first() -> 
 def test_the_layer_has_every_filter_with_both_signs_and_learns_its_bias_only() -> None:
     layer = PatchWhitening(3, 2)
     images = smooth_images(5)
-    layer.adopt(images)
+    layer.init_from_data(images)
     assert torch.equal(layer.weight[:12], -layer.weight[12:])
     assert torch.equal(layer.weight[:12], whitening_filters(images, 2))
     assert [name for name, each in layer.named_parameters() if each.requires_grad] == ["bias"]
@@ -53,7 +53,7 @@ def test_the_layer_has_every_filter_with_both_signs_and_learns_its_bias_only() -
 
 def test_with_fewer_directions_it_keeps_the_strongest() -> None:
     layer, images = PatchWhitening(3, 2, num_directions=5), smooth_images(5)
-    layer.adopt(images)
+    layer.init_from_data(images)
     assert layer(images).shape == (5, 10, 11, 11)
     assert torch.equal(layer.weight, torch.cat([layer.weight[:5], -layer.weight[:5]]))
     assert torch.equal(layer.weight[:5], whitening_filters(images, 2)[:5])

@@ -9,21 +9,23 @@ that have one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
+import torch
 from torch import Tensor, is_grad_enabled, nn
-from torch.autograd.function import Function, once_differentiable
+from torch.autograd.function import Function
 
 from firstlight.backprop.rules import Backward, chain_vjps, has_hooks
 from firstlight.native.dispatch import is_eager_on_cpu
+from firstlight.native.double_backward import differentiable_gradients
 from firstlight.networks.staged import StagedNetwork, keeps_methods
 
 
 def training_logits(network: nn.Module, images: Tensor, *, skip_zero_gradients: bool = False) -> Tensor:
     """Compute the logits of a training batch, with the fastest backward pass that the network allows.
 
-    On a CPU in training, the stages use VJPs instead of autograd if no module has a hook. The logits then support a
-    single backward pass, which is not differentiable itself. In all other cases this is `network(images)`.
+    On a CPU in training, the stages use VJPs instead of autograd if no module has a hook. In all other cases
+    this is `network(images)`. A second or a differentiable backward pass repeats the forward pass by autograd.
 
     Args:
         network: Network to train, of any class.
@@ -72,30 +74,55 @@ def can_apply_vjps(modules: Sequence[nn.Module], x: Tensor) -> bool:
 
 
 class _ApplyVJPs(Function):
-    """Modules one after the other, and the backward pass through their VJPs."""
+    """Modules one after the other, and the backward pass through their VJPs.
+
+    The VJPs support one backward pass that is not differentiable. A second one (`retain_graph=True`) and a
+    differentiable one (`create_graph=True`) repeat the forward pass with autograd, for all images.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, modules: Sequence[nn.Module], skip_zero_gradients: bool, *parameters: nn.Parameter
     ) -> Tensor:
+        ctx.repeat = _RepeatedForward(modules)
+        ctx.save_for_backward(x, *parameters)
         output, ctx.vjp = chain_vjps(modules, x, ctx.needs_input_grad[0])
         ctx.parameters, ctx.skip_zero_gradients = parameters, skip_zero_gradients
         return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.vjp is None:
-            raise RuntimeError(
-                "the backward pass of these layers has already freed its buffers, even with retain_graph=True: repeat "
-                "the forward pass, or compute the logits by network(images), which uses autograd"
-            )
+        if ctx.vjp is None or is_grad_enabled():
+            needs = [each for i, each in enumerate(ctx.needs_input_grad) if i not in (1, 2)]
+            repeated = differentiable_gradients(ctx.repeat, ctx.saved_tensors, needs, gradient)
+            return repeated[0], None, None, *repeated[1:]
         indices = _indices_with_gradient(gradient) if ctx.skip_zero_gradients else None
         backward = Backward(indices, len(gradient))
         of_input = ctx.vjp(backward.of(gradient), backward)
         ctx.vjp = None  # frees the activations that it holds
         of_parameters = (backward.gradients.get(parameter) for parameter in ctx.parameters)
         return None if of_input is None else backward.among_all(of_input), None, None, *of_parameters
+
+
+class _RepeatedForward:
+    """The forward pass of modules once more, by autograd, with the same random numbers, autocast and buffers.
+
+    Buffers are copied, so that the running statistics of batch norm are not updated twice.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._modules = nn.Sequential(*modules)
+        self._rng_state = torch.get_rng_state()
+        self._autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def __call__(self, x: Tensor, *parameters: Tensor) -> Tensor:
+        names = dict(self._modules.named_parameters())  # without duplicates, as `apply_vjps` collects them
+        tensors = dict(zip(names, parameters, strict=True))
+        tensors |= {name: each.clone() for name, each in self._modules.named_buffers()}
+        is_autocast, dtype = self._autocast
+        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", dtype=dtype, enabled=is_autocast):
+            torch.set_rng_state(self._rng_state)
+            return cast(Tensor, torch.func.functional_call(self._modules, tensors, (x,)))
 
 
 def _has_standard_forward(network: nn.Module) -> TypeGuard[StagedNetwork]:

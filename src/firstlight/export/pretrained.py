@@ -97,7 +97,7 @@ class Pretrained(Predictor):
         with torch.inference_mode(mode=False):
             network = self.config.empty_network()
             network.load_state_dict(self._state(network.state_dict()), assign=True)
-            return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            return network.eval()
 
     def _state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.fx import Proxy
+from torch.nn import functional as F
 
 from firstlight.native.compiler import compiled
-from firstlight.native.dispatch import call_for, is_eager_on_cpu, is_enabled
+from firstlight.native.dispatch import call_for, fx_leaf, is_eager_on_cpu, is_enabled
+from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -122,18 +125,25 @@ class _BatchNorm(torch.autograd.Function):
         maps = images.permute(0, 2, 3, 1).contiguous()
         of = moments(maps)
         output, _ = normalize(maps, *of.normalizing(weight, bias, epsilon))
-        ctx.save_for_backward(maps, weight, *of)
+        ctx.save_for_backward(images, weight, bias, *of)
         ctx.mark_non_differentiable(*of)
         ctx.epsilon = epsilon
         return output.permute(0, 3, 1, 2), *of
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        maps, weight, mean, variance = ctx.saved_tensors
-        of = Moments(mean, variance)
+        images, weight, bias, mean, variance = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            layer = partial(_batch_norm, epsilon=ctx.epsilon)
+            return *differentiable_gradients(layer, [images, weight, bias], ctx.needs_input_grad[:3], gradient), None
+        maps, of = images.permute(0, 2, 3, 1).contiguous(), Moments(mean, variance)
         found = gradients(gradient.permute(0, 2, 3, 1), maps, None, None, of, weight, ctx.epsilon)
         return found[0].permute(0, 3, 1, 2), *found[1:], None
+
+
+def _batch_norm(images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Return PyTorch's batch norm by the statistics of the batch, whose running statistics have been updated before."""
+    return F.batch_norm(images, None, None, weight, bias, training=True, eps=epsilon)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -166,6 +176,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.BatchNorm2d gives it
         """Return the normalized maps, float [n c h w]."""
+        if isinstance(input, Proxy):
+            return fx_leaf(self, input)
         if not self.is_faster(input):
             return super().forward(input)
         output, *of = _BatchNorm.apply(input, self.weight, self.bias, self.eps)

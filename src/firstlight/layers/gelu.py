@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.fx import Proxy
+from torch.nn import functional as F
 
 from firstlight.native.compiler import compiled
-from firstlight.native.dispatch import call_for, is_eager_on_cpu, is_enabled
+from firstlight.native.dispatch import call_for, fx_leaf, is_eager_on_cpu, is_enabled
+from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -19,18 +21,19 @@ MIN_NUMBERS = 2**18  # below, nothing needs to be compiled
 
 
 class _Gelu(torch.autograd.Function):
-    """The function and its gradient, for which its slope is kept."""
+    """GELU and its gradient. The slopes serve the first derivative; the input is saved for the second."""
 
     @staticmethod
     def forward(ctx: Any, numbers: Tensor) -> Tensor:
         output, slopes = gelu(numbers, with_slopes=ctx.needs_input_grad[0])
-        ctx.save_for_backward(slopes)
+        ctx.save_for_backward(numbers, slopes)
         return output
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (slopes,) = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> Tensor | None:
+        numbers, slopes = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return differentiable_gradients(F.gelu, [numbers], [True], gradient)[0]
         return gelu_gradient(gradient, slopes)
 
 
@@ -74,6 +77,8 @@ class Gelu(nn.GELU):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.GELU gives it
         """Return the function of every number, float of the input's shape."""
+        if isinstance(input, Proxy):
+            return fx_leaf(self, input)
         return _Gelu.apply(input) if self.is_faster(input) else super().forward(input)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.fx import Proxy
 
 from firstlight.native.compiler import compiled
-from firstlight.native.dispatch import TYPES, call_for, is_eager_on_cpu, is_enabled
+from firstlight.native.dispatch import TYPES, call_for, fx_leaf, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
 MIN_NUMBERS = 2**18  # in the maps: below, nothing needs to be compiled
@@ -28,10 +28,23 @@ class _MaxPool(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (which,) = ctx.saved_tensors
-        return max_pool_gradient(gradient, which, *ctx.size)
+        return _MaxPoolGradient.apply(gradient, which, *ctx.size)
+
+
+class _MaxPoolGradient(torch.autograd.Function):
+    """The gradient, which is linear in that of the output: its own gradient picks the pixels of the maxima."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, which: Tensor, height: int, width: int) -> Tensor:
+        ctx.save_for_backward(which)
+        return max_pool_gradient(gradient, which, height, width)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (which,) = ctx.saved_tensors
+        return pick_maxima(gradient, which), None, None, None
 
 
 def max_pool(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,6 +65,14 @@ def max_pool_gradient(gradient: Tensor, which: Tensor, height: int, width: int) 
     of_maps = gradient.new_empty(shape)
     _call("pool_gradient", gradient.dtype, gradient, which, of_maps, *shape)
     return of_maps.permute(0, 3, 1, 2)
+
+
+def pick_maxima(maps: Tensor, which: Tensor) -> Tensor:
+    """Return the pixel at `which` of every 2x2 window, [n c h//2 w//2], of maps [n c h w], by PyTorch's operations."""
+    rows, columns = which.shape[1:3]
+    windows = maps[:, :, : 2 * rows, : 2 * columns].unflatten(3, (columns, 2)).unflatten(2, (rows, 2))
+    pixels = windows.permute(0, 1, 2, 4, 3, 5).flatten(4)  # [n c rows columns 4]
+    return pixels.gather(4, which.permute(0, 3, 1, 2).long()[..., None]).squeeze(4)
 
 
 class MaxPool2x2(nn.MaxPool2d):
@@ -79,6 +100,8 @@ class MaxPool2x2(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.MaxPool2d gives it
         """Return the maxima, float [n c h//2 w//2], of maps, float [n c h w]."""
+        if isinstance(input, Proxy):
+            return fx_leaf(self, input)
         return _MaxPool.apply(input) if self.is_faster(input) else super().forward(input)
 
 

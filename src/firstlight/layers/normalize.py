@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.layers.input_range import is_checkable, refuse_integers, warn_of_range
+from firstlight.native.dispatch import is_eager_on_cpu
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
@@ -17,8 +18,8 @@ class Normalize(nn.Module):
     """`(x - mean) / std` for each colour channel; both are buffers, saved with the weights.
 
     Args:
-        mean: of the training images in [0, 1], one for each channel.
-        std: likewise.
+        mean: Mean of the training images in [0, 1], one number for each channel.
+        std: Standard deviation of the training images, one number for each channel.
 
     >>> Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(torch.ones(1, 3, 1, 1)).flatten().tolist()
     [1.0, 1.0, 1.0]
@@ -33,15 +34,16 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1))
 
-    def adopt(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Take over another data set's mean and standard deviation."""
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replace mean and standard deviation by those of another data set."""
         self.mean.copy_(torch.tensor(mean).reshape(1, 3, 1, 1))
         self.std.copy_(torch.tensor(std).reshape(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the normalized images, float [n 3 h w], of images in [0, 1].
 
-        In eval mode, images that are not in [0, 1] cause a warning; see `check_range`.
+        In eval mode, images that are not in [0, 1] cause a warning; see `check_range`. On a CPU the result is in
+        channels_last memory format, which all native kernels use.
 
         Raises:
             UsageError: The images are integers.
@@ -50,6 +52,8 @@ class Normalize(nn.Module):
             refuse_integers(images)
             if not self.training and self._needs_check:
                 self.check_range(images)
+        if is_eager_on_cpu(images):
+            images = images.contiguous(memory_format=torch.channels_last)
         return (images - self.mean) / self.std
 
     def check_range(self, images: Tensor) -> None:

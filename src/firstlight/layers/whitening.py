@@ -61,8 +61,8 @@ class PatchWhitening(nn.Conv2d):
         super().__init__(channels, 2 * num_directions, kernel_size=size_px, bias=True)
         self.weight.requires_grad = False
 
-    def adopt(self, images: Float[Tensor, "n c h w"]) -> None:
-        """Take the filters from images as this layer will see them, float [n c h w]."""
+    def init_from_data(self, images: Float[Tensor, "n c h w"]) -> None:
+        """Compute the filters from images as this layer will see them, float [n c h w]."""
         filters = whitening_filters(images, self.kernel_size[0])[: self.out_channels // 2]
         with torch.no_grad():
             self.weight.copy_(torch.cat([filters, -filters]))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx import Proxy
 
 from firstlight.errors import UsageError
 from firstlight.native.compiler import call
@@ -65,3 +67,12 @@ def is_eager_on_cpu(images: Tensor) -> bool:
 def call_for(dtype: torch.dtype, library: ctypes.CDLL | None, name: str, *arguments: Tensor | int | None) -> None:
     """Call the native function `name` for a dtype, with as many threads as PyTorch uses."""
     call(library, f"{name}_{TYPES[dtype]}", *arguments, threads=torch.get_num_threads())
+
+
+def fx_leaf(layer: nn.Module, proxy: Proxy) -> Tensor:
+    """Record a call of a layer in the graph that `torch.fx.symbolic_trace` builds, as for the layers of `torch.nn`.
+
+    A layer outside of `torch.nn` is otherwise traced into, and what it asks of its input cannot be traced.
+    """
+    tracer: Any = proxy.tracer
+    return cast(Tensor, tracer.create_proxy("call_module", tracer.path_of_module(layer), (proxy,), {}))

@@ -91,7 +91,7 @@ class SpeedNet(StagedNetwork):
 
     def init_from_data(self, images: Images) -> None:
         """Compute the whitening filters from training images, uint8 [n 3 h w]; a few thousand are enough."""
-        cast(PatchWhitening, self.whiten.get_submodule("conv")).adopt(self.normalize(images.float() / 255))
+        cast(PatchWhitening, self.whiten.get_submodule("conv")).init_from_data(self.normalize(images.float() / 255))
 
 
 def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_deep: bool = False) -> nn.Sequential:

@@ -135,7 +135,7 @@ class Run(Predictor):
                 network.load_state_dict(state)
             except (SafetensorError, RuntimeError) as error:
                 raise RunError(f"{self.weights_path}: does not fit the network of {self.path}/recipe.yaml") from error
-            return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            return network.eval()
 
     @cached_property
     def temperature(self) -> float:

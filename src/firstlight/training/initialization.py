@@ -35,6 +35,6 @@ def init_from_train_images(network: nn.Module, train: ImageSet) -> None:
     network = uncompiled(network)
     if not isinstance(network, StagedNetwork):
         return
-    network.normalize.adopt(*train.mean_and_std)
+    network.normalize.set_statistics(*train.mean_and_std)
     device = next(network.parameters()).device
     network.init_from_data(train.images[:NUM_INIT_IMAGES].to(device))

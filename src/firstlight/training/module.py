@@ -27,6 +27,7 @@ from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
 from firstlight.runs.options import Steps
+from firstlight.training.callbacks.channels_last import ChannelsLast
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
@@ -69,8 +70,7 @@ class Classifier(pl.LightningModule):
 
     def __init__(self, network: nn.Module, recipe: Recipe = Recipe(), steps: Steps = "recorded") -> None:
         super().__init__()
-        channels_last: Any = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: StagedNetwork = channels_last
+        self.network = cast(StagedNetwork, network)
         self.recipe = recipe
         self.steps = steps
         self.metrics = nn.ModuleDict({name: MeanMetric() for name in METRICS})
@@ -318,10 +318,10 @@ class Classifier(pl.LightningModule):
         return draw_mistakes(self.network, self.test_images, self.test_predictions, which, method, stage)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Return the callbacks that every training needs, whoever starts it: finite losses, averaging, freezing."""
+        """Return the callbacks that every training needs: finite losses, memory format, averaging, freezing."""
         callbacks: list[pl.Callback] = []
         present = {type(callback) for callback in getattr(self.trainer, "callbacks", [])}
-        callbacks += [kind() for kind in (FiniteLoss, EpochMeans) if kind not in present]
+        callbacks += [kind() for kind in (FiniteLoss, EpochMeans, ChannelsLast) if kind not in present]
         if isinstance(self.recipe.optimizer, MuonConfig):
             callbacks.append(Freezing())
         if decay := self.recipe.averaging:

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.fx import Proxy
 
 from firstlight.layers.conv3x3.amx import AmxConvolution, amx_convolution
 from firstlight.layers.conv3x3.base import FILTER, ConvAlgorithm, ConvProblem
 from firstlight.layers.conv3x3.winograd import NativeWinograd, native_winograd
 from firstlight.layers.conv3x3.winograd_torch import TorchWinograd
-from firstlight.native.dispatch import is_eager_on_cpu, is_enabled
+from firstlight.native.dispatch import fx_leaf, is_eager_on_cpu, is_enabled
+from firstlight.native.double_backward import differentiable_gradients
 
 
 def winograd_algorithm(dtype: torch.dtype, channels_in: int, channels_out: int) -> ConvAlgorithm:
@@ -41,12 +42,18 @@ class _Convolution(torch.autograd.Function):
         return algorithm.convolve(images.permute(0, 2, 3, 1), filters).permute(0, 3, 1, 2)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, filters = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *differentiable_gradients(_conv2d, [images, filters], ctx.needs_input_grad[:2], gradient), None
         maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
         of_maps, of_filters = ctx.algorithm.gradients(maps, filters, of_output, *ctx.needs_input_grad[:2])
         return None if of_maps is None else of_maps.permute(0, 3, 1, 2), of_filters, None
+
+
+def _conv2d(images: Tensor, filters: Tensor) -> Tensor:
+    """Return PyTorch's convolution, in the images' type."""
+    return torch.conv2d(images, filters.to(images.dtype), padding=1)
 
 
 def conv3x3(images: Tensor, filters: Tensor, algorithm: ConvAlgorithm) -> Tensor:
@@ -106,6 +113,8 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.Conv2d gives it
         """Return the convolution, float [n c_out h w], of maps, float [n c_in h w]."""
+        if isinstance(input, Proxy):
+            return fx_leaf(self, input)
         algorithm = self.algorithm(input)
         if algorithm is None:
             return super().forward(input)

@@ -85,10 +85,7 @@ class NativeWinograd(Winograd):
         channels_out, channels_in = filters.shape[:2]
         bank = filters.new_empty(self._num_products(channels_in, channels_out, tile), dtype=dtype)
         filters = filters.to(SUMS[dtype])
-        taps = filters.permute(2, 3, 1, 0)
-        if taps.stride(3) != 1 or taps.stride(0) != FILTER * taps.stride(1):
-            by_output = filters.permute(0, 2, 3, 1).flatten(1)  # a view in channels_last memory format
-            taps = by_output.t().contiguous().view(taps.shape)  # four times as fast as of four axes
+        taps = _outputs_innermost(filters)
         steps = taps.stride(2), taps.stride(1)
         self._call("transform_filters", taps, bank, channels_in, channels_out, *steps, tile, dtype=dtype)
         return bank
@@ -110,6 +107,22 @@ class NativeWinograd(Winograd):
         """Call a function of the library for maps of a type, by default that of the first tensor."""
         dtype = dtype or next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
         call_for(dtype, self._library, name, *arguments)
+
+
+def _outputs_innermost(filters: Tensor) -> Tensor:
+    """Return filters [c_out c_in 3 3] as [3 3 c_in c_out], copied so that output channels are adjacent in memory.
+
+    The copy of a matrix is four times as fast as that of four axes, so it is one wherever the memory format allows it.
+    """
+    taps = filters.permute(2, 3, 1, 0)
+    if taps.stride(3) == 1 and taps.stride(0) == FILTER * taps.stride(1):
+        return taps
+    channels_out, channels_in = filters.shape[:2]
+    if filters.is_contiguous():
+        by_input = filters.flatten(1).t().contiguous()  # [c_in 3 3, c_out]
+        return by_input.view(channels_in, FILTER, FILTER, channels_out).permute(1, 2, 0, 3)
+    by_output = filters.permute(0, 2, 3, 1).flatten(1)  # a view in channels_last memory format
+    return by_output.t().contiguous().view(taps.shape)
 
 
 def cheapest_tile(height: int, width: int) -> int:
