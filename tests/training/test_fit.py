@@ -154,7 +154,7 @@ def test_tensorboard_gets_exactly_the_logged_names_the_graph_hyperparameters_and
         "final/test_loss",
     }
     assert tags["graph"]
-    assert set(tags["images"]) == {"samples", "misclassified"}
+    assert set(tags["images"]) == {"samples", "misclassified", "confusion"}
     parameters = set(dict(run.network.named_parameters()))
     assert set(tags["histograms"]) == {
         f"{kind}/network.{name}" for kind in ("weights", "gradients") for name in parameters
