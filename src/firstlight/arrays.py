@@ -1,4 +1,4 @@
-"""Array types with their shapes, and the legend of the axis names used everywhere.
+"""Array types with their shapes, and the axis names used everywhere.
 
 Axes: `n` images, `c` channels, `h` rows, `w` columns, `k` classes, `f` features.
 Annotations such as `UInt8[Tensor, "n 3 h w"]` are checked while the tests run (jaxtyping with beartype).
@@ -12,8 +12,8 @@ from torch import Tensor
 Images = UInt8[Tensor, "n 3 h w"]  # raw pixels, 0 to 255, RGB
 UnitImages = Float[Tensor, "n 3 h w"]  # RGB in [0, 1]: what every network here takes
 Labels = Int64[Tensor, " n"]
-Ids = Int64[Tensor, " n"]  # which sample: its position in the official split
-Offsets = Int64[Tensor, " n"]  # one whole number of pixels for each image
+Ids = Int64[Tensor, " n"]  # index of each sample in the official split
+Offsets = Int64[Tensor, " n"]  # in pixels, one for each image
 Masks = Bool[Tensor, "n h w"]
 Logits = Float[Tensor, "n k"]
 Features = Float[Tensor, "n f"]

@@ -1,21 +1,21 @@
-"""The errors that a user can mend. Each message is one line and says what to do next.
+"""Errors that the user can fix. Each message is one line that says what to do.
 
-The command line prints the message alone and exits with status 2. A traceback is kept for our own bugs.
+The command line prints only the message and exits with status 2. Tracebacks are reserved for bugs.
 """
 
 from __future__ import annotations
 
 
 class FirstlightError(Exception):
-    """Something the user can mend: bad input, a missing file, a missing package."""
+    """An error that the user can fix: bad input, a missing file, a missing package."""
 
 
 class DataError(FirstlightError):
-    """A data set is missing, malformed or not the one that was asked for."""
+    """A data set is missing, malformed or not the requested one."""
 
 
 class RunError(FirstlightError):
-    """A run folder is missing, incomplete or does not fit what is asked of it."""
+    """A run folder is missing, incomplete or does not fit the request."""
 
 
 class UsageError(FirstlightError, ValueError):
@@ -23,11 +23,11 @@ class UsageError(FirstlightError, ValueError):
 
 
 class MissingPackageError(FirstlightError):
-    """An optional package is needed for what was asked, and is not installed."""
+    """A required optional package is not installed."""
 
 
 class TrainingError(FirstlightError):
-    """Training cannot go on: the loss is not finite, or the disk is full."""
+    """Training cannot continue: the loss is not finite, or the disk is full."""
 
 
 class WriteError(FirstlightError):
@@ -35,13 +35,13 @@ class WriteError(FirstlightError):
 
 
 class StoppedError(BaseException):
-    """A signal has stopped the training, which can go on later.
+    """A signal has stopped the training, which can be resumed.
 
-    Like KeyboardInterrupt it is no Exception: no library on the way may take it for a failure of its own.
+    Like KeyboardInterrupt it does not derive from Exception, so that no library handles it as a failure of its own.
 
     Args:
-        message: how to go on.
-        exit_status: of the command, 128 and the signal's number.
+        message: How to resume.
+        exit_status: Exit status of the command: 128 plus the number of the signal.
     """
 
     def __init__(self, message: str, exit_status: int) -> None:

@@ -1,4 +1,4 @@
-"""A lock on a path: of all processes and threads that want to do the same, one does it and the others wait."""
+"""A lock in the form of a file, for processes and threads that must not do the same work at once."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ except ImportError:  # not a POSIX system
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a lock in the form of a file at `path`, which is gone afterwards.
+    """Hold a lock in the form of a file at `path`, which is removed afterwards.
 
-    The operating system releases the lock of a process that dies, so no lock is ever stale. Where it offers no locks
-    (Windows, some network disks), nothing is locked.
+    The operating system releases the lock of a process that dies, so a lock is never stale. On systems without such
+    locks (Windows, some network disks), nothing is locked.
 
     Args:
-        path: of the lock.
-        on_wait: called once if another holds the lock.
+        path: Path of the lock file.
+        on_wait: Function that is called once if another process holds the lock.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: The folder cannot be written.
     """
     descriptor = _acquire(path, on_wait)
     try:
         yield
     finally:
-        with suppress(OSError):  # removed while the lock is held: whoever waits for it will notice and make another
+        with suppress(
+            OSError
+        ):  # removed while the lock is held: a waiting process notices this and creates another file
             path.unlink()
         os.close(descriptor)
 

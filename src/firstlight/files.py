@@ -1,4 +1,4 @@
-"""Writing files so that each is whole or absent."""
+"""Write files atomically, so that each is whole or absent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from firstlight.errors import WriteError
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; when the block ends well, it takes the name `path`.
+    """Yield a temporary path in the same folder; when the block ends without an error, rename the file to `path`.
 
-    If the block raises, `path` is left as it was and the temporary file is removed. Folders are made as needed.
+    If the block raises, `path` is left unchanged and the temporary file is removed. Missing folders are created.
 
     Raises:
-        WriteError: the folder cannot be written, or the disk is full.
+        WriteError: The folder cannot be written, or the disk is full.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic(Path(folder) / "a.txt") as temporary:
@@ -39,14 +39,14 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise WriteError(f"cannot write {path}: {reason}. Free space or choose another place.") from error
+        raise WriteError(f"cannot write {path}: {reason}. Free space or choose another folder.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path | str, content: str | bytes | memoryview) -> None:
-    """Write a whole file at once; see `atomic`."""
+    """Write a file atomically; see `atomic`."""
     with atomic(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a network that is borrowed for a while."""
+"""Switch a network to evaluation mode temporarily."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def in_evaluation(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode; afterwards every module has its own mode back, also after an error.
+    """Put a network in evaluation mode, and restore the mode of every module when the block ends, also by an error.
 
     >>> network = nn.Sequential(nn.Dropout())
     >>> with in_evaluation(network):

@@ -1,4 +1,4 @@
-"""The command line: the verb is chosen here, before anything heavy is imported."""
+"""The command line: chooses the verb before importing anything large."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from firstlight.errors import FirstlightError, StoppedError
 # Each verb is a module beside this one with `run(arguments) -> None`.
 VERBS = {
     "demo": "train, test and explain on the embedded data, in a minute or two",
-    "fit": "train and test by a recipe; leaves a run folder",
-    "test": "measure a run on the test split again",
-    "explain": "show what a run gets wrong, and what it looked at",
+    "fit": "train and test by a recipe, and write a run folder",
+    "test": "test a run again",
+    "explain": "draw the mistakes of a run, with the evidence for their classes",
     "report": "write one HTML page about a run: metrics, mistakes, maps",
-    "predict": "say what is on your own images",
-    "app": "serve the live demo: classify pictures, see why",
+    "predict": "classify your own images",
+    "app": "serve the live demo: classify pictures, and see the evidence",
     "export": "write a folder to share: for a model hub, or a Hugging Face Space",
     "show": "draw the data: samples, classes, channels, augmentation",
     "summary": "print the layer table of a network, draw its diagram",
     "download": "fetch and verify a data set",
-    "bench": "how fast this machine is, and how long each recipe takes",
+    "bench": "measure this machine, and estimate how long each recipe takes",
     "recipes": "list the recipes: what each is for, and what it reaches",
 }
 
-EXIT_USER_CAN_MEND = 2
+EXIT_USER_ERROR = 2
 
 HELP = """usage: firstlight VERB [OPTION ...]
 
@@ -35,12 +35,16 @@ Trains a small-image classifier in seconds to minutes, and shows what it gets wr
 
 {verbs}
 
-Start with `firstlight demo`. `firstlight VERB --help` tells the options of a verb.
+Start with `firstlight demo`. `firstlight VERB --help` lists the options of a verb.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0, 2 with one line for what the user can mend, 130 or 143 if stopped."""
+    """Run one verb and return the exit status.
+
+    It is 0 without an error, 2 after an error that the user can fix, which is printed in one line, and 130 or 143 if a
+    signal has stopped the verb.
+    """
     _escape_unencodable_output()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -52,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         print(f"firstlight: no verb {verb!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
-        return EXIT_USER_CAN_MEND
+        return EXIT_USER_ERROR
     try:
         import_module(f"firstlight.cli.{verb}").run(rest)
         sys.stdout.flush()
     except FirstlightError as error:
         print(f"firstlight {verb}: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_USER_CAN_MEND
+        return EXIT_USER_ERROR
     except StoppedError as error:
         print(f"firstlight {verb}: {error}", file=sys.stderr)
         return error.exit_status
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _escape_unencodable_output() -> None:
-    """Print letters that the terminal's encoding lacks as escapes: file and class names are the user's own."""
+    """Print characters that the terminal cannot encode as escapes, because file and class names may hold any."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""`firstlight bench`: how fast this machine is, and how long each recipe takes on it."""
+"""`firstlight bench`: measure this machine, and estimate how long each recipe takes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DESCRIPTION = "Measure this machine for about a minute: its matrix products, and
 def run(arguments: Sequence[str]) -> None:
     """Measure, and print a table or JSON."""
     parser = Parser("bench", DESCRIPTION)
-    parser.add_argument("--recipes", type=str, nargs="+", default=None, help="only these")
-    parser.add_argument("--num_steps", type=int, default=3, help="steps to measure, after two that warm up")
+    parser.add_argument("--recipes", type=str, nargs="+", default=None, help="recipes to measure (by default all)")
+    parser.add_argument("--num_steps", type=int, default=3, help="number of steps to measure, after two warm-up steps")
     parser.add_argument("--format", choices=["table", "json"], default="table")
     options = parser.parse(arguments)
     if options.num_steps < 1:

@@ -1,4 +1,4 @@
-"""`firstlight demo`: the whole pipeline on the embedded data."""
+"""`firstlight demo`: train, test and explain on the embedded data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from firstlight.paths import DEFAULT_LOGS_DIR
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Train and test the demo recipe, draw figures, say what to open next."""
+    """Train and test the demo recipe, draw figures, and print what to open next."""
     parser = Parser("demo", "The whole pipeline on the embedded data, in a minute or two on two CPU cores.")
-    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where run folders are made")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, the split, the order and the augmentation")
+    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder of the run folders")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, split, order and augmentation")
     options = parser.parse(arguments)
     from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""`firstlight download [NAME ...]`: fetch and verify data sets."""
+"""`firstlight download [NAME ...]`: download and verify data sets."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from firstlight.data.download.manifest import MANIFEST
 from firstlight.paths import DEFAULT_DATA_DIR
 
 DESCRIPTION = (
-    "Fetch data sets ahead and verify what is there; `fit` fetches what it needs by itself. "
-    "A download that was stopped goes on where it stopped."
+    "Download data sets in advance and verify existing ones; `fit` downloads what it needs by itself. "
+    "An interrupted download resumes."
 )
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Fetch what is not there, compare all of it with the official files, print where it is."""
+    """Download missing data sets, compare all with the official files, and print their folders."""
     parser = Parser("download", DESCRIPTION)
-    parser.add_argument("names", nargs="*", type=str, default=["cifar10"], help=f"of {', '.join(MANIFEST)}")
-    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept")
+    parser.add_argument("names", nargs="*", type=str, default=["cifar10"], help=f"data sets: {', '.join(MANIFEST)}")
+    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="folder of the data sets")
     parser.add_argument(
-        "--version", default=None, choices=["binary", "python"], help="only this form, and not whichever can be had"
+        "--version",
+        default=None,
+        choices=["binary", "python"],
+        help="version to download (by default the first available)",
     )
     options = parser.parse(arguments)
     downloader = Downloader()

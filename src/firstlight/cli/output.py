@@ -1,4 +1,4 @@
-"""What the verbs print."""
+"""Print the results of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from firstlight.training.callbacks.pace import duration
 
 
 def print_run(run: Run) -> None:
-    """Print the final numbers of a run, and where to look next."""
+    """Print the results of a run, and where to find its files."""
     results = run.results
     table = Table(title=f"{run.recipe.name} on {run.data['name']}", title_justify="left")
     for column in ("split", "accuracy", "loss"):

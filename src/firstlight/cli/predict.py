@@ -1,4 +1,4 @@
-"""`firstlight predict IMAGE-OR-FOLDER...`: say what is on your own images."""
+"""`firstlight predict IMAGE-OR-FOLDER...`: classify your own images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 MAX_DRAWN = 64
 UNCALIBRATED = "; its probabilities are not calibrated"
 MAX_COLUMNS = 5  # classes beside each other in 80 columns; more stand below each other
-DESCRIPTION = "Say what is on your own images: the most probable classes of each, with their probabilities."
+DESCRIPTION = (
+    "Classify your own images: print the most probable classes of each with their probabilities. Images that cannot be "
+    "read are named in a line each, after the predictions of the others; the exit status is then 2."
+)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -38,15 +41,28 @@ def run(arguments: Sequence[str]) -> None:
         help="a run folder, a folder that export made, or the word bundled: the model that comes with firstlight (by "
         "default the newest run in --logs_dir, or else the bundled model)",
     )
-    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="where to look for the newest run")
-    parser.add_argument("--top", type=int, default=3, help="how many classes to list for each image")
-    parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="how to print them")
-    parser.add_argument("--cam", type=str, default=None, help="draw what the model looked at into this file (.png)")
     parser.add_argument(
-        "--method", type=str, default=None, help="of the map: grad_cam, grad_cam_pp, hires_cam, layer_cam"
+        "--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder in which the newest run is looked for"
+    )
+    parser.add_argument("--top", type=int, default=3, help="number of classes to list for each image")
+    parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="format of the output")
+    parser.add_argument(
+        "--cam",
+        type=str,
+        default=None,
+        help="draw the evidence for each prediction into this .png, .svg or .pdf",
     )
     parser.add_argument(
-        "--stage", type=str, default=None, help="of the map: for instance layer3, or all for a fused map"
+        "--method",
+        type=str,
+        default=None,
+        help="method of --cam: grad_cam, grad_cam_pp, hires_cam or layer_cam",
+    )
+    parser.add_argument(
+        "--stage",
+        type=str,
+        default=None,
+        help="stage of --cam: for instance layer3, or all for the fused map",
     )
     options = parser.parse(arguments)
     if options.top < 1:
@@ -126,7 +142,7 @@ def _choose(path: str | None, logs_dir: str) -> Predictor:
 
 
 def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
-    """Draw every picture with its map; drawn before anything is printed, so that an error leaves no half answer."""
+    """Draw every picture with its map, before anything is printed, so that an error leaves no partial output."""
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.plots.figure import save_figure

@@ -1,4 +1,4 @@
-"""Keeps other libraries' advice and notices off the user's screen; warnings about the user's own data stay."""
+"""Silence advice and notices of other libraries; warnings about the user's own data stay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from firstlight.training.notices import LIGHTNING_LOGGERS, NOT_FOR_USERS, OneLin
 
 
 def quiet_lightning() -> None:
-    """Silence notices that a user can do nothing about; show our own in one line each."""
+    """Silence notices that a user cannot act on, and print our own messages in one line each."""
     for name in LIGHTNING_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     ours = logging.getLogger("firstlight")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from firstlight.plots.figure import Figure
 
 DEFAULT_DATA = "drawn"
-DESCRIPTION = "Draw the data: random samples, a row per class, one image's colour channels, what augmentation does."
-OWN_OPTIONS = {  # of each kind, beside those that all have
+DESCRIPTION = "Draw images of a data set: random samples, a row per class, colour channels, or augmented views."
+OWN_OPTIONS = {  # of each kind, besides the common ones
     "samples": {"count"},
     "classes": {"count"},
     "channels": {"index"},
@@ -43,36 +43,39 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def build_parser() -> Parser:
-    """Return the verb's parser."""
+    """Return the parser of the verb."""
     from firstlight.data.batches import Augmentation
     from firstlight.data.source import SOURCES
 
     parser = Parser("show", DESCRIPTION)
-    parser.add_argument("kind", choices=list(OWN_OPTIONS), help="what to draw")
+    parser.add_argument("kind", choices=list(OWN_OPTIONS), help="kind of figure")
     parser.add_argument(
         "--data", type=str, default=None, help=f"the data set: {', '.join(SOURCES)} (by default drawn, or --data_dir's)"
     )
     parser.add_argument(
-        "--data_dir", type=str, default=DEFAULT_DATA_DIR, help="where data sets on disk are kept, or a folder of images"
+        "--data_dir", type=str, default=DEFAULT_DATA_DIR, help="folder of the data sets, or of your own images"
     )
     parser.add_argument(
         "--image_size", type=int, default=0, help="side to which a folder's images are resized (0: 64, or 32 for small)"
     )
-    parser.add_argument("--split", default="train", choices=["train", "test"], help="of the data set")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of images, and of the augmentation")
+    parser.add_argument("--split", default="train", choices=["train", "test"], help="split of the data set")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the chosen images and of the augmentation")
     parser.add_argument(
-        "--count", type=int, default=None, help="how many samples, images of each class, or epochs (by default a page)"
+        "--count", type=int, default=None, help="number of samples, images per class, or epochs (by default a page)"
     )
     parser.add_argument(
-        "--index", type=int, default=None, help="for channels and augmentation: which image, if not one at random"
+        "--index",
+        type=int,
+        default=None,
+        help="for channels and augmentation: index of the image (default: random)",
     )
-    parser.add_argument("--out", type=str, default=None, help="the file to draw (.png, .svg or .pdf), if not KIND.png")
+    parser.add_argument("--out", type=str, default=None, help="file to draw, .png, .svg or .pdf (by default KIND.png)")
     parser.add_class_arguments(Augmentation)
     return parser
 
 
 def _refuse_idle_options(options: Namespace, defaults: Namespace) -> None:
-    """An option that changes nothing is a misunderstanding: say so."""
+    """Refuse options that this kind of figure ignores."""
     for name in set().union(*OWN_OPTIONS.values()) - OWN_OPTIONS[options.kind]:
         if options[name] != defaults[name]:
             kinds = ", ".join(kind for kind, own in OWN_OPTIONS.items() if name in own)

@@ -1,4 +1,4 @@
-"""`firstlight test [RUN]`: measure a run on the test split again."""
+"""`firstlight test [RUN]`: test a run again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from firstlight.cli.which_run import RUN_HELP, open_run
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Test the run's weights, write its predictions anew, print accuracy, loss and the metrics of each class."""
+    """Test the weights of a run, replace its predictions, and print accuracy, loss and the metrics of each class."""
     parser = Parser("test", "Measure a run on the test split again.")
     parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")

@@ -77,18 +77,18 @@ CIFAR100_PYTHON_MD5 = {
 
 @dataclass(frozen=True)
 class Form:
-    """One published form of a data set, with one of its labellings.
+    """One published file format of a data set, with one of its sets of labels.
 
     Args:
-        data_set: what it is called.
-        folder: in its archive.
-        batches: the files of each split, in their order.
-        names_file: holds the names of the classes.
-        class_names: those names, where that file is missing.
-        algorithm: of the digests.
-        digests: of the official files.
-        parse: takes a batch's bytes and the file's name, for messages.
-        parse_names: likewise for the file of names.
+        data_set: Name of the data set.
+        folder: Name of the folder in its archive.
+        batches: Names of the files of each split, in order.
+        names_file: Name of the file with the class names.
+        class_names: Class names if that file is missing.
+        algorithm: Algorithm of the digests.
+        digests: Digests of the official files.
+        parse: Function from the bytes of a batch, and the file's name for messages, to pixels and labels.
+        parse_names: Function from the bytes of the file with the class names, and its name for messages, to the names.
     """
 
     data_set: str
@@ -108,14 +108,14 @@ def parse_binary(
     """Read records: the label bytes, then 1,024 red, 1,024 green and 1,024 blue bytes, row by row.
 
     Args:
-        content: the whole file.
-        source: its name, for messages.
-        num_classes: labels are below it.
-        num_label_bytes: in each record.
-        which_label: of these, counted from 0.
+        content: Content of the whole file.
+        source: Name of the file, for messages.
+        num_classes: Number of classes, which all labels are below.
+        num_label_bytes: Number of label bytes in each record.
+        which_label: Index of the label byte to use.
 
     Raises:
-        DataError: the file is malformed; names it and the offset.
+        DataError: The file is malformed; the message names it and the offset.
     """
     record_bytes = num_label_bytes + PIXEL_BYTES
     if len(content) % record_bytes:
@@ -136,10 +136,10 @@ def parse_binary(
 
 
 def parse_binary_names(content: bytes, source: str) -> list[str]:
-    """Read a text with a name in each line.
+    """Read a text file with one name per line.
 
     Raises:
-        DataError: it is not ASCII.
+        DataError: The file is not ASCII.
     """
     try:
         return content.decode("ascii").split()
@@ -151,13 +151,13 @@ def parse_python(content: bytes, source: str, num_classes: int, key: str = "labe
     """Read a pickled batch: a dictionary of an array of pixels and lists of labels; nothing in it is executed.
 
     Args:
-        content: the whole file.
-        source: its name, for messages.
-        num_classes: labels are below it.
-        key: of the list of labels.
+        content: Content of the whole file.
+        source: Name of the file, for messages.
+        num_classes: Number of classes, which all labels are below.
+        key: Key of the list of labels.
 
     Raises:
-        DataError: the file is malformed; names it and the offset.
+        DataError: The file is malformed; the message names it and the offset.
     """
     found = read_pickled_dict(content, source)
     pixels, labels = found.get(b"data"), found.get(key.encode())
@@ -185,7 +185,7 @@ def parse_python_names(content: bytes, source: str, key: str = "label_names") ->
     """Read the names under one key of a pickled dictionary.
 
     Raises:
-        DataError: the file is malformed, or a name is not ASCII.
+        DataError: The file is malformed, or a name is not ASCII.
     """
     names = read_pickled_dict(content, source).get(key.encode())
     if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
@@ -228,7 +228,7 @@ def _cifar10() -> tuple[Form, Form]:
 
 
 def _cifar100(kind: Literal["fine", "coarse"], class_names: tuple[str, ...]) -> tuple[Form, Form]:
-    """CIFAR-100 with its classes (fine) or superclasses (coarse): a record has the coarse label, then the fine one."""
+    """Return the formats of CIFAR-100 for its classes (fine) or superclasses (coarse, the first label of a record)."""
     binary = Form(
         data_set="CIFAR-100",
         folder="cifar-100-binary",

@@ -1,8 +1,8 @@
-"""Reads the official Python-version batches without ever running what a pickle says.
+"""Read the official batches in Python's pickle format without executing their code.
 
-A pickle is a program. The official batches use it to rebuild one numpy array, through three names; here these three
-names lead to inert stand-ins that keep the array's bytes, and every other name is refused. So is every instruction
-that the official batches have no use for.
+A pickle is a program. The official batches use it to rebuild one numpy array through three names. Here these three
+names refer to inert classes that store the array's bytes. Every other name is refused, and so is every opcode that the
+official batches do not use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from firstlight.errors import DataError
 
 
 class _Dtype:
-    """Stands in for `numpy.dtype`: keeps the type's code."""
+    """Replaces `numpy.dtype`, and stores the code of the type."""
 
     code: Any = None
 
@@ -30,9 +30,9 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for `numpy.ndarray` and for the function that makes an empty one: keeps the pixels, if they are bytes.
+    """Replaces `numpy.ndarray` and the function that creates an empty one, and stores the pixels if they are bytes.
 
-    A class in both places, because a pickle can set attributes of a function, which would outlive the reading.
+    Both are replaced by a class, because a pickle can set attributes of a function, which would persist.
     """
 
     pixels: np.ndarray | None = None
@@ -59,7 +59,7 @@ _ADMITTED = {
 
 
 class _Dictionary(dict[bytes, Any]):
-    """A dictionary with bytes for keys. To hash any other key can take forever or overflow the stack: tuples nest."""
+    """A dictionary with keys of type bytes, because hashing nested tuples can take forever or overflow the stack."""
 
     def __setitem__(self, key: bytes, value: Any) -> None:
         if not isinstance(key, bytes):
@@ -68,14 +68,14 @@ class _Dictionary(dict[bytes, Any]):
 
 
 class _Instructions(dict[int, Any]):
-    """What each opcode does; an opcode without an entry is refused by its number."""
+    """The handlers of the opcodes; an opcode without a handler is refused."""
 
     def __missing__(self, opcode: int) -> NoReturn:
         raise pickle.UnpicklingError(f"opcode 0x{opcode:02x}, which no official batch contains")
 
 
-# The opcodes of the official batches, and what the same writer takes for one element or for an object seen before.
-# Not among them, for instance: BYTEARRAY8, which allocates whatever length it is told, and EXT1, which asks for
+# The opcodes of the official batches, and those that the same writer uses for single elements and repeated objects.
+# They exclude, for instance, BYTEARRAY8, which allocates a length of the file's choice, and EXT1, which refers to
 # classes by number.
 _OPCODES = (
     *(pickle.PROTO, pickle.STOP, pickle.MARK, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE),
@@ -110,12 +110,12 @@ def read_pickled_dict(content: bytes, source: str) -> dict[bytes, Any]:
     r"""Return the dictionary in a Python 2 pickle, its strings as bytes, its arrays as numpy uint8.
 
     Args:
-        content: the whole file.
-        source: the file's name, for messages.
+        content: Content of the whole file.
+        source: Name of the file, for messages.
 
     Raises:
-        DataError: the pickle is malformed, or asks for anything but a plain array of bytes;
-            names the file and the offset.
+        DataError: The pickle is malformed, or holds anything but a plain array of bytes; the message names the file and
+            the offset.
 
     >>> read_pickled_dict(b"\x80\x02}U\x06labels]K\x03as.", "data_batch_1")
     {b'labels': [3]}
@@ -123,8 +123,8 @@ def read_pickled_dict(content: bytes, source: str) -> dict[bytes, Any]:
     stream = io.BytesIO(content)
     try:
         found = _InertUnpickler(stream, encoding="bytes").load()
-    except Exception as error:  # a malformed program can fail in any way; all of them mean the same
-        # what the file says is shown escaped and cut: it may hold line breaks, terminal codes or megabytes
+    except Exception as error:  # pickle raises many types for malformed files
+        # text from the file is escaped and shortened, because it may hold line breaks, terminal codes or megabytes
         detail = str(error).encode("unicode_escape").decode()[:200] or type(error).__name__
         raise DataError(f"{source}: refused at byte {stream.tell()}: {detail}. Restore the official file.") from error
     if not isinstance(found, _Dictionary):

@@ -1,4 +1,4 @@
-"""Any picture becomes the pixels that a network sees."""
+"""Convert any picture to RGB pixels of the network's input size."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Picture = Image.Image | np.ndarray | Tensor | Path | str
 
 
 def to_pixels(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-    """Turn a picture into RGB pixels of the network's size.
+    """Convert a picture to RGB pixels of the network's input size.
 
-    EXIF rotation is applied, transparency is laid on white, the largest centred part with the network's
-    proportions is cut out and resized with an antialiasing filter. Of an animation the first frame counts; colour
+    EXIF rotation is applied, transparency is blended with white, and the largest centred part with the proportions of
+    the input is cropped and resized with an antialiasing filter. Only the first frame of an animation is used; colour
     profiles are ignored.
 
     Args:
-        picture: a path, a PIL image, or an array: uint8 or float in [0, 1]; [h w], [h w 3] or [3 h w].
-        size_px: height and width to return.
+        picture: Path, PIL image, or array: uint8 or float in [0, 1]; [h w], [h w 3] or [3 h w].
+        size_px: Height and width of the result.
 
     Returns:
-        uint8 [3 h w].
+        Pixels, uint8 [3 h w].
 
     Raises:
-        DataError: the file is missing, too large, or no image; the array has another shape or type.
+        DataError: The file is missing, too large or not an image; or the array has another shape or type.
 
     >>> to_pixels(Image.new("RGB", (64, 48), "red"), (2, 2))[:, 0, 0].tolist()
     [255, 0, 0]
@@ -55,7 +55,7 @@ def open_image(path: Path | str) -> Image.Image:
     """Open and decode an image file, its EXIF rotation applied.
 
     Raises:
-        DataError: the file is missing, too large, damaged or no image.
+        DataError: The file is missing, too large, damaged or not an image.
     """
     with _refusals(path), Image.open(user_path(path)) as image:
         _refuse_large(path, image)
@@ -75,7 +75,7 @@ def _refuse_large(path: Path | str, image: Image.Image) -> None:
 
 @contextmanager
 def _refusals(path: Path | str) -> Iterator[None]:
-    """Turn whatever Pillow raises into one line."""
+    """Convert any exception of Pillow to a DataError of one line."""
     try:
         yield
     except FirstlightError:
@@ -84,13 +84,13 @@ def _refusals(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: is not an image that can be read") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: is more than {MAX_PIXELS:,} pixels; shrink it") from error
-    except Exception as error:  # a damaged file can fail in any way; all of them mean the same
+    except Exception as error:  # Pillow raises many types for damaged files
         reason = getattr(error, "strerror", None) or "the file is damaged or cut short"
         raise DataError(f"{path}: cannot be read ({reason})") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in RGB: 16 bits and floats scaled, transparency laid on white, palettes resolved."""
+    """Return the image in RGB: 16 bits and floats scaled, transparency blended with white, palettes resolved."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):  # more than 8 bits: scale down, do not clip
         values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         highest = values.max(initial=0)

@@ -27,7 +27,7 @@ def numbered(folder: str, count: int) -> list[str]:
 
 
 def places(layout: Layout, split: str) -> list[str]:
-    return [file.place for file in layout.files[split]]  # type: ignore[index]
+    return [file.relative_path for file in layout.files[split]]  # type: ignore[index]
 
 
 def refusal(root: Path) -> str:
@@ -108,7 +108,9 @@ def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
     touch(tmp_path, *numbered("cat", 2), "cat/2019/june/a.JPG", "cat/2020/b.tiff", *numbered("dog/x/y/z", 3))
     layout = find_layout(tmp_path)
     every = {
-        place: file.class_name for file in (*layout.files["train"], *layout.files["test"]) for place in [file.place]
+        place: file.class_name
+        for file in (*layout.files["train"], *layout.files["test"])
+        for place in [file.relative_path]
     }
     assert every["cat/2019/june/a.JPG"] == every["cat/2020/b.tiff"] == "cat"
     assert sum(name == "dog" for name in every.values()) == 3
@@ -130,13 +132,13 @@ def test_hidden_files_and_what_is_no_image_count_for_nothing(tmp_path: Path) -> 
     )
     os.mkfifo(tmp_path / "cat" / "pipe.jpg")
     assert find_layout(tmp_path).files == before.files
-    assert find_layout(tmp_path).passed_over == ()
+    assert find_layout(tmp_path).skipped == ()
 
 
 def test_what_is_used_for_nothing_is_said(tmp_path: Path, forbidden: set[Path]) -> None:
     touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "stray.jpg", "docs/readme.txt", "private/x.jpg")
     forbidden.add(tmp_path / "private")
-    said = find_layout(tmp_path).passed_over
+    said = find_layout(tmp_path).skipped
     assert said == (
         f"1 image in {tmp_path}, in no class's folder",
         f"{tmp_path / 'docs'}, which holds no image",
@@ -145,9 +147,7 @@ def test_what_is_used_for_nothing_is_said(tmp_path: Path, forbidden: set[Path]) 
     split = touch(tmp_path / "split", *numbered("train/cat", 3), *numbered("train/dog", 3), *numbered("raw", 2))
     touch(split, *numbered("test", 5))
     assert find_layout(split).is_split_here
-    assert find_layout(split).passed_over == (
-        "raw, test (neither train nor val nor test with a folder for each class)",
-    )
+    assert find_layout(split).skipped == ("raw, test (neither train nor val nor test with a folder for each class)",)
 
 
 def test_a_folder_below_a_class_that_cannot_be_looked_into_is_named(tmp_path: Path, forbidden: set[Path]) -> None:
@@ -155,7 +155,9 @@ def test_a_folder_below_a_class_that_cannot_be_looked_into_is_named(tmp_path: Pa
     forbidden.add(tmp_path / "cat" / "private")
     layout = find_layout(tmp_path)
     refused = [file for file in (*layout.files["train"], *layout.files["test"]) if file.refusal]
-    assert [(file.place, file.refusal) for file in refused] == [("cat/private", "cannot be listed (Permission denied)")]
+    assert [(file.relative_path, file.refusal) for file in refused] == [
+        ("cat/private", "cannot be listed (Permission denied)")
+    ]
 
 
 def test_images_that_no_library_here_reads_are_named_with_what_to_do(tmp_path: Path) -> None:
@@ -178,11 +180,11 @@ def test_links_are_followed_and_loops_come_to_an_end(tmp_path: Path) -> None:
     (root / "cat" / "broken.jpg").symlink_to(tmp_path / "nothing.jpg")
     layout = find_layout(root)
     assert layout.class_names == ("cat", "dog")
-    found = {file.place: file.refusal for file in (*layout.files["train"], *layout.files["test"])}
+    found = {file.relative_path: file.refusal for file in (*layout.files["train"], *layout.files["test"])}
     expected = {*numbered("cat", 3), "cat/linked.jpg", "cat/broken.jpg", "dog/a.jpg", "dog/b.jpg", "dog/c.jpg"}
     assert set(found) == expected
     assert {place for place, refusal in found.items() if refusal} == {"cat/broken.jpg"}
-    assert layout.passed_over == (f"{root / 'loop'}, which holds no image",)
+    assert layout.skipped == (f"{root / 'loop'}, which holds no image",)
 
 
 def test_two_links_to_one_folder_count_once(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_what_a_user_should_know_is_said(tmp_path: Path) -> None:
         f"{root}: a folder for each of 3 classes (blue, green, red)",
         "images become 32x32 pixels; 14 are kept for the test (a fifth of each class, whatever the seed)",
         "imbalance: blue has 8 images to train on, green 40; always saying green would be right for 71% of them",
-        f"passed over: {root / 'empty'}, which holds no image",
+        f"not used: {root / 'empty'}, which holds no image",
     ]
     even = make_folder(tmp_path / "even", {"train/red": 3, "train/green": 5, "test/red": 2})
     assert remarks(even) == [

@@ -1,4 +1,4 @@
-"""Unpacks what is needed from a tar.gz, whatever else it tries."""
+"""Unpack the expected members of a tar.gz archive, and nothing else that it may hold."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from firstlight.errors import DataError
 
 CHUNK_BYTES = 1 << 20
 MAX_ENTRIES = 100
-SLACK_BYTES = 1 << 20  # headers, padding, and small files that are not needed
+SLACK_BYTES = 1 << 20  # for headers, padding and small files that are not needed
 
 
 def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
     """Unpack the members of an archive into its folder in `data_dir`, which appears whole or not at all.
 
-    Regular files that are not expected are passed over. All else that is not a plain file or folder inside the
-    archive's folder is refused: links, devices, absolute paths, paths with `..`; so are members that are larger
-    than they should be, come twice or are missing. At most one process may unpack into the same place.
+    Unexpected regular files are skipped. Entries that are not plain files or folders inside the archive's folder are
+    refused: links, devices, absolute paths, paths with `..`. Members that are too large, duplicate or missing are
+    refused, too. Only one process at a time may unpack into a folder.
 
     Args:
-        archive: what to expect.
-        path: of the tar.gz file.
-        data_dir: where the folder goes.
+        archive: Description of the archive.
+        path: Path of the tar.gz file.
+        data_dir: Folder in which the archive's folder is created.
 
     Returns:
-        The folder.
+        The path of the archive's folder.
 
     Raises:
-        DataError: the archive is refused; says why in one line.
-        OSError: the folder cannot be written.
+        DataError: The archive is refused; the message says why in one line.
+        OSError: The folder cannot be written.
     """
     folder, temporary = data_dir / archive.folder, data_dir / f".{archive.folder}.unpacking"
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
     try:
         temporary.mkdir()
         with _refusals(path), path.open("rb") as file, gzip.open(file) as content:
             stream = _Bounded(content, archive.unpacked_bytes + SLACK_BYTES)
             with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]  # it only reads
                 _unpack_members(archive, tar, temporary)
-            while stream.read(CHUNK_BYTES):  # the checksum stands at the end
+            while stream.read(CHUNK_BYTES):  # reads the checksum at the end
                 pass
         temporary.rename(folder)
     finally:
@@ -55,7 +55,7 @@ def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
 
 
 def find_difference(archive: Archive, folder: Path) -> str | None:
-    """Say how an unpacked folder differs from the official one, as far as that is known; None if it does not."""
+    """Return how an unpacked folder differs from the official one, as far as digests are known; None if it does not."""
     for name, member in archive.members.items():
         try:
             if not (folder / name).is_file():
@@ -80,11 +80,11 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 class _RefusedError(Exception):
-    """The archive is not what it should be; the text says why."""
+    """The archive is refused; the text says why."""
 
 
 class _Bounded:
-    """The unpacked stream, up to a bound: an archive of a megabyte can hold a petabyte."""
+    """The unpacked stream up to a limit, because an archive of a megabyte can hold a petabyte."""
 
     def __init__(self, content: gzip.GzipFile, max_bytes: int) -> None:
         self._content, self._left = content, max_bytes
@@ -102,14 +102,14 @@ class _Bounded:
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Turn whatever a malformed archive causes into one line; leave errors of the disk as they are."""
+    """Convert any error of a malformed archive to a DataError of one line; leave errors of the disk unchanged."""
     try:
         yield
     except OSError:
         raise
     except _RefusedError as error:
         raise DataError(f"{path}: refused: {error}") from error
-    except Exception as error:  # a malformed tar can fail in any way; all of them mean the same
+    except Exception as error:  # tarfile raises many types for malformed archives
         detail = _shown(str(error)) or type(error).__name__
         raise DataError(f"{path}: refused: it is no sound tar.gz ({detail})") from error
 
@@ -119,36 +119,36 @@ def _unpack_members(archive: Archive, tar: tarfile.TarFile, target: Path) -> Non
     for number, entry in enumerate(tar):
         if number >= MAX_ENTRIES:
             raise _RefusedError(f"it has more than {MAX_ENTRIES} entries")
-        place = _checked_place(entry, archive.folder)
-        if place is None or place.name not in archive.members or len(place.parts) != 2:
+        member_path = _checked_member_path(entry, archive.folder)
+        if member_path is None or member_path.name not in archive.members or len(member_path.parts) != 2:
             continue
-        member = missing.pop(place.name, None)
+        member = missing.pop(member_path.name, None)
         if member is None:
-            raise _RefusedError(f"{place.name} comes twice")
+            raise _RefusedError(f"{member_path.name} comes twice")
         if not 0 <= entry.size <= member.max_bytes:
-            raise _RefusedError(f"{place.name} has {entry.size:,} bytes, more than {member.max_bytes:,}")
+            raise _RefusedError(f"{member_path.name} has {entry.size:,} bytes, more than {member.max_bytes:,}")
         content = tar.extractfile(entry)
         assert content is not None
-        with (target / place.name).open("xb") as file:
+        with (target / member_path.name).open("xb") as file:
             shutil.copyfileobj(content, file, CHUNK_BYTES)
     if missing:
         raise _RefusedError(f"{', '.join(missing)} missing")
 
 
-def _checked_place(entry: tarfile.TarInfo, folder: str) -> PurePosixPath | None:
-    """Return where a file stands in the archive; None for a folder."""
-    place = PurePosixPath(entry.name)
-    if place.is_absolute() or ".." in place.parts or "\\" in entry.name or "\0" in entry.name:
+def _checked_member_path(entry: tarfile.TarInfo, folder: str) -> PurePosixPath | None:
+    """Return the path of a file inside the archive; None for a folder."""
+    path = PurePosixPath(entry.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in entry.name or "\0" in entry.name:
         raise _RefusedError(f"{_shown(entry.name)} leads out of the folder")
-    if place.parts[:1] != (folder,):
+    if path.parts[:1] != (folder,):
         raise _RefusedError(f"{_shown(entry.name)} is not in {folder}")
     if entry.isdir():
         return None
     if not entry.isreg() or entry.issparse():
         raise _RefusedError(f"{_shown(entry.name)} is not a plain file")
-    return place
+    return path
 
 
 def _shown(text: str) -> str:
-    """What an archive says may hold line breaks, terminal codes or megabytes."""
+    """Return text from an archive escaped and shortened: it may hold line breaks, terminal codes or megabytes."""
     return text.encode("unicode_escape").decode()[:200]

@@ -1,4 +1,4 @@
-"""Data sets from their official servers or mirrors: whole, verified, once."""
+"""Download data sets from their official servers or mirrors, and verify them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from firstlight.errors import DataError, UsageError
 from firstlight.file_lock import locked
 from firstlight.paths import user_path
 
-OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: anything but "", "0" or "no" forbids downloading
+OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: any value but "", "0" or "no" forbids downloading
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how many bytes the disk of a folder can take."""
+    """Return the number of free bytes on the disk of a folder."""
     return shutil.disk_usage(folder).free
 
 
 @dataclass(frozen=True)
 class Downloader:
-    """Fetches data sets.
+    """Downloads data sets.
 
     Args:
-        manifest: what there is, and where.
-        patience: how long an address is tried.
-        free_bytes: tells how many bytes fit into a folder.
-        show_progress: opens a display for the file with that name.
-        environment: where `FIRSTLIGHT_OFFLINE` is looked up.
+        manifest: Archives of each data set, with their addresses and digests.
+        patience: Number and timing of the attempts for an address.
+        free_bytes: Function that returns the number of free bytes for a folder.
+        show_progress: Function that opens a progress display for a file name.
+        environment: Environment variables, of which `FIRSTLIGHT_OFFLINE` is read.
     """
 
     manifest: Manifest = field(default_factory=lambda: MANIFEST)
@@ -44,20 +44,20 @@ class Downloader:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def download(self, name: str, data_dir: Path | str, version: Version | None = None) -> Path:
-        """Return the folder of a data set in `data_dir`; fetch it first if it is not there.
+        """Return the folder of a data set in `data_dir`; download it first if it is missing.
 
-        The archives are tried in the order of the manifest, the addresses of each in theirs. An archive that
-        somebody put into `data_dir` is used instead of downloading it. Of several processes that want the same, one
-        downloads and the others wait.
+        The archives and their addresses are tried in the order of the manifest. An archive that the user has put into
+        `data_dir` is used instead of a download. If several processes need the same data set, one downloads it and the
+        others wait.
 
         Args:
-            name: of the data set.
-            data_dir: where data sets are kept.
-            version: take this form and no other.
+            name: Name of the data set.
+            data_dir: Folder of the data sets.
+            version: The only version to use; None for any.
 
         Raises:
-            UsageError: no data set has that name, or not in that version.
-            DataError: it cannot be had; says in one line what was tried and how to go on.
+            UsageError: No data set has that name, or not in that version.
+            DataError: The download failed. The message says in one line what was tried and what to do.
         """
         archives = self._archives(name, version)
         data_dir = user_path(data_dir)
@@ -72,38 +72,38 @@ class Downloader:
         if not placed and self.environment.get(OFFLINE, "") not in ("", "0", "no"):
             expected = " or ".join(str(data_dir / each.folder) for each in archives)
             why = f"expected {expected}, and {OFFLINE} forbids to download it"
-            raise DataError(f"no {name} in {data_dir}: {why}. {_how_to_go_on(archives, data_dir)}")
+            raise DataError(f"no {name} in {data_dir}: {why}. {_alternatives(archives, data_dir)}")
         tried: list[str] = []
         for number, archive in enumerate(placed or archives):
             folder = self._fetch(archive, archives, data_dir, tried)
             if folder is not None:
-                for failed in archives[:number]:  # its beginning is of no use any more
+                for failed in archives[:number]:  # partial downloads of the others are no longer needed
                     _part_of(failed, data_dir).unlink(missing_ok=True)
                 return folder
         why = f"{'; '.join(tried)}. Try again later (it goes on where it stopped)"
-        raise DataError(f"cannot get {name}: {why}. {_how_to_go_on(archives, data_dir)}")
+        raise DataError(f"cannot get {name}: {why}. {_alternatives(archives, data_dir)}")
 
     def verify(self, name: str, data_dir: Path | str, version: Version | None = None) -> None:
-        """Compare what is unpacked with the official files, as far as they are known.
+        """Compare the unpacked files with the official ones, as far as their digests are known.
 
         Raises:
-            DataError: it is not there, or differs; names the file.
+            DataError: The data set is missing, or a file differs; the message names it.
         """
         archives = self._archives(name, version)
         data_dir = user_path(data_dir)
         found = find_unpacked(archives, data_dir)
         if found is None:
-            raise DataError(f"no {name} in {data_dir}. {_how_to_go_on(archives, data_dir)}")
+            raise DataError(f"no {name} in {data_dir}. {_alternatives(archives, data_dir)}")
         archive, folder = found
         difference = find_difference(archive, folder)
         if difference is not None:
             raise DataError(f"{folder}: {difference}. Move this folder away, to download the official files.")
 
     def fetch_missing(self, name: str, data_dir: Path | str) -> None:
-        """Download a data set that is known to the manifest and not there; leave alone whatever is there.
+        """Download a data set if the manifest has it and it is missing; existing files are left unchanged.
 
         Raises:
-            DataError: it cannot be had; says in one line what was tried and how to go on.
+            DataError: The download failed. The message says in one line what was tried and what to do.
         """
         if name in self.manifest:
             self.download(name, data_dir)
@@ -118,7 +118,7 @@ class Downloader:
         return archives
 
     def _fetch(self, archive: Archive, archives: tuple[Archive, ...], data_dir: Path, tried: list[str]) -> Path | None:
-        """Return the archive's folder, or None if it cannot be had, and add to `tried` why."""
+        """Return the archive's folder; if the download fails, return None and add the reason to `tried`."""
         path = data_dir / archive.name
         data_dir.mkdir(parents=True, exist_ok=True)
         with (
@@ -131,7 +131,7 @@ class Downloader:
             if path.exists():
                 _refuse_unofficial(archive, path)
                 return unpack(archive, path, data_dir)
-            if not self._bring(archive, path, progress, tried):
+            if not self._download_archive(archive, path, progress, tried):
                 return None
             folder = None
             try:
@@ -141,16 +141,16 @@ class Downloader:
             path.unlink()
             return folder
 
-    def _bring(self, archive: Archive, path: Path, progress: Progress, tried: list[str]) -> bool:
-        """Bring the archive to `path` from the first address that has it."""
+    def _download_archive(self, archive: Archive, path: Path, progress: Progress, tried: list[str]) -> bool:
+        """Download the archive to `path` from the first address that has it."""
         part = _part_of(archive, path.parent)
-        if archive.sha256 is None:  # nothing would tell whether an old beginning fits
+        if archive.sha256 is None:  # a partial download could not be verified
             part.unlink(missing_ok=True)
         self._refuse_full_disk(archive, part)
         for url in archive.urls:
             progress.note(f"downloading {url}")
             try:
-                self._bring_from(url, archive, part, progress)
+                self._download_from(url, archive, part, progress)
             except TransferError as error:
                 tried.append(f"{url}: {error}")
                 progress.note(f"{url}: {error}")
@@ -160,16 +160,16 @@ class Downloader:
             return True
         return False
 
-    def _bring_from(self, url: str, archive: Archive, part: Path, progress: Progress) -> None:
-        """Fill `part` with the official bytes, or say why that is not possible."""
+    def _download_from(self, url: str, archive: Archive, part: Path, progress: Progress) -> None:
+        """Download the official bytes into `part`; raise TransferError if that fails."""
         was_begun = bytes_in(part) > 0
         transfer(url, part, archive.size, self.patience, progress.update)
         if archive.sha256 is not None and sha256_of(part) != archive.sha256:
             part.unlink()
             if not was_begun:
                 raise TransferError("sends other bytes than the official ones (sha256 differs)")
-            progress.note("what was there did not fit: starting again")  # it came from elsewhere, or is damaged
-            self._bring_from(url, archive, part, progress)
+            progress.note("what was there did not fit: starting again")  # from another server, or damaged
+            self._download_from(url, archive, part, progress)
 
     def _refuse_full_disk(self, archive: Archive, part: Path) -> None:
         rest = max(0, (archive.size or archive.unpacked_bytes) - bytes_in(part))
@@ -182,17 +182,17 @@ class Downloader:
 
 
 def download(name: str, data_dir: Path | str, version: Version | None = None) -> Path:
-    """Return the folder of a data set in `data_dir`; fetch it first if it is not there. See `Downloader.download`."""
+    """Return the folder of a data set in `data_dir`; download it first if it is missing. See `Downloader.download`."""
     return Downloader().download(name, data_dir, version)
 
 
 def fetch_missing(name: str, data_dir: Path | str) -> None:
-    """Download what can be downloaded and is not there. See `Downloader.fetch_missing`."""
+    """Download a data set if the manifest has it and it is missing. See `Downloader.fetch_missing`."""
     Downloader().fetch_missing(name, data_dir)
 
 
 def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archive, Path] | None:
-    """Return which archive is unpacked, well or badly, and where: its folder in `data_dir`, or `data_dir` itself."""
+    """Return the unpacked archive, even if damaged, and its folder, which is in `data_dir` or is `data_dir` itself."""
     for archive in archives:
         if (data_dir / archive.folder).exists():
             return archive, data_dir / archive.folder
@@ -204,14 +204,14 @@ def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archiv
 
 
 def is_missing(name: str, data_dir: Path | str) -> bool:
-    """Whether a data set would have to be downloaded, and not even a part of it is in `data_dir`."""
+    """Return whether a data set can be downloaded and no part of it is in `data_dir`."""
     archives, data_dir = MANIFEST.get(name, ()), user_path(data_dir)
     packed = [path for each in archives for path in (data_dir / each.name, _part_of(each, data_dir))]
     return bool(archives) and find_unpacked(archives, data_dir) is None and not any(path.exists() for path in packed)
 
 
 def _part_of(archive: Archive, data_dir: Path) -> Path:
-    """Where the beginning of an archive is kept until the rest has come."""
+    """Return the path of the partial download of an archive."""
     return data_dir / f"{archive.name}.part"
 
 
@@ -220,7 +220,7 @@ def _refuse_unofficial(archive: Archive, path: Path) -> None:
         raise DataError(f"{path}: not the official archive (sha256 differs). Remove it, to download it anew.")
 
 
-def _how_to_go_on(archives: tuple[Archive, ...], data_dir: Path) -> str:
+def _alternatives(archives: tuple[Archive, ...], data_dir: Path) -> str:
     names = " or ".join(archive.name for archive in archives)
     return (
         f"Put {names} into {data_dir}, name a folder that has the data with --data_dir, or use the embedded data "

@@ -1,4 +1,4 @@
-"""One file from one address: goes on where it stopped, waits and tries again, never waits for ever."""
+"""Download one file from one address: resume partial downloads, retry with pauses, close stalled connections."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 
 CHUNK_BYTES = 1 << 18
-MAX_UNKNOWN_BYTES = 1 << 30  # of a file of which nobody says how large it is
-SLOWEST_BYTES_PER_S = 512  # slower is a stall
+MAX_UNKNOWN_BYTES = 1 << 30  # of a file whose size is unknown
+SLOWEST_BYTES_PER_S = 512  # a slower connection counts as stalled
 TRY_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class TransferError(Exception):
-    """An address is given up; the text says why in a few words."""
+    """The download from an address failed; the text says why in a few words."""
 
 
 class _InterruptedError(Exception):
-    """Something that another try may mend."""
+    """A failure after which a retry may succeed."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long an address is tried.
+    """Number and timing of the attempts for an address.
 
     Args:
-        num_retries: tries in a row, after the first, that bring less than `progress_bytes`.
-        progress_bytes: a try that brings as much counts as none.
-        backoff_s: pause before the second try; it doubles from try to try.
-        stall_s: a connection that brings next to nothing for so long is given up.
-        sleep: how to pause.
+        num_retries: Largest number of consecutive retries that bring less than `progress_bytes`.
+        progress_bytes: An attempt that brings this much resets the count.
+        backoff_s: Pause before the first retry in seconds; it doubles with every further one.
+        stall_s: Seconds with next to no data after which a connection is closed.
+        sleep: Function that pauses for some seconds.
     """
 
     num_retries: int = 4
@@ -53,19 +53,19 @@ def transfer(
     patience: Patience = Patience(),
     update: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> None:
-    """Bring the file at `url` into `part`, going on where `part` ends.
+    """Download the file at `url` into `part`, starting at the end of `part`.
 
-    What `part` holds is taken to be the beginning of the file; the caller compares the digest of the whole.
+    The content of `part` is assumed to be the beginning of the file; the caller verifies the digest of the whole.
 
     Args:
-        url: http or https.
-        part: the file to fill; it keeps what has arrived, whatever happens.
-        size: how many bytes the file has; None if that is not known.
-        patience: how long to try.
-        update: is told how many bytes are there, and of how many if that is known.
+        url: Address, http or https.
+        part: Path of the partial file, which keeps all bytes that have arrived.
+        size: Size of the file in bytes; None if it is unknown.
+        patience: Number and timing of the attempts.
+        update: Function that is called with the number of bytes so far, and the total or None.
 
     Raises:
-        TransferError: it could not be had; says why.
+        TransferError: The download failed; the text says why.
         OSError: `part` cannot be written.
     """
     visit = _Visit(url, part, size, patience.stall_s, update)
@@ -92,21 +92,21 @@ def bytes_in(path: Path) -> int:
 
 
 class _Visit:
-    """What is known about one address from one try to the next."""
+    """The state of the download from one address, across retries."""
 
     def __init__(
         self, url: str, part: Path, size: int | None, stall_s: float, update: Callable[[int, int | None], None]
     ) -> None:
         self.url, self.part, self.size, self.stall_s, self.update = url, part, size, stall_s, update
-        self.validator: str | None = None  # names the content that this server sends
+        self.validator: str | None = None  # ETag or date of the content on this server
         self.has_answered = False
 
     def fetch_rest(self) -> None:
-        """Make one request and append what comes.
+        """Make one request and append the answer to the partial file.
 
         Raises:
-            _InterruptedError: not all has come; another try may bring the rest.
-            TransferError: another try is of no use.
+            _InterruptedError: The answer is incomplete; a retry may bring the rest.
+            TransferError: A retry is useless.
         """
         start = bytes_in(self.part)
         if self.size is not None and start >= self.size:
@@ -125,14 +125,14 @@ class _Visit:
         headers = {"User-Agent": "firstlight", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if self.validator:  # send the whole if it is another by now
+            if self.validator:  # the server sends the whole file if it has changed
                 headers["If-Range"] = self.validator
         try:
             response = _OPENER.open(request.Request(self.url, headers=headers), timeout=self.stall_s)
         except HTTPError as error:
             self.has_answered = True
             raise self._judge(error) from error
-        except URLError as error:  # not even a connection: of use to try again only if there was one before
+        except URLError as error:  # no connection: a retry is useful only after an earlier answer
             reason = _reason(error.reason)
             raise (_InterruptedError(reason) if self.has_answered else TransferError(reason)) from error
         except (OSError, HTTPException) as error:
@@ -145,13 +145,13 @@ class _Visit:
     def _judge(self, error: HTTPError) -> Exception:
         error.close()
         text = _one_line(f"{error.code} {error.reason}")
-        if error.code == 416:  # what is there goes beyond the end of the file
+        if error.code == 416:  # the partial file is longer than the file on the server
             self.part.unlink(missing_ok=True)
             return _InterruptedError(text)
         return _InterruptedError(text) if error.code in TRY_AGAIN else TransferError(text)
 
     def _read_head(self, response: HTTPResponse, start: int) -> tuple[int, int | None]:
-        """Return at which byte the answer begins, and how many bytes the whole file has."""
+        """Return the first byte of the answer, and the size of the whole file."""
         if response.status == 206:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             if not found or int(found[1]) != start:
@@ -203,19 +203,19 @@ def _validator_of(response: HTTPResponse) -> str | None:
 
 
 def _reason(error: object) -> str:
-    """Return in a few words, in one line, what went wrong on the way."""
+    """Return the cause of a failed connection in a few words, in one line."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return _one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def _one_line(text: str) -> str:
-    """What a server says may hold line breaks, terminal codes or pages."""
+    """Return text from a server in one short line: it may hold line breaks, terminal codes or pages."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:200]
 
 
 class _Redirects(request.HTTPRedirectHandler):
-    """Goes where a server sends us, as long as it is the web."""
+    """Follows redirects to http and https addresses only."""
 
     def redirect_request(
         self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -226,7 +226,7 @@ class _Redirects(request.HTTPRedirectHandler):
 
 
 def _make_opener() -> request.OpenerDirector:
-    """An opener that knows http and https, and no files, FTP or data addresses."""
+    """Return an opener for http and https, without files, FTP or data addresses."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),

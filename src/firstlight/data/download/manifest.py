@@ -1,4 +1,4 @@
-"""What can be downloaded: for each data set its archives, where they are, and what tells that they are whole."""
+"""The manifest: the archives of each data set that can be downloaded, with addresses, sizes and digests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HOME = "https://www.cs.toronto.edu/~kriz/"
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive that is unpacked.
+    """A file that is unpacked from an archive.
 
     Args:
-        max_bytes: an archive in which it is larger is refused.
-        sha256: of the official file, where it is known.
-        md5: likewise, where only that is known; it tells damage, not malice.
+        max_bytes: Largest size; an archive with a larger file is refused.
+        sha256: Digest of the official file, if known.
+        md5: Digest of the official file, if only this one is known; it detects damage, not manipulation.
     """
 
     max_bytes: int
@@ -29,16 +29,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Archive:
-    """One published form of a data set: a tar.gz with one folder.
+    """One published version of a data set: a tar.gz file with one folder.
 
     Args:
-        name: of the file.
-        version: which form it is.
-        urls: where it is, in the order in which they are tried; all serve the same bytes.
-        size: in bytes; None where it is not known, and then not checked.
-        sha256: of the whole file; None where it is not known, and then not checked.
-        folder: the folder in it.
-        members: the files in that folder that are needed, by their names.
+        name: Name of the file.
+        version: Version of the data set.
+        urls: Addresses in the order in which they are tried; all serve the same bytes.
+        size: Size in bytes; None if unknown, and then not checked.
+        sha256: Digest of the whole file; None if unknown, and then not checked.
+        folder: Name of the folder in the archive.
+        members: Required files of that folder by name.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Archive:
 
     @property
     def unpacked_bytes(self) -> int:
-        """The most that its members take on the disk."""
+        """Largest total size of the unpacked members in bytes."""
         return sum(member.max_bytes for member in self.members.values())
 
 

@@ -1,4 +1,4 @@
-"""How far a download is: a bar on a terminal, plain lines where a bar that redraws itself is noise."""
+"""Progress of a download: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Lines:
-    """Prints a line now and then.
+    """Prints a line at regular intervals.
 
     Args:
-        name: what is downloaded.
-        say: prints a line.
-        every_s: seconds between two lines.
-        clock: tells the time in seconds.
+        name: Name of the file that is downloaded.
+        say: Function that prints a line.
+        every_s: Seconds between two lines.
+        clock: Function that returns the time in seconds.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Lines:
         pass
 
     def note(self, text: str) -> None:
-        """Print something that happened."""
+        """Print a message."""
         self._say(f"{self._name}: {text}")
 
     def update(self, done: int, total: int | None) -> None:
-        """Say how many bytes are there, if the last line is long ago or all are."""
+        """Print the number of bytes so far, if the last line is old enough or the download is complete."""
         now = self._clock()
         if self._begun_at is None or done < self._done:
             self._begun_at, self._last_line_s = (now, done), now
@@ -82,11 +82,11 @@ class Bar:
         self._progress.stop()
 
     def note(self, text: str) -> None:
-        """Print something that happened, above the bar."""
+        """Print a message above the bar."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def update(self, done: int, total: int | None) -> None:
-        """Move the bar to where `done` of `total` bytes are there."""
+        """Move the bar to `done` of `total` bytes."""
         self._progress.update(self._task, completed=done, total=total)
 
 
@@ -94,7 +94,7 @@ Progress = Lines | Bar
 
 
 def show_progress(name: str) -> Progress:
-    """Return what suits the place where standard error goes."""
+    """Return a bar if standard error can redraw one, and lines otherwise."""
     can_redraw = sys.stderr.isatty() or "ipykernel" in sys.modules
     return Bar(name) if can_redraw else Lines(name, _to_stderr)
 

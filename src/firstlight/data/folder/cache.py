@@ -1,7 +1,7 @@
-"""The decoded images of a folder, kept in the user's cache folder so that they are decoded once.
+"""The cache of a folder's decoded images, in the user's cache folder.
 
-Each is known by its place, its size in bytes and its time of change: what was added or changed is decoded, what was
-removed is dropped. A file that is damaged, or was made with other settings, is made anew.
+An image is identified by the path, the size and the modification time of its file: new and changed files are decoded,
+removed ones are dropped. A cache file that is damaged, or was written with other settings, is replaced.
 """
 
 from __future__ import annotations
@@ -23,56 +23,56 @@ from firstlight.data.folder.layout import ImageFile
 from firstlight.files import atomic
 from firstlight.paths import cache_dir
 
-FORMAT = 1  # to be raised when `to_pixels` gives other pixels
+FORMAT = 1  # increased whenever `to_pixels` returns other pixels
 
-Key = tuple[str, int, int]  # place, size in bytes, time of change in ns
+Key = tuple[str, int, int]  # relative path, size in bytes, modification time in ns
 
 
-class Kept(NamedTuple):
-    """Decoded images: the row of each file, and the rows, uint8 [n 3 h w]."""
+class CachedImages(NamedTuple):
+    """Decoded images, uint8 [n 3 h w], and the row of each file."""
 
     rows: dict[Key, int]
     images: Images
 
 
 def key_of(file: ImageFile) -> Key:
-    """Return what tells whether a file is the one that was decoded."""
-    return file.place, file.size_bytes, file.modified_ns
+    """Return the identity of a file; a changed file has another one."""
+    return file.relative_path, file.size_bytes, file.modified_ns
 
 
 def cache_path(root: Path, size_px: int) -> Path:
-    """Return where the images of a folder are kept at one size."""
-    place = os.fsencode(root.resolve()) + b"/" + str(size_px).encode()
+    """Return the path of the cache file for a folder and an image size."""
+    identity = os.fsencode(root.resolve()) + b"/" + str(size_px).encode()
     name = re.sub(r"[^A-Za-z0-9-]+", "_", root.resolve().name)[:40]
-    return cache_dir() / "folders" / f"{name}-{size_px}px-{hashlib.sha256(place).hexdigest()[:16]}.safetensors"
+    return cache_dir() / "folders" / f"{name}-{size_px}px-{hashlib.sha256(identity).hexdigest()[:16]}.safetensors"
 
 
-def read_kept(path: Path, size_px: int) -> Kept:
-    """Return what is kept; nothing if there is no such file, or not one that can be trusted."""
+def read_cache(path: Path, size_px: int) -> CachedImages:
+    """Return the cached images; none if there is no cache file, or it is damaged or of other settings."""
     try:
         with safe_open(path, framework="pt") as content:
-            told = content.metadata() or {}
+            metadata = content.metadata() or {}
             images = content.get_tensor("images")
-            keys = [(str(name), int(size), int(time)) for name, size, time in json.loads(told["files"])]
-        is_ours = told["settings"] == _settings(size_px) and images.shape == (len(keys), 3, size_px, size_px)
-        if is_ours and images.dtype == torch.uint8 and told["sha256"] == _digest(images, told["files"]):
-            return Kept({key: row for row, key in enumerate(keys)}, images)
+            keys = [(str(name), int(size), int(time)) for name, size, time in json.loads(metadata["files"])]
+        is_ours = metadata["settings"] == _settings(size_px) and images.shape == (len(keys), 3, size_px, size_px)
+        if is_ours and images.dtype == torch.uint8 and metadata["sha256"] == _digest(images, metadata["files"]):
+            return CachedImages({key: row for row, key in enumerate(keys)}, images)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         pass
-    return Kept({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+    return CachedImages({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
 
 
-def write_kept(path: Path, kept: Kept, size_px: int) -> None:
-    """Write the file whole.
+def write_cache(path: Path, cached: CachedImages, size_px: int) -> None:
+    """Write the cache file atomically.
 
     Raises:
-        FirstlightError: its folder cannot be written.
-        SafetensorError: the disk is full.
+        FirstlightError: Its folder cannot be written.
+        SafetensorError: The disk is full.
     """
-    files = json.dumps(sorted(kept.rows, key=kept.rows.__getitem__))
-    told = {"settings": _settings(size_px), "files": files, "sha256": _digest(kept.images, files)}
+    files = json.dumps(sorted(cached.rows, key=cached.rows.__getitem__))
+    metadata = {"settings": _settings(size_px), "files": files, "sha256": _digest(cached.images, files)}
     with atomic(path) as temporary:
-        save_file({"images": kept.images}, temporary, told)
+        save_file({"images": cached.images}, temporary, metadata)
 
 
 def _settings(size_px: int) -> str:

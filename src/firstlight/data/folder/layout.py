@@ -1,8 +1,8 @@
-"""Which images of a folder belong to which class and to which split.
+"""Find the classes and the splits of a folder of images.
 
-Either the user has split them, `my_photos/train/cat/1.jpg` with `val` or `test` or both beside `train`, or there are
-classes alone, `my_photos/cat/1.jpg`, and the test images are chosen here. A class is a folder; what lies in folders
-below it belongs to it, too.
+Either the user has split the images, `my_photos/train/cat/1.jpg` with `val` or `test` beside `train`, or the folder
+holds classes alone, `my_photos/cat/1.jpg`, and the test images are chosen here. A class is a folder; images in its
+subfolders belong to it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SPELLINGS: dict[FolderSplit, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-TEST_SHARE = 0.2  # of each class, where the user has made no test folder
-MIN_STRAY = 4  # so many images outside of class folders are no accident
-_MOST_LOOKED_AT = 10_000  # files of a folder, to find out whether it holds an image
+TEST_SHARE = 0.2  # of each class, if there is no test folder
+MIN_STRAY = 4  # images outside of class folders from which on a folder counts as unsorted images
+_MAX_ENTRIES = 10_000  # files of a folder that are looked at to find out whether it holds an image
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class ImageFile:
     """One image file of a folder.
 
     Args:
-        path: to open it.
-        place: where it is below the folder, with slashes.
-        class_name: what is on it.
-        size_bytes: of the file.
-        modified_ns: when it was last changed.
-        refusal: why it cannot be read, as far as that is known without opening it.
+        path: Path of the file.
+        relative_path: Path below the folder, with slashes.
+        class_name: Name of its class.
+        size_bytes: Size of the file.
+        modified_ns: Modification time.
+        refusal: Why the file cannot be read, as far as this is known without opening it.
     """
 
     path: Path
-    place: str
+    relative_path: str
     class_name: str
     size_bytes: int = 0
     modified_ns: int = 0
@@ -58,58 +58,58 @@ class Layout:
     """The image files of a folder.
 
     Args:
-        root: the folder.
-        class_names: in alphabetical order.
-        files: of each split, in the order of their places; a split that the user has not made is empty.
-        is_split_here: whether the test images were chosen here.
-        passed_over: what lies in the folder and is used for nothing, a line each.
+        root: Path of the folder.
+        class_names: Names of the classes in alphabetical order.
+        files: Files of each split, sorted by their relative paths; a split without a folder is empty.
+        is_split_here: Whether the test images were chosen here.
+        skipped: A line for each part of the folder that is not used.
     """
 
     root: Path
     class_names: tuple[str, ...]
     files: Mapping[FolderSplit, tuple[ImageFile, ...]]
     is_split_here: bool
-    passed_over: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def find_layout(root: Path) -> Layout:
     """Find the classes and splits of a folder.
 
-    Without a test folder, a fifth of each class is chosen for the test by the digests of the files' places: neither
-    the seed nor the order on the disk matters, and an image that is added moves hardly any other.
+    Without a test folder, a fifth of each class becomes the test split, chosen by the digests of the relative paths.
+    Neither the seed nor the order on the disk matters, and an added image moves at most one other.
 
     Args:
-        root: the folder.
+        root: Path of the folder.
 
     Raises:
-        DataError: it does not hold two classes or more, a split lacks or adds classes, or there are too few images.
+        DataError: The folder holds fewer than two classes or too few images, or a split has a class that train lacks.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder. Name one that holds a folder of images for each class.")
-    passed_over: list[str] = []
-    folders = _split_folders(root, passed_over)
-    found = {split: _images_of(folder, root, passed_over) for split, folder in folders.items()}
+    skipped: list[str] = []
+    folders = _split_folders(root, skipped)
+    found = {split: _images_of(folder, root, skipped) for split, folder in folders.items()}
     files = {split: found.get(split, []) for split in ("train", "val", "test")}
     names = _checked_classes(root, files)
     is_split_here = not files["test"]
     if is_split_here:
         files["train"], files["test"] = _split_off_test(root, files["train"])
-    ordered = {split: tuple(sorted(each, key=lambda file: file.place)) for split, each in files.items()}
-    return Layout(root, names, ordered, is_split_here, tuple(passed_over))  # type: ignore[arg-type]
+    ordered = {split: tuple(sorted(each, key=lambda file: file.relative_path)) for split, each in files.items()}
+    return Layout(root, names, ordered, is_split_here, tuple(skipped))  # type: ignore[arg-type]
 
 
 def holds_classes(root: Path) -> bool:
-    """Whether a folder looks like images in a folder per class; looks at as few files as it can.
+    """Return whether a folder holds one folder of images per class, after looking at as few files as possible.
 
     Raises:
-        DataError: it holds images, but not in a folder per class.
+        DataError: The folder holds images, but not in one folder per class.
     """
     if not root.is_dir():
         return False
     if any(_split_of(each) == "train" and _num_classes(each) for each in _folders_in(root)):
         return True
     num_classes = _num_classes(root)
-    num_stray = sum(_is_image(path) for path in islice(visible_entries(root), _MOST_LOOKED_AT))
+    num_stray = sum(_is_image(path) for path in islice(visible_entries(root), _MAX_ENTRIES))
     if num_classes == 1 or (num_classes == 0 and num_stray >= MIN_STRAY):
         raise DataError(
             f"{root}: holds images, but not in a folder for each of two classes or more. Sort them into such folders "
@@ -118,8 +118,8 @@ def holds_classes(root: Path) -> bool:
     return num_classes > 1
 
 
-def _split_folders(root: Path, passed_over: list[str]) -> dict[FolderSplit, Path]:
-    """Return the folder of each split; the root as train where there are classes alone."""
+def _split_folders(root: Path, skipped: list[str]) -> dict[FolderSplit, Path]:
+    """Return the folder of each split; the root as train if there are classes alone."""
     found: dict[FolderSplit, Path] = {}
     for folder in _folders_in(root):
         split = _split_of(folder)
@@ -134,7 +134,7 @@ def _split_folders(root: Path, passed_over: list[str]) -> dict[FolderSplit, Path
         raise DataError(f"{root}: has {' and '.join(found)} but no train folder with a folder for each class")
     others = [each.name for each in _folders_in(root) if each not in found.values() and _holds_image(each)]
     if others:
-        passed_over.append(f"{', '.join(others)} (neither train nor val nor test with a folder for each class)")
+        skipped.append(f"{', '.join(others)} (neither train nor val nor test with a folder for each class)")
     return found
 
 
@@ -142,34 +142,35 @@ def _split_of(folder: Path) -> FolderSplit | None:
     return next((split for split, names in SPELLINGS.items() if folder.name.casefold() in names), None)
 
 
-def _images_of(folder: Path, root: Path, passed_over: list[str]) -> list[ImageFile]:
+def _images_of(folder: Path, root: Path, skipped: list[str]) -> list[ImageFile]:
     """Return the images of every class in the folder."""
     num_stray = sum(_is_image(path) for path in visible_entries(folder))
     if num_stray:
         strays = "1 image" if num_stray == 1 else f"{num_stray:,} images"
-        passed_over.append(f"{strays} in {folder}, in no class's folder")
+        skipped.append(f"{strays} in {folder}, in no class's folder")
     found: list[ImageFile] = []
     for each in _folders_in(folder):
         try:
             images = [_image_file(entry, root, each) for entry in image_files_below(each)]
         except DataError as error:  # lost+found, for instance
-            passed_over.append(str(error))
+            skipped.append(str(error))
             continue
         if not images:
-            passed_over.append(f"{each}, which holds no image")
+            skipped.append(f"{each}, which holds no image")
         found += images
     return found
 
 
 def _image_file(entry: ImageEntry, root: Path, class_folder: Path) -> ImageFile:
-    place, class_name = entry.path.relative_to(root).as_posix(), class_name_of(class_folder)
+    relative_path, class_name = entry.path.relative_to(root).as_posix(), class_name_of(class_folder)
     if entry.status is None:
-        return ImageFile(entry.path, place, class_name, refusal=entry.refusal)
-    return ImageFile(entry.path, place, class_name, entry.status.st_size, entry.status.st_mtime_ns, entry.refusal)
+        return ImageFile(entry.path, relative_path, class_name, refusal=entry.refusal)
+    size_bytes, modified_ns = entry.status.st_size, entry.status.st_mtime_ns
+    return ImageFile(entry.path, relative_path, class_name, size_bytes, modified_ns, entry.refusal)
 
 
 def class_name_of(folder: Path) -> str:
-    """Return a folder's name as text that can be shown, in composed form: systems differ in how they store accents.
+    """Return the name of a folder as printable text in composed form, because systems store accents differently.
 
     >>> class_name_of(Path("cafe" + chr(0x301)))
     'café'
@@ -190,7 +191,7 @@ def _checked_classes(root: Path, files: Mapping[str, list[ImageFile]]) -> tuple[
 
 
 def _split_off_test(root: Path, files: list[ImageFile]) -> tuple[list[ImageFile], list[ImageFile]]:
-    """Return train and test: of each class the files whose places have the smallest digests become test."""
+    """Return train and test; the files of each class whose relative paths have the smallest digests become test."""
     classes: dict[str, list[ImageFile]] = defaultdict(list)
     for each in sorted(files, key=_rank):
         classes[each.class_name].append(each)
@@ -208,8 +209,8 @@ def _split_off_test(root: Path, files: list[ImageFile]) -> tuple[list[ImageFile]
 
 
 def _rank(file: ImageFile) -> bytes:
-    place = unicodedata.normalize("NFC", file.place)  # some systems store names decomposed
-    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).digest()
+    relative_path = unicodedata.normalize("NFC", file.relative_path)  # some systems store names decomposed
+    return hashlib.sha256(relative_path.encode("utf-8", "surrogateescape")).digest()
 
 
 def _listed(names: Iterable[str], at_most: int = 5) -> str:
@@ -219,13 +220,13 @@ def _listed(names: Iterable[str], at_most: int = 5) -> str:
 
 
 def _num_classes(folder: Path) -> int:
-    """How many of its folders hold an image; counts no further than 2."""
+    """Return how many subfolders hold an image, at most 2."""
     return len(list(islice((each for each in _folders_in(folder) if _holds_image(each)), 2)))
 
 
 def _holds_image(folder: Path) -> bool:
     try:
-        return next(image_files_below(folder, _MOST_LOOKED_AT), None) is not None
+        return next(image_files_below(folder, _MAX_ENTRIES), None) is not None
     except DataError:
         return False
 

@@ -1,4 +1,4 @@
-"""A folder of ordinary images, a folder for each class, as an ImageSet."""
+"""Read a folder that holds one folder of ordinary images per class as an ImageSet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from firstlight.data.folder.cache import Kept, cache_path, key_of, read_kept, write_kept
+from firstlight.data.folder.cache import CachedImages, cache_path, key_of, read_cache, write_cache
 from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout
 from firstlight.data.images import ImageSet
 from firstlight.data.preprocess import to_pixels
@@ -30,7 +30,7 @@ MAX_NAMED = 10  # files that cannot be read
 NUM_WORTH_A_LINE = 200  # images whose decoding takes long enough to be announced
 MAX_THREADS = 4  # a picture of many pixels takes hundreds of megabytes to decode
 MAX_MEMORY_SHARE = 0.5
-IMBALANCE = 2  # the largest class over the smallest, from which on it is said
+IMBALANCE = 2  # size of the largest class over that of the smallest, from which on it is reported
 
 _log = logging.getLogger("firstlight")
 
@@ -52,26 +52,26 @@ def read_split(layout: Layout, split: FolderSplit, size_px: int) -> ImageSet:
     Raises:
         DataError: No image of a class can be read, or the images do not fit into memory.
     """
-    kept, refusals = decode(layout, size_px)
+    cached, refusals = decode(layout, size_px)
     _warn_of_unreadable(layout, split, refusals)
-    files = [file for file in layout.files[split] if file.place not in refusals]
+    files = [file for file in layout.files[split] if file.relative_path not in refusals]
     _refuse_lost_classes(layout, split, files)
     numbers = {name: number for number, name in enumerate(layout.class_names)}
     return ImageSet(
-        images=kept.images[torch.tensor([kept.rows[key_of(file)] for file in files], dtype=torch.int64)],
+        images=cached.images[torch.tensor([cached.rows[key_of(file)] for file in files], dtype=torch.int64)],
         labels=torch.tensor([numbers[file.class_name] for file in files], dtype=torch.int64),
         class_names=layout.class_names,
         name=f"{printable(layout.root.resolve().name)} {split}",
-        file_names=tuple(printable(file.place) for file in files),
+        file_names=tuple(printable(file.relative_path) for file in files),
     )
 
 
 def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
-    """Say in a line each what the user should know of a folder that is going to be trained on.
+    """Return the lines that describe a folder before a training: classes, sizes, imbalance and unused files.
 
     Args:
-        layout: of the folder.
-        train: its train images.
+        layout: Layout of the folder.
+        train: Its training images.
     """
     counts = train.labels.bincount(minlength=len(train.class_names))
     few, many = int(counts.argmin()), int(counts.argmax())
@@ -88,33 +88,33 @@ def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
             f"{counts[many]:,}; always saying {layout.class_names[many]} would be right for "
             f"{counts[many] / len(train):.0%} of them"
         )
-    return lines + [f"passed over: {each}" for each in layout.passed_over]
+    return lines + [f"not used: {line}" for line in layout.skipped]
 
 
 def default_size_px(layout: Layout) -> int:
-    """Return the side that suits most of the images: to enlarge them would only cost time."""
+    """Return the default size for the images: the small one unless most images are larger."""
     files = [file for each in layout.files.values() for file in each if file.refusal is None]
     short_sides = [min(size) for size in map(_size_px, files[:: max(1, len(files) // NUM_MEASURED)]) if size]
     return SMALL_PX if short_sides and statistics.median(short_sides) <= SMALL_PX * 1.25 else LARGE_PX
 
 
-def decode(layout: Layout, size_px: int) -> tuple[Kept, dict[str, str]]:
-    """Return the pixels of all splits' images, from the cache as far as possible, and why others have none.
+def decode(layout: Layout, size_px: int) -> tuple[CachedImages, dict[str, str]]:
+    """Return the decoded images of all splits, from the cache if possible, and why the other files cannot be read.
 
-    Of several processes that want the same, one decodes and the others wait. Where the cache cannot be written,
-    there is a warning, and the images are decoded every time.
+    Of several processes, one decodes and the others wait. If the cache cannot be written, a warning says so, and the
+    images are decoded every time.
 
     Raises:
-        DataError: the images do not fit into the memory.
+        DataError: The images do not fit into memory.
     """
     files = [file for each in layout.files.values() for file in each]
     _refuse_too_many(layout.root, len(files), size_px)
     try:
         path: Path | None = cache_path(layout.root, size_px)
-    except RuntimeError as error:  # nobody knows the home folder
+    except RuntimeError as error:  # the home folder is unknown
         path = None
         _warn_of_no_cache(path, str(error))
-    before = _kept_in(path, size_px)
+    before = _cached_in(path, size_px)
     if all(file.refusal is not None or key_of(file) in before.rows for file in files):
         return _complete(before, files, size_px, layout.root)
     with ExitStack() as stack:
@@ -125,43 +125,49 @@ def decode(layout: Layout, size_px: int) -> tuple[Kept, dict[str, str]]:
             except OSError as error:
                 _warn_of_no_cache(path, error.strerror or str(error))
                 path = None
-        before = _kept_in(path, size_px)  # another process may have been faster
+        before = _cached_in(path, size_px)  # another process may have been faster
         after, refusals = _complete(before, files, size_px, layout.root)
         if path is not None and after is not before:
             try:
-                write_kept(path, after, size_px)
+                write_cache(path, after, size_px)
             except (FirstlightError, SafetensorError) as error:
                 _warn_of_no_cache(path, str(error))
     return after, refusals
 
 
-def _kept_in(path: Path | None, size_px: int) -> Kept:
-    return read_kept(path, size_px) if path else Kept({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+def _cached_in(path: Path | None, size_px: int) -> CachedImages:
+    return (
+        read_cache(path, size_px) if path else CachedImages({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+    )
 
 
 def _say_that_it_waits() -> None:
     _log.info("waiting for another process to decode these images")
 
 
-def _complete(before: Kept, files: Sequence[ImageFile], size_px: int, root: Path) -> tuple[Kept, dict[str, str]]:
-    """Decode what is not there yet, and drop what is of no use any more."""
-    refusals = {file.place: file.refusal for file in files if file.refusal is not None}
+def _complete(
+    before: CachedImages, files: Sequence[ImageFile], size_px: int, root: Path
+) -> tuple[CachedImages, dict[str, str]]:
+    """Decode the missing images, and drop those whose files are gone."""
+    refusals = {file.relative_path: file.refusal for file in files if file.refusal is not None}
     wanted = [file for file in files if file.refusal is None]
     missing = [file for file in wanted if key_of(file) not in before.rows]
     decoded = _decode_all(missing, size_px, root)
-    refusals |= {file.place: found for file, found in zip(missing, decoded, strict=True) if isinstance(found, str)}
+    refusals |= {
+        file.relative_path: found for file, found in zip(missing, decoded, strict=True) if isinstance(found, str)
+    }
     fresh = {key_of(file): each for file, each in zip(missing, decoded, strict=True) if isinstance(each, Tensor)}
-    keys = [key_of(file) for file in wanted if file.place not in refusals]
+    keys = [key_of(file) for file in wanted if file.relative_path not in refusals]
     if not fresh and len(keys) == len(before.rows):
         return before, refusals
     images = torch.empty(len(keys), 3, size_px, size_px, dtype=torch.uint8)
     for row, key in enumerate(keys):
         images[row] = fresh[key] if key in fresh else before.images[before.rows[key]]
-    return Kept({key: row for row, key in enumerate(keys)}, images), refusals
+    return CachedImages({key: row for row, key in enumerate(keys)}, images), refusals
 
 
 def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Tensor | str]:
-    """Return each file's pixels, or why it has none."""
+    """Return the pixels of each file, or why it cannot be read."""
 
     def decode_one(file: ImageFile) -> Tensor | str:
         try:
@@ -172,7 +178,7 @@ def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Te
     if len(files) >= NUM_WORTH_A_LINE:
         _log.info(f"decoding {len(files):,} images of {root}, once")
     with warnings.catch_warnings(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        warnings.filterwarnings("ignore", module="PIL")  # about oddities of files that can be read all the same
+        warnings.filterwarnings("ignore", module="PIL")  # about defects of files that can be read
         return list(pool.map(decode_one, files))
 
 
@@ -180,12 +186,12 @@ def _size_px(file: ImageFile) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings(), Image.open(file.path) as image:
             return image.size
-    except Exception:  # it is named when it is decoded
+    except Exception:  # decoding will report it
         return None
 
 
 def _refuse_too_many(root: Path, num_images: int, size_px: int) -> None:
-    """Refuse at once what would end in a machine that swaps or a process that is killed."""
+    """Refuse images that would make the machine swap or the process be killed."""
     needed_bytes = num_images * 3 * size_px * size_px
     try:
         memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -208,7 +214,11 @@ def _refuse_lost_classes(layout: Layout, split: FolderSplit, files: Sequence[Ima
 
 def _warn_of_unreadable(layout: Layout, split: FolderSplit, refusals: dict[str, str]) -> None:
     files = layout.files[split]
-    named = [f"{printable(file.place)}: {refusals[file.place]}" for file in files if file.place in refusals]
+    named = [
+        f"{printable(file.relative_path)}: {refusals[file.relative_path]}"
+        for file in files
+        if file.relative_path in refusals
+    ]
     if not named:
         return
     more = f" and {len(named) - MAX_NAMED:,} more" if len(named) > MAX_NAMED else ""
