@@ -30,11 +30,16 @@ def explain_speed() -> str:
 
 def trust(name: str) -> str:
     """The faithfulness of every method's maps at every stage."""
-    found = load(name)["results"]["rows"]
+    results = load(name)["results"]
+    found, recipe = results["rows"], results["recipe"]
     shown = [measure for measure in MEASURES if found[0][measure] is not None]
     heads = [f"{each.replace('_', ' ')} {'↓' if each in LOWER_IS_BETTER else '↑'}" for each in shown]
     rows = [[row["stage"], row["method"], *(f"{row[measure]:.3f}" for measure in shown)] for row in found]
-    return markdown(f"stage | method | {' | '.join(heads)}", "ll" + "r" * len(shown), rows)
+    table = markdown(f"stage | method | {' | '.join(heads)}", "ll" + "r" * len(shown), rows)
+    return (
+        f"{table}\n\nMeans over {results['num_images']} test images of a single run of `{recipe['name']}` "
+        f"({recipe['max_epochs']} epochs, test accuracy {results['test_acc']:.2%})."
+    )
 
 
 def trust_drawn() -> str:

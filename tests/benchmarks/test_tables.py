@@ -14,7 +14,7 @@ import rendering.cells
 import tables
 from firstlight.errors import UsageError
 from firstlight.recipes import get_recipe
-from rendering import recipe_accuracy, recipe_versions, training_time
+from rendering import map_quality, recipe_accuracy, recipe_versions, training_time
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cpu": "A CPU", "cpu_cores": 2, "cpu_bfloat16": None, "threads": 1, "gpu": None}
@@ -143,6 +143,16 @@ def test_the_ratio_of_two_recipes_is_taken_pair_by_pair(results: Path) -> None:
     write(results / "time_to_accuracy.jsonl", rows)
     ((*_, ratio, n, _),) = body(training_time.in_turns())
     assert (ratio, n) == ("0.55 ± 0.07", "2")
+
+
+def test_the_faithfulness_of_maps_is_marked_as_a_single_run(results: Path) -> None:
+    row = {"stage": "layer1", "method": "grad_cam", "deletion": 0.25, "insertion": 0.5}
+    row |= dict.fromkeys(("energy_inside", "pointing", "randomization"))
+    found = {"rows": [row], "recipe": {"name": "demo", "max_epochs": 7}, "num_images": 200, "test_acc": 0.915}
+    (results / "trust_drawn.json").write_text(json.dumps({"results": found}))
+    text = map_quality.trust_drawn()
+    assert body(text) == [["layer1", "grad_cam", "0.250", "0.500"]]
+    assert text.endswith("Means over 200 test images of a single run of `demo` (7 epochs, test accuracy 91.50%).")
 
 
 def test_a_fields_old_and_new_value_are_found() -> None:
