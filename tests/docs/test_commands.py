@@ -31,6 +31,7 @@ from firstlight.export.bundle import Bundle, bundled
 from firstlight.recipes import RECIPES
 from firstlight.recipes.config import Recipe
 from firstlight.reports import trust
+from firstlight.training import bench
 from reference import archive_files, cifar100_files
 from reference.archive_files import official_files, packed, plain, special
 from reference.fault_server import FaultServer
@@ -99,6 +100,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         monkeypatch.setitem(RECIPES, name, partial(quick, make))
     monkeypatch.setitem(SOURCES, "drawn", lambda data_dir, split: draw(80 if split == "train" else 24, 0, split))
     monkeypatch.setattr(serving, "serve", visit)
+    monkeypatch.setattr(bench, "MATMUL_SIZE", 64)
     monkeypatch.setattr(trust, "evaluate", partial(evaluate, stages=["residual3"], num_steps=2))
     for name in ("photo.jpg", "new_photo.jpg", "photos/a.jpg", "photos/b.png"):
         save_photo(Path(name), (60, 90, 200), size=(60, 40))
