@@ -33,7 +33,11 @@ def build_parser(recipe: Recipe) -> Parser:
     usage = "firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]"
     parser = Parser("fit", DESCRIPTION, usage=usage, epilog=EPILOG)
     names = list(dict.fromkeys([*RECIPES, recipe.name]))  # a run that is resumed may have one of its own
-    parser.add_argument("--config", action="config", help="a YAML file of options, as --print_config writes it")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="a YAML file of options, as --print_config writes it, or the recipe.yaml of a run",
+    )
     parser.add_argument("--recipe", default=recipe.name, choices=names, help="recipe that gives the defaults")
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
     parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder in which the run folder is made")

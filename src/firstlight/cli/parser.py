@@ -13,7 +13,7 @@ from firstlight.paths import user_path
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 OPENS_RUNS = frozenset(("app", "audit", "compare", "explain", "export", "predict", "report", "summary", "test"))
-NETWORK_MODULE_HELP = "import this module first; it defines the network of the run, a class of your own that you trust"
+NETWORK_MODULE_HELP = "module with the class of the run's network, if it is your own; importing it runs its code"
 
 
 class Parser(ArgumentParser):

@@ -12,12 +12,12 @@ Flip = Literal["none", "random", "alternating"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Configuration of the augmentation of the training images: a random shift, a mirror image, a grey square.
+    """Configuration of the augmentation of the training images: random crop, horizontal flip and cutout.
 
     Args:
-        crop_px: Largest shift in pixels, up, down, left and right (a random crop of the padded image). The margin that
-            comes into view is filled by reflection. 0 shifts nothing.
-        flip: When an image is mirrored left to right: "none" never, "random" with probability 1/2 in each epoch,
+        crop_px: Largest shift in pixels, vertically and horizontally: a random crop of the image padded by reflection.
+            0 shifts nothing.
+        flip: When an image is mirrored horizontally: "none" never, "random" with probability 1/2 in each epoch,
             "alternating" in every other epoch (Jordan 2024, arXiv 2404.00498, section 3.6).
         cutout_px: Side in pixels of a square at a random position that is filled with the mean colour (DeVries and
             Taylor 2017, arXiv 1708.04552). 0 draws none.

@@ -62,7 +62,7 @@ def import_network_module(name: str) -> None:
 
 @contextmanager
 def imports_refused() -> Iterator[None]:
-    """Make `import_named_network` do nothing, while a file is read that may name a network."""
+    """Turn `import_named_network` off while a file is read that may name a network."""
     token = _may_import.set(False)
     try:
         yield
@@ -82,7 +82,7 @@ def find_network_class(name: str) -> type[StagedNetwork]:
     module_name, _, path = name.partition(":")
     if module_name not in sys.modules:
         raise UsageError(
-            f"the network {name} is code outside firstlight, which is never imported because a file names it. If you "
+            f"the network {name} is code outside firstlight, and no module is imported that only a file names. If you "
             f"trust it, add --network_module {module_name} to the command, or `import {module_name}` first in Python"
         )
     try:
@@ -97,7 +97,7 @@ def find_network_class(name: str) -> type[StagedNetwork]:
 def build_custom_network(
     num_classes: int, config: CustomNetworkConfig, mean: Sequence[float], std: Sequence[float]
 ) -> StagedNetwork:
-    """Build a network of a class outside firstlight, with fresh weights, and check what it can do.
+    """Build a network of a class outside firstlight, with fresh weights, and check that it has what firstlight uses.
 
     Args:
         num_classes: Number of logits.
@@ -106,7 +106,7 @@ def build_custom_network(
         std: Standard deviation of the training images, one value per colour channel.
 
     Raises:
-        UsageError: The class is not found, does not take these arguments, or the network lacks something.
+        UsageError: The class is not found, does not take these arguments, or lacks an attribute.
     """
     network_class = find_network_class(config.name)
     arguments = {"num_classes": num_classes, "mean": mean, "std": std} | config.options
@@ -115,13 +115,13 @@ def build_custom_network(
     except TypeError as error:
         raise UsageError(f"{config.name} cannot be called with {', '.join(arguments)}: {error}") from error
     network = network_class(**arguments)
-    if lacking := _what_is_missing(network, num_classes):
-        raise UsageError(f"the network {config.name} cannot be used: {'; '.join(lacking)} (see docs/extending.md)")
+    if faults := _find_faults(network, num_classes):
+        raise UsageError(f"the network {config.name} cannot be used: {'; '.join(faults)} (see docs/extending.md)")
     return network
 
 
-def _what_is_missing(network: StagedNetwork, num_classes: int) -> list[str]:
-    """Return what keeps a network from being trained and explained, one phrase for each fault."""
+def _find_faults(network: StagedNetwork, num_classes: int) -> list[str]:
+    """Return one phrase for each missing or wrong attribute of a network."""
     faults = []
     children = dict(network.named_modules())
     stages = getattr(network, "stages", ())

@@ -19,7 +19,9 @@ from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """Complete configuration of a training run. The defaults are those of the exercise (`adam24`).
+    """Complete configuration of a training run.
+
+    The defaults of the fields are those of the exercise (`adam24`).
 
     Args:
         name: Name of the recipe. Its runs are kept in `logs/<name>/`.
@@ -31,20 +33,21 @@ class Recipe:
         network: Which network to train, and its options.
         augmentation: Augmentation of the training images.
         resizing: Schedule of the size of the training images; by default they keep their size.
-        hardest_share: Share of the training images, in (0, 1], that every epoch but the first consists of: those
-            whose loss was largest when they were last seen. The number of steps in an epoch stays the same, so images
-            occur more than once. 1 trains on all images.
-        gradient_share: Share of each step's gradient norm, in (0, 1], that is kept: the smallest set of images that
-            holds this share has backward passes, the others have none. Saves time on a CPU, and on a GPU with captured
-            steps. 1 keeps all images.
+        hardest_share: Share of the training images, in (0, 1], that is used from the second epoch on: the images
+            whose loss was largest when they were last seen. An epoch keeps its number of steps, so these images occur
+            more than once. 1 uses all images.
+        gradient_share: Share of each step's gradient norm, in (0, 1], that is kept: only the smallest set of images
+            that holds this share has a backward pass. Saves time on a CPU, and on a GPU with captured steps. 1 keeps
+            all images.
         optimizer: Optimizer, learning rates and schedule.
         averaging: Decay per step of an exponential moving average of the weights, in [0, 1). Validation and test use
             the average. 0 turns averaging off.
-        label_smoothing: Share of the target probability that is spread over all classes, in [0, 1). 0 turns it off.
+        label_smoothing: Share of the target probability, in [0, 1), that is spread evenly over all classes. 0 turns it
+            off.
         views: Views of each test image whose logits are averaged for a second test accuracy (test-time augmentation):
             "single" (none), "flip" (2 views), "flip_shift" (6) or "flip_star" (34).
-        views_margin: Largest difference between the two largest probabilities, in [0, 1], at which an image gets more
-            views. Later rounds of views need a smaller difference. 1 gives all views to all images.
+        views_margin: An image gets more views only if its two largest probabilities differ by no more than this, in
+            [0, 1]. Later rounds of views need a smaller difference. 1 gives all views to all images.
         max_epochs: Number of epochs.
         batch_size: Number of images in a step, over all devices together.
         seed: Seed of the weights, the validation split, the order of the images and the augmentation.

@@ -56,7 +56,7 @@ class MuonConfig:
         whitening_epochs: Number of epochs in which the bias of the whitening layer learns.
         frozen_stages: Number of the network's first stages that stop learning early, which makes the remaining steps
             cheaper. (Brock et al. 2017, "FreezeOut", arXiv 1706.04983.)
-        freeze_at: Share of the training at which the learning rates of these stages reach zero.
+        freeze_at: Share of the training at which the learning rates of the frozen stages reach zero.
     """
 
     name: Literal["muon"] = "muon"
