@@ -112,7 +112,9 @@ def test_nothing_overflows_or_is_requested(page: Page, width_px: int) -> None:
 
 
 def test_hostile_names_stay_text(browser: Page, tmp_path: Path) -> None:
-    run, images = make_run(tmp_path), replace(tiny_split("test"), class_names=HOSTILE)
+    run, images = make_run(tmp_path), tiny_split("test")
+    files = tuple(f"{HOSTILE[row % 4]}/{row}.png" for row in range(len(images)))
+    images = replace(images, class_names=HOSTILE, file_names=files)
     run.save_weights(run.network, images)
     show(browser, write_report(Run(tmp_path), images))
     browser.until(lambda: browser.all(".card"), "no card appears")
@@ -120,6 +122,9 @@ def test_hostile_names_stay_text(browser: Page, tmp_path: Path) -> None:
     assert browser.driver.title == "made on tiny test"
     assert not browser.all("main b")
     assert [each.get_attribute("textContent") for each in browser.all(".matrix tbody th .name")] == list(HOSTILE)
+    shown = {each.get_attribute("textContent") for each in browser.all(".card .numbers bdi")}
+    assert shown
+    assert shown <= set(files)
     assert browser.overflow_px(390) == 0
     assert browser.complaints() == []
     browser.all(".matrix td a")[0].click()

@@ -109,13 +109,18 @@ def test_the_embedded_data_hold_every_class_and_image(run, page):
 
 
 def test_hostile_names_stay_text(tmp_path):
-    run, images = make_run(tmp_path), replace(tiny_split("test"), class_names=HOSTILE)
+    run, images = make_run(tmp_path), tiny_split("test")
+    files = tuple(f"{HOSTILE[row % 4]}/{row}.png" for row in range(len(images)))
+    images = replace(images, class_names=HOSTILE, file_names=files)
     run.save_weights(run.network, images)
     page = Elements(write_report(Run(tmp_path), images).read_text())
     assert len(page.texts["script"]) == 2
     assert all(address.startswith("data:") for address in page.attributes("img", "src"))
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
-    assert json.loads(page.texts["script"][0])["classes"] == list(HOSTILE)
+    data = json.loads(page.texts["script"][0])
+    assert data["classes"] == list(HOSTILE)
+    assert all(entry["file"] == files[entry["index"]] for entry in data["entries"])
+    assert files[data["entries"][0]["index"]] in page.texts["bdi"], "the list for browsers without JavaScript"
     assert page.attributes("option", "value")[3:7] != []
     assert set(HOSTILE) <= set(page.attributes("option", "value"))
     assert {true for true, _ in matrix_links(page)} <= set(HOSTILE)

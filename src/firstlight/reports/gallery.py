@@ -30,7 +30,7 @@ class Gallery:
     """Images of a report with their maps.
 
     Args:
-        entries: Data of each image for the page's script: numbers, image as a data URI, maps in base64.
+        entries: Data of each image for the page's script: numbers, file name, image as a data URI, maps in base64.
         map_size: Rows and columns of the maps.
         stage: Name of the explained stage.
         num_mistakes: Number of mistakes among the entries, which come first.
@@ -89,7 +89,9 @@ def make_gallery(
         if position < len(wrong):
             maps["true"] = _evidence(wrong_maps[0], position)
             maps["contrast"] = encode_map(_to_int8(wrong_maps[1].maps[position]))
-        entries.append(_entry(mistake) | {"image": image_uri(images.images[mistake.row].numpy()), "maps": maps})
+        file_name = None if images.file_names is None else images.file_names[mistake.row]
+        picture = {"file": file_name, "image": image_uri(images.images[mistake.row].numpy()), "maps": maps}
+        entries.append(_entry(mistake) | picture)
     height, width = predicted_maps.maps.shape[1:]
     return Gallery(entries, (height, width), predicted_maps.stage, len(wrong))
 

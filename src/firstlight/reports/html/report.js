@@ -73,7 +73,7 @@
     if (choice.predicted && classes[entry.predicted] !== choice.predicted) return false;
     if (choice.slice && !entry.slices.includes(Number(choice.slice))) return false;
     const text = choice.text.trim().toLowerCase();
-    return !text || String(entry.index) === text ||
+    return !text || String(entry.index) === text || (entry.file || "").toLowerCase().includes(text) ||
       [entry.true, entry.predicted].some((label) => classes[label].toLowerCase().includes(text));
   }
 
@@ -118,7 +118,13 @@
     verdict.append(element("span", isRight ? "right" : "wrong", "predicted "), name(entry.predicted), ` ${percent(entry.confidence)}`);
     if (!isRight) verdict.append(element("br"), element("span", "right", "true "), name(entry.true), ` ${percent(entry.true_probability)}`);
     const numbers = element("p", "numbers", `test image ${entry.index}, loss ${entry.loss.toFixed(3)}${isRight ? "" : `, margin ${percent(entry.margin)}`}`);
-    item.append(verdict, numbers, views(entry, isRight));
+    item.append(verdict, numbers);
+    if (entry.file) {
+      const file = element("p", "numbers");
+      file.append(element("bdi", "", entry.file));
+      item.append(file);
+    }
+    item.append(views(entry, isRight));
     return item;
   }
 
