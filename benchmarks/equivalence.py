@@ -143,7 +143,7 @@ def train(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> dict
     with disabled(setting.disabled):
         module, data = build(recipe, options.data_dir)
         precision: Any = setting.precision
-        limits = {"limit_train_batches": 2 if options.tiny else 1.0, "limit_val_batches": 0}
+        limits: dict[str, Any] = {"limit_train_batches": 2 if options.tiny else 1.0, "limit_val_batches": 0}
         trainer = Trainer(max_epochs=recipe.max_epochs, precision=precision, **limits, **SILENT)
         started_s = time.process_time()
         trainer.fit(module, datamodule=data)
