@@ -32,22 +32,22 @@ def test_equals_the_operations_one_by_one(
 ) -> None:
     """For offsets as large as they may be, and places that come twice or never."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
-    images, places = images_of(*size), torch.randint(0, 11, (40,))
+    images, indices = images_of(*size), torch.randint(0, 11, (40,))
     down, right = (torch.randint(1 - side, side, (40,)) for side in size)
     mirrored = torch.rand(40) < 0.5
-    found = shifted_and_flipped(images, places, down, right, mirrored)
-    expected = flip(shifted_crop(images[places], down, right), mirrored).float() / 255
+    found = shifted_and_flipped(images, indices, down, right, mirrored)
+    expected = flip(shifted_crop(images[indices], down, right), mirrored).float() / 255
     assert torch.equal(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_it_takes_its_numbers_from_any_memory() -> None:
     images, numbers = images_of(6, 7), torch.arange(20).reshape(5, 4) % 5
-    places, down, right = numbers[:, 0], numbers[:, 1] - 2, numbers[:, 2] - 2
+    indices, down, right = numbers[:, 0], numbers[:, 1] - 2, numbers[:, 2] - 2
     mirrored = (numbers > 2)[:, 3]
-    found = shifted_and_flipped(images, places, down, right, mirrored)
-    assert torch.equal(found, flip(shifted_crop(images[places], down, right), mirrored).float() / 255)
-    assert shifted_and_flipped(images, *(each[:0] for each in (places, down, right, mirrored))).shape == (0, 3, 6, 7)
+    found = shifted_and_flipped(images, indices, down, right, mirrored)
+    assert torch.equal(found, flip(shifted_crop(images[indices], down, right), mirrored).float() / 255)
+    assert shifted_and_flipped(images, *(each[:0] for each in (indices, down, right, mirrored))).shape == (0, 3, 6, 7)
 
 
 def test_only_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from firstlight.backprop import RULES, Backward, are_known, chain_vjps, has_hooks, rule_for
+from firstlight.backprop import RULES, Backward, chain_vjps, has_hooks, have_rules, rule_for
 from firstlight.backprop.rules import RUN_RULES, VJP, rule_for_run
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.gelu import Gelu
@@ -21,10 +21,10 @@ def test_layers_can_be_given_a_rule() -> None:
             return x / 2
 
     layers = [Halved(), Residual(nn.Sequential(Halved()))]
-    assert not are_known(layers)
+    assert not have_rules(layers)
     rule_for(Halved)(lambda module, x, needs_gradient: (module(x), lambda gradient, backward: gradient / 2))
     try:
-        assert are_known(layers)
+        assert have_rules(layers)
         _, vjp = chain_vjps(layers, torch.ones(3, 1, 2, 2), needs_gradient=True)
         assert torch.equal(vjp(torch.ones(3, 1, 2, 2), Backward(None, 3)), torch.full((3, 1, 2, 2), 0.75))
     finally:
@@ -93,9 +93,9 @@ def test_every_kind_of_hook_is_seen() -> None:
 
 
 def test_what_is_known_depends_on_what_is_within() -> None:
-    assert are_known([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(Gelu())))])
-    assert not are_known([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(nn.Sigmoid())))])
-    assert not are_known([nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))])
+    assert have_rules([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(Gelu())))])
+    assert not have_rules([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(nn.Sigmoid())))])
+    assert not have_rules([nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))])
 
 
 @pytest.mark.parametrize("kept", [torch.arange(6.0), torch.arange(24.0).reshape(6, 2, 2, 1)], ids=["numbers", "maps"])

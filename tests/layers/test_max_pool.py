@@ -90,13 +90,13 @@ def test_nothing_is_written_beside_the_maps(pool: MaxPool2x2) -> None:
         images = torch.randn(3, 5, 7, channels)
         sizes = 3 * 2 * 3 * channels, 3 * 5 * 7 * channels
         output, gradient = (torch.full((size + 128,), 7.0) for size in sizes)
-        which = torch.full((sizes[0] + 128,), 7, dtype=torch.uint8)
-        max_pool._call("pool", torch.float32, images, output[64:], which[64:], 3, 5, 7, channels)
-        max_pool._call("pool_gradient", torch.float32, output[64:], which[64:], gradient[64:], 3, 5, 7, channels)
-        for room in (output, gradient, which):
+        argmax = torch.full((sizes[0] + 128,), 7, dtype=torch.uint8)
+        max_pool._call("pool", torch.float32, images, output[64:], argmax[64:], 3, 5, 7, channels)
+        max_pool._call("pool_gradient", torch.float32, output[64:], argmax[64:], gradient[64:], 3, 5, 7, channels)
+        for room in (output, gradient, argmax):
             assert (room[:64] == 7).all()
             assert (room[-64:] == 7).all()
-        assert which[64:-64].max() <= 3
+        assert argmax[64:-64].max() <= 3
 
 
 def test_what_goes_the_compiled_way(pool: MaxPool2x2, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_equal_arithmetic_in_float64(
     weight, gradient, buffer = (torch.randn(count, 1) for _ in range(3))
     w, g, b = (each.double() for each in (weight, gradient, buffer))
     room = torch.full((count + 32,), 7.0, dtype=dtype)
-    norm = muon_fused.look_ahead(weight, gradient, buffer, room[16:-16], 0.6)
+    norm = muon_fused.nesterov_update(weight, gradient, buffer, room[16:-16], 0.6)
     b = 0.6 * b + g
     torch.testing.assert_close(norm, w.norm(), rtol=1e-6, atol=0)
     torch.testing.assert_close(buffer.double(), b, rtol=1e-6, atol=1e-6)
@@ -41,7 +41,7 @@ def test_equal_arithmetic_in_float64(
     assert (room[:16] == 7).all()
     assert (room[-16:] == 7).all()
     update = room[16:-16].clone()
-    muon_fused.turn(weight, update, torch.tensor(1.5), 0.1)
+    muon_fused.scale_and_subtract(weight, update, torch.tensor(1.5), 0.1)
     torch.testing.assert_close(weight.double(), 1.5 * w - 0.1 * update.double()[:, None], rtol=1e-6, atol=1e-6)
 
 
@@ -71,8 +71,12 @@ def test_the_optimizer_does_the_same_with_them(
     module = nn.Sequential(*layers).to(memory_format=layout)  # type: ignore[call-overload]
     images, twin = torch.randn(6, 3, 8, 8), copy.deepcopy(module)
     turned: list[Tensor] = []
-    turn = muon_fused.turn
-    monkeypatch.setattr(muon_fused, "turn", lambda weight, *rest: (turned.append(weight), turn(weight, *rest)))
+    original = muon_fused.scale_and_subtract
+    monkeypatch.setattr(
+        muon_fused,
+        "scale_and_subtract",
+        lambda weight, *rest: (turned.append(weight), original(weight, *rest)),
+    )
     found = trained(module, matmul_dtype, images)
     assert len(turned) == 3 * 3
     monkeypatch.setattr(muon_fused, "MIN_NUMBERS", 10**6)

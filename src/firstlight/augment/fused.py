@@ -1,6 +1,6 @@
-"""Shifting and mirroring in one pass over the pixels, compiled where there is a compiler.
+"""Shifting and mirroring in one pass over the pixels, by a native CPU kernel.
 
-PyTorch's operations need five, of which one looks up the place of every pixel: a twentieth of a training step.
+PyTorch needs five passes, one of which gathers every pixel by its index: a twentieth of a training step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from firstlight.native.compiler import call, compiled
 from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("fused.cpp")
-MIN_PIXELS = 2**18  # of a batch: below, nothing needs to be compiled
+MIN_PIXELS = 2**18  # of a batch; smaller batches gain nothing
 
 
 def is_faster(images: Images, count: int) -> bool:
@@ -30,28 +30,28 @@ def is_faster(images: Images, count: int) -> bool:
 
 def shifted_and_flipped(
     images: UInt8[Tensor, "all 3 h w"],
-    places: Int64[Tensor, " n"],
+    indices: Int64[Tensor, " n"],
     down: Offsets,
     right: Offsets,
     mirrored: Bool[Tensor, " n"],
 ) -> UnitImages:
-    """Return some images, each moved by its own whole number of pixels and then mirrored, or not, in [0, 1].
+    """Return selected images in [0, 1], each shifted by its own number of pixels and optionally mirrored.
 
-    The same as `flip(shifted_crop(images[places], down, right), mirrored)` over 255, to the bit.
+    Equal to `flip(shifted_crop(images[indices], down, right), mirrored) / 255` to the last bit.
 
     Args:
-        images: raw pixels, uint8 [all 3 h w], channels_last in memory.
-        places: which of them, int64 [n].
-        down: see `shifted_crop`, int64 [n].
-        right: likewise.
-        mirrored: see `flip`, bool [n].
+        images: Raw pixels, uint8 [all 3 h w], channels_last in memory.
+        indices: Indices of the images to return, int64 [n].
+        down: Rows by which each window moves down, int64 [n]; see `shifted_crop`.
+        right: Columns by which each window moves right, int64 [n]; see `shifted_crop`.
+        mirrored: Whether to mirror each image, bool [n]; see `flip`.
 
     Returns:
         Float [n 3 h w], channels_last in memory.
     """
     height, width = images.shape[2:]
-    output = torch.empty(len(places), height, width, images.shape[1])
-    each = (numbers.contiguous() for numbers in (places, down, right, mirrored))
-    sizes, threads = (len(places), height, width), torch.get_num_threads()
+    output = torch.empty(len(indices), height, width, images.shape[1])
+    each = (numbers.contiguous() for numbers in (indices, down, right, mirrored))
+    sizes, threads = (len(indices), height, width), torch.get_num_threads()
     call(compiled(SOURCE), "shift_and_flip", images, *each, output, *sizes, threads=threads)
     return output.permute(0, 3, 1, 2)

@@ -24,7 +24,7 @@ from firstlight.layers import batch_norm
 from firstlight.layers.batch_norm import BatchNorm, Moments
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.conv3x3.amx import AmxConvolution, Epilogue
-from firstlight.layers.conv3x3.layer import arithmetic
+from firstlight.layers.conv3x3.layer import compute_dtype
 from firstlight.layers.gelu import Gelu, gelu, gelu_gradient
 from firstlight.layers.max_pool import MaxPool2x2, max_pool, max_pool_gradient
 from firstlight.layers.residual import Residual
@@ -85,7 +85,7 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if algorithm is None:
         return _direct(module, x, needs_gradient)
     output = module(x)
-    return output, _back_by(algorithm.gradients, module.weight, x.to(output.dtype), needs_gradient)
+    return output, _convolution_vjp(algorithm.gradients, module.weight, x.to(output.dtype), needs_gradient)
 
 
 @rule_for_run(Conv3x3, MaxPool2x2)
@@ -96,26 +96,26 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
 @rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
 @rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
-    conv, finish = cast(Conv3x3, modules[0]), Epilogue(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
-    algorithm, after = conv.algorithm(x), modules[1 + sum(finish) :]  # batch norm, and what comes then
-    if not isinstance(algorithm, AmxConvolution) or (finish.pools and min(x.shape[2:]) < 2):
+    conv, epilogue = cast(Conv3x3, modules[0]), Epilogue(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
+    algorithm, after = conv.algorithm(x), modules[1 + sum(epilogue) :]  # batch norm, and what comes then
+    if not isinstance(algorithm, AmxConvolution) or (epilogue.pools and min(x.shape[2:]) < 2):
         return None
     norm = cast(BatchNorm, after[0]) if after else None
-    images, pivots = x.to(arithmetic(x)), None if norm is None else norm.running_mean
-    output, which, sums = algorithm.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, finish, pivots)
+    images, pivots = x.to(compute_dtype(x)), None if norm is None else norm.running_mean
+    output, argmax, sums = algorithm.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, epilogue, pivots)
     convolved = output.permute(0, 3, 1, 2)
-    back = _back_by(partial(algorithm.gradients, which=which), conv.weight, images, needs_gradient)
-    if finish.rectifies:
-        back = compose(back, _back_from_relu(convolved))
+    back = _convolution_vjp(partial(algorithm.gradients, argmax=argmax), conv.weight, images, needs_gradient)
+    if epilogue.applies_relu:
+        back = compose(back, _relu_vjp(convolved))
     if norm is None:
         return convolved, back
     asked = needs_gradient or conv.weight.requires_grad
     if pivots is None or sums is None or not norm.is_faster(convolved):
         normal, vjp = chain_vjps(after, convolved, asked)
     else:
-        of = Moments.about(pivots, sums, output.numel() // output.shape[3])
-        known = of if of.can_be_told_from(pivots) else None
-        normal, vjp = _compiled_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
+        of = Moments.from_sums(pivots, sums, output.numel() // output.shape[3])
+        known = of if of.is_accurate_about(pivots) else None
+        normal, vjp = _native_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
     return normal, compose(back, vjp)
 
 
@@ -124,15 +124,15 @@ def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
     return any(isinstance(each, kind) for each in modules)
 
 
-def _back_by(
+def _convolution_vjp(
     gradients: Callable[..., tuple[Tensor | None, Tensor | None]], filters: Tensor, images: Tensor, needs_gradient: bool
 ) -> VJP:
-    """Return the vjp of a convolution of images, by the gradients of a `Way`."""
+    """Return the vjp of a convolution of images, by the gradients of an algorithm."""
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
         asked = needs_gradient, filters.requires_grad
-        of_maps, of_filters = gradients(maps, filters, of_output, *asked, places=backward.indices)
+        of_maps, of_filters = gradients(maps, filters, of_output, *asked, indices=backward.indices)
         backward.add(filters, of_filters)
         return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
 
@@ -143,7 +143,7 @@ def _back_by(
 def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if not module.is_faster(x):
         return _batch_norm(module, x, needs_gradient)
-    return _compiled_batch_norm(module, x, needs_gradient, with_gelu=False)
+    return _native_batch_norm(module, x, needs_gradient, with_gelu=False)
 
 
 @rule_for_run(BatchNorm, Gelu)
@@ -151,17 +151,17 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
     norm, activation = cast(tuple[BatchNorm, Gelu], modules)
     if not (norm.is_faster(x) and activation.is_faster(x)):
         return None
-    return _compiled_batch_norm(norm, x, needs_gradient, with_gelu=True)
+    return _native_batch_norm(norm, x, needs_gradient, with_gelu=True)
 
 
-def _compiled_batch_norm(
+def _native_batch_norm(
     module: BatchNorm, x: Tensor, needs_gradient: bool, of: Moments | None = None, *, with_gelu: bool
 ) -> tuple[Tensor, VJP]:
     maps = x.permute(0, 2, 3, 1).contiguous()
     weight, bias = module.weight, module.bias
     of = of or batch_norm.moments(maps)
-    factors, summands = of.normalizing(weight, bias, module.eps)
-    output, slopes = batch_norm.normalize(maps, factors, summands, with_gelu=with_gelu)
+    scales, shifts = of.scale_and_shift(weight, bias, module.eps)
+    output, slopes = batch_norm.normalize(maps, scales, shifts, with_gelu=with_gelu)
     module.update_running_stats(of, x.numel() // x.shape[1])
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
@@ -207,12 +207,12 @@ def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
 
 
 @rule_for(nn.ReLU)
-def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:  # noqa: ARG001  # as all are called
+def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:  # noqa: ARG001  # the signature of all rules
     output = x.relu()
-    return output, _back_from_relu(output)
+    return output, _relu_vjp(output)
 
 
-def _back_from_relu(output: Tensor) -> VJP:
+def _relu_vjp(output: Tensor) -> VJP:
     return lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
 
 
@@ -222,10 +222,10 @@ def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]
         return _max_pool_to_fuse(x)
     height, width = x.shape[2:]
     if module.is_faster(x):
-        output, which = max_pool(x)
+        output, argmax = max_pool(x)
 
         def vjp(gradient: Tensor, backward: Backward) -> Tensor:
-            kept = which if backward.indices is None else which.index_select(0, backward.indices)
+            kept = argmax if backward.indices is None else argmax.index_select(0, backward.indices)
             return max_pool_gradient(gradient, kept, height, width)
 
         return output, vjp
@@ -248,10 +248,10 @@ def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, VJP]:
     rows, columns = height // 2, width // 2
     a, b, c, d = (maps[:, i : 2 * rows : 2, j : 2 * columns : 2] for i in (0, 1) for j in (0, 1))
     top, bottom = torch.maximum(a, b), torch.maximum(c, d)
-    which = torch.where(top >= bottom, (b > a).to(torch.uint8), (d > c).to(torch.uint8) + 2)
+    argmax = torch.where(top >= bottom, (b > a).to(torch.uint8), (d > c).to(torch.uint8) + 2)
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor:
-        kept = which if backward.indices is None else which.index_select(0, backward.indices)
+        kept = argmax if backward.indices is None else argmax.index_select(0, backward.indices)
         number = torch.arange(4, dtype=torch.uint8, device=x.device).view(2, 1, 2, 1)
         spread = gradient.permute(0, 2, 3, 1)[:, :, None, :, None]  # [k rows 1 columns 1 channels]
         of_windows = torch.where(kept[:, :, None, :, None] == number, spread, 0.0)

@@ -1,4 +1,4 @@
-"""The way back through modules: which rule is whose, and what one backward pass knows."""
+"""The registry of backward rules, and the state of one backward pass."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Backward:
 
     Args:
         indices: Indices of the images that have a gradient, int64 [k]; None if all have one.
-        num_images: of the batch.
-        gradients: of the parameters, as far as they are known.
+        num_images: Number of images in the batch.
+        gradients: Gradients of the parameters that were computed so far.
     """
 
     indices: Tensor | None
@@ -28,7 +28,7 @@ class Backward:
     gradients: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def of(self, kept: Tensor) -> Tensor:
-        """Return the rows of these images, [k ...], of what was kept of all, [n ...]."""
+        """Return the rows of `indices`, [k ...], of a tensor that was stored for all images, [n ...]."""
         if self.indices is None:
             return kept
         if kept.ndim != 4:
@@ -36,25 +36,25 @@ class Backward:
         return kept.permute(0, 2, 3, 1).index_select(0, self.indices).permute(0, 3, 1, 2)  # as it lies in memory
 
     def among_all(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of all images, [n ...], zero for the others."""
+        """Return the gradient of all images, [n ...], from that of `indices`, [k ...]; zero for the other images."""
         if self.indices is None:
             return gradient
         return gradient.new_zeros(self.num_images, *gradient.shape[1:]).index_copy_(0, self.indices, gradient)
 
     def add(self, parameter: Tensor | None, gradient: Tensor | None) -> None:
-        """Take note of a parameter's gradient, if it has one."""
+        """Add a gradient to that of a parameter; does nothing if either is None."""
         if parameter is not None and gradient is not None:
             before = self.gradients.get(parameter)
             gradient = gradient.to(parameter.dtype)
             self.gradients[parameter] = gradient if before is None else before + gradient
 
 
-# From the gradient of the output, [k ...], to that of the input, None where nothing before it learns.
+# Maps the gradient of the output, [k ...], to that of the input; None if the input needs no gradient.
 VJP = Callable[[Tensor, Backward], Tensor | None]
-# From a layer, its input, and whether that input's gradient will be asked for, to its output and its vjp.
+# Maps a layer, its input, and whether the input needs a gradient to the output and its VJP.
 Rule = Callable[[Any, Tensor, bool], tuple[Tensor, VJP]]
 
-# The same of a run of layers, one after the other, as one; None where they had better go by themselves.
+# The same for consecutive layers that are computed together; None if they are faster one by one.
 RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, VJP] | None]
 
 RULES: dict[type[nn.Module], Rule] = {}
@@ -63,7 +63,7 @@ _Some = TypeVar("_Some", bound=Rule)
 
 
 def rule_for(*kinds: type[nn.Module]) -> Callable[[_Some], _Some]:
-    """Say that a function is the rule for layers of these kinds, and of those that inherit their `forward`."""
+    """Register a rule for layers of these classes, and of subclasses that inherit their `forward`."""
 
     def register(rule: _Some) -> _Some:
         RULES.update(dict.fromkeys(kinds, rule))
@@ -73,7 +73,7 @@ def rule_for(*kinds: type[nn.Module]) -> Callable[[_Some], _Some]:
 
 
 def rule_for_run(*kinds: type[nn.Module]) -> Callable[[RunRule], RunRule]:
-    """Say that a function is the rule for layers of exactly these kinds, one after the other."""
+    """Register a rule for consecutive layers of exactly these classes."""
 
     def register(rule: RunRule) -> RunRule:
         RUN_RULES[kinds] = rule
@@ -83,18 +83,18 @@ def rule_for_run(*kinds: type[nn.Module]) -> Callable[[RunRule], RunRule]:
 
 
 def forward_with_vjp(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
-    """Return a layer's output, and its vjp.
+    """Compute the output of a layer and its VJP.
 
     Args:
-        module: the layer. A kind is known if there is a rule for it, or for a class whose `forward` it inherits.
-        x: its input, float [n c h w].
-        needs_gradient: whether the input's gradient will be asked for.
+        module: Layer; without a rule for its class, or for one whose `forward` it inherits, autograd is used.
+        x: Input, float [n c h w].
+        needs_gradient: Whether the input needs a gradient.
     """
     return _rule(module)(module, x, needs_gradient)
 
 
 def chain_vjps(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
-    """Return what modules give, one after the other, and the vjp of them all, which can be used once."""
+    """Compute the output of consecutive modules and their VJP, which can be called once."""
     vjps: list[VJP] = []
     left = list(modules)
     while left:
@@ -106,14 +106,14 @@ def chain_vjps(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) ->
     def vjp_of_all(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output: Tensor | None = gradient
         while vjps and of_output is not None:
-            of_output = vjps.pop()(of_output, backward)  # what it kept goes with it
+            of_output = vjps.pop()(of_output, backward)  # frees the tensors that it stored
         return of_output
 
     return x, vjp_of_all
 
 
 def compose(first: VJP, second: VJP) -> VJP:
-    """Return the vjp of two layers from each one's."""
+    """Return the VJP of two consecutive layers."""
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output = second(gradient, backward)
@@ -123,7 +123,7 @@ def compose(first: VJP, second: VJP) -> VJP:
 
 
 def _forward_run_with_vjp(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP, int]:
-    """Return what the first of the modules give, their vjp, and how many these are: as many as one rule takes."""
+    """Apply the longest run of first modules that has a rule; return output, VJP and the number of modules."""
     kinds = tuple([type(each) for each in modules])  # a list, which can be forward_with_vjp
     for count in range(len(kinds), 1, -1):
         rule = RUN_RULES.get(kinds[:count])
@@ -133,23 +133,23 @@ def _forward_run_with_vjp(modules: Sequence[nn.Module], x: Tensor, needs_gradien
     return *forward_with_vjp(modules[0], x, needs_gradient), 1
 
 
-def are_known(modules: Iterable[nn.Module]) -> bool:
-    """Whether there is a rule for each of the modules, and for those within them."""
+def have_rules(modules: Iterable[nn.Module]) -> bool:
+    """Return whether every module, and every module within it, has a rule."""
     return all(
         _rule(module) is not by_autograd
-        and (_rule(module) not in (RULES[nn.Sequential], RULES[Residual]) or are_known(module.children()))
+        and (_rule(module) not in (RULES[nn.Sequential], RULES[Residual]) or have_rules(module.children()))
         for module in modules
     )
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module has hooks: where a rule stands for it, nothing calls them."""
+    """Return whether a module has hooks, which a rule would not call."""
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return any(hooks)
 
 
 def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
-    """Return the output and a vjp of any layer: autograd's, of all images, zeros for those left out."""
+    """Compute the output of any layer and a VJP by autograd, for all images, with zero gradients for skipped ones."""
     parameters = _learning(module.parameters())
     with torch.enable_grad():
         x = x.detach().requires_grad_(needs_gradient)
@@ -176,7 +176,7 @@ def _rule(module: nn.Module) -> Rule:
 
 
 def _nothing(gradient: Tensor, backward: Backward) -> None:
-    """The vjp of what neither learns nor has anything before it that does."""
+    """The VJP of a layer that needs no gradient, neither for its input nor for parameters."""
 
 
 def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

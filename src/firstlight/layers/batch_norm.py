@@ -1,4 +1,4 @@
-"""Batch norm, compiled where there is a compiler: PyTorch's own takes a seventh of a training step on a CPU."""
+"""Batch norm with a native CPU kernel for training: PyTorch's own takes a seventh of a training step."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
-MIN_NUMBERS = 2**18  # below, nothing needs to be compiled
-MAX_SQUARE = 100  # of a mean's distance from its pivot, in variances: then a thousandth of these is lost
+MIN_NUMBERS = 2**18  # smaller inputs gain nothing
+MAX_SQUARE = 100  # squared distance of a mean from its pivot, in variances, at which 0.1 % of a variance is lost
 
 
 class Moments(NamedTuple):
-    """Of maps, over images and pixels.
+    """Mean and variance of maps over images and pixels.
 
     Args:
-        mean: of each channel, float32 [c].
-        variance: of the same, of the images at hand: not corrected for their number.
+        mean: Mean of each channel, float32 [c].
+        variance: Biased variance of each channel (divided by n, not n - 1), float32 [c].
     """
 
     mean: Tensor
     variance: Tensor
 
     @classmethod
-    def about(cls, pivots: Tensor, sums: Tensor, num_numbers: int) -> Moments:
-        """Return them from sums of what is above the pivots, and of the squares, float64 [2 c], of so many numbers."""
+    def from_sums(cls, pivots: Tensor, sums: Tensor, num_numbers: int) -> Moments:
+        """Compute the moments of `num_numbers` numbers from the sums of x - pivot and of its square, float64 [2 c]."""
         first, second = sums / num_numbers
         return cls((pivots + first).float(), (second - first.square()).clamp_min(0).float())
 
-    def can_be_told_from(self, pivots: Tensor) -> bool:
-        """Whether all means were so near the pivots that the squares about these, of floats, did not hide a variance.
+    def is_accurate_about(self, pivots: Tensor) -> bool:
+        """Return whether the variances are accurate: sums about pivots far from the means cancel in float32.
 
-        If not, or where a pivot is no number, the moments must be taken anew.
+        If not, or if a pivot is NaN, the moments must be recomputed.
         """
         is_near = (self.mean - pivots).square() <= MAX_SQUARE * self.variance
         return bool((is_near & self.variance.isfinite()).all())
 
     def deviation(self, epsilon: float) -> Tensor:
-        """Return what is divided by, float32 [c]."""
+        """Return the standard deviation, sqrt(variance + epsilon), float32 [c]."""
         return (self.variance + epsilon).sqrt()
 
-    def normalizing(self, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-        """Return what maps are multiplied by, and what is added then, float32 [c], to normalize them."""
-        factors = weight / self.deviation(epsilon)
-        return factors, bias - self.mean * factors
+    def scale_and_shift(self, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        """Return scale and shift, float32 [c]: the normalized maps are x * scale + shift."""
+        scales = weight / self.deviation(epsilon)
+        return scales, bias - self.mean * scales
 
 
 def moments(maps: Tensor) -> Moments:
@@ -62,20 +62,19 @@ def moments(maps: Tensor) -> Moments:
     num_images, height, width, channels = maps.shape
     pivots = maps[0, 0, 0].float()  # sums of what lies near zero round least
     sums = _sums("moments", maps, pivots, shape=(num_images, height * width, channels))
-    return Moments.about(pivots, sums, num_images * height * width)
+    return Moments.from_sums(pivots, sums, num_images * height * width)
 
 
-def normalize(
-    maps: Tensor, factors: Tensor, summands: Tensor, *, with_gelu: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Scale and shift maps [n h w c] by factors and summands, both float32 [c], with the native kernel.
+def normalize(maps: Tensor, scales: Tensor, shifts: Tensor, *, with_gelu: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Compute maps * scales + shifts with the native kernel, for maps [n h w c], scales and shifts float32 [c].
 
-    With GELU, return its values there, and its slopes.
+    Returns:
+        The result, [n h w c], and None; with GELU, the GELU of the result and its slopes, both [n h w c].
     """
     num_images, height, width, channels = maps.shape
     output = torch.empty_like(maps)
     slopes = torch.empty_like(maps) if with_gelu else None
-    _call("normalize", maps, factors, summands, output, slopes, num_images, height * width, channels)
+    _call("normalize", maps, scales, shifts, output, slopes, num_images, height * width, channels)
     return output, slopes
 
 
@@ -83,48 +82,52 @@ def gradients(
     gradient: Tensor,
     maps: Tensor,
     slopes: Tensor | None,
-    places: Tensor | None,
+    indices: Tensor | None,
     of: Moments,
-    factors: Tensor,
+    scales: Tensor,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients of maps, factors and summands from that of the output, with the native kernel.
+    """Compute the gradients of maps, weight and bias with the native kernel (Ioffe and Szegedy 2015, section 3).
 
-    Mean and variance of the maps depend on them, too. They are taken for those of the images that have a gradient.
+    The gradient through mean and variance is included. If only some images have a gradient, the moments of the whole
+    batch stand for theirs.
 
     Args:
-        gradient: of the output, [k h w c], of some images.
-        maps: what was normalized, [n h w c], of all.
-        slopes: of GELU, likewise, where it came after.
-        places: where those images are among these, int64 [k]; None if they are all.
-        of: mean and variance of the maps.
-        factors: of the output, float32 [c]: what the normalized maps were multiplied by.
-        epsilon: what was added to the variance.
+        gradient: Gradient of the output of some images, [k h w c].
+        maps: Input of the layer for all images, [n h w c].
+        slopes: Slopes of GELU for all images, [n h w c], if GELU follows; None otherwise.
+        indices: Indices of those images, int64 [k]; None if all images have a gradient.
+        of: Mean and variance of the maps.
+        scales: Weight of the layer, float32 [c].
+        epsilon: Number that is added to the variance.
+
+    Returns:
+        Gradients of the maps, [k h w c], of the weight and of the bias, both float32 [c].
     """
     gradient = gradient.contiguous()
     num_images, height, width, channels = gradient.shape
     num_numbers, shape = num_images * height * width, (num_images, height * width, channels)
-    places = torch.arange(num_images) if places is None else places.contiguous()
-    sums = _sums("correlate", gradient, maps, slopes, places, of.mean, shape=shape).float()
+    indices = torch.arange(num_images) if indices is None else indices.contiguous()
+    sums = _sums("correlate", gradient, maps, slopes, indices, of.mean, shape=shape).float()
     deviation = of.deviation(epsilon)
-    of_summands, of_factors = sums[0], sums[1] / deviation
-    of_gradient = factors / deviation
-    of_maps = -of_gradient * of_factors / (deviation * num_numbers)
-    rest = -of_gradient * of_summands / num_numbers - of_maps * of.mean
+    grad_shifts, grad_scales = sums[0], sums[1] / deviation
+    of_gradient = scales / deviation
+    of_maps = -of_gradient * grad_scales / (deviation * num_numbers)
+    rest = -of_gradient * grad_shifts / num_numbers - of_maps * of.mean
     output = torch.empty_like(gradient)
     coefficients = torch.stack([of_gradient, of_maps, rest])
-    _call("gradient", gradient, maps, slopes, places, coefficients, output, *shape)
-    return output, of_factors, of_summands
+    _call("gradient", gradient, maps, slopes, indices, coefficients, output, *shape)
+    return output, grad_scales, grad_shifts
 
 
 class _BatchNorm(torch.autograd.Function):
-    """The layer's function in training, and its gradients; the moments come with it."""
+    """Batch norm in training and its gradients; also returns the moments."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, ...]:
         maps = images.permute(0, 2, 3, 1).contiguous()
         of = moments(maps)
-        output, _ = normalize(maps, *of.normalizing(weight, bias, epsilon))
+        output, _ = normalize(maps, *of.scale_and_shift(weight, bias, epsilon))
         ctx.save_for_backward(images, weight, bias, *of)
         ctx.mark_non_differentiable(*of)
         ctx.epsilon = epsilon
@@ -149,8 +152,8 @@ def _batch_norm(images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) ->
 class BatchNorm(nn.BatchNorm2d):
     """Normalization over images and pixels (Ioffe and Szegedy 2015, arXiv 1502.03167), as `nn.BatchNorm2d` has it.
 
-    In training on a CPU, for enough numbers, it runs a native kernel, where there is a compiler; the result is then in
-    channels_last memory format. What is traced, compiled or exported always holds PyTorch's.
+    Large inputs in training on a CPU with a C++ compiler use a native kernel, whose output is in channels_last memory
+    format. Traced, compiled and exported networks contain PyTorch's operation.
 
     >>> normal = BatchNorm(3)(torch.rand(8, 3, 4, 4))
     >>> torch.allclose(normal.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5)
@@ -168,7 +171,7 @@ class BatchNorm(nn.BatchNorm2d):
         return self.weight.dtype == torch.float32 and is_enabled("batch_norm") and _library() is not None
 
     def update_running_stats(self, of: Moments, num_numbers: int) -> None:
-        """Let the running statistics follow the moments of so many numbers of each channel."""
+        """Update the running statistics by the moments of `num_numbers` numbers of each channel."""
         momentum = cast(float, self.momentum)
         cast(Tensor, self.num_batches_tracked).add_(1)
         cast(Tensor, self.running_mean).lerp_(of.mean, momentum)
@@ -187,7 +190,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def _sums(name: str, *arguments: Tensor | None, shape: tuple[int, int, int]) -> Tensor:
-    """Return sums, float64 [2 c], of what a function of the library adds up for maps of a shape [n pixels c]."""
+    """Return the two sums that a native function computes for maps of shape [n pixels c], float64 [2 c]."""
     sums = torch.empty(torch.get_num_threads(), 2, shape[2], dtype=torch.float64)
     _call(name, *arguments, sums, *shape)
     return sums.sum(0)

@@ -1,4 +1,4 @@
-"""Max-pooling over 2x2, compiled where there is a compiler: PyTorch's own takes a tenth of a training step on a CPU."""
+"""2x2 max pooling with a native CPU kernel: PyTorch's own takes a tenth of a training step."""
 
 from __future__ import annotations
 
@@ -14,72 +14,76 @@ from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for, fx_leaf, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
-MIN_NUMBERS = 2**18  # in the maps: below, nothing needs to be compiled
+MIN_NUMBERS = 2**18  # smaller inputs gain nothing
 
 
 class _MaxPool(torch.autograd.Function):
-    """The pool and its gradient; for the gradient, one byte is kept for every output."""
+    """Max pooling and its gradient, for which one byte per output is stored."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor) -> Tensor:
-        output, which = max_pool(images)
-        ctx.save_for_backward(which)
+        output, argmax = max_pool(images)
+        ctx.save_for_backward(argmax)
         ctx.size = images.shape[2:]
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (which,) = ctx.saved_tensors
-        return _MaxPoolGradient.apply(gradient, which, *ctx.size)
+        (argmax,) = ctx.saved_tensors
+        return _MaxPoolGradient.apply(gradient, argmax, *ctx.size)
 
 
 class _MaxPoolGradient(torch.autograd.Function):
     """The gradient, which is linear in that of the output: its own gradient picks the pixels of the maxima."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, which: Tensor, height: int, width: int) -> Tensor:
-        ctx.save_for_backward(which)
-        return max_pool_gradient(gradient, which, height, width)
+    def forward(ctx: Any, gradient: Tensor, argmax: Tensor, height: int, width: int) -> Tensor:
+        ctx.save_for_backward(argmax)
+        return max_pool_gradient(gradient, argmax, height, width)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (which,) = ctx.saved_tensors
-        return pick_maxima(gradient, which), None, None, None
+        (argmax,) = ctx.saved_tensors
+        return pick_maxima(gradient, argmax), None, None, None
 
 
 def max_pool(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maxima, [n c h//2 w//2], and which pixel of its window each is, uint8 [n h//2 w//2 c], compiled."""
+    """Pool images [n c h w] with the native kernel.
+
+    Returns:
+        The maxima, [n c h//2 w//2], and the position of each in its window, 0 to 3 row by row, uint8 [n h//2 w//2 c].
+    """
     maps = images.permute(0, 2, 3, 1).contiguous()
     num_images, height, width, channels = maps.shape
     output = maps.new_empty(num_images, height // 2, width // 2, channels)
-    which = output.new_empty(output.shape, dtype=torch.uint8)
-    _call("pool", maps.dtype, maps, output, which, *maps.shape)
-    return output.permute(0, 3, 1, 2), which
+    argmax = output.new_empty(output.shape, dtype=torch.uint8)
+    _call("pool", maps.dtype, maps, output, argmax, *maps.shape)
+    return output.permute(0, 3, 1, 2), argmax
 
 
-def max_pool_gradient(gradient: Tensor, which: Tensor, height: int, width: int) -> Tensor:
-    """Return the gradient of the maps, [n c height width], from that of the maxima and what was kept of them."""
+def max_pool_gradient(gradient: Tensor, argmax: Tensor, height: int, width: int) -> Tensor:
+    """Return the gradient of the input, [n c height width], from that of the maxima and their positions."""
     gradient = gradient.permute(0, 2, 3, 1).contiguous()
-    num_images, _, _, channels = which.shape
+    num_images, _, _, channels = argmax.shape
     shape = num_images, height, width, channels
     of_maps = gradient.new_empty(shape)
-    _call("pool_gradient", gradient.dtype, gradient, which, of_maps, *shape)
+    _call("pool_gradient", gradient.dtype, gradient, argmax, of_maps, *shape)
     return of_maps.permute(0, 3, 1, 2)
 
 
-def pick_maxima(maps: Tensor, which: Tensor) -> Tensor:
-    """Return the pixel at `which` of every 2x2 window, [n c h//2 w//2], of maps [n c h w], by PyTorch's operations."""
-    rows, columns = which.shape[1:3]
+def pick_maxima(maps: Tensor, argmax: Tensor) -> Tensor:
+    """Return the pixel at `argmax` of every 2x2 window, [n c h//2 w//2], of maps [n c h w], by PyTorch's operations."""
+    rows, columns = argmax.shape[1:3]
     windows = maps[:, :, : 2 * rows, : 2 * columns].unflatten(3, (columns, 2)).unflatten(2, (rows, 2))
     pixels = windows.permute(0, 1, 2, 4, 3, 5).flatten(4)  # [n c rows columns 4]
-    return pixels.gather(4, which.permute(0, 3, 1, 2).long()[..., None]).squeeze(4)
+    return pixels.gather(4, argmax.permute(0, 3, 1, 2).long()[..., None]).squeeze(4)
 
 
 class MaxPool2x2(nn.MaxPool2d):
-    """The maximum of every window of 2x2: bit for bit what `nn.MaxPool2d(2)` and its gradient are.
+    """The maximum of every window of 2x2: equal to `nn.MaxPool2d(2)` to the last bit, in values and gradients.
 
-    On a CPU, for enough numbers, it runs a native kernel, where there is a compiler; the result is then in
-    channels_last memory format. What is traced, compiled or exported always holds PyTorch's.
+    Large inputs on a CPU with a C++ compiler use a native kernel, whose output is in channels_last memory format.
+    Traced, compiled and exported networks contain PyTorch's operation.
 
     >>> MaxPool2x2()(torch.tensor([[[[1.0, 2.0, 5.0], [4.0, 3.0, 6.0]]]])).tolist()
     [[[[4.0]]]]

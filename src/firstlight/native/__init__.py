@@ -1,1 +1,1 @@
-"""What all native kernels share: compiling them, choosing them, calling them."""
+"""Shared by all native kernels: compiling, choosing and calling them."""

@@ -1,4 +1,4 @@
-"""C++ compiled on the machine that runs it, where it has a compiler; what is compiled is kept in the cache folder."""
+"""Compile C++ sources on the machine that runs them, and keep the libraries in the cache folder."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from firstlight.paths import cache_dir
 
 COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
 COMPILERS = ("c++", "g++", "clang++")
-INCLUDE = Path(__file__).parent  # for headers of more than one folder
+INCLUDE = Path(__file__).parent  # the folder of shared headers
 OPTIONS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 @cache
 def compiled(source: Path) -> ctypes.CDLL | None:
-    """Return the library made from one file of C++, or None where this machine makes none.
+    """Return the library compiled from a C++ source, or None on failure: every caller has a slower fallback.
 
-    That is without a compiler (`$CXX`, else c++, g++ or clang++), without OpenMP, without a cache folder to write, or
-    with FIRSTLIGHT_COMPILE=0. Whoever asks has a second way, only slower, so nothing is said. The first call on a
-    machine takes seconds, later ones milliseconds. The library is made for this very CPU and made anew for another,
-    for another compiler and for a changed source.
+    Compilation needs a compiler (`$CXX`, else c++, g++ or clang++) with OpenMP and a writable cache folder, and is
+    turned off by FIRSTLIGHT_COMPILE=0. The first call on a machine takes seconds, later ones milliseconds. Another
+    CPU, another compiler, a changed source and a changed header cause a recompilation.
 
     Args:
-        source: the file; OpenMP is at hand; headers (.hpp) may lie in its folder, or beside this module.
+        source: C++ source; it may include headers (.hpp) in its own folder and in the folder of this module.
     """
     command = compile_command()
     if command is None:
@@ -44,16 +43,16 @@ def compiled(source: Path) -> ctypes.CDLL | None:
         if not library.exists():
             with atomic(library) as made:
                 build = [*command, "-o", os.fspath(made), os.fspath(source)]
-                subprocess.run(build, check=True, capture_output=True, timeout=PATIENCE_S)
+                subprocess.run(build, check=True, capture_output=True, timeout=TIMEOUT_S)
         return ctypes.CDLL(os.fspath(library))
     except (OSError, subprocess.SubprocessError, WriteError):
         return None
 
 
 def call(library: ctypes.CDLL | None, name: str, *arguments: Any, threads: int) -> None:
-    """Call a function of a library: tensors (or None) by their address, whole numbers as long, and number of threads.
+    """Call a native function with tensors (or None) as pointers, integers as long, and the number of threads as int.
 
-    Tensors must be contiguous, of the type that the function is for, and live on the CPU.
+    Tensors must be contiguous CPU tensors of the dtype that the function expects.
     """
     plain = (
         ctypes.c_long(each) if isinstance(each, int) else ctypes.c_void_p(None if each is None else each.data_ptr())
@@ -71,12 +70,12 @@ def compile_command() -> list[str] | None:
 
 
 def library_path(source: Path, command: list[str]) -> Path:
-    """Return where the library made from a file is kept."""
+    """Return the path of the library that is compiled from a source."""
     return cache_dir() / "compiled" / f"{source.stem}-{fingerprint(source, command)}.so"
 
 
 def fingerprint(source: Path, command: list[str]) -> str:
-    """Return 16 hexadecimal digits for all that a library depends on: source, compiler, options and CPU."""
+    """Return a digest of everything that a library depends on: source, headers, compiler, options and CPU."""
     compiler = Path(command[0]).resolve()
     headers = [each for folder in (source.parent, INCLUDE) for each in sorted(folder.glob("*.hpp"))]
     parts = [

@@ -226,20 +226,22 @@ def _by_muon(work: _Work) -> None:
 
 
 def _by_muon_in_two_passes(work: _Work) -> None:
-    """The same, compiled: matrices are of the columns as they lie in memory, as there."""
-    places: dict[tuple[int, int], list[int]] = {}  # of the matrices of a shape among the parameters
-    for place, weight in enumerate(work.parameters):
-        places.setdefault((len(weight), weight[0].numel()), []).append(place)
+    """Apply the same update as `_by_muon` with native kernels; columns are in memory order in both."""
+    indices: dict[tuple[int, int], list[int]] = {}  # of the parameters of each matrix shape
+    for index, weight in enumerate(work.parameters):
+        indices.setdefault((len(weight), weight[0].numel()), []).append(index)
     dtype = work.matmul_dtype or torch.float32
-    stacks = [torch.empty(len(these), *shape, dtype=dtype) for shape, these in places.items()]
+    stacks = [torch.empty(len(these), *shape, dtype=dtype) for shape, these in indices.items()]
     matrices = (x for stack in stacks for x in stack)
-    ahead = dict(zip((place for these in places.values() for place in these), matrices, strict=True))
+    ahead = dict(zip((index for these in indices.values() for index in these), matrices, strict=True))
     lists = work.parameters, work.gradients, work.buffers
-    norms = [muon_fused.look_ahead(*each, ahead[i], work.momentum) for i, each in enumerate(zip(*lists, strict=True))]
-    for these, updates in zip(places.values(), orthogonalized(stacks), strict=True):
-        for place, update in zip(these, updates, strict=True):
-            weight = work.parameters[place]
-            muon_fused.turn(weight, update, len(weight) ** 0.5 / norms[place], work.rate)
+    norms = [
+        muon_fused.nesterov_update(*each, ahead[i], work.momentum) for i, each in enumerate(zip(*lists, strict=True))
+    ]
+    for these, updates in zip(indices.values(), orthogonalized(stacks), strict=True):
+        for index, update in zip(these, updates, strict=True):
+            weight = work.parameters[index]
+            muon_fused.scale_and_subtract(weight, update, len(weight) ** 0.5 / norms[index], work.rate)
 
 
 def _lookahead(gradients: list[Tensor], work: _Work) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Muon's two passes over its weights, compiled where there is a compiler: PyTorch's operations need ten."""
+"""Muon's update in two passes over its weights, by native CPU kernels: PyTorch's operations need ten passes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from firstlight.native.compiler import call, compiled
 from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("muon_fused.cpp")
-TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # of updates, as functions are named for them
-MIN_NUMBERS = 2**16  # below, nothing needs to be compiled
+TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # of updates: suffixes of native functions
+MIN_NUMBERS = 2**16  # fewer weights gain nothing
 
 
 def is_faster(
@@ -35,18 +35,18 @@ def is_faster(
     return is_enabled("muon") and _library() is not None
 
 
-def look_ahead(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, momentum: float) -> Tensor:
-    """Let the momentum follow, b <- m b + g, put g + m b into `ahead`, in the memory's order; return the weight's norm.
+def nesterov_update(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, momentum: float) -> Tensor:
+    """Update the momentum buffer, b <- m b + g, write Nesterov's update, g + m b, and return the weight's norm.
 
     Args:
-        weight: float32, any shape.
-        gradient: likewise.
-        buffer: the momentum, likewise.
-        ahead: contiguous, as many numbers, float32 or bfloat16.
-        momentum: m.
+        weight: Weight, float32 of any shape.
+        gradient: Gradient g, float32 with the shape and strides of the weight.
+        buffer: Momentum buffer b, float32 with the shape and strides of the weight; changed in place.
+        ahead: Receives the update in the weight's memory order, contiguous float32 or bfloat16.
+        momentum: Momentum m.
 
     Returns:
-        Float64 [].
+        Frobenius norm of the weight, float64 [].
     """
     threads = torch.get_num_threads()
     squares = torch.empty(threads, dtype=torch.float64)
@@ -55,8 +55,8 @@ def look_ahead(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, 
     return squares.sum().sqrt()
 
 
-def turn(weight: Tensor, update: Tensor, factor: Tensor, rate: float | Tensor) -> None:
-    """Replace a weight by factor times itself less rate times an update, whose numbers are in its memory's order."""
+def scale_and_subtract(weight: Tensor, update: Tensor, factor: Tensor, rate: float | Tensor) -> None:
+    """Update a weight in place, w <- factor w - rate u, by an update u in the weight's memory order."""
     numbers = update.contiguous(), torch.tensor([float(factor), float(rate)]), weight, weight.numel()
     call(_library(), f"scale_and_subtract_{TYPES[update.dtype]}", *numbers, threads=torch.get_num_threads())
 

@@ -60,18 +60,18 @@ def test_maps_too_large_for_the_cache(amx_convolution: AmxConvolution) -> None:
     assert of_filters is not None
     torch.testing.assert_close(of_maps.double().permute(0, 3, 1, 2), of_images, rtol=2**-8, atol=1e-3)
     torch.testing.assert_close(of_filters.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
-    pooled, which = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
+    pooled, argmax = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
     windows = amx_convolution.convolve(maps, filters)[:, :, :8].unflatten(2, (4, 2)).unflatten(1, (41, 2))
     windows = windows.permute(0, 1, 3, 2, 4, 5).flatten(3, 4)  # [n h//2 w//2 4 c]
-    assert which is not None
-    chosen = which[:, :, :, None].long()
+    assert argmax is not None
+    chosen = argmax[:, :, :, None].long()
     assert torch.equal(pooled, windows.amax(dim=3))
     assert torch.equal(pooled, windows.gather(3, chosen)[:, :, :, 0])
     of_pool = torch.randn(pooled.shape).bfloat16()
     of_windows = torch.zeros_like(windows).scatter_(3, chosen, of_pool[:, :, :, None]).unflatten(3, (2, 2))
     of_whole = F.pad(of_windows.permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2, 3), (0, 0, 0, 1))
     one_by_one = amx_convolution.gradients(maps, filters, of_whole, True, True)
-    found = amx_convolution.gradients(maps, filters, of_pool, True, True, which=which)
+    found = amx_convolution.gradients(maps, filters, of_pool, True, True, argmax=argmax)
     for one, other in zip(found, one_by_one, strict=True):
         assert one is not None
         assert other is not None
@@ -95,19 +95,19 @@ def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
     torch.manual_seed(4)
     maps = torch.randint(-2, 3, (19, *size, channels[0])).bfloat16()
     filters = torch.randint(-1, 2, (*channels[::-1], 3, 3)).float()
-    places = None if kept is None else torch.tensor(kept)
-    chosen = maps if places is None else maps[places]
-    pooled, which = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
+    indices = None if kept is None else torch.tensor(kept)
+    chosen = maps if indices is None else maps[indices]
+    pooled, argmax = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
     x = amx_convolution.convolve(maps, filters).permute(0, 3, 1, 2).requires_grad_()
     expected = F.max_pool2d(x, 2)
     assert torch.equal(pooled.permute(0, 3, 1, 2), expected)
     gradient = torch.randn(len(chosen), *pooled.shape[1:]).bfloat16()
     of_all = torch.zeros_like(pooled)
-    of_all[slice(None) if places is None else places] = gradient
+    of_all[slice(None) if indices is None else indices] = gradient
     (of_output,) = torch.autograd.grad(expected, x, of_all.permute(0, 3, 1, 2))
-    of_output = of_output.permute(0, 2, 3, 1)[slice(None) if places is None else places]
+    of_output = of_output.permute(0, 2, 3, 1)[slice(None) if indices is None else indices]
     one_by_one = amx_convolution.gradients(chosen, filters, of_output, True, True)
-    found = amx_convolution.gradients(maps, filters, gradient, True, True, places=places, which=which)
+    found = amx_convolution.gradients(maps, filters, gradient, True, True, indices=indices, argmax=argmax)
     for one, other in zip(found, one_by_one, strict=True):
         assert one is not None
         assert other is not None
@@ -122,9 +122,11 @@ def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
-@pytest.mark.parametrize("finish", [Epilogue(), POOLED, Epilogue(rectifies=True), Epilogue(pools=True, rectifies=True)])
+@pytest.mark.parametrize(
+    "finish", [Epilogue(), POOLED, Epilogue(applies_relu=True), Epilogue(pools=True, applies_relu=True)]
+)
 def test_what_is_done_on_the_way_is_what_is_done_after(
-    finish: Epilogue, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch
+    epilogue: Epilogue, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Moments see sums in float32; results are rounded once."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
@@ -133,11 +135,11 @@ def test_what_is_done_on_the_way_is_what_is_done_after(
     pivots = torch.randn(45)
     images = maps.permute(0, 3, 1, 2)
     expected = exact(images, filters, torch.zeros(37, 45, 6, 5))[0]
-    expected = F.max_pool2d(expected, 2) if finish.pools else expected
-    expected = expected.relu() if finish.rectifies else expected
+    expected = F.max_pool2d(expected, 2) if epilogue.pools else expected
+    expected = expected.relu() if epilogue.applies_relu else expected
     expected = expected.permute(0, 2, 3, 1)
-    found, which, sums = amx_convolution.convolve_to_train(maps, filters, finish, pivots)
-    assert (which is None) != finish.pools
+    found, argmax, sums = amx_convolution.convolve_to_train(maps, filters, epilogue, pivots)
+    assert (argmax is None) != epilogue.pools
     torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=1e-3)
     off = expected - pivots.double()
     assert sums is not None
@@ -148,7 +150,7 @@ def test_what_is_done_on_the_way_is_what_is_done_after(
 def test_what_is_rectified_stays_no_number_and_no_longer_infinite(amx_convolution: AmxConvolution) -> None:
     maps, filters = torch.zeros(2, 1, 1, 16).bfloat16(), torch.ones(16, 16, 3, 3)
     maps[0, 0, 0, 3], maps[1, 0, 0, 3] = float("nan"), -float("inf")
-    found = amx_convolution.convolve_to_train(maps, filters, Epilogue(rectifies=True)).maps
+    found = amx_convolution.convolve_to_train(maps, filters, Epilogue(applies_relu=True)).maps
     assert found[0].isnan().all()
     assert (found[1] == 0).all()
 

@@ -43,7 +43,7 @@ class ConvAlgorithm(ABC):
 
     @classmethod
     @abstractmethod
-    def is_faster(cls, case: ConvProblem) -> bool:
+    def is_faster(cls, problem: ConvProblem) -> bool:
         """Return whether the algorithm is faster than PyTorch's convolution, where it is available."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class ConvAlgorithm(ABC):
         of_maps: bool,
         of_filters: bool,
         *,
-        places: Tensor | None = None,
+        indices: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Compute the gradients of maps and filters, each if it is asked for, from that of the output.
 
@@ -73,5 +73,5 @@ class ConvAlgorithm(ABC):
             gradient: Gradient of the output, [k h w c_out].
             of_maps: Whether to compute the gradient of the maps, [k h w c_in].
             of_filters: Whether to compute the gradient of the filters.
-            places: Indices of the gradient's images among the maps, int64 [k]; by default all images.
+            indices: Indices of the gradient's images among the maps, int64 [k]; by default all images.
         """

@@ -22,14 +22,14 @@ def winograd_algorithm(dtype: torch.dtype, channels_in: int, channels_out: int) 
     return native if native is not None and native.supports(dtype, channels_in, channels_out) else TorchWinograd()
 
 
-def choose_algorithm(case: ConvProblem) -> ConvAlgorithm | None:
+def choose_algorithm(problem: ConvProblem) -> ConvAlgorithm | None:
     """Return an algorithm that is faster than PyTorch's convolution, or None; compiles only what may be used."""
-    if is_enabled("amx") and AmxConvolution.is_faster(case) and (amx := amx_convolution()) is not None:
+    if is_enabled("amx") and AmxConvolution.is_faster(problem) and (amx := amx_convolution()) is not None:
         return amx
-    if not is_enabled("winograd") or not NativeWinograd.is_faster(case):  # TorchWinograd is slower still
+    if not is_enabled("winograd") or not NativeWinograd.is_faster(problem):  # TorchWinograd is slower still
         return None
-    winograd = winograd_algorithm(case.dtype, case.channels_in, case.channels_out)
-    return winograd if winograd.is_faster(case) else None
+    winograd = winograd_algorithm(problem.dtype, problem.channels_in, problem.channels_out)
+    return winograd if winograd.is_faster(problem) else None
 
 
 class _Convolution(torch.autograd.Function):
@@ -109,7 +109,7 @@ class Conv3x3(nn.Conv2d):
         num_images, _, height, width = images.shape
         num_pixels = num_images * height * width
         channels = self.in_channels, self.out_channels
-        return choose_algorithm(ConvProblem(arithmetic(images), *channels, num_images, num_pixels, self.training))
+        return choose_algorithm(ConvProblem(compute_dtype(images), *channels, num_images, num_pixels, self.training))
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.Conv2d gives it
         """Return the convolution, float [n c_out h w], of maps, float [n c_in h w]."""
@@ -118,9 +118,9 @@ class Conv3x3(nn.Conv2d):
         algorithm = self.algorithm(input)
         if algorithm is None:
             return super().forward(input)
-        return conv3x3(input.to(arithmetic(input)), self.weight, algorithm)
+        return conv3x3(input.to(compute_dtype(input)), self.weight, algorithm)
 
 
-def arithmetic(images: Tensor) -> torch.dtype:
+def compute_dtype(images: Tensor) -> torch.dtype:
     """Return the type in which a convolution of these images is computed: the autocast type where autocast is on."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype

@@ -1,4 +1,4 @@
-"""Winograd's convolution in C++, compiled on the machine that runs it: see winograd.cpp."""
+"""Winograd's convolution in C++: see winograd.cpp for the algorithm and its memory layouts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from firstlight.layers.conv3x3.base import FILTER, ConvProblem
-from firstlight.layers.conv3x3.winograd_base import Winograd, chosen
+from firstlight.layers.conv3x3.winograd_base import Winograd, select_images
 from firstlight.native import cpu
 from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for
@@ -19,8 +19,8 @@ from firstlight.native.dispatch import TYPES, call_for
 SOURCE = Path(__file__).with_name("winograd.cpp")
 PANEL = 16  # as in winograd.cpp
 SUMS = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
-TILES = (4, 3)  # sides of the output's tiles that it knows, in pixels
-# Tiles in work at once for each thread: enough to read the filters seldom, few enough for little memory.
+TILES = (4, 3)  # sides of the output tiles, in pixels
+# Tiles in a block for each thread: enough to read the filters rarely, few enough to need little memory.
 TILES_PER_THREAD = 128
 
 
@@ -29,24 +29,24 @@ class NativeWinograd(Winograd):
 
     min_channels: ClassVar = {torch.float32: 16, torch.bfloat16: 32}
     min_tiles = 128
-    forward_pays = True
+    is_faster_forward = True
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
     @classmethod
-    def is_faster(cls, case: ConvProblem) -> bool:
+    def is_faster(cls, problem: ConvProblem) -> bool:
         """Return whether this algorithm is faster than PyTorch's; in bfloat16 for training only, see Conv3x3."""
-        may = case.dtype != torch.bfloat16 or (case.is_training and not cpu.has_amx())
-        return may and super().is_faster(case)
+        may = problem.dtype != torch.bfloat16 or (problem.is_training and not cpu.has_amx())
+        return may and super().is_faster(problem)
 
     def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
-        """Whether it convolves such maps: bfloat16 only where the CPU multiplies it, in pairs of channels."""
+        """Return whether maps are supported: bfloat16 needs a CPU that multiplies it, and even numbers of channels."""
         if dtype == torch.bfloat16:
             return hasattr(self._library, "convolve_bfloat16") and channels_in % 2 == channels_out % 2 == 0
         return dtype in TYPES
 
-    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # as Way says
+    def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # see ConvAlgorithm
         maps, output = maps.contiguous(), maps.new_empty(*maps.shape[:3], len(filters))
         tile = cheapest_tile(*maps.shape[1:3])
         work, block = self._work(maps, len(filters), tile)
@@ -62,9 +62,9 @@ class NativeWinograd(Winograd):
         of_maps: bool,
         of_filters: bool,
         *,
-        places: Tensor | None = None,
+        indices: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        maps, gradient = chosen(maps, places).contiguous(), gradient.contiguous()
+        maps, gradient = select_images(maps, indices).contiguous(), gradient.contiguous()
         channels_out, channels_in = filters.shape[:2]
         tile = cheapest_tile(*maps.shape[1:3])
         transposed = self._transformed(filters.transpose(0, 1), maps.dtype, tile) if of_maps else None

@@ -1,4 +1,4 @@
-"""What both ways of Winograd's method have in common: when they pay."""
+"""When Winograd's algorithm is faster than PyTorch's convolution: shared by its two implementations."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Winograd(ConvAlgorithm):
         Y = A' [ (G g G') * (B' d B) ] A
 
     where * multiplies element by element, summed over the input channels. For all tiles and channels at once that is
-    36 matrix products, one for each element of the 6x6: that is where the time goes, and why this is fast on
-    processors whose matrix rate, not whose memory, is the bound. Where it is compiled and tiles of 3x3 fit the output
-    better, it is F(3x3, 3x3): 25 products, of tiles of 5x5.
+    36 matrix products, one for each element of the 6x6, which take most of the time. So the algorithm is fast on CPUs
+    that are limited by arithmetic, not by memory. Where 3x3 tiles fit the output better, the native implementation
+    uses F(3x3, 3x3): 25 products, of tiles of 5x5.
     """
 
     name = "winograd"
-    # With fewer, of input or output, PyTorch's convolution is faster; with maps of another type, always.
+    # PyTorch's convolution is faster with fewer input or output channels, and for other dtypes.
     min_channels: ClassVar[dict[torch.dtype, int]]
-    min_tiles: int  # of all images; likewise
-    forward_pays: bool  # whether a forward pass alone is faster than PyTorch's
+    min_tiles: int  # of all images together; PyTorch's convolution is faster with fewer
+    is_faster_forward: bool  # whether a forward pass alone is faster than PyTorch's
 
     @classmethod
-    def is_faster(cls, case: ConvProblem) -> bool:
+    def is_faster(cls, problem: ConvProblem) -> bool:
         """Return whether this algorithm is faster than PyTorch's."""
-        if case.dtype not in cls.min_channels or case.min_channels < cls.min_channels[case.dtype]:
+        if problem.dtype not in cls.min_channels or problem.min_channels < cls.min_channels[problem.dtype]:
             return False
-        return case.num_pixels >= cls.min_tiles * OUTPUT_TILE**2 and (case.is_training or cls.forward_pays)
+        return problem.num_pixels >= cls.min_tiles * OUTPUT_TILE**2 and (problem.is_training or cls.is_faster_forward)
 
 
-def chosen(maps: Tensor, places: Tensor | None) -> Tensor:
-    """Return the images of maps [n h w c] that are at some places; all without."""
-    return maps if places is None else maps.index_select(0, places)
+def select_images(maps: Tensor, indices: Tensor | None) -> Tensor:
+    """Return the images of maps [n h w c] at `indices`, int64 [k], or all images if it is None."""
+    return maps if indices is None else maps.index_select(0, indices)

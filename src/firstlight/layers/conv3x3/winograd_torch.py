@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from firstlight.layers.conv3x3.base import FILTER
-from firstlight.layers.conv3x3.winograd_base import OUTPUT_TILE, Winograd, chosen
+from firstlight.layers.conv3x3.winograd_base import OUTPUT_TILE, Winograd, select_images
 
 INPUT_TILE = OUTPUT_TILE + FILTER - 1
 NUM_ELEMENTS = INPUT_TILE**2
@@ -49,9 +49,9 @@ class TorchWinograd(Winograd):
 
     min_channels: ClassVar = {torch.float32: 32}
     min_tiles = 256
-    forward_pays = False
+    is_faster_forward = False
 
-    def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # as Way says
+    def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:  # noqa: ARG002, D102  # see ConvAlgorithm
         return dtype.is_floating_point
 
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102
@@ -72,9 +72,9 @@ class TorchWinograd(Winograd):
         of_maps: bool,
         of_filters: bool,
         *,
-        places: Tensor | None = None,
+        indices: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        maps = chosen(maps, places)
+        maps = select_images(maps, indices)
         transforms, tiling = _Transforms(maps.dtype), _Tiling(maps, len(filters))
         channels_out, channels_in = filters.shape[:2]
         transformed_filters = transforms.filters(filters)
@@ -152,7 +152,7 @@ class _Tiling:
         maps.copy_(padded[:, 1 : 1 + self.height, 1 : 1 + self.width])
 
     def output_tiles(self, maps: Tensor) -> Tensor:
-        """Return the tiles, float [16 n*tiles*c], of maps, float [n h w c], filled up with zeros."""
+        """Return the tiles, float [16 n*tiles*c], of maps, float [n h w c], padded with zeros."""
         if self.height % OUTPUT_TILE or self.width % OUTPUT_TILE:
             whole = self._empty(maps, border=0)
             whole[:, : self.height, : self.width] = maps
@@ -162,7 +162,7 @@ class _Tiling:
         return self._apart(maps).reshape(OUTPUT_TILE**2, -1)
 
     def put_output_tiles(self, tiles: Tensor, maps: Tensor) -> None:
-        """Fill maps, float [n h w c], with their tiles, float [16 n*tiles*c], and leave out what hangs over."""
+        """Fill maps, float [n h w c], with their tiles, float [16 n*tiles*c], and drop pixels beyond the border."""
         is_whole = not (self.height % OUTPUT_TILE or self.width % OUTPUT_TILE)
         whole = maps if is_whole else self._empty(maps, border=0)
         target = self._apart(whole)

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from firstlight.arrays import UnitImages
-from firstlight.backprop import Backward, are_known, chain_vjps, has_hooks
+from firstlight.backprop import Backward, chain_vjps, has_hooks, have_rules
 from firstlight.networks import StagedNetwork
 from firstlight.networks.staged import keeps_methods
 from firstlight.training.steps.importance import gradients_at_logits, order_by_gradient
@@ -25,7 +25,7 @@ def supports_step_gradients(network: nn.Module) -> TypeGuard[StagedNetwork]:
     if not keeps_methods(network, "forward", "features", "pool_features", "maps"):
         return False
     staged = cast(StagedNetwork, network)
-    return are_known(_layers(staged)) and not any(map(has_hooks, network.modules()))
+    return have_rules(_layers(staged)) and not any(map(has_hooks, network.modules()))
 
 
 @torch.no_grad()
