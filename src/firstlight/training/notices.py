@@ -20,6 +20,7 @@ NOT_FOR_USERS = (
     r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
     r".*Checkpoint directory .* exists and is not empty.*",  # the same trainer is used again
     r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
+    r"Converting a tensor to a Python .*might cause the trace to be incorrect.*",  # the graph is only drawn
     r".*Glyph .* missing from font.*",  # a class name in a script that no installed font has
     r".*You defined a `validation_step` but have no `val_dataloader`.*",  # steps are only timed
     r".*Total length of `list` across ranks is zero.*",  # a recipe that keeps no images to validate on
