@@ -45,7 +45,10 @@ def draw_mistakes(
         UsageError: There was no test, its images are not known, or there is no such class, index, method or stage.
     """
     if predictions is None:
-        raise UsageError("nothing has been tested yet: call trainer.test(model) first")
+        raise UsageError(
+            "nothing has been tested yet in this process: call trainer.test(model) first, on one device if the "
+            "strategy starts processes of its own (ddp_spawn, ddp_fork, ddp_notebook)"
+        )
     if images is None:
         raise UsageError(
             "the last test ran on your own loader, whose images the model does not keep: call trainer.test(model) "
