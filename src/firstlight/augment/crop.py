@@ -37,7 +37,7 @@ def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
 
 
 def center_crop(images: UnitImages, size_px: tuple[int, int]) -> Float[Tensor, "n 3 height width"]:
-    """Cut off what lies around the middle of the images; of an odd number of rows or columns one more at the end.
+    """Crop the centre of the images; of an odd number of surplus rows or columns, one more is cut at the end.
 
     Args:
         images: in [0, 1], float [n 3 h w].

@@ -1,4 +1,4 @@
-"""Cutout: a square of each image is painted over."""
+"""Cutout: fill a square of each image with one colour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from firstlight.arrays import Images, Offsets
 
 
 def cutout(images: Images, top: Offsets, left: Offsets, size_px: int, fill: UInt8[Tensor, 3]) -> Images:
-    """Paint a square over each image (DeVries and Taylor 2017, arXiv 1708.04552, section 3.2).
+    """Fill a square of each image with a colour (DeVries and Taylor 2017, arXiv 1708.04552, section 3.2).
 
     Args:
         images: raw pixels, uint8 [n 3 h w].

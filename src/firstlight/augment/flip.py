@@ -10,7 +10,7 @@ from firstlight.arrays import Images
 
 
 def flip(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
-    """Mirror the chosen images left to right; the others are returned as they are.
+    """Mirror the chosen images left to right; the others stay unchanged.
 
     Args:
         images: raw pixels, uint8 [n 3 h w].
@@ -27,7 +27,7 @@ def flip(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
 
 
 def alternate(first: Bool[Tensor, " n"], epoch: int) -> Bool[Tensor, " n"]:
-    """Which images to mirror in this epoch, so that each is seen both ways in any two epochs.
+    """Return which images to mirror in an epoch, so that any two consecutive epochs show each image in both forms.
 
     The first epoch's choice is random; every later epoch takes the opposite of the one before
     (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, section 3.6).

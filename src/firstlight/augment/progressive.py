@@ -24,7 +24,7 @@ def progress_at(step: int, num_steps: int | float) -> float:
 
 @dataclass(frozen=True)
 class ProgressiveResizing:
-    """How the side of the training images grows: small at first, then step by step, then whole.
+    """Schedule of the size of the training images: small at first, then growing, then whole.
 
     Small images cost less, and what a network learns at first it learns from them as well. (Howard 2018, "Training
     ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.) Scaled down, an image shows all at

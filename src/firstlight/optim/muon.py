@@ -32,25 +32,24 @@ class Group(TypedDict, total=False):
 def orthogonalized(
     stacks: Sequence[Float[Tensor, "_ _ _"]], num_steps: int = NUM_NEWTON_SCHULZ_STEPS
 ) -> list[Float[Tensor, "_ _ _"]]:
-    """Return roughly the nearest matrix with orthonormal rows or columns: U V^T of each matrix's U S V^T.
+    """Compute approximately the nearest matrix with orthonormal rows or columns: U V^T of each matrix's SVD U S V^T.
 
-    Newton and Schulz's iteration with a quintic polynomial on X = G / |G|:
+    The Newton-Schulz iteration with a quintic polynomial, from X = G / |G| (Frobenius norm):
 
         A = X X^T,   P = a I + b A + c A A,   X <- P X
 
-    It brings every singular value near 1, somewhere between 0.7 and 1.2 after five steps, which serves as well as 1.
-    (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Bernstein and Newhouse 2024,
-    arXiv 2409.20325.) As A and P commute, A follows A <- P A P, and X is only multiplied in the end, by all P at once:
-    half the operations where a matrix has many more columns than rows, as those of filters do. All A are square, and
-    those of fewer rows are filled up with zeros, which stay by themselves: so one iteration serves all matrices. In
-    bfloat16 the result is 1 % off, which serves as well, too.
+    After five steps, every singular value is between 0.7 and 1.2, which is accurate enough for an update. (Jordan et
+    al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Bernstein and Newhouse 2024, arXiv 2409.20325.)
+    Since A and P commute, A is updated by A <- P A P, and X is multiplied once at the end by the product of all P. This
+    halves the operations for matrices with many more columns than rows, such as filters. All A are padded with zeros to
+    one size, so that one batched iteration handles all matrices. In bfloat16 the result has an error of 1 %.
 
     Args:
-        stacks: G, each a stack of matrices of equal shape, float [b rows columns].
-        num_steps: of the iteration, at least 1.
+        stacks: Matrices G, in stacks of equal shape, float [b rows columns].
+        num_steps: Number of iterations, at least 1.
 
     Returns:
-        In the order, dtypes and shapes of `stacks`.
+        Orthogonalized matrices, in the order, dtypes and shapes of `stacks`.
 
     >>> (found,) = orthogonalized([torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])], num_steps=5)
     >>> bool(((0.6 < found.diagonal(dim1=1, dim2=2)) & (found.diagonal(dim1=1, dim2=2) < 1.3)).all())
@@ -95,8 +94,8 @@ class Muon(torch.optim.Optimizer):
     Args:
         groups: of parameters, each with its own numbers.
         lr: of groups that name none.
-        momentum: likewise.
-        weight_decay: likewise; "muon" groups take none, since their norm is fixed.
+        momentum: Momentum of groups that name none.
+        weight_decay: Weight decay of "sgd" groups that name none; "muon" groups have none, since their norm is fixed.
         matmul_dtype: in which matrices are orthogonalized: bfloat16 where that is multiplied faster; by default their
             own.
 

@@ -4,7 +4,7 @@
 // vectors of 16 numbers:
 //
 //     weights    |--- thread 0 ---|--- thread 1 ---|--- thread 2 --|     32-bit float
-//     gradient   |----------------|----------------|---------------|     likewise momentum buffer and update
+//     gradient   |----------------|----------------|---------------|     float; momentum buffer and update alike
 //     squares    [    sum 0       ,     sum 1      ,     sum 2     ]     double, one for each thread
 
 #include "simd.hpp"

@@ -1,4 +1,4 @@
-"""The 3x3 convolution, as a layer and as a function with gradients, by the fastest algorithm on this CPU."""
+"""A 3x3 convolution, as a layer and as a function with gradients, that picks the fastest algorithm on this CPU."""
 
 from __future__ import annotations
 
