@@ -1,4 +1,4 @@
-"""bench: how fast this machine is, and how long each recipe takes on it."""
+"""Estimate how fast this machine is, and how long each recipe takes on it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ MATMUL_SIZE = 2048
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a recipe takes here, from a few steps on made-up images.
+    """Estimated duration of a recipe on this machine, from a few steps on noise images.
 
     Args:
-        images_per_s: in training, of all its sizes.
-        train_s: of all epochs with their validations.
-        test_s: of the test with the recipe's views, as many as `expected_passes` supposes.
+        images_per_s: Training images a second, averaged over all image sizes of the recipe.
+        train_s: Duration of all epochs and validations.
+        test_s: Duration of the test with the recipe's views; `expected_passes` estimates their number.
     """
 
     images_per_s: float
@@ -49,12 +49,12 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Estimate:
-    """Train a few steps of a recipe through Lightning, test a batch, and say how long the whole will take.
+    """Train a few steps of a recipe through Lightning, test a batch, and extrapolate to the whole training.
 
     Args:
-        recipe: of a data set whose size is known beforehand; its own images are not needed.
-        num_steps: to measure at each size that the images have in training, after two that warm up.
-        **trainer_options: any argument of `pytorch_lightning.Trainer`.
+        recipe: Recipe of a data set in `SIZES`; its images are not needed.
+        num_steps: Measured steps at each image size of the training, after two warm-up steps.
+        **trainer_options: Any argument of `pytorch_lightning.Trainer`.
     """
     num_images, num_test, num_classes, side_px = SIZES[recipe.data]
     num_train = num_images - recipe.num_val
@@ -81,17 +81,17 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
 
 
 def _always(resizing: ProgressiveResizing, scale: float) -> ProgressiveResizing:
-    """Return what has images of one size throughout."""
+    """Return a resizing that keeps one image size throughout the training."""
     return replace(resizing, initial_scale=scale, delay_fraction=1.0, finetune_fraction=0.0, size_increment_px=1)
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_trials: int = 5) -> float:
-    """Return how many floating-point operations a second a large matrix product makes: the ceiling of all training.
+    """Return the floating-point operations a second of a large matrix product, an upper bound for any training.
 
     Args:
-        dtype: of the matrices.
-        device: where.
-        num_trials: of which the fastest counts.
+        dtype: Type of the matrices.
+        device: Device of the matrices.
+        num_trials: Number of products; the fastest counts.
     """
     a, b = (torch.rand(MATMUL_SIZE, MATMUL_SIZE, device=device).to(dtype) for _ in range(2))
     fastest_s = float("inf")
@@ -103,7 +103,7 @@ def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_tria
 
 
 def _test_rate(trainer: pl.Trainer, module: Classifier, images: ImageSet, batch_size: int) -> float:
-    """Test images a second, of a single view."""
+    """Return the test images a second, with a single view."""
     device = trainer.strategy.root_device
     network = module.network.to(device).eval()
     batch = to_unit(images.images[:batch_size].to(device))
@@ -117,7 +117,7 @@ def _test_rate(trainer: pl.Trainer, module: Classifier, images: ImageSet, batch_
 
 
 def noise_images(count: int, num_classes: int = 10, side_px: int = 32) -> ImageSet:
-    """Return images whose content does not matter, only their number and size."""
+    """Return random images, for measurements that depend only on their number and size."""
     draw = generator(0, 0, "bench")
     pixels = torch.randint(0, 256, (count, 3, side_px, side_px), dtype=torch.uint8, generator=draw)
     return ImageSet(pixels, torch.arange(count) % num_classes, tuple(map(str, range(num_classes))), name="noise")

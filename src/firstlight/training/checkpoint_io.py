@@ -1,4 +1,4 @@
-"""How Lightning reads and writes the checkpoints of a run."""
+"""Read and write the checkpoints of a run for Lightning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from firstlight.runs.checkpoints import CheckpointFolder
 
 
 class CheckpointIO(TorchCheckpointIO):
-    """How Lightning reads and writes checkpoints: those of a run by `CheckpointFolder`, all others its own way.
+    """Lightning's checkpoint plugin: checkpoints of a run go through `CheckpointFolder`, all others through Lightning.
 
     Args:
-        folder: of the run.
+        folder: Checkpoint folder of the run.
     """
 
     def __init__(self, folder: CheckpointFolder) -> None:
@@ -22,12 +22,12 @@ class CheckpointIO(TorchCheckpointIO):
         self.folder = folder
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write; in the run's folder the path's name says the place in the training."""
+        """Write a checkpoint; in the run's folder, its file name holds the epoch and the step."""
         if Path(path).parent == self.folder.path:
             self.folder.write(checkpoint, Path(path).name)
         else:
             super().save_checkpoint(checkpoint, path, storage_options)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read, nothing but tensors, numbers and text."""
+        """Read a checkpoint, with `weights_only=True`: tensors, numbers and text, never code."""
         return super().load_checkpoint(path, map_location, weights_only=True)

@@ -1,4 +1,4 @@
-"""The number format that suits the device, and the memory allocator on the CPU."""
+"""Choose the floating-point precision for a device, and configure the memory allocator on the CPU."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def default_precision(device_type: str) -> Precision:
 def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next step instead of returning it to the system.
 
-    A training step on the CPU frees and asks for the same gigabyte again and again. Returned memory comes
-    back as pages that the kernel must clear first; keeping it saves that. The process stays as large as its largest
-    step (docs/decisions/0004-keep-freed-memory.md).
+    Every training step on the CPU frees and allocates the same gigabyte. The kernel clears returned pages before it
+    hands them out again, and kept memory saves that time. The process stays as large as its largest step
+    (docs/decisions/0004-keep-freed-memory.md).
 
     Returns:
-        Whether the setting took effect: it exists in glibc, on Linux, only.
+        Whether the setting took effect; it exists only in glibc on Linux.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False

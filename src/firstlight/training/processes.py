@@ -1,4 +1,4 @@
-"""The processes of one training: several devices are trained by one process each."""
+"""The processes of one training: one process per device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firstlight.runs.lock import lock_run
 
 
 def is_first_process() -> bool:
-    """Whether this process writes the run folder: the only process of a training, or the one of rank 0."""
+    """Return whether this process writes the run folder: the only process of a training, or the one of rank 0."""
     return not getattr(rank_zero_only, "rank", 0)
 
 
@@ -21,7 +21,7 @@ def only_training(folder: Path) -> Iterator[None]:
     """Hold the run folder's lock; the first process of a training holds it for all of them.
 
     Raises:
-        RunError: another training holds the lock, or the folder cannot be written.
+        RunError: Another training holds the lock, or the folder cannot be written.
     """
     if not is_first_process():
         yield
