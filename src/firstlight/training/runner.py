@@ -70,8 +70,10 @@ def train_and_test(
         checkpointing = Checkpointing(checkpoints, folder, module.recipe, times, stop, clock)
         table, sheet = MetricsTable(), MisclassifiedImages()
         run_folder = RunFolder(table, sheet, folder, clock)
-        writers = [table, sheet, run_folder]
-        trainer = _make_trainer(folder, module, options, trainer_options, checkpointing, writers, checkpoint)
+        writers = [table, sheet]
+        trainer = _make_trainer(
+            folder, module, options, trainer_options, checkpointing, writers, run_folder, checkpoint
+        )
         with _workers_killed_on_stop(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
         tested = trainer.test(module, datamodule=data, verbose=False)
@@ -91,6 +93,7 @@ def _make_trainer(
     trainer_options: dict[str, Any],
     checkpointing: Checkpointing,
     writers: list[pl.Callback],
+    run_folder: RunFolder,
     checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
     user_callbacks = trainer_options.get("callbacks") or []
@@ -102,6 +105,7 @@ def _make_trainer(
         EpochMeans(),
         *writers,
         *user_callbacks,
+        run_folder,  # last: its results finish the run, after the users' callbacks
     ]
     path = folder.absolute()
     rows = rows_before(folder, checkpoint.step) if checkpoint else []
