@@ -27,7 +27,7 @@ from firstlight.recipes.config import Recipe
 from firstlight.training.bench import noise_images
 from firstlight.training.callbacks.step_clock import StepClock
 from firstlight.training.module import Classifier
-from firstlight.training.optimization import build_optimizer
+from firstlight.training.optimizers import build_optimizer
 from firstlight.training.precision import default_precision
 from firstlight.training.trainer import SILENT, Trainer
 from record import command_line, record, spread

@@ -23,7 +23,8 @@ from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks.step_clock import finished_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import NUM_INIT_IMAGES
-from firstlight.training.optimization import build_optimizer, lr_schedules
+from firstlight.training.lr_schedules import lr_schedules
+from firstlight.training.optimizers import build_optimizer
 from firstlight.training.steps.graphed import StepGraphs, step_shapes
 from record import command_line, record, spread
 from time_to_accuracy import load_data, run_once

@@ -18,7 +18,7 @@ from PIL import Image
 
 from firstlight.cli import main
 from firstlight.data.preprocess import to_pixels
-from firstlight.evaluation.calibrate import Calibration
+from firstlight.evaluation.calibration import Calibration
 from firstlight.export import bundle
 from firstlight.networks import ResNet9Config, build_network
 from firstlight.recipes.config import Recipe

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from firstlight.evaluation.calibration import calibration_error, reliability
+from firstlight.evaluation.calibration_error import calibration_error, reliability
 from firstlight.evaluation.class_metrics import brier_score, class_metrics, top_k_accuracy
 from firstlight.evaluation.confusion import confusion
 from reference.sampled_labels import sampled_labels

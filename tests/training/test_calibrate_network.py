@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from firstlight.data.images import split_stratified
-from firstlight.evaluation.calibrate import calibrate
+from firstlight.evaluation.calibration import calibrate
 from firstlight.export.build_bundle import build_bundle
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe

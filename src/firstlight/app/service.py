@@ -19,7 +19,7 @@ from firstlight.data.batches import to_unit
 from firstlight.errors import UsageError
 from firstlight.evaluation.mistakes import Mistake, MistakeFilter, label_of, mistakes_at
 from firstlight.evaluation.novelty import is_novel
-from firstlight.evaluation.prediction import Prediction
+from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.export.bundle import Bundle
 from firstlight.reports.explained_mistakes import ExplainedMistake, explain_mistakes
 

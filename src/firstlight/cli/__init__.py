@@ -8,35 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from firstlight.cli.help import VERBS, help_text
 from firstlight.errors import FirstlightError, StoppedError
 
-# Each verb is a module beside this one with `run(arguments) -> None`.
-VERBS = {
-    "demo": "train, test and explain on the embedded data, in a minute or two",
-    "fit": "train and test by a recipe, and write a run folder",
-    "test": "test a run again",
-    "explain": "draw the mistakes of a run, with the evidence for their classes",
-    "report": "write one HTML page about a run: metrics, mistakes, maps",
-    "predict": "classify your own images",
-    "app": "serve the live demo: classify pictures, and see the evidence",
-    "export": "write a folder to share: for a model hub, or a Hugging Face Space",
-    "show": "draw the data: samples, classes, channels, augmentation",
-    "summary": "print the layer table of a network, draw its diagram",
-    "download": "fetch and verify a data set",
-    "bench": "measure this machine, and estimate how long each recipe takes",
-    "recipes": "list the recipes: what each is for, and what it reaches",
-}
-
 EXIT_USER_ERROR = 2
-
-HELP = """usage: firstlight VERB [OPTION ...]
-
-Trains a small-image classifier in seconds to minutes, and shows what it gets wrong and why.
-
-{verbs}
-
-Start with `firstlight demo`. `firstlight VERB --help` lists the options of a verb.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _escape_unencodable_output()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_help(), end="")
+        print(help_text(), end="")
         return 0
     if arguments[0] == "--version":
         print(_version())
@@ -79,11 +54,6 @@ def _escape_unencodable_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _help() -> str:
-    width = max(map(len, VERBS)) + 2
-    return HELP.format(verbs="\n".join(f"  {verb:<{width}}{line}" for verb, line in VERBS.items()))
 
 
 def _version() -> str:

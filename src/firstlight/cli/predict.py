@@ -18,7 +18,7 @@ from firstlight.paths import DEFAULT_LOGS_DIR, printable, user_path
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
-    from firstlight.evaluation.prediction import Prediction
+    from firstlight.evaluation.picture_prediction import Prediction
     from firstlight.runs.predictor import ModelDescription, Predictor
 
 MAX_DRAWN = 64

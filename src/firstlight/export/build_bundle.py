@@ -14,8 +14,8 @@ from firstlight.arrays import Images, Logits
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.calibrate import calibrate
-from firstlight.evaluation.calibration import calibration_error
+from firstlight.evaluation.calibration import calibrate
+from firstlight.evaluation.calibration_error import calibration_error
 from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.evaluation.novelty import is_novel

@@ -26,7 +26,7 @@ def page24() -> Recipe:
         num_val=0,
         network=ResNet9Config(width=64),
         augmentation=Augmentation(crop_px=4, flip="alternating", cutout_px=8),
-        optimizer=MuonConfig(
+        optimizer=MuonConfig(  # all rates fall linearly to zero: training/lr_schedules.py
             learning_rate=0.1,
             momentum=0.6,
             head_rate=0.01,

@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from firstlight.evaluation.calibration import calibration_error, reliability
+from firstlight.evaluation.calibration_error import calibration_error, reliability
 from firstlight.evaluation.class_metrics import brier_score, class_metrics, top_k_accuracy
 from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.intervals import wilson_interval

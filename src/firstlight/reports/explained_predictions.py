@@ -11,7 +11,7 @@ import torch
 from firstlight.attribution import explain
 from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import open_image, to_pixels, to_rgb
-from firstlight.evaluation.prediction import Prediction
+from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.paths import printable
 from firstlight.plots.figure import Figure
 from firstlight.plots.prediction_sheet import PredictedPicture, prediction_sheet

@@ -15,7 +15,7 @@ from torch import Tensor
 from firstlight.attribution import DEFAULT_METHOD, Faithfulness
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.calibration import reliability
+from firstlight.evaluation.calibration_error import reliability
 from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.slices import Slice, find_pairs, find_slices, image_attributes
@@ -26,7 +26,7 @@ from firstlight.reports.gallery import MAX_MISTAKES, Gallery, examples_of_classe
 from firstlight.reports.html.charts import bar_chart, line_chart
 from firstlight.reports.html.rendering import render_page
 from firstlight.reports.trust import RANDOM, load_trust, not_better_than_noise
-from firstlight.runs.metrics import read_metrics
+from firstlight.runs.epoch_metrics import read_metrics
 from firstlight.runs.run import Run
 
 FILE_NAME = "report.html"

@@ -15,7 +15,7 @@ from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import Picture, to_pixels
 from firstlight.errors import DataError
 from firstlight.evaluation.novelty import is_novel
-from firstlight.evaluation.prediction import Prediction
+from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.networks import StagedNetwork
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from firstlight.compiled import plain_name
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.calibrate import Calibration
+from firstlight.evaluation.calibration import Calibration
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import write_atomic
 from firstlight.networks import StagedNetwork, build_network

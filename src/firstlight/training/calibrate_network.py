@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from firstlight.data.batches import to_unit
-from firstlight.evaluation.calibrate import Calibration, calibrate
+from firstlight.evaluation.calibration import Calibration, calibrate
 from firstlight.modes import in_evaluation
 from firstlight.training.data_module import ImageData
 

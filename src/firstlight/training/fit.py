@@ -22,8 +22,8 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.disk_space import refuse_full_disk
 from firstlight.training.loggers.factory import check_logger
 from firstlight.training.processes import is_first_process, only_training
-from firstlight.training.run_files import save_description
 from firstlight.training.runner import train_and_test
+from firstlight.training.save_run import save_description
 from firstlight.training.trainer import Trainer, refusals_in_one_line
 
 

@@ -34,7 +34,8 @@ from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.collected_predictions import CollectedPredictions
 from firstlight.training.lightning_internals import attached_trainer, position_within_epoch
 from firstlight.training.loggers.running_means import RunningMeans
-from firstlight.training.optimization import build_optimizer, lr_schedules, num_epochs
+from firstlight.training.lr_schedules import lr_schedules, num_epochs
+from firstlight.training.optimizers import build_optimizer
 from firstlight.training.show_sheet import draw_mistakes, show_sheet
 from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_steps
 from firstlight.training.steps.step import AutogradStep, TrainingStep

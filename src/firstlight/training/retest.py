@@ -12,7 +12,7 @@ from firstlight.runs.run import Run
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
-from firstlight.training.run_files import exact_metrics
+from firstlight.training.save_run import exact_metrics
 from firstlight.training.trainer import Trainer
 
 

@@ -20,7 +20,7 @@ from firstlight.runs.run import Run
 from firstlight.training.callbacks.checkpointing import Checkpointing, CheckpointTimes
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
-from firstlight.training.callbacks.metrics_table import MetricsTable
+from firstlight.training.callbacks.metrics_csv import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.run_folder import RunFolder
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command

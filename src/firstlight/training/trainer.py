@@ -21,15 +21,15 @@ from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks.epoch_bar import EpochBar
 from firstlight.training.callbacks.histograms import Histograms
-from firstlight.training.callbacks.metrics_table import MetricsTable
+from firstlight.training.callbacks.metrics_csv import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
 from firstlight.training.callbacks.scalars_layout import ScalarsLayout
-from firstlight.training.metric_table import print_metrics
 from firstlight.training.notices import show_own_notices, without_foreign_notices
 from firstlight.training.precision import default_precision, keep_freed_memory
+from firstlight.training.print_metrics import print_metrics
 from firstlight.training.signatures import accepts_arguments_of
 
 # Options of a training that writes and prints nothing, for benchmarks.

@@ -18,7 +18,7 @@ from firstlight.networks.speednet import SpeedNetConfig
 from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 from firstlight.training.module import Classifier
-from firstlight.training.optimization import build_optimizer
+from firstlight.training.optimizers import build_optimizer
 from firstlight.training.steps.graphed import StepGraphs, capture_steps, step_shapes
 from firstlight.training.steps.step import AutogradStep
 from firstlight.training.trainer import SILENT, Trainer

@@ -17,11 +17,11 @@ from firstlight.runs.run import Run
 from firstlight.runs.versions import new_version
 from firstlight.training.announcement import announce
 from firstlight.training.calibrate_network import calibrate_network
-from firstlight.training.callbacks.metrics_table import MetricsTable
+from firstlight.training.callbacks.metrics_csv import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
-from firstlight.training.run_files import (
+from firstlight.training.save_run import (
     as_trained,
     discard_test,
     exact_metrics,

@@ -19,7 +19,7 @@ from firstlight.networks import StagedNetwork
 from firstlight.optim import Muon
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
-from firstlight.training.optimization import lr_schedules, num_epochs
+from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.steps.cuda_graph import capture
 from firstlight.training.steps.gradients import step_gradients, supports_step_gradients
 from firstlight.training.steps.importance import most_images

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from firstlight.training.metric_table import print_metrics
+from firstlight.training.print_metrics import print_metrics
 
 
 def test_a_row_for_each_metric_and_a_column_for_each_loader(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.recipes.config import OptimizerConfig, Recipe
-from firstlight.training.callbacks.metrics_table import COLUMNS, MetricsTable
+from firstlight.training.callbacks.metrics_csv import COLUMNS, MetricsTable
 from firstlight.training.module import Classifier
 from reference.tiny import tiny_split
 

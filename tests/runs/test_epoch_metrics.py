@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from firstlight.runs.metrics import read_metrics
+from firstlight.runs.epoch_metrics import read_metrics
 
 
 def test_columns_of_metrics_are_numbers_and_empty_cells_are_none(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
-"""Build the optimizer of a recipe, and its learning-rate schedules."""
+"""Build the optimizer of a recipe, with its parameter groups."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,14 +12,10 @@ from firstlight.compiled import uncompiled
 from firstlight.errors import UsageError
 from firstlight.layers.whitening import PatchWhitening
 from firstlight.networks.staged import StagedNetwork
-from firstlight.optim import Muon, linear_decay, one_cycle
+from firstlight.optim import Muon
 from firstlight.optim.muon import Group
-from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
-
-LrSchedule = Callable[[int], float]  # from the step to the learning rate, as a share of its peak
-
-WHITENING = "whitening"
-EARLY = "early_"  # prefix of the parameter groups that are frozen before the others
+from firstlight.recipes.config import MuonConfig, OptimizerConfig
+from firstlight.training.lr_schedules import EARLY, WHITENING
 
 
 def build_optimizer(
@@ -51,37 +45,6 @@ def build_optimizer(
     )
 
 
-def lr_schedules(
-    config: OptimizerConfig | MuonConfig, optimizer: torch.optim.Optimizer, num_steps: int | float, num_epochs: int
-) -> list[LrSchedule] | None:
-    """Return the learning-rate schedule of each parameter group; None if all rates are constant.
-
-    Args:
-        config: Optimizer of the recipe.
-        optimizer: Optimizer from `build_optimizer`.
-        num_steps: Steps of the whole training; infinite if only a callback or a signal ends it.
-        num_epochs: Epochs of the whole training.
-
-    Raises:
-        UsageError: The schedule depends on the length of the training, and the training has no end.
-    """
-    if isinstance(config, OptimizerConfig) and config.schedule == "constant":
-        return None
-    if math.isinf(num_steps):
-        raise UsageError(
-            "the recipe's learning rate falls until the last step, but this training has no end: set max_epochs"
-        )
-    if isinstance(config, MuonConfig):
-        shares = [_share_of_training(config, group["name"], num_epochs) for group in optimizer.param_groups]
-        return [lambda step, end=share * num_steps: linear_decay(step, end) for share in shares]  # type: ignore[misc]
-    return [lambda step: one_cycle(step, int(num_steps))] * len(optimizer.param_groups)
-
-
-def num_epochs(max_epochs: int | None, recipe: Recipe) -> int:
-    """Return the epochs of a training: the trainer's `max_epochs`, or the recipe's where the trainer has no limit."""
-    return max_epochs if max_epochs and max_epochs > 0 else recipe.max_epochs
-
-
 def _staged(network: nn.Module) -> StagedNetwork:
     """Return the network, or refuse one that does not name its head, which needs a learning rate of its own."""
     network = uncompiled(network)
@@ -103,13 +66,6 @@ def _body_and_head(config: OptimizerConfig, network: StagedNetwork) -> list[dict
     body = [p for p in _trainable(network) if all(p is not other for other in head)]
     rates = {"lr": config.learning_rate * config.head_rate, "weight_decay": config.weight_decay / config.head_rate}
     return [{"name": "body", "params": body}, {"name": "head", "params": head} | rates]
-
-
-def _share_of_training(config: MuonConfig, name: str, num_epochs: int) -> float:
-    """Return the share of the training after which a parameter group is frozen."""
-    if name == WHITENING:
-        return min(1.0, config.whitening_epochs / num_epochs)
-    return config.freeze_at if name.startswith(EARLY) else 1.0
 
 
 def _muon_groups(config: MuonConfig, network: StagedNetwork) -> list[Group]:

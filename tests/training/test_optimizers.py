@@ -9,7 +9,8 @@ import torch
 from firstlight.errors import UsageError
 from firstlight.networks import ResNet9, ResNet9Config, SpeedNet, SpeedNetConfig
 from firstlight.recipes.config import MuonConfig, OptimizerConfig
-from firstlight.training.optimization import build_optimizer, lr_schedules
+from firstlight.training.lr_schedules import lr_schedules
+from firstlight.training.optimizers import build_optimizer
 
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01)
 

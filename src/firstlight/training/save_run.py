@@ -21,7 +21,7 @@ from firstlight.recipes.config import Recipe
 from firstlight.reports.class_report import draw_confusion, has_confusion_figure, save_class_report
 from firstlight.reports.data_sheets import random_samples
 from firstlight.runs.environment import describe_environment
-from firstlight.runs.metrics import read_metrics
+from firstlight.runs.epoch_metrics import read_metrics
 from firstlight.runs.run import Run
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.data_module import ImageData
