@@ -1,7 +1,7 @@
 """The registry of networks: from the configuration in a recipe to a network with fresh weights.
 
-To add a built-in network, add its configuration to `network_config.py` and a branch to `build_network`. A class of your own
-needs no change here: a recipe names it, and `custom.py` builds it.
+To add a built-in network, add its configuration to `network_config.py` and a branch to `build_network`. A class of your
+own needs no change here: a recipe names it, and `custom.py` builds it.
 """
 
 from __future__ import annotations
