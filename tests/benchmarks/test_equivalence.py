@@ -51,6 +51,7 @@ def test_recipes_keep_validation_images_and_are_narrow() -> None:
         assert recipe.num_val == (1000 if name == "demo" else 5000)
 
 
+@pytest.mark.slow
 def test_a_tiny_comparison_trains_pairs_once_and_continues(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,7 +253,10 @@ def test_many_classes_stand_below_each_other(
     assert main(["predict", str(photos / "b.png"), "--run", str(run.path), "--top", "4"]) == 0
     lines = capsys.readouterr().out.splitlines()
     expected = [f"{name} {100 * share:.1f}%" for name, share in run.predict(photos / "b.png").top(4)]
-    found = [line.split("\N{BOX DRAWINGS LIGHT VERTICAL}")[-2].strip() for line in lines[3:-1]]
+    rows = [
+        line.split("\N{BOX DRAWINGS LIGHT VERTICAL}") for line in lines if "\N{BOX DRAWINGS LIGHT VERTICAL}" in line
+    ]
+    found = [row[2].strip() for row in rows]
     assert [text for text in found if text] == expected
 
 

@@ -32,7 +32,7 @@ def runs(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> list[Run
 
 @pytest.mark.parametrize(
     "arguments",
-    ["test", "explain --count 2", "explain --evaluate --num_images 2", "export --to hub shared"],
+    ["test", "explain --count 2", "export --to hub shared"],
 )
 def test_a_verb_without_a_run_takes_the_newest_and_says_so(
     arguments: str, runs: list[Run], capsys: pytest.CaptureFixture[str]

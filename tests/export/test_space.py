@@ -45,9 +45,7 @@ def test_the_folder_holds_app_pins_card_package_and_model(space: Path, bundle: B
 def test_the_package_comes_whole_without_compiled_files_and_without_its_own_model(space: Path) -> None:
     source = Path(firstlight.__file__).parent
     expected = {
-        path.relative_to(source)
-        for path in source.rglob("*")
-        if path.suffix in (".py", ".cpp", ".hpp", ".css", ".typed")
+        path.relative_to(source) for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     copied = {path.relative_to(space / "firstlight") for path in (space / "firstlight").rglob("*") if path.is_file()}
     assert copied == {path for path in expected if path.parts[0] != "bundled"}

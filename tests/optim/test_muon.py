@@ -203,6 +203,7 @@ print("compiled")
 """
 
 
+@pytest.mark.slow
 def test_an_update_can_be_compiled_whole() -> None:
     """Without a break."""
     assert printed_apart(COMPILED) == "compiled\n"

@@ -121,10 +121,10 @@ def test_options_that_change_the_run_are_refused_and_the_same_ones_are_not(
 ) -> None:
     for arguments, says in (
         ("--max_epochs 4", "--max_epochs 4"),
-        ("--optimizer.learning_rate 0.1", "begun with 0.02"),
+        ("--optimizer.learning_rate 0.1", "was started with 0.02"),
         ("--trainer.precision 64-true", "--trainer.precision"),
         ("--trainer.max_steps 3", "--trainer.max_steps"),
-        ("--logger csv", "begun with none"),
+        ("--logger csv", "was started with none"),
         ("--recipe demo", "--recipe demo"),
         ("--fast_dev_run", "--fast_dev_run"),
     ):

@@ -57,6 +57,11 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
     def check_range(self, images: Tensor) -> None:
-        """Warn once of images that are not in [0, 1]; on a GPU, which this interrupts, only check the first batch."""
+        """Warn once of images that are not in [0, 1]; on a GPU, which this interrupts, only check the first batch.
+
+        Raises:
+            UsageError: The images are integers.
+        """
+        refuse_integers(images)
         if is_checkable(images):
             self._needs_check = not warn_of_range(images) and images.device.type == "cpu"

@@ -54,12 +54,14 @@ def _parse(text: str) -> tuple[str, ...]:
 
 
 def is_eager_on_cpu(images: Tensor) -> bool:
-    """Return whether `images` is a plain CPU tensor outside of tracing, compilation and export.
+    """Return whether `images` is a plain CPU tensor outside of tracing, compilation, export and `torch.func`.
 
     >>> is_eager_on_cpu(torch.rand(1, 3, 8, 8)), is_eager_on_cpu(torch.rand(1, 3, 8, 8, device="meta"))
     (True, False)
     """
     if type(images) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(images):  # by `torch.func.vmap`, `grad` ...: it has no memory
         return False
     return images.device.type == "cpu"
 

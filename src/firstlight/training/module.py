@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelPruning
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
@@ -33,6 +32,7 @@ from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.collected_predictions import CollectedPredictions
 from firstlight.training.lightning_internals import attached_trainer, position_within_epoch
+from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
 from firstlight.training.loggers.running_means import RunningMeans
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.optimizers import build_optimizer
@@ -197,19 +197,19 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log `val_loss` and `val_acc`, for each of several loaders under its own name."""
-        self._log_metrics("val", self.network(batch[0]).float(), batch[1], dataloader_idx)
+        log_loss_and_accuracy(self, "val", self.network(batch[0]).float(), batch[1], dataloader_idx)
 
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the predicted classes, int64 [n]; logs `test_loss`, `test_acc` and, with views, `test_acc_tta`."""
         images, labels = batch[0], batch[1]
         logits, features = self._logits_and_features(images)
-        self._log_metrics("test", logits, labels, dataloader_idx)
+        log_loss_and_accuracy(self, "test", logits, labels, dataloader_idx)
         if self.recipe.views != "single":
             averaged = averaged_logits(
                 self.network, images, self.recipe.views, single=logits, margin=self.recipe.views_margin
             )
             is_correct = (averaged.argmax(dim=1) == labels).float()
-            self._log_mean("test_acc_tta", is_correct, dataloader_idx, prog_bar=False)
+            log_mean(self, "test_acc_tta", is_correct, dataloader_idx, prog_bar=False)
         if dataloader_idx == 0:
             self._collected.add(logits, features, labels, batch[2] if len(batch) > 2 else None)
         return logits.argmax(dim=1)
@@ -227,33 +227,6 @@ class Classifier(pl.LightningModule):
             return logits, logits.new_zeros(len(logits), 0)
         features = network.features(images)
         return network.head(features).float(), features
-
-    def _log_metrics(self, split: str, logits: Tensor, labels: Tensor, dataloader_idx: int) -> None:
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        self._log_mean(f"{split}_loss", losses, dataloader_idx)
-        self._log_mean(f"{split}_acc", (logits.argmax(dim=1) == labels).float(), dataloader_idx)
-
-    def _log_mean(self, name: str, values: Tensor, dataloader_idx: int, *, prog_bar: bool = True) -> None:
-        """Log the mean over an epoch; of several loaders, each has a mean of its own."""
-        key = name if dataloader_idx == 0 else f"{name}_{dataloader_idx}"
-        if key not in self.metrics:
-            self.metrics[key] = MeanMetric().to(self.device)
-        mean = cast(MeanMetric, self.metrics[key])
-        mean.update(values)
-        trainer = attached_trainer(self)
-        if trainer is None:  # a step that is called by hand
-            return
-        loaders: Any = trainer.val_dataloaders if name.startswith("val") else trainer.test_dataloaders
-        is_named = isinstance(loaders, Mapping) and len(loaders) > 1
-        self.log(
-            f"{name}/{list(loaders)[dataloader_idx]}" if is_named else name,
-            mean,
-            on_epoch=True,
-            prog_bar=prog_bar,
-            batch_size=len(values),
-            add_dataloader_idx=not is_named,
-            metric_attribute=f"metrics.{key}",
-        )
 
     def on_test_epoch_start(self) -> None:
         """Discard the predictions of an earlier test."""

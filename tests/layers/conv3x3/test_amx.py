@@ -123,7 +123,7 @@ def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution)
 
 @pytest.mark.parametrize("num_threads", [1, 3])
 @pytest.mark.parametrize(
-    "finish", [Epilogue(), POOLED, Epilogue(applies_relu=True), Epilogue(pools=True, applies_relu=True)]
+    "epilogue", [Epilogue(), POOLED, Epilogue(applies_relu=True), Epilogue(pools=True, applies_relu=True)]
 )
 def test_what_is_done_on_the_way_is_what_is_done_after(
     epilogue: Epilogue, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch

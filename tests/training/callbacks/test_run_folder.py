@@ -109,6 +109,7 @@ def test_a_training_that_fails_leaves_a_run_without_weights_that_says_so(tiny: s
         _ = run.network
 
 
+@pytest.mark.slow
 def test_several_trainings_of_one_model_have_a_run_each(tiny: str) -> None:
     model = tiny_model(tiny)
     for _ in range(2):
@@ -181,6 +182,7 @@ def test_nothing_is_written_where_the_user_wants_nothing(tiny: str, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_run_goes_where_the_user_says(tiny: str, tmp_path: Path) -> None:
     for options, folder in (
         ({"default_root_dir": tmp_path / "root"}, "root/logs/exercise/version_0"),

@@ -124,6 +124,7 @@ print("compiled")
 """
 
 
+@pytest.mark.slow
 def test_they_can_be_compiled_whole() -> None:
     """Without a break."""
     assert printed_apart(COMPILED) == "compiled\n"
