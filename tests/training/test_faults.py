@@ -211,7 +211,7 @@ mount -t tmpfs -o size=9m tmpfs {place}
 cp -r {run} {place}/run
 mount -o remount,ro {place}
 {python} -m firstlight fit --resume {place}/run || echo status $?
-{python} -m firstlight fit --data drawn --logs_dir {place} || echo status $?
+{python} -m firstlight fit --data drawn --network.width 4 --logs_dir {place} || echo status $?
 """
 
 
