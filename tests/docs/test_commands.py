@@ -49,6 +49,7 @@ NOT_EXECUTED = {  # the beginning of a command: why it is not executed here
     "torchrun": "tests/training/test_ddp.py starts two processes",
     "firstlight fit --trainer.devices 2": "tests/training/test_ddp.py starts two processes",
 }
+NO_MISTAKE = "no misclassified test image is"
 NEEDS_CLUSTER = "#SBATCH"
 NOT_OFFICIAL = pytest.mark.filterwarnings("ignore:.*well formed, but not the official release.*")
 
@@ -198,8 +199,9 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         return
     elif program == "firstlight":
         capsys.readouterr()
-        status = main(arguments)
-        assert status == 0, f"{command}\n{capsys.readouterr().err}"
+        status, printed = main(arguments), capsys.readouterr().err
+        may_be_empty = "--true" in arguments and NO_MISTAKE in printed  # the small network may not mix up these two
+        assert status == 0 or may_be_empty, f"{command}\n{printed}"
     elif program == "tensorboard":
         show_curves(arguments)
     else:
