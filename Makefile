@@ -29,7 +29,7 @@ test: $(VENV)/.ready lint  ## linters, types, floors, doctests and the fast test
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/.ready  ## the tests that take minutes
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 setup: $(VENV)/.ready  ## make the virtual environment with all that the tests need
 
