@@ -190,7 +190,8 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Run a command of a shell fence as a shell would, but in this process."""
     program, *arguments = shlex.split(command)
     if program == "make":
-        done = subprocess.run(["make", "-n", *arguments], capture_output=True, text=True, timeout=60, cwd=ROOT)
+        dry_run = ["make", "--dry-run", "--no-print-directory", *arguments]  # a make around this one names directories
+        done = subprocess.run(dry_run, capture_output=True, text=True, timeout=60, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         if arguments == ["demo"]:
             assert done.stdout.splitlines()[-1].endswith("bin/firstlight demo")
