@@ -39,28 +39,28 @@ BATCH_SIZE = 512
 class Enough(pl.Callback):
     """Write checkpoints one after another when the training has run for `duration_s`, then end it."""
 
-    def __init__(self, keeper: Checkpointing, duration_s: float, num_writes: int) -> None:
-        self.keeper, self.duration_s, self.num_writes = keeper, duration_s, num_writes
+    def __init__(self, checkpointing: Checkpointing, duration_s: float, num_writes: int) -> None:
+        self.checkpointing, self.duration_s, self.num_writes = checkpointing, duration_s, num_writes
         self.found: dict[str, Any] = {}
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        train_s = self.keeper.clock.train_s
+        train_s = self.checkpointing.clock.train_s
         if self.found or train_s < self.duration_s or batch_idx == 0:
             return
         self.found = {
             "train_s": train_s,
             "num_steps": trainer.global_step,
-            "checkpoints_s": self.keeper.spent_s,
-            "share_of_training_time": self.keeper.spent_s / train_s,
-            "num_checkpoints": int(self.keeper.folder.files()[-1].name.partition("-")[0]),
-            "size_mb": self.keeper.folder.files()[-1].stat().st_size / 1e6,
+            "checkpoints_s": self.checkpointing.spent_s,
+            "share_of_training_time": self.checkpointing.spent_s / train_s,
+            "num_checkpoints": int(self.checkpointing.folder.files()[-1].name.partition("-")[0]),
+            "size_mb": self.checkpointing.folder.files()[-1].stat().st_size / 1e6,
         }
         seconds = []
         for _ in range(self.num_writes):
             started_s = time.perf_counter()
-            self.keeper._save(trainer, "batch start")
+            self.checkpointing._save(trainer, "batch start")
             seconds.append(time.perf_counter() - started_s)
         self.found["one_checkpoint_s"] = spread(seconds)
         trainer.should_stop = True
@@ -99,11 +99,11 @@ def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:
     batches = Batches(images, EpochSampler(NUM_IMAGES, BATCH_SIZE, shuffle=True, seed=0), Augmentation())
     module = Classifier(ResNet9(10))
     folder = CheckpointFolder(place / "checkpoints")
-    keeper = Checkpointing(folder, place, module.recipe, CheckpointTimes(), StopSignals(place))
-    enough = Enough(keeper, duration_s, num_writes)
+    checkpointing = Checkpointing(folder, place, module.recipe, CheckpointTimes(), StopSignals(place))
+    enough = Enough(checkpointing, duration_s, num_writes)
     trainer = Trainer(
         max_epochs=10_000,
-        callbacks=[keeper, FiniteLoss(folder), EpochMeans(), enough],
+        callbacks=[checkpointing, FiniteLoss(folder), EpochMeans(), enough],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

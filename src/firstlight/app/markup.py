@@ -73,8 +73,8 @@ def table(head: list[str], rows: list[list[str]], name: str = "", num_text_colum
     '<tr><td>&lt;b&gt;</td></tr></tbody></table>'
     """
 
-    def side(place: int) -> str:
-        return "" if place < num_text_columns else ' class="fl-number"'
+    def side(column: int) -> str:
+        return "" if column < num_text_columns else ' class="fl-number"'
 
     top = "".join(f'<th scope="col"{side(i)}>{escape(cell)}</th>' for i, cell in enumerate(head))
     body = "".join(

@@ -65,9 +65,9 @@ def confusion_table(bundle: Bundle) -> str:
     for label, (name, counts) in enumerate(zip(names, bundle.measured["confusion"], strict=True)):
         total = max(sum(counts), 1)
         cells = "".join(
-            f'<td class="{"fl-hit" if place == label else "fl-miss"}" style="--share:{count / total:.4f}" '
-            f'title="{name} classified as {names[place]}: {count} of {total}">{count or ""}</td>'
-            for place, count in enumerate(counts)
+            f'<td class="{"fl-hit" if column == label else "fl-miss"}" style="--share:{count / total:.4f}" '
+            f'title="{name} classified as {names[column]}: {count} of {total}">{count or ""}</td>'
+            for column, count in enumerate(counts)
         )
         rows.append(f'<tr><th scope="row">{name}</th>{cells}<td class="fl-sum">{counts[label] / total:.1%}</td></tr>')
     matrix = (

@@ -72,9 +72,9 @@ def examples_panel(examples: ImageSet) -> str:
     if not len(examples):
         return ""
     buttons = [
-        f'<button type="button" class="fl-example" data-index="{place}" title="{name}">'
+        f'<button type="button" class="fl-example" data-index="{index}" title="{name}">'
         f"{pixels(image.permute(1, 2, 0).contiguous().numpy(), '')}<span>{name}</span></button>"
-        for place, (image, label) in enumerate(zip(examples.images, examples.labels.tolist(), strict=True))
+        for index, (image, label) in enumerate(zip(examples.images, examples.labels.tolist(), strict=True))
         for name in [escape(examples.class_names[label])]
     ]
     return (

@@ -19,7 +19,7 @@ MARGIN_INCHES, TITLE_INCHES = 0.25, 0.6
 MAX_CLASSES_WITH_ZEROS = 30  # larger matrices leave the cells of 0 empty
 MAX_TINT = 0.45  # opacity of the strongest cell colour: dark text stays readable on it
 NAME_LENGTH = 24  # characters of a class name in one line
-INK, PALE_INK = "#222222", "#9a9a9a"
+INK, PALE_INK = "#222222", "#6f6f6f"
 
 
 @literal_text

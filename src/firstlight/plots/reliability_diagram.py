@@ -44,7 +44,7 @@ def reliability_figure(
     upper.set_ylim(0, 1)
     upper.set_xlim(0, 1)
     upper.set_ylabel("accuracy", fontsize=LABEL_SIZE)
-    upper.legend(frameon=False, fontsize=SMALL_SIZE, loc="upper left")
+    upper.legend(frameon=False, fontsize=SMALL_SIZE, loc="lower left", bbox_to_anchor=(0, 1))  # above all bars
     lower.bar(centres, counts, width * 0.92, color="#b0b0b0")
     lower.set_ylabel("images", fontsize=LABEL_SIZE)
     lower.set_xlabel("confidence: probability of the predicted class", fontsize=LABEL_SIZE)
