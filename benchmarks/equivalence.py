@@ -29,7 +29,7 @@ from typing import Any
 from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.export.build_bundle import logits_of
+from firstlight.evaluation.tta_views import logits_of
 from firstlight.files import write_atomic
 from firstlight.native import cpu
 from firstlight.native.dispatch import DISABLE_KERNELS, KERNELS

@@ -33,7 +33,7 @@ import yaml
 from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.export.build_bundle import logits_of
+from firstlight.evaluation.tta_views import logits_of
 from firstlight.networks import build_network
 from firstlight.recipes import RECIPES, get_recipe
 from firstlight.recipes.config import Recipe, from_dict

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.cli.quiet import quiet_lightning
-from firstlight.export.build_bundle import logits_of
+from firstlight.evaluation.tta_views import logits_of
 from firstlight.networks import SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import OptimizerConfig, Recipe

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from firstlight.data.batches import to_unit
-from firstlight.evaluation.tta_views import Views, averaged_logits, expected_passes, margins
-from firstlight.export.build_bundle import logits_of
+from firstlight.evaluation.tta_views import Views, averaged_logits, expected_passes, logits_of, margins
 from firstlight.runs.run import load
 from firstlight.training.data_module import ImageData
 from record import command_line, record, spread

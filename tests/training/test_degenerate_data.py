@@ -76,3 +76,14 @@ def test_a_disk_that_is_too_full_is_found_before_the_training(
     with pytest.raises(WriteError, match=r"1\.0 MB free.*at least 175\.\d MB"):
         firstlight.fit(Recipe(data=tiny, num_val=32), logs_dir=tmp_path / "logs", logger="none")
     assert not (tmp_path / "logs").exists()
+
+
+def test_the_five_lines_find_it_too_and_begin_no_run(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2**30, 2**30 - 2**20, 2**20))
+    model = firstlight.CustomResNet(data=tiny, num_classes=4, num_val=32)
+    trainer = firstlight.Trainer(default_root_dir=tmp_path, enable_progress_bar=False, enable_checkpointing=False)
+    with pytest.raises(WriteError, match=r"1\.0 MB free.*at least 175\.\d MB"):
+        trainer.fit(model)
+    assert not list(tmp_path.rglob("recipe.yaml"))

@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from firstlight.training.callbacks.pace import duration
+    from firstlight.durations import duration
 
     table = Table()
     for column in ("recipe", "data", "epochs", "images/s", "training", "test"):

@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from firstlight.durations import duration
 from firstlight.reports.class_report import class_summary, class_table
 from firstlight.runs.run import Run
-from firstlight.training.callbacks.pace import duration
 
 
 def print_run(run: Run) -> None:

@@ -62,7 +62,7 @@ class RowLines:
             done: Number of rows done.
             total: Number of all rows.
         """
-        from firstlight.training.callbacks.pace import duration
+        from firstlight.durations import duration
 
         now_s = self._clock()
         if not 0 < done < total or now_s - self._last_line_s < SECONDS_BETWEEN_LINES:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from firstlight.arrays import Logits, UnitImages
+from firstlight.arrays import Images, Logits, UnitImages
+from firstlight.data.batches import to_unit
 from firstlight.evaluation.view_names import Views
 
+BATCH_SIZE = 64  # larger batches are not faster on a CPU, because their activations do not fit into the cache
 # Share of images whose margin is at most m, divided by m, at an accuracy of 94 % (`benchmarks/views.py`).
 UNSURE_PER_MARGIN = 0.4
 
@@ -111,6 +113,33 @@ def averaged_logits(
         mean[unsure] = (weight * mean[unsure] + total) / (weight + added)
         weight += added
     return mean
+
+
+def logits_of(
+    network: nn.Module,
+    images: Images,
+    views: Views = "single",
+    single: Logits | None = None,
+    margin: float = 1.0,
+) -> Logits:
+    """Return the logits of raw images, uint8 [n 3 h w], computed in batches, float32 [n k] on the CPU.
+
+    Args:
+        network: Network in eval mode, on any device.
+        images: Raw pixels, uint8 [n 3 h w].
+        views: Kind of views; see `averaged_logits`.
+        single: Logits of the unchanged images, if known.
+        margin: Difference of two probabilities; see `averaged_logits`.
+    """
+    device = next(network.parameters()).device
+    pixels = images.split(BATCH_SIZE)
+    known = [None] * len(pixels) if single is None else single.to(device).split(BATCH_SIZE)
+    with torch.inference_mode():
+        parts = [
+            averaged_logits(network, to_unit(some.to(device)), views, of, margin).cpu()
+            for some, of in zip(pixels, known, strict=True)
+        ]
+    return torch.cat(parts).clone()
 
 
 def expected_passes(views: Views, margin: float = 1.0) -> float:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from firstlight.arrays import Images, Logits
-from firstlight.data.batches import to_unit
+from firstlight.arrays import Logits
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.calibration import calibrate
+from firstlight.evaluation.calibration import Calibration, calibrate
 from firstlight.evaluation.calibration_error import calibration_error
 from firstlight.evaluation.confusion import confusion
 from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.evaluation.novelty import is_novel
 from firstlight.evaluation.predictions import Predictions
-from firstlight.evaluation.tta_views import Views, averaged_logits
+from firstlight.evaluation.tta_views import Views, logits_of
 from firstlight.export.bundle import Bundle, LabelledPredictions, save_labelled_predictions, save_measured
 from firstlight.export.card import write_card
 from firstlight.export.model_config import ModelConfig
@@ -32,27 +31,9 @@ from firstlight.runs.run import Run
 from firstlight.training.data_module import ImageData
 from firstlight.training.retest import load_test_images
 
-BATCH_SIZE = 64  # larger batches are not faster on a CPU, because their activations do not fit into the cache
 MAX_EXAMPLES = 10
 
 _log = logging.getLogger("firstlight")
-
-
-@dataclass(frozen=True, eq=False)
-class _Calibration:
-    """Numbers that were fitted on validation images.
-
-    Args:
-        temperature: Divisor of the logits before the softmax.
-        threshold: Energy above which an image counts as unlike the training data.
-        num_images: Number of validation images.
-        other_recipe: Recipe of the run whose validation images were used; None if it is the exported run itself.
-    """
-
-    temperature: float
-    threshold: float
-    num_images: int
-    other_recipe: dict[str, Any] | None
 
 
 def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
@@ -79,20 +60,22 @@ def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cal
     )
     test = load_test_images(run, data_dir).test
     rounded = save_pretrained(folder, config, run.network.state_dict())
-    calibration = _calibrate(calibrate_on or run, run, rounded, data_dir)
-    config = replace(config, temperature=calibration.temperature, novelty_threshold=calibration.threshold)
+    source = calibrate_on or run
+    other_recipe = None if source is run else source.recipe.to_dict()
+    calibration = _calibrate(source, run, rounded, data_dir)
+    config = replace(config, temperature=calibration.temperature, novelty_threshold=calibration.novelty_threshold)
     config.save(folder)
     views: Views = "flip" if run.recipe.views == "single" else run.recipe.views
     _log.info(f"testing on {len(test):,} images, single view and averaged over several")
     logits = logits_of(rounded.network, test.images)
     averaged = logits_of(rounded.network, test.images, views, single=logits, margin=run.recipe.views_margin)
-    said = Predictions(logits, torch.empty(len(test), 0), test.labels, test.ids)
+    predictions = Predictions(logits, torch.empty(len(test), 0), test.labels, test.ids)
     measured = {
         "data": run.data["name"],
-        "test": _test_numbers(said, averaged, views),
-        "calibration": _calibration_numbers(said, calibration),
-        "novelty": _novelty_numbers(rounded.network, said.logits, run, calibration.threshold),
-        "confusion": confusion(said.labels, said.predicted, len(run.class_names)).tolist(),
+        "test": _test_numbers(predictions, averaged, views),
+        "calibration": _calibration_numbers(predictions, calibration, other_recipe),
+        "novelty": _novelty_numbers(rounded.network, predictions.logits, run, calibration.novelty_threshold),
+        "confusion": confusion(predictions.labels, predictions.predicted, len(run.class_names)).tolist(),
         "training": _training(run),
         "exported": describe_environment(),
         "weights_sha256": sha256(folder / WEIGHTS_NAME),
@@ -101,29 +84,12 @@ def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cal
     save_measured(folder, measured)
     all_mistakes = MistakeFilter(count=None, order="index")
     save_labelled_predictions(
-        folder, "mistakes", _labelled_predictions(test, said, all_mistakes.rows(said, run.class_names))
+        folder, "mistakes", _labelled_predictions(test, predictions, all_mistakes.rows(predictions, run.class_names))
     )
-    save_labelled_predictions(folder, "examples", _labelled_predictions(test, said, _first_of_each_class(test)))
+    save_labelled_predictions(folder, "examples", _labelled_predictions(test, predictions, _first_of_each_class(test)))
     bundle = Bundle(folder)
     write_card(bundle)
     return bundle
-
-
-def logits_of(
-    network: StagedNetwork,
-    images: Images,
-    views: Views = "single",
-    single: Logits | None = None,
-    margin: float = 1.0,
-) -> Logits:
-    """Return the logits of raw images, computed in batches, float32 [n k]; see `averaged_logits` for the arguments."""
-    pixels = images.split(BATCH_SIZE)
-    known = [None] * len(pixels) if single is None else single.split(BATCH_SIZE)
-    with torch.inference_mode():
-        parts = [
-            averaged_logits(network, to_unit(some), views, of, margin) for some, of in zip(pixels, known, strict=True)
-        ]
-    return torch.cat(parts).clone()
 
 
 def sha256(path: Path) -> str:
@@ -131,44 +97,44 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> _Calibration:
+def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> Calibration:
     if not source.recipe.num_val:
         raise RunError(
             f"{source.path} was trained on all images and has none left for calibration: name a run of the same recipe "
             "that has validation images with --calibrate_on"
         )
     if source is run and run.calibration is not None:  # `predict` and the app must give the same probabilities
-        fitted = run.calibration
-        return _Calibration(fitted.temperature, fitted.novelty_threshold, fitted.num_images, None)
+        return run.calibration
     data = ImageData(source.recipe, data_dir or source.data["place"])
     data.setup("validate")
     if data.val.class_names != run.class_names:
         raise RunError(f"{source.path} has other classes than {run.path} and cannot calibrate it")
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
     logits = logits_of(rounded.network if source is run else source.network, data.val.images)
-    fitted = calibrate(logits, data.val.labels)
-    other_recipe = None if source is run else source.recipe.to_dict()
-    return _Calibration(fitted.temperature, fitted.novelty_threshold, fitted.num_images, other_recipe)
+    return calibrate(logits, data.val.labels)
 
 
-def _test_numbers(said: Predictions, averaged: Logits, views: Views) -> dict[str, Any]:
+def _test_numbers(predictions: Predictions, averaged: Logits, views: Views) -> dict[str, Any]:
     return {
-        "num_images": len(said),
-        "single_view": said.accuracy,
+        "num_images": len(predictions),
+        "single_view": predictions.accuracy,
         "views": views,
-        "averaged": replace(said, logits=averaged).accuracy,
-        "num_wrong": len(said.misclassified()),
+        "averaged": replace(predictions, logits=averaged).accuracy,
+        "num_wrong": len(predictions.misclassified()),
     }
 
 
-def _calibration_numbers(said: Predictions, calibration: _Calibration) -> dict[str, Any]:
-    after = said.probabilities(calibration.temperature)
+def _calibration_numbers(
+    predictions: Predictions, calibration: Calibration, other_recipe: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return the numbers of a calibration; `other_recipe` is that of another run whose validation images were used."""
+    after = predictions.probabilities(calibration.temperature)
     return {
         "temperature": calibration.temperature,
         "num_validation_images": calibration.num_images,
-        "other_recipe": calibration.other_recipe,
-        "error_before": calibration_error(said.probabilities(), said.labels),
-        "error_after": calibration_error(after, said.labels),
+        "other_recipe": other_recipe,
+        "error_before": calibration_error(predictions.probabilities(), predictions.labels),
+        "error_after": calibration_error(after, predictions.labels),
     }
 
 
@@ -191,8 +157,10 @@ def _training(run: Run) -> dict[str, Any]:
     return known | {name: run.results[name] for name in ("val_acc", "test_acc", "train_s") if name in run.results}
 
 
-def _labelled_predictions(images: ImageSet, said: Predictions, rows: torch.Tensor) -> LabelledPredictions:
-    chosen = Predictions(said.logits[rows], said.features[rows], said.labels[rows], said.ids[rows])
+def _labelled_predictions(images: ImageSet, predictions: Predictions, rows: torch.Tensor) -> LabelledPredictions:
+    chosen = Predictions(
+        predictions.logits[rows], predictions.features[rows], predictions.labels[rows], predictions.ids[rows]
+    )
     return LabelledPredictions(images[rows], chosen)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from firstlight.compiled import plain_name
 from firstlight.data.images import ImageSet
@@ -176,8 +176,16 @@ class Run(Predictor):
         }
         if calibration is not None:
             metadata["calibration"] = json.dumps(asdict(calibration))
-        state = {plain_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        write_atomic(self.weights_path, save(state, metadata))
+        write_atomic(self.weights_path, save(_plain_state(network), metadata))
+
+    def holds_weights(self, network: nn.Module) -> bool:
+        """Return whether `model.safetensors` already has the weights of a network, trained by the run's recipe."""
+        if not self.weights_path.is_file() or self.metadata.get("recipe") != json.dumps(self.recipe.to_dict()):
+            return False
+        state = _plain_state(network)
+        with self._weights() as weights:
+            names = set(weights.keys())
+            return names == state.keys() and all(weights.get_tensor(name).equal(state[name]) for name in names)
 
     def save_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the folder."""
@@ -207,6 +215,11 @@ class Run(Predictor):
             return dict(json.loads((self.path / name).read_text()))
         except (OSError, TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
+
+
+def _plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a network, compiled or not, as contiguous tensors on the CPU."""
+    return {plain_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _names(value: Any) -> tuple[str, ...]:

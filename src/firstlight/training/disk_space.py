@@ -29,5 +29,6 @@ def refuse_full_disk(folder: Path, network: nn.Module) -> None:
     if free < needed:
         raise WriteError(
             f"{folder}: the disk has {free / MEGABYTE:,.1f} MB free, and the weights and checkpoints of this training "
-            f"need at least {needed / MEGABYTE:,.1f} MB. Free space, or choose another --logs_dir."
+            f"need at least {needed / MEGABYTE:,.1f} MB. Free space, or choose another --logs_dir (in Python, "
+            "default_root_dir of the Trainer)."
         )

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelPruning
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 from torchmetrics.aggregation import MeanMetric
 
@@ -84,10 +84,7 @@ class Classifier(pl.LightningModule):
         self.register_load_state_dict_pre_hook(own_state_dict_names)
 
     def setup(self, stage: str) -> None:
-        """Forget the steps of an earlier training that were not logged; prepare the weights for pruning."""
-        if any(isinstance(each, ModelPruning) for each in getattr(self.trainer, "callbacks", [])):
-            contiguous: Any = torch.contiguous_format  # PyTorch's global pruning takes no weights in channels_last
-            self.network.to(memory_format=contiguous)  # type: ignore[call-overload]
+        """Forget the steps of an earlier training that were not logged."""
         if stage == "fit":
             self.unlogged_means = RunningMeans()
             self._needs_range_check = True

@@ -26,6 +26,7 @@ from firstlight.runs.run import Run
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import seeded_network
+from firstlight.training.lr_schedules import num_epochs
 
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
 TEST_FILES = (  # the first one marks the run as finished
@@ -67,9 +68,9 @@ def save_test(
     if predictions is not None:
         predictions.save(run.path / "predictions.npz")
         class_results = save_class_report(run, predictions)
-        if has_confusion_figure(predictions, run.class_names):
+        if tensorboards(trainer) and has_confusion_figure(predictions, run.class_names):
+            figure = draw_confusion(run.recipe.name, predictions, run.class_names)
             for tensorboard in tensorboards(trainer):
-                figure = draw_confusion(run.recipe.name, predictions, run.class_names)
                 tensorboard.experiment.add_figure("confusion", figure, close=False)
     save_environment(run, data, trainer)
     final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
@@ -116,5 +117,4 @@ def as_trained(recipe: Recipe, data: ImageData, max_epochs: int | None) -> Recip
         max_epochs: Epochs of the trainer; None or -1 keeps those of the recipe.
     """
     changed = {name: getattr(data.recipe, name) for name in ("data", "image_size", "num_val", "batch_size")}
-    epochs = max_epochs if max_epochs and max_epochs > 0 else recipe.max_epochs
-    return replace(recipe, max_epochs=epochs, **changed)
+    return replace(recipe, max_epochs=num_epochs(max_epochs, recipe), **changed)

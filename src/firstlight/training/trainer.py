@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,8 @@ class Trainer(pl.Trainer):
         weights_only: bool | None = None,
     ) -> Any:
         """Validate a model and print its metrics, rounded. See `pytorch_lightning.Trainer.validate`."""
-        with without_foreign_notices():
-            found = super().validate(model, dataloaders, ckpt_path, False, datamodule, weights_only)  # type: ignore[arg-type]
-        if verbose and self.is_global_zero:
-            print_metrics(found, "validation")
-        return found
+        evaluate, title = super().validate, "validation" if verbose else None
+        return self._evaluate(evaluate, title, model, dataloaders, ckpt_path, False, datamodule, weights_only)
 
     def test(
         self,
@@ -134,10 +131,15 @@ class Trainer(pl.Trainer):
         weights_only: bool | None = None,
     ) -> Any:
         """Test a model and print its metrics, rounded. See `pytorch_lightning.Trainer.test`."""
+        evaluate, title = super().test, "test" if verbose else None
+        return self._evaluate(evaluate, title, model, dataloaders, ckpt_path, False, datamodule, weights_only)
+
+    def _evaluate(self, evaluate: Callable[..., Any], title: str | None, *arguments: Any) -> Any:
+        """Run a validation or test of Lightning's that prints nothing, and print its metrics below a title."""
         with without_foreign_notices():
-            found = super().test(model, dataloaders, ckpt_path, False, datamodule, weights_only)  # type: ignore[arg-type]
-        if verbose and self.is_global_zero:
-            print_metrics(found, "test")
+            found = evaluate(*arguments)
+        if title and self.is_global_zero:
+            print_metrics(found, title)
         return found
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:

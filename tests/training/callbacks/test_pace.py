@@ -12,10 +12,11 @@ import pytorch_lightning as pl
 import torch
 
 from firstlight.augment.progressive import ProgressiveResizing
+from firstlight.durations import duration
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks import pace
-from firstlight.training.callbacks.pace import NUM_RECENT_STEPS, Pace, duration
+from firstlight.training.callbacks.pace import NUM_RECENT_STEPS, Pace
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 

@@ -159,6 +159,21 @@ def test_a_test_alone_leaves_a_run_too(tiny: str) -> None:
     assert names_in(run.path) >= RUN_FILES - {"metrics.csv", "samples.png", "curves.png"}
 
 
+def test_weights_that_the_folder_has_are_not_written_and_calibrated_again(tiny: str) -> None:
+    model, trainer = tiny_model(tiny), firstlight.Trainer(max_epochs=1, **QUIET)
+    trainer.fit(model)
+    run = Run("logs/exercise/version_0")
+    written, calibration = run.weights_path.stat().st_mtime_ns, run.calibration
+    trainer.test(model, verbose=False)
+    assert run.weights_path.stat().st_mtime_ns == written
+    assert calibration is not None
+    assert Run(run.path).calibration == calibration
+    assert run.holds_weights(model.network)
+    with torch.no_grad():
+        model.network.head.weight.add_(1)
+    assert not run.holds_weights(model.network)
+
+
 def test_another_checkpoint_that_is_tested_becomes_the_weights_of_the_run(tiny: str, tmp_path: Path) -> None:
     model = tiny_model(tiny)
     trainer = firstlight.Trainer(max_epochs=1, **QUIET)

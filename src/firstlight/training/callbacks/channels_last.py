@@ -14,14 +14,14 @@ class ChannelsLast(pl.Callback):
     """Keep filters in channels_last memory format during a training, which the convolutions need not copy then.
 
     Outside of a training filters are contiguous, since PyTorch's pruning and safetensors refuse other formats. With
-    Lightning's `ModelPruning` they stay contiguous during the training, too.
+    Lightning's `ModelPruning` they are contiguous during the training, too.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Convert the filters when a training starts."""
-        is_pruning = any(isinstance(callback, ModelPruning) for callback in _callbacks(trainer))
-        if stage == "fit" and not is_pruning:
-            _convert(pl_module, torch.channels_last)
+        if stage == "fit":
+            is_pruning = any(isinstance(callback, ModelPruning) for callback in _callbacks(trainer))
+            _convert(pl_module, torch.contiguous_format if is_pruning else torch.channels_last)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Convert the filters back when a training ends."""

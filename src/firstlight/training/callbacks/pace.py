@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from firstlight.augment.progressive import ProgressiveResizing, progress_at
+from firstlight.durations import duration
 
 NUM_RECENT_STEPS = 50  # the mean of these predicts the next steps
 NUM_FIRST_STEPS = 5  # the estimate for the whole training is announced after these
@@ -116,20 +117,6 @@ class Pace(pl.Callback):
                 f"about {duration(left_s)} left at {_brief(step_s)} per step: {trainer.max_epochs} epochs of "
                 f"{trainer.num_training_batches} steps"
             )
-
-
-def duration(seconds: float) -> str:
-    """Format a duration for people.
-
-    >>> duration(7.4), duration(75.0), duration(7380.0)
-    ('7 s', '1 min 15 s', '2 h 3 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _brief(seconds: float) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from firstlight.training.callbacks.pace import Pace, duration
+from firstlight.durations import duration
+from firstlight.training.callbacks.pace import Pace
 
 SECONDS_BETWEEN_LINES = 30.0
 

@@ -20,6 +20,7 @@ from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.callbacks.metrics_csv import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
+from firstlight.training.disk_space import refuse_full_disk
 from firstlight.training.module import Classifier
 from firstlight.training.save_run import (
     as_trained,
@@ -77,6 +78,8 @@ class RunFolder(pl.Callback):
         """Choose the folder and start the clock."""
         if stage not in ("fit", "test") or not isinstance(pl_module, Classifier):
             return
+        if stage == "fit" and not self._is_begun_by_fit and trainer.loggers:  # `fit` has checked it
+            refuse_full_disk(Path(trainer.default_root_dir), pl_module.network)
         if self.path is None:
             self.path = trainer.strategy.broadcast(_new_folder(trainer) if trainer.is_global_zero else None)
             self._set_paths()
@@ -121,7 +124,8 @@ class RunFolder(pl.Callback):
             return
         run, module, data = opened
         module.run_path = run.path
-        if not self._is_begun_by_fit:  # the tested weights need not be the last ones of the training
+        # The tested weights need not be the last ones of the training.
+        if not self._is_begun_by_fit and not run.holds_weights(module.network):
             run.save_weights(module.network, data.test, calibrate_network(module.network, data))
         tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.finish(trainer, module, run, data, tested)
