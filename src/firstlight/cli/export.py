@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     _check(kind, options)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.export.bundle import BUNDLED_PATH
-    from firstlight.export.whole_folder import whole_folder
+    from firstlight.whole_folder import whole_folder
 
     quiet_lightning()
     target = BUNDLED_PATH if folder_name is None else user_path(folder_name)

@@ -8,9 +8,9 @@ from pathlib import Path
 from firstlight.errors import RunError
 from firstlight.export.build_bundle import build_bundle, sha256
 from firstlight.export.bundle import MEASURED_NAME, Bundle
-from firstlight.export.whole_folder import whole_folder
 from firstlight.paths import user_path
 from firstlight.runs.run import Run
+from firstlight.whole_folder import whole_folder
 
 FOLDER_NAME = "bundle"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from firstlight.errors import FirstlightError, UsageError
-from firstlight.export.whole_folder import whole_folder
+from firstlight.whole_folder import whole_folder
 
 
 def names(folder: Path) -> list[str]:
