@@ -6,7 +6,7 @@ from __future__ import annotations
 VERBS = {
     "demo": "train, test and explain on the embedded data, in a minute or two",
     "fit": "train and test by a recipe, and write a run folder",
-    "test": "test a run again",
+    "test": "test a run again, or on other labelled images",
     "explain": "draw the mistakes of a run, with the evidence for their classes",
     "report": "write one HTML page about a run: metrics, mistakes, maps",
     "predict": "classify your own images",

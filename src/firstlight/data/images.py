@@ -12,8 +12,10 @@ from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, Masks
 from firstlight.data.rng import generator
+from firstlight.errors import DataError
 
 MIN_STD = 1 / 255  # one level of 256
+MAX_NAMED = 10  # classes that a message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +148,32 @@ def split_stratified(images: ImageSet, num_second: int, seed: int) -> tuple[Imag
         members = (images.labels == label).nonzero().flatten()
         is_second[members[torch.randperm(len(members), generator=draw)[:quota]]] = True
     return images[(~is_second).nonzero().flatten()], images[is_second.nonzero().flatten()]
+
+
+def with_class_names(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
+    """Return the images with their labels renumbered in the order of other class names.
+
+    Args:
+        images: Images, some of whose classes may have no image.
+        class_names: Names of the classes in the new order; it may have more names than the images.
+
+    Raises:
+        DataError: The images have a class that is not among the names.
+
+    >>> pair = ImageSet(torch.zeros(2, 3, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
+    >>> with_class_names(pair, ("dog", "cat")).labels.tolist()
+    [1, 0]
+    """
+    unknown = [name for name in images.class_names if name not in class_names]
+    if unknown:
+        raise DataError(
+            f"{images.name}: has the class {unknown[0]!r}, which the network does not know. Its classes are "
+            f"{_listed(class_names)}; rename the class, or leave its images out"
+        )
+    numbers = torch.tensor([class_names.index(name) for name in images.class_names], dtype=torch.int64)
+    return replace(images, labels=numbers[images.labels], class_names=class_names)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

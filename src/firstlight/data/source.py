@@ -70,6 +70,10 @@ class Source(ABC):
         """Read the test images; raises as `train` does."""
         return self.read("test")
 
+    def external_test(self) -> ImageSet:
+        """Read the images on which to test a network that was not trained on this data set; raises as `train` does."""
+        return self.test()
+
     @abstractmethod
     def read(self, split: Split) -> ImageSet:
         """Read one split, "train" or "test"; raises as `train` does."""
@@ -162,6 +166,10 @@ class FolderSource(Source):
     def read(self, split: FolderSplit) -> ImageSet:
         """Read one split, "train", "val" or "test", and warn of the files that cannot be read."""
         return read_split(self.layout, split, self.size_px)
+
+    def external_test(self) -> ImageSet:
+        """Read the test split; all images if the folder has classes alone."""
+        return read_split(find_layout(self.data_dir, splits_off_test=False), "test", self.size_px)
 
     def remarks(self, train: ImageSet) -> list[str]:
         """Return the classes, the sizes of the splits, an imbalance of the classes and the unused files."""

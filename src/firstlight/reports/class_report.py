@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -62,25 +63,27 @@ def class_results(predictions: Predictions, class_names: Sequence[str], temperat
     }
 
 
-def save_class_report(run: Run, predictions: Predictions) -> dict[str, Any]:
-    """Write `confusion.csv`, `confusion.png` and `reliability.png` into the run folder.
+def save_class_report(run: Run, predictions: Predictions, folder: Path | None = None) -> dict[str, Any]:
+    """Write `confusion.csv`, `confusion.png` and `reliability.png`.
 
     More than 100 classes have no `confusion.png`, which would be too large for an image.
 
     Args:
         run: Run with saved weights.
-        predictions: Predictions for its test images.
+        predictions: Predictions of the run for labelled images.
+        folder: Folder of the files; None for the run folder.
 
     Returns:
         The class metrics; see `class_results`.
     """
+    folder = folder or run.path
     results = class_results(predictions, run.class_names, run.temperature)
     if results:
-        write_atomic(run.path / "confusion.csv", confusion_csv(predictions, run.class_names))
+        write_atomic(folder / "confusion.csv", confusion_csv(predictions, run.class_names))
         if has_confusion_figure(predictions, run.class_names):
-            save_figure(draw_confusion(run.recipe.name, predictions, run.class_names), run.path / "confusion.png")
+            save_figure(draw_confusion(run.recipe.name, predictions, run.class_names), folder / "confusion.png")
         title = f"{run.recipe.name}: calibration, ECE {results['test_ece']:.2%}"
-        save_figure(draw_reliability(predictions, run.temperature, title), run.path / "reliability.png")
+        save_figure(draw_reliability(predictions, run.temperature, title), folder / "reliability.png")
     return results
 
 

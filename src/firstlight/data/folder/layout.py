@@ -72,7 +72,7 @@ class Layout:
     skipped: tuple[str, ...]
 
 
-def find_layout(root: Path) -> Layout:
+def find_layout(root: Path, *, splits_off_test: bool = True) -> Layout:
     """Find the classes and splits of a folder.
 
     Without a test folder, a fifth of each class becomes the test split, chosen by the digests of the relative paths.
@@ -80,6 +80,8 @@ def find_layout(root: Path) -> Layout:
 
     Args:
         root: Path of the folder.
+        splits_off_test: Whether to choose the test images if there is no test folder; otherwise all images of train are
+            also those of the test.
 
     Raises:
         DataError: The folder holds fewer than two classes or too few images, or a split has a class that train lacks.
@@ -91,8 +93,10 @@ def find_layout(root: Path) -> Layout:
     found = {split: _images_of(folder, root, skipped) for split, folder in folders.items()}
     files = {split: found.get(split, []) for split in ("train", "val", "test")}
     names = _checked_classes(root, files)
-    is_split_here = not files["test"]
-    if is_split_here:
+    is_split_here = splits_off_test and not files["test"]
+    if not splits_off_test:
+        files["test"] = files["test"] or files["train"]
+    elif is_split_here:
         files["train"], files["test"] = _split_off_test(root, files["train"])
     ordered = {split: tuple(sorted(each, key=lambda file: file.relative_path)) for split, each in files.items()}
     return Layout(root, names, ordered, is_split_here, tuple(skipped))  # type: ignore[arg-type]

@@ -1,0 +1,201 @@
+"""Test a run on other labelled images than its own test split; its own predictions and results stay as they are."""
+
+from __future__ import annotations
+
+import json
+import logging
+import unicodedata
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from firstlight.data.exact_copies import first_copies
+from firstlight.data.images import ImageSet, with_class_names
+from firstlight.data.source import Source, open_source
+from firstlight.errors import DataError, FirstlightError, UsageError
+from firstlight.paths import DEFAULT_DATA_DIR, user_path
+from firstlight.reports.class_report import save_class_report
+from firstlight.runs.environment import describe_environment
+from firstlight.runs.run import Run
+from firstlight.training.callbacks.misclassified import MisclassifiedImages
+from firstlight.training.data_module import ImageData
+from firstlight.training.module import Classifier
+from firstlight.training.save_run import exact_metrics
+from firstlight.training.trainer import Trainer
+from firstlight.whole_folder import whole_folder
+
+FOLDER = "tests"  # of the results, below the run folder
+RESULTS = "results.json"
+MAX_NAME = 80  # characters of a folder's name
+
+
+@dataclass(frozen=True)
+class ExternalTest:
+    """Results of a run on other images than its own test split.
+
+    Args:
+        path: Folder with `results.json`, `predictions.npz`, `environment.json`, the confusion matrix and figures.
+        data_name: Name of the images.
+        results: Content of `results.json`.
+    """
+
+    path: Path
+    data_name: str
+    results: dict[str, Any]
+
+
+def is_own_test(run: Run, data_dir: Path | str | None = None, data: str | None = None) -> bool:
+    """Return whether the named data are those that the run was trained on, perhaps in another folder.
+
+    They are if the test images have the digest that the run knows. The run's own folder remains its data even if its
+    images have changed.
+
+    Args:
+        run: Run that names its data set.
+        data_dir: Folder of the data; None for the run's.
+        data: Name of the data set; None for the run's.
+    """
+    if data_dir is None and data in (None, run.recipe.data):
+        return True
+    source = _open(run, data_dir, data)
+    if source.name != run.recipe.data:
+        return False
+    if not source.adapts_recipe and data_dir is None:
+        return True
+    if source.data_dir.resolve() == user_path(run.data["place"]).resolve():
+        return True
+    expected = run.data.get("digests", {}).get("test")
+    if expected is None:
+        return not source.adapts_recipe
+    try:
+        source.fetch()
+        return source.test().digest() == expected
+    except DataError:  # a folder with too few images for a split of its own
+        return False
+
+
+def external_test(
+    run: Run,
+    data_dir: Path | str | None = None,
+    data: str | None = None,
+    out: Path | str | None = None,
+    **trainer_options: Any,
+) -> ExternalTest:
+    """Test a run on other labelled images, and write the results to a folder of their own.
+
+    The classes are matched by name, in any order; the images may lack some of them. The test split of a data set is
+    used; of a folder that has classes alone, all images are. Images that the run was trained on are reported, as far
+    as its own data can be read.
+
+    Args:
+        run: Run with weights.
+        data_dir: Folder with one folder of images per class, or the folder of the data set; None for the run's.
+        data: Name of a data set; None for the run's, or for a folder of images.
+        out: Folder of the results; None for `tests/<name of the data>` in the run folder.
+        **trainer_options: Any argument of `pytorch_lightning.Trainer`.
+
+    Raises:
+        DataError: The data are missing or malformed, or have a class that the run does not know.
+        UsageError: `out` holds other files than such results.
+        FirstlightError: The folder cannot be written.
+    """
+    images = _ExternalData(run, data_dir, data)
+    images.prepare_data()
+    images.setup("test")
+    _log_doubts(run, images.test)
+    description = images.describe()
+    path = user_path(out) if out is not None else _default_path(run, description)
+    _refuse_other_files(path)
+    module = Classifier(run.network, run.recipe)
+    trainer = Trainer(logger=False, enable_checkpointing=False, **({"callbacks": []} | trainer_options))
+    metrics = dict(trainer.test(module, datamodule=images, verbose=False)[0])
+    assert module.test_predictions is not None
+    metrics |= exact_metrics(module.test_predictions)
+    results: dict[str, Any] = metrics
+    if trainer.is_global_zero:
+        with whole_folder(path, overwrite=True) as folder:
+            module.test_predictions.save(folder / "predictions.npz")
+            sheet = MisclassifiedImages(folder / "misclassified.png")
+            sheet.on_test_end(trainer, module)
+            results = metrics | save_class_report(run, module.test_predictions, folder)
+            environment = describe_environment() | {"data": description, "precision": str(trainer.precision)}
+            (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+            (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n")
+    return ExternalTest(path, str(description["name"]), results)
+
+
+class _ExternalData(ImageData):
+    """Test batches of other images than the run's, with the labels of the run."""
+
+    def __init__(self, run: Run, data_dir: Path | str | None, data: str | None) -> None:
+        source = _open(run, data_dir, data)
+        self._class_names = run.class_names
+        size = run.size_px[0] if source.adapts_recipe else 0
+        super().__init__(replace(run.recipe, data=source.name, image_size=size), source.data_dir)
+
+    def setup(self, stage: str = "test") -> None:
+        """Load the images, once."""
+        if not hasattr(self, "test"):
+            self.test = with_class_names(self.source.external_test(), self._class_names)
+
+
+def _open(run: Run, data_dir: Path | str | None, data: str | None) -> Source:
+    own_place = DEFAULT_DATA_DIR if data is not None and run.recipe.data == "folder" else run.data["place"]
+    place = user_path(data_dir if data_dir is not None else own_place)
+    source = open_source(data or run.recipe.data, place, run.recipe.image_size, is_named=data is not None)
+    return open_source(source.name, place, run.size_px[0]) if source.adapts_recipe else source
+
+
+def _log_doubts(run: Run, images: ImageSet) -> None:
+    """Say which classes have no image, that the size differs, and how many images the run was trained on."""
+    log = logging.getLogger("firstlight")
+    counts = images.labels.bincount(minlength=len(images.class_names)).tolist()
+    absent = [name for name, count in zip(images.class_names, counts, strict=True) if not count]
+    if absent:
+        log.info(f"{images.name}: has no image of {', '.join(absent[:10])}{' and others' * (len(absent) > 10)}")
+    if images.size_px != run.size_px:
+        sizes = ["x".join(map(str, size)) for size in (images.size_px, run.size_px)]
+        log.warning(f"warning: {images.name}: the images are {sizes[0]} pixels; the run was trained on {sizes[1]}")
+        return
+    try:
+        own = ImageData(run.recipe, run.data["place"]).source.train()
+    except (FirstlightError, OSError):  # the run's own data have moved
+        return
+    if own.size_px != images.size_px:
+        return
+    first = first_copies(own.images, images.images)
+    num_own = len(first) - len(images)
+    num_seen = int((first[num_own:] < num_own).sum())
+    if num_seen:
+        log.warning(
+            f"warning: {num_seen:,} of {len(images):,} images have the pixels of an image that the run was trained "
+            "or validated on; accuracy on them says nothing about new images"
+        )
+
+
+def _default_path(run: Run, description: dict[str, Any]) -> Path:
+    """Return `tests/<name>`, with the digest of the images in the name if another data set has that name already."""
+    digest = str(description["digests"]["test"])
+    path = run.path / FOLDER / _file_name(str(description["name"]))
+    try:
+        known = json.loads((path / "environment.json").read_text())["data"]["digests"]["test"]
+    except (OSError, ValueError, KeyError, TypeError):
+        known = digest
+    return path if known == digest else path.with_name(f"{path.name}-{digest[:8]}")
+
+
+def _file_name(name: str) -> str:
+    """Return a name that is a file name on every system.
+
+    >>> _file_name("my photos/2"), _file_name("..")
+    ('my photos_2', 'data')
+    """
+    kept = "".join(c if c not in '/\\:*?"<>|' and unicodedata.category(c)[0] != "C" else "_" for c in name)
+    return kept[:MAX_NAME].strip(". ") or "data"
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Raise UsageError if a path holds anything but the results of such a test."""
+    is_own = (path / RESULTS).is_file() and not (path / "recipe.yaml").exists()
+    if path.exists() and not is_own and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(f"{path}: holds other files, which the results would replace; name a new folder with --out")
