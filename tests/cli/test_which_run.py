@@ -14,6 +14,7 @@ from firstlight.export import bundle as bundle_module
 from firstlight.export.bundle import Bundle
 from firstlight.runs.run import Run
 from reference.made_bundle import make_fitted_run
+from reference.photo_folders import save_photo
 
 
 @pytest.fixture
@@ -45,6 +46,22 @@ def test_a_verb_without_a_run_takes_the_newest_and_says_so(
     assert "no run named" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments", ["test", "explain --count 2", "report --json", "export --to hub shared", "predict photo.png"]
+)
+def test_every_verb_looks_for_the_newest_run_in_the_named_folder(
+    arguments: str,
+    runs: list[Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_photo(tmp_path / "photo.png", (200, 40, 40))
+    (tmp_path / "logs").rename(tmp_path / "of_may")
+    assert main([*arguments.split(), "--logs_dir", "of_may"]) == 0
+    assert "using the newest run, of_may/exercise/version_0" in capsys.readouterr().err
+
+
 def _overwrite(arguments: str) -> list[str]:
     return ["--overwrite"] if arguments.startswith("export") else []
 
@@ -66,13 +83,17 @@ def test_the_app_takes_the_newest_run_or_else_the_bundled_model(
     assert main(["app"]) == 0
     assert served[-1].path == runs[1].path / "bundle"
     assert "using the newest run, logs/exercise/version_0" in capsys.readouterr().err
+    (tmp_path / "logs").rename(tmp_path / "of_may")
+    assert main(["app", "--logs_dir", "of_may"]) == 0
+    assert "using the newest run, of_may/exercise/version_0" in capsys.readouterr().err
+    (tmp_path / "of_may").rename(tmp_path / "logs")
     monkeypatch.chdir(tmp_path.parent)
     monkeypatch.setattr(bundle_module, "BUNDLED_PATH", tmp_path / runs[1].path / "bundle")
     assert main(["app"]) == 0
     assert "using the bundled model, as there is no run in logs/" in capsys.readouterr().err
     assert main(["app", "bundled"]) == 0
     assert capsys.readouterr().err == ""
-    assert [each.path for each in served[1:]] == [tmp_path / runs[1].path / "bundle"] * 2
+    assert [each.path for each in served[2:]] == [tmp_path / runs[1].path / "bundle"] * 2
 
 
 @pytest.fixture

@@ -16,12 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import torch
 import yaml
 
 import firstlight
-from firstlight.attribution import METHODS
+from firstlight.attribution import METHODS, explain
 from firstlight.cli import VERBS, main
 from firstlight.data.source import SOURCES
+from firstlight.errors import UsageError
 from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.recipes import RECIPES
 
@@ -277,11 +279,32 @@ def test_the_worked_examples_reach_what_they_promise_for_every_seed(
 def test_the_example_of_explaining_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     network = ResNet9(10, ResNet9Config(width=2))
     monkeypatch.setattr(firstlight, "load", lambda path: SimpleNamespace(network=network))
-    (block,) = code_blocks(DOCS / "explaining.md", "python")
+    block, _ = code_blocks(DOCS / "explaining.md", "python")
     names: dict[str, object] = {"__name__": "explaining"}
     exec(compile(block, "docs/explaining.md", "exec"), names)
     assert tuple(names["found"].maps.shape) == (8, 4, 4)  # type: ignore[attr-defined]
     assert tuple(names["found"].upsampled().shape) == (8, 32, 32)  # type: ignore[attr-defined]
+
+
+def test_the_example_of_a_transformer_runs_and_its_advice_holds() -> None:
+    _, block = code_blocks(DOCS / "explaining.md", "python")
+    names: dict[str, Any] = {"__name__": "explaining"}
+    torch.manual_seed(0)
+    exec(compile(block, "docs/explaining.md", "exec"), names)
+    assert tuple(names["found"].maps.shape) == (2, 8, 8)
+    assert names["found"].maps.any()
+    network = names["SmallViT"]().eval()
+    options = {"method": "hires_cam", "target": 3}
+    last = explain(network, names["images"], stage="block2", reshape=names["patch_grid"], **options)
+    assert not last.maps.any(), "only the class token of the last block reaches the head"
+    with pytest.raises(UsageError, match=r"stage block1 returns tokens, \[2, 65, 48\].* give reshape"):
+        explain(network, names["images"], stage="block1")
+    tokens: list[torch.Tensor] = []
+    network.block1.register_forward_hook(lambda _, __, output: tokens.append(output.requires_grad_()) or output)
+    (gradient,) = torch.autograd.grad(network(names["images"])[:, 3].sum(), tokens[0])
+    by_hand = (gradient * tokens[0])[:, 1:].sum(dim=2).unflatten(1, (8, 8))
+    maps = explain(network, names["images"], stage="block1", reshape=names["patch_grid"], **options).maps
+    torch.testing.assert_close(maps, by_hand.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_every_recipe_is_described() -> None:

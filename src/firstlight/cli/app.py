@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
-from firstlight.cli.which_run import describe, report_choice
+from firstlight.cli.which_run import add_run_argument, describe, report_choice
 from firstlight.errors import MissingPackageError, RunError, UsageError
-from firstlight.paths import DEFAULT_LOGS_DIR
 
 if TYPE_CHECKING:
     from firstlight.export.bundle import Bundle
@@ -18,14 +17,14 @@ BUNDLED = "bundled"  # in the place of a run folder
 APP_RUN_HELP = f"a run folder, a folder that export made, or the word {BUNDLED}: the model that comes with firstlight"
 DESCRIPTION = (
     "Serve a page that classifies pictures and shows the evidence, the mistakes of the model, and its measurements. "
-    "Without RUN it is the newest run in logs/, or the bundled model if there is none."
+    "Without RUN it is the newest run in --logs_dir, or the bundled model if there is none."
 )
 
 
 def run(arguments: Sequence[str]) -> None:
     """Serve until stopped."""
     parser = Parser("app", DESCRIPTION)
-    parser.add_argument("run", type=str, nargs="?", default=None, help=APP_RUN_HELP)
+    add_run_argument(parser, description=APP_RUN_HELP)
     parser.add_argument("--data_dir", type=str, default=None, help="path of the run's data set, if it was moved")
     parser.add_argument(
         "--host", type=str, default=None, help="the address to listen on; by default this machine alone"
@@ -43,10 +42,12 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.cli.quiet import quiet_lightning
 
     quiet_lightning()
-    serve(_choose(options.run, options.data_dir), options.host, options.port, open_browser=options.open)
+    serve(
+        _choose(options.run, options.data_dir, options.logs_dir), options.host, options.port, open_browser=options.open
+    )
 
 
-def _choose(named: str | None, data_dir: str | None) -> Bundle:
+def _choose(named: str | None, data_dir: str | None, logs_dir: str) -> Bundle:
     """Open what the user names, or else the newest run, or else the bundled model."""
     from firstlight.export.bundle import bundled
     from firstlight.export.open_bundle import open_bundle
@@ -57,10 +58,10 @@ def _choose(named: str | None, data_dir: str | None) -> Bundle:
     if named is not None:
         return open_bundle(named, data_dir)
     try:
-        newest = latest_run(DEFAULT_LOGS_DIR)
+        newest = latest_run(logs_dir)
     except RunError:
         bundle = bundled()
-        report_choice(f"the bundled model, as there is no run in {DEFAULT_LOGS_DIR}/")
+        report_choice(f"the bundled model, as there is no run in {logs_dir}/")
         return bundle
     report_choice(f"the newest run, {describe(newest)}; `firstlight app {BUNDLED}` opens the bundled model")
     return open_bundle(newest.path, data_dir)

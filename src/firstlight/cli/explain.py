@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
-from firstlight.cli.which_run import RUN_HELP, open_run
+from firstlight.cli.which_run import add_run_argument, open_run
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.training.retest import load_test_images
 
     quiet_lightning()
-    chosen = open_run(options.run)
+    chosen = open_run(options.run, options.logs_dir)
     if options.list:
         _print_list(chosen, options)
         return
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("explain", DESCRIPTION)
-    parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
+    add_run_argument(parser)
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
     parser.add_argument(
         "--count", type=int, default=None, help="largest number of images (by default 12, and all with --list)"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
-from firstlight.cli.which_run import RUN_HELP, open_run
+from firstlight.cli.which_run import RUN_HELP, add_run_argument, open_run
 from firstlight.errors import UsageError
 from firstlight.paths import user_path
 
@@ -48,13 +48,8 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("export", DESCRIPTION, usage="firstlight export [RUN] --to KIND DIR [OPTION ...]")
-    parser.add_argument(
-        "run",
-        type=str,
-        nargs="?",
-        default=None,
-        help=f"{RUN_HELP}, a bundle, or the word {BUNDLED}: the model that comes with firstlight",
-    )
+    description = f"{RUN_HELP}, a bundle, or the word {BUNDLED}: the model that comes with firstlight"
+    add_run_argument(parser, description=description)
     parser.add_argument(
         "--to", type=str, nargs="+", required=True, help=f"what to write ({', '.join(KINDS)}), and the folder for it"
     )
@@ -86,7 +81,7 @@ def _open(options: Namespace) -> Bundle:
 
     if options.run == BUNDLED:
         return bundled()
-    named = options.run if options.run is not None else open_run(None).path
+    named = options.run if options.run is not None else open_run(None, options.logs_dir).path
     return open_bundle(named, options.data_dir, options.calibrate_on)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser, figure_path
-from firstlight.cli.which_run import open_run, report_choice
+from firstlight.cli.which_run import add_run_argument, open_run, report_choice
 from firstlight.errors import UsageError
-from firstlight.paths import DEFAULT_LOGS_DIR, printable, user_path
+from firstlight.paths import printable, user_path
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 MAX_DRAWN = 64
 UNCALIBRATED = "; its probabilities are not calibrated"
 MAX_COLUMNS = 5  # classes beside each other in 80 columns; more stand below each other
+RUN_HELP = (
+    "a run folder, a folder that export made, or the word bundled: the model that comes with firstlight (by default "
+    "the newest run in --logs_dir, or else the bundled model)"
+)
 DESCRIPTION = (
     "Classify your own images: print the most probable classes of each with their probabilities. Images that cannot be "
     "read are named in a line each, after the predictions of the others; the exit status is then 2."
@@ -34,16 +38,7 @@ def run(arguments: Sequence[str]) -> None:
     """Predict every image and print a table, CSV or JSON."""
     parser = Parser("predict", DESCRIPTION)
     parser.add_argument("images", type=str, nargs="+", help="image files, or folders of them")
-    parser.add_argument(
-        "--run",
-        type=str,
-        default=None,
-        help="a run folder, a folder that export made, or the word bundled: the model that comes with firstlight (by "
-        "default the newest run in --logs_dir, or else the bundled model)",
-    )
-    parser.add_argument(
-        "--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder in which the newest run is looked for"
-    )
+    add_run_argument(parser, "--run", RUN_HELP)
     parser.add_argument("--top", type=int, default=3, help="number of classes to list for each image")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="format of the output")
     parser.add_argument(

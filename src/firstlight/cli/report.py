@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from firstlight.cli.parser import Parser
-from firstlight.cli.which_run import RUN_HELP, open_run
+from firstlight.cli.which_run import add_run_argument, open_run
 
 DESCRIPTION = "Write one HTML file with the metrics of a run, its mistakes and their attribution maps."
 DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here to load no torch for --help
@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.training.retest import load_test_images
 
     quiet_lightning()
-    chosen = open_run(options.run)
+    chosen = open_run(options.run, options.logs_dir)
     images = load_test_images(chosen, options.data_dir).test
     if options.json:
         print(json.dumps(report_numbers(chosen, images), indent=2))
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("report", DESCRIPTION)
-    parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
+    add_run_argument(parser)
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
     parser.add_argument("--method", type=str, default=None, help="grad_cam, grad_cam_pp, hires_cam or layer_cam")
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")

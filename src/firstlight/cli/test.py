@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from firstlight.cli.parser import Parser
-from firstlight.cli.which_run import RUN_HELP, open_run
+from firstlight.cli.which_run import add_run_argument, open_run
 
 DESCRIPTION = (
     "Test a run again on its own test images, or on another data set. Results on other images go to a folder of their "
@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.training.retest import retest
 
     quiet_lightning()
-    tested = open_run(options.run)
+    tested = open_run(options.run, options.logs_dir)
     if is_own_test(tested, options.data_dir, options.data):
         if options.out is not None:
             raise UsageError("--out is for tests on other images; results on the run's own test images stay with it")
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("test", DESCRIPTION)
-    parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
+    add_run_argument(parser)
     parser.add_argument("--data_dir", type=str, default=None, help=DATA_DIR_HELP)
     parser.add_argument("--data", type=str, default=None, help="name of another data set, for instance watermark")
     parser.add_argument(

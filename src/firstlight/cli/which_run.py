@@ -1,4 +1,4 @@
-"""The run that a verb works on: the one that the user names, or the newest in `logs/`."""
+"""The run that a verb works on: the one that the user names, or the newest in `--logs_dir`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from typing import TYPE_CHECKING
 from firstlight.paths import DEFAULT_LOGS_DIR
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
     from firstlight.runs.run import Run
 
-RUN_HELP = f"a run folder (by default the newest run in {DEFAULT_LOGS_DIR}/)"
+RUN_HELP = "a run folder (by default the newest run in --logs_dir)"
+LOGS_DIR_HELP = "folder in which the newest run is looked for, if none is named"
+
+
+def add_run_argument(parser: ArgumentParser, name: str = "run", description: str = RUN_HELP) -> None:
+    """Add the argument that names a run, and `--logs_dir`.
+
+    Args:
+        parser: Parser of a verb.
+        name: `run` for a positional argument, or `--run` for an option.
+        description: Help of the argument.
+    """
+    optional = {} if name.startswith("-") else {"nargs": "?"}
+    parser.add_argument(name, type=str, default=None, help=description, **optional)  # type: ignore[arg-type]
+    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help=LOGS_DIR_HELP)
 
 
 def open_run(named: str | None, logs_dir: str = DEFAULT_LOGS_DIR) -> Run:

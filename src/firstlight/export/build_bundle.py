@@ -98,15 +98,15 @@ def sha256(path: Path) -> str:
 
 
 def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> Calibration:
-    if not source.recipe.num_val:
-        raise RunError(
-            f"{source.path} was trained on all images and has none left for calibration: name a run of the same recipe "
-            "that has validation images with --calibrate_on"
-        )
     if source is run and run.calibration is not None:  # `predict` and the app must give the same probabilities
         return run.calibration
     data = ImageData(source.recipe, data_dir or source.data["place"])
     data.setup("validate")
+    if not len(data.val):
+        raise RunError(
+            f"{source.path} was trained on all images and has none left for calibration: name a run of the same recipe "
+            f"that has validation images: firstlight export {run.path} --to bundle DIR --calibrate_on OTHER_RUN"
+        )
     if data.val.class_names != run.class_names:
         raise RunError(f"{source.path} has other classes than {run.path} and cannot calibrate it")
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")

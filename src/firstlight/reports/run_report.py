@@ -14,6 +14,7 @@ from torch import Tensor
 
 from firstlight.attribution import DEFAULT_METHOD, Faithfulness
 from firstlight.data.images import ImageSet
+from firstlight.durations import duration
 from firstlight.errors import RunError
 from firstlight.evaluation.calibration_error import reliability
 from firstlight.evaluation.confusion import confusion
@@ -226,8 +227,8 @@ def describe_run(run: Run, data_name: str) -> list[tuple[str, str]]:
         "test accuracy with tta": _percent(results.get("test_acc_tta"), f" (views: {run.recipe.views})"),
         "test loss": _number(results.get("test_loss")),
         "validation accuracy": _percent(results.get("val_acc")),
-        "training time": _number(results.get("train_s"), " s", 1),
-        "total time": _number(results.get("total_s"), " s", 1),
+        "training time": duration(results["train_s"]) if "train_s" in results else "",
+        "total time": duration(results["total_s"]) if "total_s" in results else "",
         "hardware": str(hardware.get("gpu") or f"{hardware.get('cpu')}, {hardware.get('cpu_cores')} cores"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "commit": str(environment.get("commit") or ""),
@@ -240,8 +241,8 @@ def _percent(value: float | None, suffix: str = "") -> str:
     return "" if value is None else f"{value:.2%}{suffix}"
 
 
-def _number(value: float | None, suffix: str = "", digits: int = 4) -> str:
-    return "" if value is None else f"{value:,.{digits}f}{suffix}"
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
 
 
 def _charts(run: Run, predictions: Predictions) -> list[dict[str, Any]]:

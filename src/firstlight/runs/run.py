@@ -27,6 +27,8 @@ from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import ModelDescription, Predictor
 
+OF_WEIGHTS_FILE = ("metadata", "class_names", "size_px", "network", "temperature", "calibration")  # cached
+
 _Value = TypeVar("_Value")
 
 
@@ -177,6 +179,8 @@ class Run(Predictor):
         if calibration is not None:
             metadata["calibration"] = json.dumps(asdict(calibration))
         write_atomic(self.weights_path, save(_plain_state(network), metadata))
+        for name in OF_WEIGHTS_FILE:  # the next use reads the new file
+            self.__dict__.pop(name, None)
 
     def holds_weights(self, network: nn.Module) -> bool:
         """Return whether `model.safetensors` already has the weights of a network, trained by the run's recipe."""

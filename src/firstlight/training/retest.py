@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
 
-from firstlight.errors import DataError
+from firstlight.errors import DataError, FirstlightError
 from firstlight.reports.class_report import save_class_report
 from firstlight.runs.run import Run
+from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.save_run import exact_metrics
 from firstlight.training.trainer import Trainer
+
+_log = logging.getLogger("firstlight")
 
 
 def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
@@ -21,7 +25,8 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
 
     The metrics of each class are written anew, too: in `results.json`, `confusion.csv`, `confusion.png` and
     `reliability.png`. A run that has never been tested also gets the sheet of its mistakes, and the accuracy and loss
-    in `results.json`.
+    in `results.json`. A run that has no calibration, for instance of an older version, is calibrated on its validation
+    images if there are any.
 
     Args:
         run: Run with weights.
@@ -43,6 +48,7 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
     metrics = dict(trainer.test(module, datamodule=data, verbose=False)[0])
     assert module.test_predictions is not None
     if trainer.is_global_zero:
+        _calibrate(run, data)
         module.test_predictions.save(run.path / "predictions.npz")
     metrics |= exact_metrics(module.test_predictions)
     if trainer.is_global_zero:
@@ -51,6 +57,31 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
             untested = "test_acc" not in run.results
             run.save_json("results.json", run.results | (metrics if untested else {}) | class_results)
     return metrics
+
+
+def _calibrate(run: Run, data: ImageData) -> None:
+    """Add a calibration to the run's weights if they have none and the validation images of the training are there."""
+    if run.calibration is not None:
+        return
+    try:
+        data.setup("validate")
+    except FirstlightError as error:
+        _log.info(f"{run.path} stays uncalibrated, because its validation images cannot be loaded: {error}")
+        return
+    if not len(data.val):
+        return
+    expected = run.data.get("digests", {}).get("val")
+    if expected is not None and expected != data.val.digest():
+        _log.info(
+            f"{run.path} stays uncalibrated: the validation images in {data.data_dir} are not those of its training"
+        )
+        return
+    calibration = calibrate_network(run.network, data)
+    if calibration is not None:
+        run.save_weights(run.network, data.test, calibration)
+        _log.info(
+            f"calibrated on {calibration.num_images:,} validation images: temperature {calibration.temperature:.2f}"
+        )
 
 
 def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
