@@ -34,7 +34,7 @@ def published() -> dict[str, Any]:
 
 
 def of_recipe(name: str) -> dict[str, Any] | None:
-    """Return the results of one recipe on the hardware with the most runs; None if there are too few runs."""
+    """Return the results of one recipe on the hardware with the most runs; None if there are too few runs, or none timed."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for line in load_lines("accuracy"):
         if line["recipe"]["name"] == name and is_current(line):
@@ -44,14 +44,15 @@ def of_recipe(name: str) -> dict[str, Any] | None:
     if not groups:
         return None
     (source, _), lines = max(groups.items(), key=lambda item: len(item[1]))
-    if len(lines) < FEWEST_RUNS.get(name, 1):
-        return None
     is_timed = source == "time_to_accuracy.jsonl"
+    minutes = mean_minutes([line["seconds" if is_timed else "train_s"] for line in lines])
+    if len(lines) < FEWEST_RUNS.get(name, 1) or minutes is None:
+        return None
     return {
         "n": len(lines),
         "test_acc": mean_and_deviation([line["test_acc"] for line in lines]),
         "test_acc_tta": mean_and_deviation([line.get("test_acc_tta") for line in lines]),
-        "minutes": round(statistics.fmean(line["seconds" if is_timed else "train_s"] for line in lines) / 60, 1),
+        "minutes": minutes,
         "minutes_of": "training and test" if is_timed else "training",
         "hardware": described(lines[-1]["hardware"]),
         "source": source,
@@ -66,6 +67,12 @@ def mean_and_deviation(values: list[float | None]) -> dict[str, float | None] | 
     if not known:
         return None
     return {"mean": statistics.fmean(known), "deviation": statistics.stdev(known) if len(known) > 1 else None}
+
+
+def mean_minutes(seconds: list[float | None]) -> float | None:
+    """Return the mean in minutes of the runs that were timed; None if none was."""
+    known = [value for value in seconds if value is not None]
+    return round(statistics.fmean(known) / 60, 1) if known else None
 
 
 def described(hardware: dict[str, Any]) -> str:

@@ -67,8 +67,9 @@ def steady_accuracy() -> str:
 
 
 def minutes(runs: list[Row]) -> str:
-    """Return the mean training time."""
-    return f"{statistics.fmean(run['train_s'] for run in runs) / 60:.1f} min"
+    """Return the mean training time of the runs that were timed."""
+    seconds = [run["train_s"] for run in runs if run["train_s"] is not None]
+    return f"{statistics.fmean(seconds) / 60:.1f} min" if seconds else "not timed"
 
 
 def precisions(runs: list[Row]) -> str:
