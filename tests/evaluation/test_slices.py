@@ -95,3 +95,27 @@ def test_every_image_is_in_one_fifth_of_each_attribute():
     assert torch.stack(brightness).sum(dim=0).tolist() == [1] * 103
     constant = find_slices({"same": torch.ones(103)}, labels, NAMES, torch.ones(103, dtype=torch.bool))
     assert [each.num_images for each in constant if each.name.startswith("same")] == [103]
+
+
+def test_the_background_has_the_colour_of_the_border():
+    image = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    image[:, 0] = 255  # red, and a blue centre
+    image[:, :, 2:-2, 2:-2] = torch.tensor([0, 0, 255], dtype=torch.uint8)[:, None, None]
+    found = image_attributes(image)
+    assert found["background redness"].item() == pytest.approx(1.0)
+    assert found["background yellowness"].item() == pytest.approx(0.5)
+
+
+def test_the_aspect_ratio_of_an_object_does_not_change_with_its_direction():
+    masks = torch.zeros(4, 32, 32, dtype=torch.bool)
+    masks[0, 10:14, 4:28] = True  # 24 by 4 pixels
+    masks[1] = masks[0].T
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    along, across = (rows + columns - 31) / 2**0.5, (rows - columns) / 2**0.5
+    masks[2] = (along.abs() <= 12) & (across.abs() <= 2)
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    found = image_attributes(images, masks)
+    assert found["object aspect ratio"][:2].tolist() == pytest.approx([6.0, 6.0])
+    assert found["object aspect ratio"][2].item() == pytest.approx(6.0, rel=0.1)
+    assert found["object aspect ratio"][3].item() == 1.0, "an empty mask"
+    assert found["object size"].tolist() == pytest.approx([96 / 1024, 96 / 1024, masks[2].float().mean().item(), 0])

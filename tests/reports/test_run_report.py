@@ -17,9 +17,10 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
-from firstlight.reports.run_report import MAX_MATRIX_CLASSES, most_confused_classes, write_report
+from firstlight.reports.report_page import MAX_MATRIX_CLASSES, most_confused_classes
+from firstlight.reports.run_report import write_report
 from firstlight.runs.run import Run
-from reference.made_run import make_run
+from reference.made_run import make_run, say
 from reference.tiny import CLASS_NAMES, tiny_split
 
 HOSTILE = (
@@ -135,7 +136,7 @@ def with_predictions(folder: Path, logits: torch.Tensor, labels: torch.Tensor) -
 def test_a_run_without_mistakes(tmp_path):
     images = tiny_split("test")
     run = with_predictions(tmp_path, 9.0 * torch.nn.functional.one_hot(images.labels, 4).float(), images.labels)
-    text = write_report(run, images).read_text()
+    text = write_report(run, images, train=tiny_split("train")).read_text()
     assert "0 images are misclassified" in text
     assert "<strong>100.00&nbsp;%</strong>" in text
 
@@ -179,13 +180,46 @@ def test_the_trust_table_marks_the_shown_maps_and_what_noise_beats(tmp_path):
     values = {"stage": "residual3", "insertion": 0.5, "energy_inside": None, "pointing": None, "randomization": 0.1}
     rows = [{"method": "grad_cam", "deletion": 0.7}, {"method": "hires_cam", "deletion": 0.2}]
     run.save_json("trust.json", {"rows": [values | row for row in [*rows, {"method": "random", "deletion": 0.4}]]})
-    page = Elements(write_report(run, tiny_split("test")).read_text())
+    page = Elements(write_report(run, tiny_split("test"), method="grad_cam").read_text())
     assert [row.get("class") for tag, row in page.elements if tag == "tr" and "aria-current" in row] == ["marked"]
     cells = page.texts["td"]
     start = cells.index("grad_cam")
     assert cells[start : start + 7] == ["grad_cam", "0.700", "0.500", *["not measured"] * 2, "0.100", "deletion"]
     start = cells.index("hires_cam")
     assert cells[start : start + 7] == ["hires_cam", "0.200", "0.500", *["not measured"] * 2, "0.100", ""]
+
+
+def test_each_mistake_names_its_nearest_and_most_influential_training_images(run):
+    train, predictions = tiny_split("train"), run.predictions
+    page = Elements(write_report(run, tiny_split("test"), run.path / "other.html", train=train).read_text())
+    data = json.loads(page.texts["script"][0])
+    known = say(run.network, train)
+    wrong = len(predictions.misclassified())
+    assert [("nearest" in entry) for entry in data["entries"]] == [row < wrong for row in range(len(data["entries"]))]
+    for entry in data["entries"][:3]:
+        distances = (known.features - predictions.features[entry["index"]]).norm(dim=1)
+        shown = [(data["training"]["images"][position], distance) for position, distance in entry["nearest"]]
+        assert [image["index"] for image, _ in shown] == distances.argsort(stable=True)[:5].tolist()
+        assert [distance for _, distance in shown] == pytest.approx(distances.sort().values[:5].tolist(), rel=1e-3)
+        assert all(image["label"] == int(train.labels[image["index"]]) for image, _ in shown)
+        assert len(entry["influential"]) == 2
+    assert "of 192, that are nearest" in Path(run.path / "other.html").read_text()
+
+
+def test_the_page_chooses_the_measured_maps_and_says_why(tmp_path):
+    run = make_run(tmp_path)
+    values = {"insertion": 0.5, "energy_inside": None, "pointing": None, "randomization": 0.1}
+    rows = [
+        {"stage": stage, "method": method, "deletion": deletion}
+        for stage, method, deletion in [
+            *(("layer3", "hires_cam", 0.1), ("layer3", "random", 0.4)),
+            *(("residual3", "grad_cam", 0.3), ("residual3", "random", 0.4)),
+        ]
+    ]
+    run.save_json("trust.json", {"rows": [values | row for row in rows]})
+    text = write_report(run, tiny_split("test")).read_text()
+    assert "Maps of hires_cam at stage layer3." in text
+    assert "Hires_cam at stage layer3 has the best mean rank" in text
 
 
 def test_a_damaged_trust_table_is_named(tmp_path):

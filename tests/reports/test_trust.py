@@ -14,7 +14,14 @@ from torch import Tensor
 from firstlight.attribution import METHODS, Faithfulness
 from firstlight.errors import UsageError
 from firstlight.reports import trust
-from firstlight.reports.trust import RANDOM, evaluation_table, measure_trust, not_better_than_noise
+from firstlight.reports.trust import (
+    RANDOM,
+    MapChoice,
+    choose_maps,
+    evaluation_table,
+    measure_trust,
+    not_better_than_noise,
+)
 from firstlight.runs.run import Run
 from reference.made_run import make_run
 from reference.tiny import tiny_split
@@ -159,3 +166,31 @@ def test_trust_json_is_left_alone_when_the_checks_fail(run: Run, monkeypatch: py
     with pytest.raises(RuntimeError, match="stopped"):
         measure_trust(run, tiny_split("test"), num_images=1)
     assert json.loads((run.path / "trust.json").read_text()) == {"rows": []}
+
+
+def faithful(stage: str, method: str, deletion: float, insertion: float) -> dict[str, object]:
+    values = {"energy_inside": None, "pointing": None, "randomization": 0.1}
+    return values | {"stage": stage, "method": method, "deletion": deletion, "insertion": insertion}
+
+
+def test_auto_chooses_the_best_mean_rank_among_the_maps_that_beat_noise(tmp_path):
+    run = make_run(tmp_path)
+    rows = [
+        faithful("layer3", "grad_cam", 0.5, 0.9),  # the best insertion, but a deletion no better than noise
+        faithful("layer3", "hires_cam", 0.2, 0.6),
+        faithful("layer3", "random", 0.4, 0.3),
+        faithful("residual3", "grad_cam", 0.3, 0.5),
+        faithful("residual3", "random", 0.4, 0.3),
+    ]
+    run.save_json("trust.json", {"rows": rows})
+    chosen = choose_maps(run)
+    assert (chosen.method, chosen.stage) == ("hires_cam", "layer3")
+    assert "mean rank (1.0) over deletion, insertion, randomization, of the 2 measured maps" in chosen.reason
+    assert choose_maps(run, "auto", "residual3").method == "grad_cam"
+    assert choose_maps(run, "layer_cam", "prep") == MapChoice("layer_cam", "prep")
+
+
+def test_auto_without_measurement_is_the_default_and_says_so(tmp_path):
+    chosen = choose_maps(make_run(tmp_path), "auto", None)
+    assert (chosen.method, chosen.stage) == ("grad_cam", None)
+    assert "has not been measured" in chosen.reason

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser, figure_path
+from firstlight.cli.parser import METHOD_HELP, Parser, figure_path
 from firstlight.cli.which_run import add_run_argument, open_run
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def build_parser() -> Parser:
     parser.add_argument("--true", type=str, default=None, help="only images of this class")
     parser.add_argument("--predicted", type=str, default=None, help="only images taken for this class")
     parser.add_argument("--index", type=int, nargs="+", default=[], help="exactly these test images")
-    parser.add_argument("--method", type=str, default=None, help="grad_cam, grad_cam_pp, hires_cam or layer_cam")
+    parser.add_argument("--method", type=str, default=None, help=METHOD_HELP)
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
     parser.add_argument("--out", type=str, default=None, help="the file to draw, if not misclassified.png of the run")
     parser.add_argument("--evaluate", action="store_true", help="print how far the maps of each method can be trusted")
@@ -70,6 +70,7 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
     from firstlight.evaluation.mistakes import DEFAULT_COUNT
     from firstlight.plots.figure import save_figure
     from firstlight.reports.explained_mistakes import misclassified_images
+    from firstlight.reports.trust import choose_maps
 
     target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
     if len(run.predictions) != len(images):
@@ -78,8 +79,10 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
         print(f"nothing to show: all {len(images):,} test images are classified right")
         return
     which = _filter(options, DEFAULT_COUNT if options.count is None else options.count)
-    method = options.method or DEFAULT_METHOD
-    figure = misclassified_images(run.network, images, run.predictions, which, method, options.stage)
+    choice = choose_maps(run, options.method or DEFAULT_METHOD, options.stage)
+    if choice.reason:
+        print(choice.reason, file=sys.stderr)
+    figure = misclassified_images(run.network, images, run.predictions, which, choice.method, choice.stage)
     save_figure(figure, target)
     print(target)
 

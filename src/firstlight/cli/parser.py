@@ -14,6 +14,10 @@ from firstlight.paths import user_path
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 OPENS_RUNS = frozenset(("app", "explain", "export", "predict", "report", "summary", "test"))
 NETWORK_MODULE_HELP = "module with the class of the run's network, if it is your own; importing it runs its code"
+METHOD_HELP = (
+    "grad_cam, grad_cam_pp, hires_cam, layer_cam, or auto: the method and the stage that `firstlight explain "
+    "--evaluate` has found most faithful"
+)
 
 
 class Parser(ArgumentParser):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import METHOD_HELP, Parser
 from firstlight.cli.which_run import add_run_argument, open_run
 
 DESCRIPTION = "Write one HTML file with the metrics of a run, its mistakes and their attribution maps."
@@ -16,20 +16,27 @@ DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here to 
 def run(arguments: Sequence[str]) -> None:
     """Write the report and print its path, or print its numbers as JSON."""
     options = build_parser().parse(arguments)
-    from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.reports.run_report import report_numbers, write_report
-    from firstlight.training.retest import load_test_images
+    from firstlight.training.retest import load_test_images, load_train_images
 
     quiet_lightning()
     chosen = open_run(options.run, options.logs_dir)
-    images = load_test_images(chosen, options.data_dir).test
+    data = load_test_images(chosen, options.data_dir)
+    images = data.test
     if options.json:
         print(json.dumps(report_numbers(chosen, images), indent=2))
         return
     out = Path(options.out) if options.out else None
-    method = options.method or DEFAULT_METHOD
-    path = write_report(chosen, images, out, method=method, stage=options.stage, max_mistakes=options.max_mistakes)
+    path = write_report(
+        chosen,
+        images,
+        out,
+        method=options.method,
+        stage=options.stage,
+        max_mistakes=options.max_mistakes,
+        train=load_train_images(data),
+    )
     print(path)
 
 
@@ -38,7 +45,7 @@ def build_parser() -> Parser:
     parser = Parser("report", DESCRIPTION)
     add_run_argument(parser)
     parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
-    parser.add_argument("--method", type=str, default=None, help="grad_cam, grad_cam_pp, hires_cam or layer_cam")
+    parser.add_argument("--method", type=str, default="auto", help=METHOD_HELP)
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
     parser.add_argument(
         "--max_mistakes", type=int, default=DEFAULT_MAX_MISTAKES, help="largest number of mistakes shown"

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from firstlight.arrays import Images, Labels
+from firstlight.arrays import Images, Labels, Masks
 from firstlight.evaluation.intervals import wilson_interval
 
 NUM_BINS = 5
@@ -95,18 +95,57 @@ def find_pairs(slices: Sequence[Slice], right: Bool[Tensor, " n"]) -> list[Slice
     return _tested(groups, right)
 
 
-def image_attributes(images: Images) -> dict[str, Float[Tensor, " n"]]:
+def image_attributes(images: Images, masks: Masks | None = None) -> dict[str, Float[Tensor, " n"]]:
     """Return attributes of the images that may explain mistakes, float32 [n] each.
 
     `brightness` is the mean luma and `contrast` its standard deviation, both in [0, 1]. `sharpness` is the variance of
     the Laplacian of the luma. `colourfulness` is the metric M3 of Hasler and Suesstrunk 2003, "Measuring Colourfulness
-    in Natural Images". `background brightness` is the mean luma of the border, one eighth of the shorter side wide.
+    in Natural Images". The background is the border, one eighth of the shorter side wide: `background brightness` is
+    its mean luma, `background redness` its mean of R - G (small for green) and `background yellowness` its mean of
+    (R + G) / 2 - B (small for blue). With masks, `object size` is the share of the pixels that show the object, and
+    `object aspect ratio` the length of the object divided by its width, from its second moments, 1 or more.
 
     Args:
         images: Images, uint8 [n 3 h w].
+        masks: Pixels that show the object, bool [n h w]; None if unknown.
     """
+    shapes = (
+        {}
+        if masks is None
+        else {"object size": masks.float().mean(dim=(1, 2)), "object aspect ratio": aspect_ratios(masks)}
+    )
     batches = [_attributes(batch) for batch in images.split(BATCH_SIZE)] or [_attributes(images)]
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]} | shapes
+
+
+def aspect_ratios(masks: Masks) -> Float[Tensor, " n"]:
+    """Return the length of each object divided by its width, 1 or more, float64 [n].
+
+    Both are the square roots of the eigenvalues of the covariance matrix of the object's pixels, to which the variance
+    1/12 of a pixel itself is added. A rotation does not change the ratio. An empty mask has the ratio 1.
+
+    Args:
+        masks: Pixels that show the object, bool [n h w].
+
+    >>> masks = torch.zeros(1, 8, 8, dtype=torch.bool)
+    >>> masks[0, 2, 1:5] = True  # one row of four pixels
+    >>> round(aspect_ratios(masks).item(), 6)
+    4.0
+    """
+    weights = masks.double() / masks.double().sum(dim=(1, 2), keepdim=True).clamp(min=1)
+    rows, columns = (torch.arange(size, dtype=torch.float64) for size in masks.shape[1:])
+    row_means, column_means = (
+        torch.einsum("nhw,h->n", weights, rows),
+        torch.einsum("nhw,w->n", weights, columns),
+    )
+    down, right = rows - row_means[:, None], columns - column_means[:, None]
+    row_variance = torch.einsum("nhw,nh->n", weights, down**2) + 1 / 12
+    column_variance = torch.einsum("nhw,nw->n", weights, right**2) + 1 / 12
+    covariance = torch.einsum("nhw,nh,nw->n", weights, down, right)
+    mean = (row_variance + column_variance) / 2
+    spread = torch.hypot((row_variance - column_variance) / 2, covariance)
+    ratios = ((mean + spread) / (mean - spread)).sqrt()
+    return torch.where(masks.flatten(1).any(dim=1), ratios, 1.0)
 
 
 def _attributes(images: Images) -> dict[str, Float[Tensor, " n"]]:
@@ -128,6 +167,8 @@ def _attributes(images: Images) -> dict[str, Float[Tensor, " n"]]:
         "sharpness": laplacian.flatten(1).var(dim=1, correction=0),
         "colourfulness": spread + 0.3 * mean,
         "background brightness": luma[:, border].mean(dim=1),
+        "background redness": red_green[:, border].mean(dim=1),
+        "background yellowness": yellow_blue[:, border].mean(dim=1),
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 from rich import box
 from rich.table import Table
 
-from firstlight.attribution import Faithfulness, evaluate
+from firstlight.attribution import DEFAULT_METHOD, Faithfulness, evaluate
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
@@ -18,6 +18,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.runs.run import Run
 
 RANDOM = "random"
+AUTO = "auto"  # as the name of a method: the best measured one
 COLUMNS = {  # field: heading, with an arrow to the better values. Line breaks keep the table within 80 columns.
     "deletion": "deletion\n\N{DOWNWARDS ARROW}",
     "insertion": "insertion\n\N{UPWARDS ARROW}",
@@ -90,6 +91,60 @@ def not_better_than_noise(row: Faithfulness, rows: Sequence[Faithfulness]) -> li
         if value is not None and (value >= baseline if name in SMALLER_IS_BETTER else value <= baseline):
             failed.append(name)
     return failed
+
+
+@dataclass(frozen=True)
+class MapChoice:
+    """The maps that a page or a sheet shows.
+
+    Args:
+        method: Name of the attribution method.
+        stage: Name of the stage; None for the last.
+        reason: Why they were chosen, a sentence; empty if the user named the method.
+    """
+
+    method: str
+    stage: str | None
+    reason: str = ""
+
+
+def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None) -> MapChoice:
+    """Return the named method and stage, or for "auto" those that `explain --evaluate` has found most faithful.
+
+    Rows that are not better than noise at their stage are left out. The others are ranked by each metric that was
+    measured, and the row with the smallest mean rank is chosen; of equal ones, the row with the smallest deletion.
+
+    Args:
+        run: Finished run.
+        method: Name of an attribution method, or "auto"; None means "auto".
+        stage: Name of a stage, to which the choice is then restricted; None for any stage.
+
+    Raises:
+        RunError: `trust.json` is damaged.
+    """
+    if method not in (None, AUTO):
+        return MapChoice(method, stage)
+    rows = [row for row in load_trust(run) if stage in (None, row.stage)]
+    faithful = [row for row in rows if row.method != RANDOM and not not_better_than_noise(row, rows)]
+    if not faithful:
+        cause = "no measured map is better than noise" if rows else "the faithfulness of the maps has not been measured"
+        return MapChoice(DEFAULT_METHOD, stage, f"{DEFAULT_METHOD} is the default method: {cause}")
+    metrics = [name for name in COLUMNS if getattr(faithful[0], name) is not None]
+    best = min(faithful, key=lambda row: (_mean_rank(row, faithful, metrics), row.deletion))
+    reason = (
+        f"{best.method} at stage {best.stage} has the best mean rank ({_mean_rank(best, faithful, metrics):.1f}) over "
+        f"{', '.join(metrics).replace('_', ' ')}, of the {len(faithful)} measured maps that are better than noise"
+    )
+    return MapChoice(best.method, best.stage, reason)
+
+
+def _mean_rank(row: Faithfulness, rows: Sequence[Faithfulness], metrics: Sequence[str]) -> float:
+    """Return the mean over the metrics of the row's rank among the rows: 1 for the best, equal values share a rank."""
+    ranks = []
+    for name in metrics:
+        sign = 1 if name in SMALLER_IS_BETTER else -1
+        ranks.append(1 + sum(sign * getattr(other, name) < sign * getattr(row, name) for other in rows))
+    return sum(ranks) / len(ranks)
 
 
 def evaluation_table(rows: Sequence[Faithfulness]) -> Table:

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from firstlight.data.images import ImageSet, split_stratified
 from firstlight.errors import DataError, FirstlightError
 from firstlight.reports.class_report import save_class_report
 from firstlight.runs.run import Run
@@ -103,3 +104,15 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
     if expected is not None and expected != data.test.digest():
         warnings.warn(f"{data.data_dir}: the test images are not the ones that {run.path} was tested on", stacklevel=2)
     return data
+
+
+def load_train_images(data: ImageData) -> ImageSet:
+    """Load the images on which a run was trained, without those that were split off for validation.
+
+    Args:
+        data: Data of the run, from `load_test_images`.
+
+    Raises:
+        DataError: The data set is missing or malformed.
+    """
+    return split_stratified(data.source.train(), data.recipe.num_val, data.recipe.seed)[0]

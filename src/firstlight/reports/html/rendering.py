@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ MAX_IMAGE_PX = 160  # longer side of an image on the page
 WEBP_QUALITY = 85
 
 
-def render_page(template: str, script: str, style: str, data: dict[str, Any], **context: Any) -> str:
+def render_page(template: str, script: str | Sequence[str], style: str, data: dict[str, Any], **context: Any) -> str:
     """Render a template with its script, style and data inside.
 
     Args:
         template: File name of the template.
-        script: File name of the script, which reads the data.
+        script: File name of the script, which reads the data; of several, the later ones follow the first.
         style: File name of the style sheet.
         data: Data for the script, embedded as JSON.
         **context: Variables of the template; their text is escaped.
@@ -42,7 +43,8 @@ def render_page(template: str, script: str, style: str, data: dict[str, Any], **
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    code = (FOLDER / script).read_text(encoding="utf-8")
+    names = [script] if isinstance(script, str) else script
+    code = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     return environment.get_template(template).render(
         script=Markup(code),

@@ -16,6 +16,7 @@
     index: (a, b) => a.index - b.index,
   };
   const PREDICTED_COLOUR = [255, 145, 40], TRUE_COLOUR = [70, 150, 255];
+  const trainingSprite = data.training && new Sprite(data.training.sprite);
   const form = document.getElementById("filter");
   const cards = document.getElementById("cards");
   const more = document.getElementById("more");
@@ -125,6 +126,44 @@
       item.append(file);
     }
     item.append(views(entry, isRight));
+    if (entry.nearest) item.append(training(entry));
+    return item;
+  }
+
+  // ---- training images ----
+
+  function training(entry) {
+    const box = element("details", "training");
+    box.open = true;
+    const first = data.training.images[entry.nearest[0][0]].label;
+    const votes = entry.nearest.filter(([position]) => data.training.images[position].label === entry.true).length;
+    const summary = element("summary", "", "nearest training images: ");
+    summary.append(`${votes} of ${entry.nearest.length} of the true class, the nearest is `, name(first));
+    const row = element("ol", "nearest");
+    for (const [position, distance] of entry.nearest) {
+      row.append(thumbnail(position, entry, `${distance}`, `distance ${distance}`));
+    }
+    box.append(summary, row);
+    if (entry.influential.length) {
+      const influential = element("ol", "nearest");
+      for (const [position, value] of entry.influential) {
+        const effect = value < 0 ? "raises the loss" : "lowers the loss";
+        influential.append(thumbnail(position, entry, effect, `${effect}, influence ${value}`));
+      }
+      box.append(element("p", "numbers", "most influential training images (TracIn)"), influential);
+    }
+    return box;
+  }
+
+  function thumbnail(position, entry, caption, description) {
+    const image = data.training.images[position];
+    const item = element("li");
+    const text = `training image ${image.index}${image.file ? `, ${image.file}` : ""}: ${classes[image.label]}, ${description}`;
+    const canvas = trainingSprite.picture(position, text);
+    canvas.title = text;
+    const label = name(image.label);
+    label.className = image.label === entry.true ? "right" : image.label === entry.predicted ? "wrong" : "";
+    item.append(canvas, label, element("span", "numbers", caption));
     return item;
   }
 
