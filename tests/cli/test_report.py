@@ -9,9 +9,12 @@ import pytest
 
 from firstlight.cli import main
 from firstlight.cli.report import DEFAULT_MAX_MISTAKES
+from firstlight.data.source import SOURCES
+from firstlight.errors import DataError
 from firstlight.reports.gallery import MAX_MISTAKES
 from firstlight.runs.run import Run
 from reference.made_run import make_run
+from reference.tiny import tiny_split
 
 
 @pytest.fixture
@@ -35,6 +38,22 @@ def test_options_reach_the_page(run, tmp_path, capsys):
     assert "layer_cam at stage layer2" in text
     assert "2 most confident of" in text
     assert not (run.path / "report.html").exists()
+
+
+def test_the_page_shows_training_images_unless_told_otherwise(run, capsys, monkeypatch):
+    assert main(["report", str(run.path)]) == 0
+    assert "are nearest in the network's features" in (run.path / "report.html").read_text()
+    assert main(["report", str(run.path), "--without_training_images"]) == 0
+    assert "are nearest in the network's features" not in (run.path / "report.html").read_text()
+    monkeypatch.setitem(SOURCES, "tiny", only_test_images)
+    assert main(["report", str(run.path)]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "the report shows no training images: no training images here"
+
+
+def only_test_images(_, split):
+    if split == "train":
+        raise DataError("no training images here")
+    return tiny_split(split)
 
 
 def test_json_prints_the_numbers_of_the_predictions(run, capsys):

@@ -53,7 +53,7 @@ def test_the_corner_is_found_and_covering_it_restores_the_answers():
     ]
     shortcut, others = found[0], marked & (images.labels != WHITE)
     assert shortcut.peaks.share == 1.0
-    assert shortcut.peaks.share_elsewhere == 0.0
+    assert shortcut.peaks.share_elsewhere < 0.05
     assert shortcut.changed[3] == pytest.approx(float(others.float().mean())), "the marked images of other colours"
     assert shortcut.accuracy == pytest.approx(1 - float(others.float().mean()))
     assert shortcut.accuracy_covered == 1.0

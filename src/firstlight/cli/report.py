@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import METHOD_HELP, Parser
 from firstlight.cli.which_run import add_run_argument, open_run
+
+if TYPE_CHECKING:
+    from firstlight.data.images import ImageSet
+    from firstlight.runs.run import Run
+    from firstlight.training.data_module import ImageData
 
 DESCRIPTION = "Write one HTML file with the metrics of a run, its mistakes and their attribution maps."
 DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here to load no torch for --help
@@ -18,14 +25,15 @@ def run(arguments: Sequence[str]) -> None:
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.reports.run_report import report_numbers, write_report
-    from firstlight.training.retest import load_test_images, load_train_images
+    from firstlight.training.retest import load_test_images
 
     quiet_lightning()
     chosen = open_run(options.run, options.logs_dir)
     data = load_test_images(chosen, options.data_dir)
     images = data.test
+    attributes = data.source.file_attributes(images)
     if options.json:
-        print(json.dumps(report_numbers(chosen, images), indent=2))
+        print(json.dumps(report_numbers(chosen, images, attributes), indent=2))
         return
     out = Path(options.out) if options.out else None
     path = write_report(
@@ -35,9 +43,22 @@ def run(arguments: Sequence[str]) -> None:
         method=options.method,
         stage=options.stage,
         max_mistakes=options.max_mistakes,
-        train=load_train_images(data),
+        train=None if options.without_training_images else _training_images(chosen, data),
+        attributes=attributes,
     )
     print(path)
+
+
+def _training_images(run: Run, data: ImageData) -> ImageSet | None:
+    """Return the training images; if they cannot be read, say that the report goes without them."""
+    from firstlight.errors import DataError
+    from firstlight.training.retest import load_train_images
+
+    try:
+        return load_train_images(run, data)
+    except DataError as error:
+        print(f"the report shows no training images: {error}", file=sys.stderr)
+        return None
 
 
 def build_parser() -> Parser:
@@ -49,6 +70,11 @@ def build_parser() -> Parser:
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
     parser.add_argument(
         "--max_mistakes", type=int, default=DEFAULT_MAX_MISTAKES, help="largest number of mistakes shown"
+    )
+    parser.add_argument(
+        "--without_training_images",
+        action="store_true",
+        help="omit the training images that explain each mistake, which need a forward pass of all of them",
     )
     parser.add_argument("--out", type=str, default=None, help="the file to write, if not report.html of the run")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of writing the page")

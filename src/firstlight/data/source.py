@@ -7,9 +7,13 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
+from jaxtyping import Float64
+from torch import Tensor
+
 from firstlight.data.cifar import Split, read_cifar10, read_cifar100
 from firstlight.data.download.downloader import fetch_missing, is_missing
 from firstlight.data.drawn import EMBEDDED_NAMES, WATERMARK_NAME, read_drawn
+from firstlight.data.folder.file_attributes import file_attributes
 from firstlight.data.folder.image_size import check_image_size
 from firstlight.data.folder.layout import FolderSplit, Layout, find_layout, holds_classes
 from firstlight.data.folder.reader import default_size_px, describe_folder, read_split
@@ -81,6 +85,14 @@ class Source(ABC):
     def remarks(self, train: ImageSet) -> list[str]:  # noqa: ARG002  # other kinds have remarks
         """Return what the user should know before training on `train`, one line each."""
         return []
+
+    def file_attributes(self, images: ImageSet) -> dict[str, Float64[Tensor, " n"]]:  # noqa: ARG002
+        """Return attributes of the images' files by name, float64 [n] each; none if images have no files of their own.
+
+        Args:
+            images: Images that this source has read.
+        """
+        return {}
 
     def describe(self) -> dict[str, str]:
         """Return the entries "name" and "place" of the data set in `environment.json`."""
@@ -174,6 +186,10 @@ class FolderSource(Source):
     def remarks(self, train: ImageSet) -> list[str]:
         """Return the classes, the sizes of the splits, an imbalance of the classes and the unused files."""
         return describe_folder(self.layout, train)
+
+    def file_attributes(self, images: ImageSet) -> dict[str, Float64[Tensor, " n"]]:
+        """Return the size of each file and the original resolution of each image."""
+        return file_attributes(self.layout, images)
 
     def describe(self) -> dict[str, str]:
         """Return the folder's own name and its path."""

@@ -119,9 +119,9 @@ def _static_entries(findings: Findings, train: ImageSet | None) -> list[dict[str
     ]
 
 
-def _neighbour(evidence: TrainingEvidence, train: ImageSet, position: float, distance: float) -> dict[str, Any]:
-    picture = image_uri(train.images[evidence.rows[int(position)]].numpy())
-    return evidence.thumbnails[int(position)] | {"distance": distance, "image": picture}
+def _neighbour(evidence: TrainingEvidence, train: ImageSet, position: int, distance: float) -> dict[str, Any]:
+    picture = image_uri(train.images[evidence.rows[position]].numpy())
+    return evidence.thumbnails[position] | {"distance": distance, "image": picture}
 
 
 def _mean_map(sampled: SampledMaps, label: int) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +93,7 @@ def _collect(train: ImageSet, nearest: Neighbours, influential: Influences) -> T
     return TrainingEvidence(entries, chosen, thumbnails, make_sprite(train.images[chosen].numpy()), len(train))
 
 
-def _pairs(position: dict[int, int], rows: Tensor, values: Tensor) -> list[Sequence[float]]:
+def _pairs(position: dict[int, int], rows: Tensor, values: Tensor) -> list[tuple[int, float]]:
     return [(position[row], float(f"{value:.4g}")) for row, value in zip(rows.tolist(), values.tolist(), strict=True)]
 
 

@@ -106,13 +106,21 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
     return data
 
 
-def load_train_images(data: ImageData) -> ImageSet:
-    """Load the images on which a run was trained, without those that were split off for validation.
+def load_train_images(run: Run, data: ImageData) -> ImageSet:
+    """Load the images on which a run was trained, and warn if they have changed.
 
     Args:
+        run: Run that names the data set.
         data: Data of the run, from `load_test_images`.
+
+    Returns:
+        The training images, without those that were split off for validation.
 
     Raises:
         DataError: The data set is missing or malformed.
     """
-    return split_stratified(data.source.train(), data.recipe.num_val, data.recipe.seed)[0]
+    train = split_stratified(data.source.train(), run.recipe.num_val, run.recipe.seed)[0]
+    expected = run.data.get("digests", {}).get("train")
+    if expected is not None and expected != train.digest():
+        warnings.warn(f"{data.data_dir}: the training images are not the ones of {run.path}", stacklevel=2)
+    return train

@@ -94,7 +94,7 @@ def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
 def default_size_px(layout: Layout) -> int:
     """Return the default size for the images: the small one unless most images are larger."""
     files = [file for each in layout.files.values() for file in each if file.refusal is None]
-    short_sides = [min(size) for size in map(_size_px, files[:: max(1, len(files) // NUM_MEASURED)]) if size]
+    short_sides = [min(size) for size in map(stored_size_px, files[:: max(1, len(files) // NUM_MEASURED)]) if size]
     return SMALL_PX if short_sides and statistics.median(short_sides) <= SMALL_PX * 1.25 else LARGE_PX
 
 
@@ -182,7 +182,8 @@ def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Te
         return list(pool.map(decode_one, files))
 
 
-def _size_px(file: ImageFile) -> tuple[int, int] | None:
+def stored_size_px(file: ImageFile) -> tuple[int, int] | None:
+    """Return the width and height of an image in its file, in pixels; None if it cannot be read."""
     try:
         with warnings.catch_warnings(), Image.open(file.path) as image:
             return image.size
