@@ -106,8 +106,8 @@ def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
     twin = [each for layer in copy.deepcopy(layers) for each in (layer, nn.Identity())]  # not a run
     cast(Conv3x3, twin[0]).fast = False
     passes: list[int] = []
-    moments = batch_norm.moments
-    monkeypatch.setattr(batch_norm, "moments", lambda maps: (passes.append(1), moments(maps))[1])
+    compute_moments = batch_norm.compute_moments
+    monkeypatch.setattr(batch_norm, "compute_moments", lambda maps: (passes.append(1), compute_moments(maps))[1])
     results = []
     for some in (layers, twin):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

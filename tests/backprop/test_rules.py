@@ -1,4 +1,4 @@
-"""Which modules are known, and what a backward pass knows of its images."""
+"""The registry of backward rules, and the selection of images in a backward pass."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_layers_can_be_given_a_rule() -> None:
 
 
 class One(nn.Identity):
-    """Layers of kinds that are known nowhere else."""
+    """Layers whose classes are used in no other test."""
 
 
 class Two(nn.Identity):
@@ -101,7 +101,7 @@ def test_what_is_known_depends_on_what_is_within() -> None:
 @pytest.mark.parametrize("kept", [torch.arange(6.0), torch.arange(24.0).reshape(6, 2, 2, 1)], ids=["numbers", "maps"])
 def test_rows_are_taken_and_put_back(kept: Tensor) -> None:
     backward = Backward(torch.tensor([5, 0]), 6)
-    assert torch.equal(backward.of(kept), kept[[5, 0]])
-    back = backward.among_all(backward.of(kept))
+    assert torch.equal(backward.select(kept), kept[[5, 0]])
+    back = backward.scatter(backward.select(kept))
     assert torch.equal(back[[5, 0]], kept[[5, 0]])
     assert not back[1:5].any()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from firstlight.backprop import Backward, chain_vjps
 from firstlight.layers import batch_norm, gelu
-from firstlight.layers.batch_norm import BatchNorm, moments
+from firstlight.layers.batch_norm import BatchNorm, compute_moments
 from firstlight.layers.gelu import Gelu
 
 DTYPES = [torch.float32, torch.bfloat16]
@@ -89,7 +89,7 @@ def test_a_mean_far_from_zero_does_not_hide_the_variance(norm: Callable[[int], B
     """Squares of 10,000 have no room in float32 for a variance of 1e-4."""
     torch.manual_seed(0)
     images = 10_000 + 0.01 * torch.randn(20, 3, 8, 8)
-    of = moments(images.permute(0, 2, 3, 1).contiguous())
+    of = compute_moments(images.permute(0, 2, 3, 1).contiguous())
     exact = images.double().var(dim=(0, 2, 3), correction=0)
     torch.testing.assert_close(of.variance.double(), exact, rtol=1e-5, atol=0)
     torch.testing.assert_close(of.mean.double(), images.double().mean(dim=(0, 2, 3)), rtol=1e-7, atol=0)
@@ -122,7 +122,7 @@ def test_gelu_after_it_is_the_same_as_two_layers(
         of_parameters = {name: backward.gradients[each] for name, each in layers[0].named_parameters()}
         found.append({"output": output, "input": of_images, **of_parameters, **dict(layers[0].named_buffers())})
     assert_close(*found, rounding=2 * ROUNDING[dtype])
-    assert backward.of(images).shape == gradient.shape
+    assert backward.select(images).shape == gradient.shape
 
     def refused(*arguments: object, **options: object) -> None:
         raise AssertionError("normalized by itself")

@@ -19,7 +19,7 @@ Stage = str | nn.Module  # a name from network.stages, the path of a submodule, 
 
 
 class Capture:
-    """The stages' outputs in the latest forward pass, and gradients by them; made by `capture`."""
+    """The stages' outputs in the latest forward pass, and gradients with respect to them; see `capture`."""
 
     def __init__(self) -> None:
         self._outputs: dict[str, Tensor] = {}
@@ -30,7 +30,7 @@ class Capture:
         return {name: output.detach() for name, output in self._outputs.items()}
 
     def gradients(self, score: Float[Tensor, " n"], *, retain_graph: bool = False) -> dict[str, Tensor]:
-        """Return the gradient of each image's score by each stage's output.
+        """Return the gradient of each image's score with respect to each stage's output.
 
         One backward pass from the sum of the scores serves all images: in eval mode no image's score depends on
         another image.
@@ -67,7 +67,7 @@ class Capture:
 
 @contextmanager
 def capture(network: nn.Module, stages: Sequence[Stage], *, with_gradients: bool = True) -> Iterator[Capture]:
-    """Record the outputs of some stages, and gradients by them, inside a `with` block.
+    """Record the outputs of some stages, and gradients with respect to them, inside a `with` block.
 
     Call the network inside the block as usual; it is in eval mode there. Gradients are computed with
     `torch.autograd.grad`, so no parameter's `.grad` changes. The block works inside `torch.no_grad`,

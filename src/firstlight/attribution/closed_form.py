@@ -17,8 +17,8 @@ from firstlight.attribution.capture import stage_names
 class PooledHead:
     """The layers behind the last stage: pooling to 1x1, then a linear layer.
 
-    Let W [k c] be the weights of the head, d [k] the gradient of the score by the logits, and v = d W. Then the
-    gradient of the score by the activations is
+    Let W [k c] be the weights of the head, d [k] the gradient of the score with respect to the logits, and v = d W.
+    Then the gradient of the score with respect to the activations is
 
         max pooling:   g[c,i,j] = v[c] if cell i,j holds the maximum of channel c, else 0
         mean pooling:  g[c,i,j] = v[c] / (h w)
@@ -43,7 +43,7 @@ class PooledHead:
     head: nn.Linear
 
     def reproduces(self, activations: Float[Tensor, "n c h w"], logits: Logits) -> bool:
-        """Whether pool and head alone turn these activations into exactly these logits.
+        """Return whether pool and head alone compute exactly these logits from these activations.
 
         The result is False for a network with another operation behind the stage, such as a scale or a layer.
 
@@ -59,11 +59,11 @@ class PooledHead:
     def gradients(
         self, activations: Float[Tensor, "n c h w"], logit_gradients: Float[Tensor, "n k"]
     ) -> Float[Tensor, "n c h w"]:
-        """Return the gradient of the score by the activations, equal to autograd's.
+        """Return the gradient of the score with respect to the activations, equal to autograd's.
 
         Args:
             activations: Activations A of the last stage, float [n c h w].
-            logit_gradients: Gradient d of the score by the logits, float32 [n k].
+            logit_gradients: Gradient d of the score with respect to the logits, float32 [n k].
 
         Returns:
             The gradient g, float32 [n c h w].

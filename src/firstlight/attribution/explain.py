@@ -245,7 +245,7 @@ def _is_contrast(target: TargetName | Tensor | int) -> bool:
 
 
 def _choose_stages(network: nn.Module, stage: Stage | None) -> tuple[tuple[Stage, ...], str]:
-    """Return the stages to explain, and the name that the result bears."""
+    """Return the stages to explain, and the stage name of the result."""
     named = stage_names(network)
     if stage is None or stage == ALL_STAGES:
         if not named:

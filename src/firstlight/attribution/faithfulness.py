@@ -45,7 +45,7 @@ class Faithfulness:
             masks.
         pointing: Share of images whose largest value lies on the object, in [0, 1]; large is good. None without masks.
         randomization: Absolute rank correlation with the maps of randomized networks, averaged over the cascade, in
-            [0, 1]; small is good. Two maps of noise reach the value in the row "random". The absolute value is taken,
+            [0, 1]; small is good. The row "random" has the value of two maps of noise. The absolute value is taken,
             because a map that only changes its sign does not depend on the learned weights either.
     """
 

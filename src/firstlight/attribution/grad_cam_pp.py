@@ -30,7 +30,7 @@ def grad_cam_pp(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, 
 
     Args:
         activations: Activations A of the stage, float [n c h w].
-        gradients: Gradient g of the logit by A, float [n c h w].
+        gradients: Gradient g of the logit with respect to A, float [n c h w].
 
     Returns:
         The CAM, signed, float [n h w].

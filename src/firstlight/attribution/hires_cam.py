@@ -16,7 +16,7 @@ def hires_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n
 
     Args:
         activations: Activations A of the stage, float [n c h w].
-        gradients: Gradient g of the target score by A, float [n c h w].
+        gradients: Gradient g of the target score with respect to A, float [n c h w].
 
     Returns:
         The CAM, signed, in units of the score, float [n h w].

@@ -38,7 +38,7 @@ class Target:
     against: Labels | None = None
 
     def logit_gradients(self, num_classes: int) -> Float[Tensor, "n k"]:
-        """Return the gradient of the score by the logits: 1 at `classes`, -1 at `against`, float32 [n k]."""
+        """Return the gradient of the score with respect to the logits, [n k]: 1 at `classes`, -1 at `against`."""
         gradients = F.one_hot(self.classes, num_classes)
         if self.against is not None:
             gradients = gradients - F.one_hot(self.against, num_classes)

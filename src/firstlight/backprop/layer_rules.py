@@ -62,7 +62,7 @@ def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor,
             return None
         of_images, of_weight, _ = torch.ops.aten.convolution_backward(
             gradient,
-            backward.of(images),
+            backward.select(images),
             weight.to(gradient.dtype),
             None,
             module.stride,
@@ -127,7 +127,7 @@ def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
 def _convolution_vjp(
     gradients: Callable[..., tuple[Tensor | None, Tensor | None]], filters: Tensor, images: Tensor, needs_gradient: bool
 ) -> VJP:
-    """Return the vjp of a convolution of images, by the gradients of an algorithm."""
+    """Return the VJP of a convolution of images from the `gradients` function of an algorithm."""
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
@@ -155,19 +155,19 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
 
 
 def _native_batch_norm(
-    module: BatchNorm, x: Tensor, needs_gradient: bool, of: Moments | None = None, *, with_gelu: bool
+    module: BatchNorm, x: Tensor, needs_gradient: bool, moments: Moments | None = None, *, with_gelu: bool
 ) -> tuple[Tensor, VJP]:
     maps = x.permute(0, 2, 3, 1).contiguous()
     weight, bias = module.weight, module.bias
-    of = of or batch_norm.moments(maps)
-    scales, shifts = of.scale_and_shift(weight, bias, module.eps)
+    moments = moments or batch_norm.compute_moments(maps)
+    scales, shifts = moments.scale_and_shift(weight, bias, module.eps)
     output, slopes = batch_norm.normalize(maps, scales, shifts, with_gelu=with_gelu)
-    module.update_running_stats(of, x.numel() // x.shape[1])
+    module.update_running_stats(moments, x.numel() // x.shape[1])
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_output = gradient.permute(0, 2, 3, 1)
         of_maps, of_weight, of_bias = batch_norm.gradients(
-            of_output, maps, slopes, backward.indices, of, weight, module.eps
+            of_output, maps, slopes, backward.indices, moments, weight, module.eps
         )
         backward.add(weight, of_weight if weight.requires_grad else None)
         backward.add(bias, of_bias if bias.requires_grad else None)
@@ -189,7 +189,7 @@ def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tupl
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         of_input, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, backward.of(x), weight, means, variances, mean, reciprocal_std, True, module.eps, asked
+            gradient, backward.select(x), weight, means, variances, mean, reciprocal_std, True, module.eps, asked
         )
         backward.add(weight, of_weight if asked[1] else None)
         backward.add(bias, of_bias if asked[2] else None)
@@ -201,9 +201,9 @@ def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tupl
 @rule_for(Gelu)
 def _(module: Gelu, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if not module.is_faster(x):
-        return module(x), lambda gradient, backward: torch.ops.aten.gelu_backward(gradient, backward.of(x))
+        return module(x), lambda gradient, backward: torch.ops.aten.gelu_backward(gradient, backward.select(x))
     output, slopes = gelu(x, with_slopes=needs_gradient)
-    return output, lambda gradient, backward: gelu_gradient(gradient, backward.of(slopes))
+    return output, lambda gradient, backward: gelu_gradient(gradient, backward.select(slopes))
 
 
 @rule_for(nn.ReLU)
@@ -213,7 +213,7 @@ def _(module: nn.ReLU, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:  
 
 
 def _relu_vjp(output: Tensor) -> VJP:
-    return lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.of(output), 0)
+    return lambda gradient, backward: torch.ops.aten.threshold_backward(gradient, backward.select(output), 0)
 
 
 @rule_for(MaxPool2x2)
@@ -235,14 +235,14 @@ def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]
     def vjp_by_aten(gradient: Tensor, backward: Backward) -> Tensor:
         no_padding, dilation, rounds_up = [0, 0], [1, 1], False
         return torch.ops.aten.max_pool2d_with_indices_backward(
-            gradient, backward.of(x), kernel, stride, no_padding, dilation, rounds_up, backward.of(winners)
+            gradient, backward.select(x), kernel, stride, no_padding, dilation, rounds_up, backward.select(winners)
         )
 
     return output, vjp_by_aten
 
 
 def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, VJP]:
-    """The pool in plain arithmetic, which a compiler fuses with its neighbours; of each window one byte is kept."""
+    """Max pooling in plain arithmetic, which a compiler fuses with neighbouring layers; stores a byte per window."""
     maps = x.permute(0, 2, 3, 1)
     _, height, width, channels = maps.shape
     rows, columns = height // 2, width // 2
@@ -269,7 +269,7 @@ def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Te
     output, winner = x.flatten(2).max(dim=2)
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor:
-        is_largest = backward.of(winner)[:, :, None] == torch.arange(height * width, device=gradient.device)
+        is_largest = backward.select(winner)[:, :, None] == torch.arange(height * width, device=gradient.device)
         return (gradient.flatten(2) * is_largest).unflatten(2, (height, width))
 
     return output[:, :, None, None], vjp
@@ -293,7 +293,7 @@ def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
         weight, bias = module.weight, module.bias
         if weight.requires_grad:
-            backward.add(weight, gradient.mT @ backward.of(x).to(gradient.dtype))
+            backward.add(weight, gradient.mT @ backward.select(x).to(gradient.dtype))
         if bias is not None and bias.requires_grad:
             backward.add(bias, gradient.sum(0))
         return gradient @ weight.to(gradient.dtype) if needs_gradient else None

@@ -27,15 +27,15 @@ class Backward:
     num_images: int
     gradients: dict[Tensor, Tensor] = field(default_factory=dict)
 
-    def of(self, kept: Tensor) -> Tensor:
+    def select(self, stored: Tensor) -> Tensor:
         """Return the rows of `indices`, [k ...], of a tensor that was stored for all images, [n ...]."""
         if self.indices is None:
-            return kept
-        if kept.ndim != 4:
-            return kept.index_select(0, self.indices)
-        return kept.permute(0, 2, 3, 1).index_select(0, self.indices).permute(0, 3, 1, 2)  # as it lies in memory
+            return stored
+        if stored.ndim != 4:
+            return stored.index_select(0, self.indices)
+        return stored.permute(0, 2, 3, 1).index_select(0, self.indices).permute(0, 3, 1, 2)  # in memory order
 
-    def among_all(self, gradient: Tensor) -> Tensor:
+    def scatter(self, gradient: Tensor) -> Tensor:
         """Return the gradient of all images, [n ...], from that of `indices`, [k ...]; zero for the other images."""
         if self.indices is None:
             return gradient
@@ -54,7 +54,7 @@ VJP = Callable[[Tensor, Backward], Tensor | None]
 # Maps a layer, its input, and whether the input needs a gradient to the output and its VJP.
 Rule = Callable[[Any, Tensor, bool], tuple[Tensor, VJP]]
 
-# The same for consecutive layers that are computed together; None if they are faster one by one.
+# A rule for consecutive layers that are computed together; returns None if they are faster one by one.
 RunRule = Callable[[Sequence[Any], Tensor, bool], tuple[Tensor, VJP] | None]
 
 RULES: dict[type[nn.Module], Rule] = {}
@@ -100,7 +100,7 @@ def chain_vjps(modules: Iterable[nn.Module], x: Tensor, needs_gradient: bool) ->
     while left:
         x, vjp, count = _forward_run_with_vjp(left, x, needs_gradient)
         vjps.append(vjp)
-        needs_gradient = needs_gradient or any(_learning(each.parameters()) for each in left[:count])
+        needs_gradient = needs_gradient or any(_trainable(each.parameters()) for each in left[:count])
         left = left[count:]
 
     def vjp_of_all(gradient: Tensor, backward: Backward) -> Tensor | None:
@@ -124,7 +124,7 @@ def compose(first: VJP, second: VJP) -> VJP:
 
 def _forward_run_with_vjp(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP, int]:
     """Apply the longest run of first modules that has a rule; return output, VJP and the number of modules."""
-    kinds = tuple([type(each) for each in modules])  # a list, which can be forward_with_vjp
+    kinds = tuple([type(each) for each in modules])  # of a list: torch.compile traces no generator here
     for count in range(len(kinds), 1, -1):
         rule = RUN_RULES.get(kinds[:count])
         found = None if rule is None else rule(modules[:count], x, needs_gradient)
@@ -150,7 +150,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     """Compute the output of any layer and a VJP by autograd, for all images, with zero gradients for skipped ones."""
-    parameters = _learning(module.parameters())
+    parameters = _trainable(module.parameters())
     with torch.enable_grad():
         x = x.detach().requires_grad_(needs_gradient)
         output = module(x)
@@ -159,11 +159,11 @@ def by_autograd(module: nn.Module, x: Tensor, needs_gradient: bool) -> tuple[Ten
     sources = [*([x] if needs_gradient else []), *parameters]
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
-        found = list(torch.autograd.grad(output, sources, backward.among_all(gradient), allow_unused=True))
+        found = list(torch.autograd.grad(output, sources, backward.scatter(gradient), allow_unused=True))
         of_input = found.pop(0) if needs_gradient else None
         for parameter, of_parameter in zip(parameters, found, strict=True):
             backward.add(parameter, of_parameter)
-        return None if of_input is None else backward.of(of_input)
+        return None if of_input is None else backward.select(of_input)
 
     return output.detach(), vjp
 
@@ -179,5 +179,5 @@ def _nothing(gradient: Tensor, backward: Backward) -> None:
     """The VJP of a layer that needs no gradient, neither for its input nor for parameters."""
 
 
-def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+def _trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     return [each for each in parameters if each.requires_grad]

@@ -98,10 +98,10 @@ class _ApplyVJPs(Function):
             return repeated[0], None, None, *repeated[1:]
         indices = _indices_with_gradient(gradient) if ctx.skip_zero_gradients else None
         backward = Backward(indices, len(gradient))
-        of_input = ctx.vjp(backward.of(gradient), backward)
+        of_input = ctx.vjp(backward.select(gradient), backward)
         ctx.vjp = None  # frees the activations that it holds
         of_parameters = (backward.gradients.get(parameter) for parameter in ctx.parameters)
-        return None if of_input is None else backward.among_all(of_input), None, None, *of_parameters
+        return None if of_input is None else backward.scatter(of_input), None, None, *of_parameters
 
 
 class _RepeatedForward:

@@ -1,1 +1,1 @@
-"""Where images come from, and how they become batches."""
+"""Data sets, and the batches that are made of them."""

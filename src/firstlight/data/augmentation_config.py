@@ -1,4 +1,4 @@
-"""Augmentation: the configuration of what is done to the training images. Imports no PyTorch."""
+"""The configuration of the augmentation of training images. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Augmentation:
         flip: When an image is mirrored horizontally: "none" never, "random" with probability 1/2 in each epoch,
             "alternating" in every other epoch (Jordan 2024, arXiv 2404.00498, section 3.6).
         cutout_px: Side in pixels of a square at a random position that is filled with the mean colour (DeVries and
-            Taylor 2017, arXiv 1708.04552). 0 draws none.
+            Taylor 2017, arXiv 1708.04552). 0 turns cutout off.
     """
 
     crop_px: int = 4

@@ -22,7 +22,7 @@ from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
-PIXELS_AHEAD = 10_000 * 32 * 32  # prepared at once on a GPU, where kernel launches cost more than the work of a batch
+PIXELS_AHEAD = 10_000 * 32 * 32  # prepared together on a GPU, where launching a kernel takes longer than running it
 
 
 class Batch(NamedTuple):
@@ -45,7 +45,7 @@ class EpochDraws:
 
     @staticmethod
     def of(
-        num_images: int, size_px: tuple[int, int], how: Augmentation, seed: int, epoch: int, num_rounds: int = 1
+        num_images: int, size_px: tuple[int, int], config: Augmentation, seed: int, epoch: int, num_rounds: int = 1
     ) -> EpochDraws:
         """Draw on the CPU; each number depends on seed, epoch, purpose and the index of the image."""
         num_draws = num_rounds * num_images
@@ -53,15 +53,15 @@ class EpochDraws:
         def whole(purpose: str, low: int, high: int) -> Tensor:
             return torch.randint(low, high + 1, (num_draws,), generator=generator(seed, epoch, purpose))
 
-        if how.flip == "alternating":
+        if config.flip == "alternating":
             coin = torch.rand(num_images, generator=generator(seed, 0, "flip")) < 0.5
             mirrored = torch.cat([alternate(coin, epoch + number) for number in range(num_rounds)])
         else:
             mirrored = torch.rand(num_draws, generator=generator(seed, epoch, "flip")) < 0.5
-        half = how.cutout_px // 2
+        half = config.cutout_px // 2
         return EpochDraws(
-            down=whole("down", -how.crop_px, how.crop_px),
-            right=whole("right", -how.crop_px, how.crop_px),
+            down=whole("down", -config.crop_px, config.crop_px),
+            right=whole("right", -config.crop_px, config.crop_px),
             mirrored=mirrored,
             cut_row=whole("cut row", 0, size_px[0] - 1) - half,
             cut_column=whole("cut column", 0, size_px[1] - 1) - half,
@@ -140,10 +140,10 @@ class Batches:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        how, draws = self.augmentation, None
-        if how is not None:
+        config, draws = self.augmentation, None
+        if config is not None:
             of_epoch = self.sampler.seed, self.sampler.epoch, self.sampler.num_rounds
-            draws = EpochDraws.of(len(self.set), self.set.size_px, how, *of_epoch).to(self.device)
+            draws = EpochDraws.of(len(self.set), self.set.size_px, config, *of_epoch).to(self.device)
         upcoming = self.sampler.upcoming()
         if not upcoming:
             return
@@ -183,23 +183,23 @@ class Batches:
         if self.sampler.last_losses is not None:
             self.sampler.last_losses.add(self._index_of_id[ids], losses)
 
-    def _augment(self, pixels: Images, visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws) -> Images:
+    def _augment(self, pixels: Images, visits: Int64[Tensor, " n"], config: Augmentation, draws: EpochDraws) -> Images:
         def pick(draw: Tensor) -> Tensor:
             return draw[visits]
 
-        if how.crop_px:
+        if config.crop_px:
             pixels = shifted_crop(pixels, pick(draws.down), pick(draws.right))
-        if how.flip != "none":
+        if config.flip != "none":
             pixels = flip(pixels, pick(draws.mirrored))
-        if how.cutout_px:
-            pixels = cutout(pixels, pick(draws.cut_row), pick(draws.cut_column), how.cutout_px, self._fill)
+        if config.cutout_px:
+            pixels = cutout(pixels, pick(draws.cut_row), pick(draws.cut_column), config.cutout_px, self._fill)
         return pixels
 
     def _augmented_in_one_pass(
-        self, indices: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], how: Augmentation, draws: EpochDraws
+        self, indices: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], config: Augmentation, draws: EpochDraws
     ) -> UnitImages:
         down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]
-        if how.flip == "none":
+        if config.flip == "none":
             mirrored = torch.zeros_like(mirrored)
         return fused.shifted_and_flipped(self._pixels, indices, down, right, mirrored)
 

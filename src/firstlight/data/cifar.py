@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from firstlight.data.cifar_formats import CIFAR10, CIFAR100, CIFAR100_COARSE, Batch, Form, Split
+from firstlight.data.cifar_formats import CIFAR10, CIFAR100, CIFAR100_COARSE, Batch, CifarFormat, Split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
 from firstlight.paths import user_path
@@ -50,36 +50,36 @@ def read_cifar100(data_dir: Path | str, split: Split, *, coarse: bool = False) -
     return _read(CIFAR100_COARSE if coarse else CIFAR100, user_path(data_dir), split)
 
 
-def _read(forms: tuple[Form, ...], data_dir: Path, split: Split) -> ImageSet:
-    form, folder = _find(forms, data_dir)
-    with ThreadPoolExecutor() as pool:  # hashing and copying release Python's global lock
-        batches = list(pool.map(lambda name: _read_batch(form, folder / name), form.batches[split]))
+def _read(formats: tuple[CifarFormat, ...], data_dir: Path, split: Split) -> ImageSet:
+    cifar_format, folder = _find(formats, data_dir)
+    with ThreadPoolExecutor() as pool:  # hashing and copying release the global interpreter lock
+        batches = list(pool.map(lambda name: _read_batch(cifar_format, folder / name), cifar_format.batches[split]))
     return ImageSet(
         images=torch.from_numpy(np.concatenate([pixels for pixels, _ in batches])),
         labels=torch.from_numpy(np.concatenate([labels for _, labels in batches]).astype(np.int64)),
-        class_names=_read_class_names(form, folder / form.names_file),
-        name=f"{form.data_set} {split}",
+        class_names=_read_class_names(cifar_format, folder / cifar_format.names_file),
+        name=f"{cifar_format.data_set} {split}",
     )
 
 
-def _find(forms: tuple[Form, ...], data_dir: Path) -> tuple[Form, Path]:
-    for form in forms:
-        for folder in (data_dir / form.folder, data_dir):
-            if (folder / form.batches["test"][0]).is_file():
-                return form, folder
-    expected = " or ".join(str(data_dir / form.folder) for form in forms)
+def _find(formats: tuple[CifarFormat, ...], data_dir: Path) -> tuple[CifarFormat, Path]:
+    for cifar_format in formats:
+        for folder in (data_dir / cifar_format.folder, data_dir):
+            if (folder / cifar_format.batches["test"][0]).is_file():
+                return cifar_format, folder
+    expected = " or ".join(str(data_dir / cifar_format.folder) for cifar_format in formats)
     raise DataError(
-        f"no {forms[0].data_set} in {data_dir}: expected {expected}. "
+        f"no {formats[0].data_set} in {data_dir}: expected {expected}. "
         "Unpack the official archive there, name its folder with --data_dir, or use the embedded data (--data drawn)."
     )
 
 
-def _read_batch(form: Form, path: Path) -> Batch:
+def _read_batch(cifar_format: CifarFormat, path: Path) -> Batch:
     content = _read_bytes(path)
-    pixels, labels = form.parse(content, str(path))
+    pixels, labels = cifar_format.parse(content, str(path))
     if len(labels) == 0:
         raise DataError(f"{path}: ends at byte {len(content)} without an image. Restore the official file.")
-    _compare_digest(form, path, content)
+    _compare_digest(cifar_format, path, content)
     return pixels, labels
 
 
@@ -90,26 +90,26 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror}. Restore the official file.") from error
 
 
-def _compare_digest(form: Form, path: Path, content: bytes) -> None:
-    official = form.digests.get(path.name)
-    found = hashlib.new(form.algorithm, content, usedforsecurity=False).hexdigest()
+def _compare_digest(cifar_format: CifarFormat, path: Path, content: bytes) -> None:
+    official = cifar_format.digests.get(path.name)
+    found = hashlib.new(cifar_format.algorithm, content, usedforsecurity=False).hexdigest()
     if official is not None and found != official:
         warnings.warn(
-            f"{path}: well formed, but not the official release ({form.algorithm} {found[:12]}..., "
+            f"{path}: well formed, but not the official release ({cifar_format.algorithm} {found[:12]}..., "
             f"official {official[:12]}...)",
             stacklevel=2,
         )
 
 
-def _read_class_names(form: Form, path: Path) -> tuple[str, ...]:
+def _read_class_names(cifar_format: CifarFormat, path: Path) -> tuple[str, ...]:
     if not path.exists():
-        return form.class_names
+        return cifar_format.class_names
     content = _read_bytes(path)
-    names = form.parse_names(content, str(path))
-    if len(names) != len(form.class_names):
+    names = cifar_format.parse_names(content, str(path))
+    if len(names) != len(cifar_format.class_names):
         raise DataError(
-            f"{path}: ends at byte {len(content)} with {len(names)} class names, {form.data_set} has "
-            f"{len(form.class_names)}. Restore the official file."
+            f"{path}: ends at byte {len(content)} with {len(names)} class names, {cifar_format.data_set} has "
+            f"{len(cifar_format.class_names)}. Restore the official file."
         )
-    _compare_digest(form, path, content)
+    _compare_digest(cifar_format, path, content)
     return tuple(names)

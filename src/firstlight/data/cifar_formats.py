@@ -1,4 +1,4 @@
-"""The published forms of CIFAR-10 and CIFAR-100: their files, their digests, their bytes.
+"""The published formats of CIFAR-10 and CIFAR-100: file names, digests and parsers.
 
 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".)
 """
@@ -63,7 +63,7 @@ PYTHON_MD5 = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
-# CIFAR-100's are the ones that public readers compare with (torchvision for Ruby and for Python).
+# The digests of CIFAR-100 are those in public readers, torchvision for Ruby and for Python.
 CIFAR100_BINARY_SHA256 = {
     "train.bin": "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
     "test.bin": "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
@@ -76,8 +76,8 @@ CIFAR100_PYTHON_MD5 = {
 
 
 @dataclass(frozen=True)
-class Form:
-    """One published file format of a data set, with one of its sets of labels.
+class CifarFormat:
+    """A published file format of a data set, with one of its sets of labels.
 
     Args:
         data_set: Name of the data set.
@@ -103,16 +103,16 @@ class Form:
 
 
 def parse_binary(
-    content: bytes, source: str, num_classes: int, num_label_bytes: int = 1, which_label: int = 0
+    content: bytes, source: str, num_classes: int, num_label_bytes: int = 1, label_index: int = 0
 ) -> Batch:
     """Read records: the label bytes, then 1,024 red, 1,024 green and 1,024 blue bytes, row by row.
 
     Args:
         content: Content of the whole file.
         source: Name of the file, for messages.
-        num_classes: Number of classes, which all labels are below.
+        num_classes: Number of classes; all labels must be smaller.
         num_label_bytes: Number of label bytes in each record.
-        which_label: Index of the label byte to use.
+        label_index: Index of the label byte to use.
 
     Raises:
         DataError: The file is malformed; the message names it and the offset.
@@ -124,12 +124,12 @@ def parse_binary(
             "Restore the official file."
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, record_bytes)
-    labels = records[:, which_label]
+    labels = records[:, label_index]
     wrong = np.flatnonzero(labels >= num_classes)
     if len(wrong):
-        place = wrong[0] * record_bytes + which_label
+        offset = wrong[0] * record_bytes + label_index
         raise DataError(
-            f"{source}: label {labels[wrong[0]]} at byte {place}; labels are 0 to {num_classes - 1}. "
+            f"{source}: label {labels[wrong[0]]} at byte {offset}; labels are 0 to {num_classes - 1}. "
             "Restore the official file."
         )
     return records[:, num_label_bytes:].reshape(-1, 3, SIDE_PX, SIDE_PX), labels
@@ -153,7 +153,7 @@ def parse_python(content: bytes, source: str, num_classes: int, key: str = "labe
     Args:
         content: Content of the whole file.
         source: Name of the file, for messages.
-        num_classes: Number of classes, which all labels are below.
+        num_classes: Number of classes; all labels must be smaller.
         key: Key of the list of labels.
 
     Raises:
@@ -200,9 +200,9 @@ def parse_python_names(content: bytes, source: str, key: str = "label_names") ->
     return [name.decode("ascii") for name in names]
 
 
-def _cifar10() -> tuple[Form, Form]:
+def _cifar10() -> tuple[CifarFormat, CifarFormat]:
     numbers, count = range(1, 6), len(CIFAR10_CLASSES)
-    binary = Form(
+    binary = CifarFormat(
         data_set="CIFAR-10",
         folder="cifar-10-batches-bin",
         batches={"train": tuple(f"data_batch_{i}.bin" for i in numbers), "test": ("test_batch.bin",)},
@@ -213,7 +213,7 @@ def _cifar10() -> tuple[Form, Form]:
         parse=partial(parse_binary, num_classes=count),
         parse_names=parse_binary_names,
     )
-    python = Form(
+    python = CifarFormat(
         data_set="CIFAR-10",
         folder="cifar-10-batches-py",
         batches={"train": tuple(f"data_batch_{i}" for i in numbers), "test": ("test_batch",)},
@@ -227,9 +227,9 @@ def _cifar10() -> tuple[Form, Form]:
     return binary, python
 
 
-def _cifar100(kind: Literal["fine", "coarse"], class_names: tuple[str, ...]) -> tuple[Form, Form]:
+def _cifar100(kind: Literal["fine", "coarse"], class_names: tuple[str, ...]) -> tuple[CifarFormat, CifarFormat]:
     """Return the formats of CIFAR-100 for its classes (fine) or superclasses (coarse, the first label of a record)."""
-    binary = Form(
+    binary = CifarFormat(
         data_set="CIFAR-100",
         folder="cifar-100-binary",
         batches={"train": ("train.bin",), "test": ("test.bin",)},
@@ -237,10 +237,10 @@ def _cifar100(kind: Literal["fine", "coarse"], class_names: tuple[str, ...]) -> 
         class_names=class_names,
         algorithm="sha256",
         digests=CIFAR100_BINARY_SHA256,
-        parse=partial(parse_binary, num_classes=len(class_names), num_label_bytes=2, which_label=int(kind == "fine")),
+        parse=partial(parse_binary, num_classes=len(class_names), num_label_bytes=2, label_index=int(kind == "fine")),
         parse_names=parse_binary_names,
     )
-    python = Form(
+    python = CifarFormat(
         data_set="CIFAR-100",
         folder="cifar-100-python",
         batches={"train": ("train",), "test": ("test",)},

@@ -77,7 +77,7 @@ class ImageSet:
         )
 
     def name_of(self, row: int) -> str:
-        """Return what a message calls an image: its file's name, or the name of the set with the image's id."""
+        """Return the name of an image in messages: its file's name, or the name of the set with the image's id."""
         if self.file_names is not None:
             return self.file_names[row]
         return f"{self.name} {int(self.ids[row])}"

@@ -33,8 +33,8 @@ class EpochSampler:
         seed: Seed of the order.
         rank: Rank whose share is yielded.
         num_ranks: Number of ranks.
-        hardest_share: Share of the images, those whose loss was largest when they were last seen, that every epoch
-            after the first consists of.
+        hardest_share: Share of the images that epochs after the first consist of: those whose loss was largest when
+            they were last seen.
 
     Attributes:
         last_losses: Latest loss of every image, which the training adds; None if no image is left out.

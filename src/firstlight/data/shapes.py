@@ -1,8 +1,8 @@
-"""Antialiased shapes in whole numbers: the geometry of the `drawn` data set.
+"""Antialiased shapes in integer arithmetic: the geometry of the `drawn` data set.
 
-Lengths are in 1/64 px and directions come from a table of 240, so that whatever is drawn here is drawn alike, bit for
-bit, on every machine. The one operation on fractions is a square root, which IEEE 754 rounds exactly.
-Shapes are signed distances, negative inside; combining them is taking minima (either) and maxima (both).
+Lengths are in 1/64 px, and directions come from a table of 240, so that every machine draws the same bits. The only
+operation on fractions is a square root, which IEEE 754 rounds exactly. Shapes are signed distances, negative inside:
+the minimum of two distances is the union of the shapes, the maximum their intersection.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Int16, Int32
 
 PX = 64  # a pixel, in the units of length
-NUM_DIRECTIONS = 240  # a full turn; it divides by 3, 4, 5 and 6, the corners of the shapes
+NUM_DIRECTIONS = 240  # of a full turn; divisible by 3, 4, 5 and 6, the numbers of corners of the shapes
 QUARTER = NUM_DIRECTIONS // 4
 
 _BITS = 12
 _ANGLES = np.arange(NUM_DIRECTIONS) * (2 * np.pi / NUM_DIRECTIONS)
-# Cosines differ between C libraries in their last bit. None of these lies that close to a half, so none rounds apart.
+# Cosines differ between C libraries in their last bit. No value here is so close to a half that its rounding changes.
 _DIRECTIONS = np.rint(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)]) * 2**_BITS).astype(np.int32)
 
 Distances = Int32[np.ndarray, "n h w"]  # in 1/64 px, negative inside
@@ -30,12 +30,12 @@ Coverage = Int16[np.ndarray, "n h w"]  # share of the pixel in 1/64
 
 @dataclass(frozen=True)
 class Frame:
-    """The pixels of each image as seen from that image's shape: moved to its centre, turned with it.
+    """The coordinate system of the shape in each image: its origin is the shape's centre, its axes turn with the shape.
 
     Args:
-        across: of the pixel centres from the shape's centre, to the right, in 1/64 px.
-        down: likewise, downwards.
-        turn: of the shape's first axis.
+        across: Distance of each pixel column to the right of the shape's centre, in 1/64 px.
+        down: Distance of each pixel row below the shape's centre, in 1/64 px.
+        turn: Direction of the shape's first axis.
     """
 
     across: Int32[np.ndarray, "n 1 w"]
@@ -44,7 +44,7 @@ class Frame:
 
     @staticmethod
     def at(centre_x: Lengths, centre_y: Lengths, turn: Turns, size_px: int) -> Frame:
-        """Look from these centres at square images of this side."""
+        """Return the frames of shapes with these centres in square images of this side."""
         middles = np.arange(size_px, dtype=np.int32) * PX + PX // 2
         return Frame(middles - centre_x[:, None, None], middles[:, None] - centre_y[:, None, None], turn)
 
@@ -52,13 +52,13 @@ class Frame:
         return Frame(self.across[which], self.down[which], self.turn[which])
 
     def along(self, turn: int = 0) -> Distances:
-        """Coordinate of each pixel along the axis that lies `turn` further round than the first, in 1/64 px."""
+        """Return the coordinate of each pixel along the axis at an angle `turn` from the first, in 1/64 px."""
         cosine, sine = _DIRECTIONS[:, (self.turn + turn) % NUM_DIRECTIONS, None, None]
         return (self.across * cosine + self.down * sine) >> _BITS
 
 
 def disc(frame: Frame, radius: Lengths, x: Lengths | int = 0, y: Lengths | int = 0) -> Distances:
-    """A disc centred on (x, y) of the frame's axes.
+    """Return the distances to a disc centred at (x, y) in the frame.
 
     >>> one = np.array([PX], dtype=np.int32)
     >>> disc(Frame.at(one, one, 0 * one, size_px=2), radius=one)[0].tolist()
@@ -69,20 +69,21 @@ def disc(frame: Frame, radius: Lengths, x: Lengths | int = 0, y: Lengths | int =
 
 
 def bar(frame: Frame, half_length: Lengths, half_width: Lengths) -> Distances:
-    """A rectangle along the frame's first axis."""
+    """Return the distances to a rectangle along the frame's first axis."""
     sideways = np.abs(frame.along(QUARTER)) - _spread(half_width)
     return np.maximum(np.abs(frame.along()) - _spread(half_length), sideways)
 
 
 def polygon(frame: Frame, num_corners: int, inradius: Lengths) -> Distances:
-    """A regular polygon: inside all of its edges' lines."""
+    """Return the distances to a regular polygon, the intersection of the half planes of its edges."""
     return np.maximum.reduce(_edges(frame, num_corners, inradius))
 
 
 def star(frame: Frame, num_tips: int, inradius: Lengths) -> Distances:
-    """A star of five tips or more: inside all but one of the lines that its edges lie on.
+    """Return the distances to a star with five tips or more.
 
-    The lines bound a regular polygon of this inradius; past one edge, between the two neighbours' lines, lies a tip.
+    The lines through the edges of a regular polygon with this inradius bound the star: a pixel of the star is outside
+    at most one of them, since a tip lies beyond one edge and between the lines of its two neighbours.
     """
     largest, second, *others = _edges(frame, num_tips, inradius)
     largest, second = np.maximum(largest, second), np.minimum(largest, second)
@@ -93,14 +94,14 @@ def star(frame: Frame, num_tips: int, inradius: Lengths) -> Distances:
 
 
 def cross(frame: Frame, half_length: Lengths, half_width: Lengths) -> Distances:
-    """Two equal bars at right angles."""
+    """Return the distances to two equal bars at right angles."""
     u, v = np.abs(frame.along()), np.abs(frame.along(QUARTER))
     return np.maximum(np.maximum(u, v) - _spread(half_length), np.minimum(u, v) - _spread(half_width))
 
 
 def heart(frame: Frame, radius: Lengths) -> Distances:
-    """A square with half a disc on each of two neighbouring sides."""
-    shift = radius // 3  # the square's middle lies below the heart's
+    """Return the distances to a square with half a disc on each of two neighbouring sides."""
+    shift = radius // 3  # the centre of the square is below that of the heart
     u, v = frame.along() + _spread(shift), frame.along(QUARTER) + _spread(shift)
     square = np.maximum(np.abs(u), np.abs(v)) - _spread(radius)
     discs = disc(frame, radius, radius - shift, -shift), disc(frame, radius, -shift, radius - shift)
@@ -108,17 +109,17 @@ def heart(frame: Frame, radius: Lengths) -> Distances:
 
 
 def crescent(frame: Frame, radius: Lengths) -> Distances:
-    """A disc with a smaller disc bitten off at one side."""
+    """Return the distances to a disc from which a smaller disc is cut out at one side."""
     return np.maximum(disc(frame, radius), -disc(frame, radius * 13 // 16, x=radius * 9 // 16))
 
 
 def ring(frame: Frame, radius: Lengths) -> Distances:
-    """A disc with a round hole."""
+    """Return the distances to a disc with a round hole."""
     return np.maximum(disc(frame, radius), -disc(frame, radius * 9 // 16))
 
 
 def coverage(distances: Distances) -> Coverage:
-    """Share of each pixel that a shape covers, in 1/64: its edge is as soft as a pixel is wide.
+    """Return the share of each pixel that a shape covers, in 1/64; the blurred edge is one pixel wide.
 
     >>> coverage(np.array([[[-PX, -16, 0, PX]]], dtype=np.int32))[0, 0].tolist()
     [64, 48, 32, 0]
@@ -143,11 +144,11 @@ SHAPES: dict[str, Callable[[Frame, Lengths], Distances]] = {
 
 
 def _edges(frame: Frame, num_edges: int, inradius: Lengths) -> list[Distances]:
-    """Signed distances to the lines through a regular polygon's edges."""
+    """Return the signed distances to the lines through the edges of a regular polygon."""
     step = NUM_DIRECTIONS // num_edges
     return [frame.along(step * edge) - _spread(inradius) for edge in range(num_edges)]
 
 
 def _spread(lengths: Lengths | int) -> Int32[np.ndarray, "n 1 1"] | int:
-    """One length for all pixels of its image."""
+    """Return the lengths in a shape that broadcasts over the pixels of each image."""
     return lengths if isinstance(lengths, int) else lengths[:, None, None]

@@ -1,4 +1,4 @@
-"""The one door to the data sets: `open_source(name, data_dir)` returns a `Source`, whatever its kind."""
+"""Open a data set of any kind: `open_source(name, data_dir)` returns a `Source`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Source(ABC):
         image_size: Side in pixels to which images are resized; 0 keeps the data set's own size.
 
     Attributes:
-        adapts_recipe: Whether a recipe must be adapted to the number and the size of the images, because nobody knew
-            these when the recipe was made.
-        may_hold_copies: Whether two images may have the same pixels; not so if each is drawn at random.
+        adapts_recipe: Whether a recipe must be adapted to the number and the size of the images, which no recipe
+            knows.
+        may_hold_copies: Whether two images may have the same pixels; False if each is drawn at random.
     """
 
     adapts_recipe = False
@@ -135,7 +135,7 @@ class DrawnSource(_FixedSizeSource):
 
 
 class FunctionSource(_FixedSizeSource):
-    """A data set that a function from `data_dir` and a split to an ImageSet reads."""
+    """A data set that is read by a function of `data_dir` and the split."""
 
     def __init__(self, name: str, data_dir: Path, image_size: int, function: Callable[[Path, Split], ImageSet]) -> None:
         super().__init__(name, data_dir, image_size)

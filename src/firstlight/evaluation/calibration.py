@@ -13,7 +13,7 @@ FALSE_ALARMS = 0.05  # share of the validation images above the novelty threshol
 
 @dataclass(frozen=True)
 class Calibration:
-    """How to read a network's logits, fitted on validation images.
+    """The temperature and the novelty threshold of a network, fitted on validation images.
 
     Args:
         temperature: Number by which the logits are divided before the softmax.

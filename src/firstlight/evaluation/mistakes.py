@@ -63,7 +63,7 @@ class Mistake:
 
     @property
     def name(self) -> str:
-        """What a caption calls the image: its file's name, or its index in the test split."""
+        """Name of the image in captions: its file's name, or its index in the test split."""
         return f"test {self.index}" if self.file_name is None else self.file_name
 
     @property

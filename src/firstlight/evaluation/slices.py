@@ -55,7 +55,7 @@ class Slice:
 def find_slices(
     attributes: Mapping[str, Float[Tensor, " n"]], labels: Labels, class_names: Sequence[str], right: Bool[Tensor, " n"]
 ) -> list[Slice]:
-    """Return slices by attribute and by class, the most surprising first.
+    """Return slices by attribute and by class, smallest p-value first.
 
     Each attribute is divided into fifths of the images. The q-values control the false discovery rate over all slices
     that this function tests.
@@ -81,7 +81,7 @@ def find_slices(
 
 
 def find_pairs(slices: Sequence[Slice], right: Bool[Tensor, " n"]) -> list[Slice]:
-    """Return the intersections of pairs of slices, the most surprising first.
+    """Return the intersections of pairs of slices, smallest p-value first.
 
     Args:
         slices: Slices from `find_slices`.

@@ -136,8 +136,8 @@ def logits_of(
     known = [None] * len(pixels) if single is None else single.to(device).split(BATCH_SIZE)
     with torch.inference_mode():
         parts = [
-            averaged_logits(network, to_unit(some.to(device)), views, of, margin).cpu()
-            for some, of in zip(pixels, known, strict=True)
+            averaged_logits(network, to_unit(batch.to(device)), views, batch_single, margin).cpu()
+            for batch, batch_single in zip(pixels, known, strict=True)
         ]
     return torch.cat(parts).clone()
 

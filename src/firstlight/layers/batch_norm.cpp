@@ -100,7 +100,7 @@ void sum_over_images(Shape shape, double *sums, int threads, TermsOf terms_of) {
     }
 }
 
-// Call work(image, offset in it, channel, number of lanes) for every vector of 16 channels.
+// Call work(image, offset in the image, channel, number of lanes) for every vector of 16 channels.
 template <class Work>
 inline void for_each_vector(Shape shape, int threads, Work work) {
 #pragma omp parallel for num_threads(threads)

@@ -19,7 +19,9 @@ from firstlight.native.double_backward import differentiable_gradients
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
 MIN_NUMBERS = 2**18  # smaller inputs gain nothing
-MAX_SQUARE = 100  # squared distance of a mean from its pivot, in variances, at which 0.1 % of a variance is lost
+# Largest squared distance of a mean from its pivot, in variances. At this distance rounding changes the variance by
+# 0.1 %.
+MAX_SQUARE = 100
 
 
 class Moments(NamedTuple):
@@ -40,7 +42,7 @@ class Moments(NamedTuple):
         return cls((pivots + first).float(), (second - first.square()).clamp_min(0).float())
 
     def is_accurate_about(self, pivots: Tensor) -> bool:
-        """Return whether the variances are accurate: sums about pivots far from the means cancel in float32.
+        """Return whether the variances are accurate: with pivots far from the means, float32 sums lose digits.
 
         If not, or if a pivot is NaN, the moments must be recomputed.
         """
@@ -57,10 +59,10 @@ class Moments(NamedTuple):
         return scales, bias - self.mean * scales
 
 
-def moments(maps: Tensor) -> Moments:
+def compute_moments(maps: Tensor) -> Moments:
     """Compute mean and variance of maps [n h w c] with the native kernel."""
     num_images, height, width, channels = maps.shape
-    pivots = maps[0, 0, 0].float()  # sums of what lies near zero round least
+    pivots = maps[0, 0, 0].float()  # differences from a nearby pivot are small, so their sums round little
     sums = _sums("moments", maps, pivots, shape=(num_images, height * width, channels))
     return Moments.from_sums(pivots, sums, num_images * height * width)
 
@@ -83,21 +85,21 @@ def gradients(
     maps: Tensor,
     slopes: Tensor | None,
     indices: Tensor | None,
-    of: Moments,
+    moments: Moments,
     scales: Tensor,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of maps, weight and bias with the native kernel (Ioffe and Szegedy 2015, section 3).
 
     The gradient through mean and variance is included. If only some images have a gradient, the moments of the whole
-    batch stand for theirs.
+    batch replace those of these images.
 
     Args:
         gradient: Gradient of the output of some images, [k h w c].
         maps: Input of the layer for all images, [n h w c].
         slopes: Slopes of GELU for all images, [n h w c], if GELU follows; None otherwise.
         indices: Indices of those images, int64 [k]; None if all images have a gradient.
-        of: Mean and variance of the maps.
+        moments: Mean and variance of the maps.
         scales: Weight of the layer, float32 [c].
         epsilon: Number that is added to the variance.
 
@@ -108,12 +110,12 @@ def gradients(
     num_images, height, width, channels = gradient.shape
     num_numbers, shape = num_images * height * width, (num_images, height * width, channels)
     indices = torch.arange(num_images) if indices is None else indices.contiguous()
-    sums = _sums("correlate", gradient, maps, slopes, indices, of.mean, shape=shape).float()
-    deviation = of.deviation(epsilon)
+    sums = _sums("correlate", gradient, maps, slopes, indices, moments.mean, shape=shape).float()
+    deviation = moments.deviation(epsilon)
     grad_shifts, grad_scales = sums[0], sums[1] / deviation
     of_gradient = scales / deviation
     of_maps = -of_gradient * grad_scales / (deviation * num_numbers)
-    rest = -of_gradient * grad_shifts / num_numbers - of_maps * of.mean
+    rest = -of_gradient * grad_shifts / num_numbers - of_maps * moments.mean
     output = torch.empty_like(gradient)
     coefficients = torch.stack([of_gradient, of_maps, rest])
     _call("gradient", gradient, maps, slopes, indices, coefficients, output, *shape)
@@ -126,12 +128,12 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, ...]:
         maps = images.permute(0, 2, 3, 1).contiguous()
-        of = moments(maps)
-        output, _ = normalize(maps, *of.scale_and_shift(weight, bias, epsilon))
-        ctx.save_for_backward(images, weight, bias, *of)
-        ctx.mark_non_differentiable(*of)
+        moments = compute_moments(maps)
+        output, _ = normalize(maps, *moments.scale_and_shift(weight, bias, epsilon))
+        ctx.save_for_backward(images, weight, bias, *moments)
+        ctx.mark_non_differentiable(*moments)
         ctx.epsilon = epsilon
-        return output.permute(0, 3, 1, 2), *of
+        return output.permute(0, 3, 1, 2), *moments
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
@@ -139,18 +141,18 @@ class _BatchNorm(torch.autograd.Function):
         if torch.is_grad_enabled():
             layer = partial(_batch_norm, epsilon=ctx.epsilon)
             return *differentiable_gradients(layer, [images, weight, bias], ctx.needs_input_grad[:3], gradient), None
-        maps, of = images.permute(0, 2, 3, 1).contiguous(), Moments(mean, variance)
-        found = gradients(gradient.permute(0, 2, 3, 1), maps, None, None, of, weight, ctx.epsilon)
+        maps, moments = images.permute(0, 2, 3, 1).contiguous(), Moments(mean, variance)
+        found = gradients(gradient.permute(0, 2, 3, 1), maps, None, None, moments, weight, ctx.epsilon)
         return found[0].permute(0, 3, 1, 2), *found[1:], None
 
 
 def _batch_norm(images: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
-    """Return PyTorch's batch norm by the statistics of the batch, whose running statistics have been updated before."""
+    """Return PyTorch's batch norm with the statistics of the batch; the running statistics are already updated."""
     return F.batch_norm(images, None, None, weight, bias, training=True, eps=epsilon)
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Normalization over images and pixels (Ioffe and Szegedy 2015, arXiv 1502.03167), as `nn.BatchNorm2d` has it.
+    """Normalization over images and pixels (Ioffe and Szegedy 2015, arXiv 1502.03167), like `nn.BatchNorm2d`.
 
     Large inputs in training on a CPU with a C++ compiler use a native kernel, whose output is in channels_last memory
     format. Traced, compiled and exported networks contain PyTorch's operation.
@@ -170,12 +172,12 @@ class BatchNorm(nn.BatchNorm2d):
             return False
         return self.weight.dtype == torch.float32 and is_enabled("batch_norm") and _library() is not None
 
-    def update_running_stats(self, of: Moments, num_numbers: int) -> None:
+    def update_running_stats(self, moments: Moments, num_numbers: int) -> None:
         """Update the running statistics by the moments of `num_numbers` numbers of each channel."""
         momentum = cast(float, self.momentum)
         cast(Tensor, self.num_batches_tracked).add_(1)
-        cast(Tensor, self.running_mean).lerp_(of.mean, momentum)
-        cast(Tensor, self.running_var).lerp_(of.variance * (num_numbers / (num_numbers - 1)), momentum)
+        cast(Tensor, self.running_mean).lerp_(moments.mean, momentum)
+        cast(Tensor, self.running_var).lerp_(moments.variance * (num_numbers / (num_numbers - 1)), momentum)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.BatchNorm2d gives it
         """Return the normalized maps, float [n c h w]."""
@@ -183,9 +185,9 @@ class BatchNorm(nn.BatchNorm2d):
             return fx_leaf(self, input)
         if not self.is_faster(input):
             return super().forward(input)
-        output, *of = _BatchNorm.apply(input, self.weight, self.bias, self.eps)
+        output, *moments = _BatchNorm.apply(input, self.weight, self.bias, self.eps)
         with torch.no_grad():
-            self.update_running_stats(Moments(*of), input.numel() // input.shape[1])
+            self.update_running_stats(Moments(*moments), input.numel() // input.shape[1])
         return output
 
 

@@ -48,7 +48,7 @@ def warn_of_range(images: Tensor) -> bool:
     advice = "divide them by 255" if low >= 0 else "leave out your own normalization"
     warnings.warn(
         f"images have values from {low:.3g} to {high:.3g}, but the network takes RGB in [0, 1] and normalizes it "
-        f"itself: {advice}, or its answers are wrong",
+        f"itself: {advice}, or its predictions are wrong",
         stacklevel=1,
     )
     return True

@@ -57,7 +57,7 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
     def check_range(self, images: Tensor) -> None:
-        """Warn once of images that are not in [0, 1]; on a GPU, which this interrupts, only check the first batch.
+        """Warn once if images are not in [0, 1]; on a GPU, which must stop for the check, check only the first batch.
 
         Raises:
             UsageError: The images are integers.

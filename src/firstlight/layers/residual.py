@@ -1,4 +1,4 @@
-"""The residual connection, a module of its own."""
+"""The residual connection as a module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """`x + branch(x)`: the output of this module, the sum, is what a hook or an explanation sees.
+    """`x + branch(x)`, as a module, so that hooks and explanations can read the sum.
 
     (He et al. 2016, arXiv 1512.03385, equation 1.)
 

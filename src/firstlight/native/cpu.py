@@ -1,4 +1,4 @@
-"""The abilities and the name of this machine's CPU."""
+"""The instruction sets and the model name of this machine's CPU."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def model_name() -> str:
 
 
 def model_and_flags() -> str:
-    """Return the model and all instruction flags: native code compiled for one such text runs wherever it is equal."""
+    """Return the model and all instruction flags: machines with the same text can run the same native code."""
     lines = {line for line in _info_lines() if line.startswith(("model name", "flags", "Features"))}
     return "\n".join(sorted(lines)) or platform.processor()
 
 
 def _supports(unit: str) -> bool:
-    """Ask PyTorch, whose probe is private; a PyTorch without that probe means no."""
+    """Return whether PyTorch's private probe finds these instructions; False if there is no such probe."""
     return bool(getattr(torch.cpu, f"_is_{unit}_supported", lambda: False)())
 
 

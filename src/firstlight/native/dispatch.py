@@ -21,10 +21,10 @@ TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloa
 
 
 def is_enabled(kernel: str) -> bool:
-    """Return whether a kernel may be used: unless FIRSTLIGHT_DISABLE_KERNELS names it.
+    """Return whether a kernel may be used, that is, FIRSTLIGHT_DISABLE_KERNELS does not name it.
 
     Raises:
-        UsageError: the variable names an unknown kernel.
+        UsageError: The variable names an unknown kernel.
     """
     assert kernel in KERNELS
     return kernel not in disabled_kernels()
@@ -34,7 +34,7 @@ def disabled_kernels() -> tuple[str, ...]:
     """Return the names in FIRSTLIGHT_DISABLE_KERNELS, in the order of `KERNELS`; "all" stands for all of them.
 
     Raises:
-        UsageError: the variable names an unknown kernel.
+        UsageError: The variable names an unknown kernel.
     """
     return _parse(os.environ.get(DISABLE_KERNELS, ""))
 
@@ -47,7 +47,7 @@ def _parse(text: str) -> tuple[str, ...]:
     unknown = sorted(names - set(KERNELS))
     if unknown:
         raise UsageError(
-            f"{DISABLE_KERNELS} names no kernel {', '.join(map(repr, unknown))}: "
+            f"{DISABLE_KERNELS} has unknown kernels {', '.join(map(repr, unknown))}: "
             f"write some of {', '.join(KERNELS)}, separated by commas, or all"
         )
     return tuple(name for name in KERNELS if name in names)
@@ -74,7 +74,8 @@ def call_for(dtype: torch.dtype, library: ctypes.CDLL | None, name: str, *argume
 def fx_leaf(layer: nn.Module, proxy: Proxy) -> Tensor:
     """Record a call of a layer in the graph that `torch.fx.symbolic_trace` builds, as for the layers of `torch.nn`.
 
-    A layer outside of `torch.nn` is otherwise traced into, and what it asks of its input cannot be traced.
+    Otherwise `torch.fx` would trace the code of a layer outside of `torch.nn`, whose checks of its input it cannot
+    trace.
     """
     tracer: Any = proxy.tracer
     return cast(Tensor, tracer.create_proxy("call_module", tracer.path_of_module(layer), (proxy,), {}))

@@ -11,19 +11,19 @@ from torch import Tensor
 def differentiable_gradients(
     function: Callable[..., Tensor], inputs: Sequence[Tensor], needs: Sequence[bool], grad_output: Tensor
 ) -> list[Tensor | None]:
-    """Compute the gradients of a function's inputs as functions that can be differentiated again.
+    """Compute the gradients of a function's inputs so that they can be differentiated again.
 
-    Native kernels have no second derivative. So where `create_graph=True` asks for one, the backward pass of a layer
-    repeats its forward pass with PyTorch's own operations, and differentiates these.
+    Native kernels have no second derivative. With `create_graph=True`, the backward pass of a layer therefore repeats
+    its forward pass with PyTorch's own operations, and differentiates these.
 
     Args:
-        function: The same function by PyTorch's own operations.
-        inputs: The inputs of the function; all are passed to it.
+        function: The layer's function, made of PyTorch's own operations.
+        inputs: All inputs of the function.
         needs: Whether to compute the gradient of each input.
         grad_output: Gradient of the output.
 
     Returns:
-        The gradient of each input, None where none is needed or where the output does not depend on it.
+        The gradient of each input; None if it is not needed, or if the output does not depend on the input.
 
     >>> x = torch.tensor(3.0, requires_grad=True)
     >>> (gradient,) = differentiable_gradients(lambda x: x**3, [x], [True], torch.tensor(1.0))

@@ -1,6 +1,6 @@
 // Vectors of 16 numbers, and bfloat16: shared by all native kernels.
 //
-// A vector holds 16 float, whatever the registers of the CPU are: the compiler splits it into as many as it needs.
+// A vector holds 16 float on every CPU: the compiler splits it into as many registers as it needs.
 // Data in bfloat16 is converted to float when it is loaded and rounded when it is stored; all arithmetic is float.
 //
 //     bfloat16   s eeeeeeee mmmmmmm                     16 bits: the upper half of a float

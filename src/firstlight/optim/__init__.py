@@ -1,6 +1,6 @@
-"""Optimizers and schedules."""
+"""Optimizers and learning-rate curves."""
 
+from firstlight.optim.lr_curves import linear_decay, one_cycle
 from firstlight.optim.muon import Muon
-from firstlight.optim.schedule import linear_decay, one_cycle
 
 __all__ = ["Muon", "linear_decay", "one_cycle"]

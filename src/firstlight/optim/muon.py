@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from firstlight.optim import muon_fused
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, so that few steps suffice
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic polynomial: steep at 0, so that few steps suffice
 NUM_NEWTON_SCHULZ_STEPS = 3
 _EPSILON = 1e-7
 
 
 class Group(TypedDict, total=False):
-    """One group of parameters: how they are updated, at what rate."""
+    """A group of parameters, with its kind of update and its learning rate."""
 
     params: Iterable[Tensor]
     kind: Literal["muon", "sgd"]
@@ -59,7 +59,7 @@ def orthogonalized(
     num_rows = max(x.shape[1] for x in lying)
     spaces = [num_rows - x.shape[1] for x in lying]
     gram = torch.cat([F.pad(x @ x.mT, (0, space) * 2) for x, space in zip(lying, spaces, strict=True)])
-    norm = gram.diagonal(dim1=1, dim2=2).sum(dim=1).sqrt() + _EPSILON  # a matrix's is the root of its gram's trace
+    norm = gram.diagonal(dim1=1, dim2=2).sum(dim=1).sqrt() + _EPSILON  # |G| is the square root of the trace of G G^T
     gram = gram / norm[:, None, None] ** 2
     product = factor = _quintic_factor(gram)
     for _ in range(num_steps - 1):
@@ -72,7 +72,7 @@ def orthogonalized(
 
 
 def _quintic_factor(gram: Float[Tensor, "b rows rows"]) -> Float[Tensor, "b rows rows"]:
-    """Return what one step multiplies the matrices by, from their X X^T."""
+    """Return P, the factor of one step of the iteration, from A = X X^T."""
     a, b, c = COEFFICIENTS
     factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     factor.diagonal(dim1=1, dim2=2).add_(a)
@@ -82,25 +82,25 @@ def _quintic_factor(gram: Float[Tensor, "b rows rows"]) -> Float[Tensor, "b rows
 class Muon(torch.optim.Optimizer):
     """Muon for groups of kind "muon", SGD with Nesterov momentum for groups of kind "sgd", as one optimizer.
 
-    A "muon" parameter W with gradient G and momentum m, its trailing axes taken as one:
+    A "muon" parameter W with gradient G and momentum m is updated as a matrix, with its trailing axes flattened:
 
         B <- m B + G,   U = orthogonalized(G + m B),   W <- sqrt(rows) W / |W| - lr U
 
-    The weight's norm is set anew at every step: under batch norm only its direction matters, and a fixed norm makes
-    the learning rate an angle. An "sgd" parameter with decay d:
+    Every step sets the norm of the weight to sqrt(rows): before batch norm only its direction matters, and with a
+    fixed norm the learning rate is an angle. An "sgd" parameter with decay d is updated by
 
         G <- G + d W,   B <- m B + G,   W <- W - lr (G + m B)
 
     Args:
-        groups: of parameters, each with its own numbers.
-        lr: of groups that name none.
-        momentum: Momentum of groups that name none.
-        weight_decay: Weight decay of "sgd" groups that name none; "muon" groups have none, since their norm is fixed.
-        matmul_dtype: in which matrices are orthogonalized: bfloat16 where that is multiplied faster; by default their
-            own.
+        groups: Groups of parameters.
+        lr: Learning rate of groups that set none.
+        momentum: Momentum of groups that set none.
+        weight_decay: Weight decay of "sgd" groups that set none; "muon" groups have none, since their norm is fixed.
+        matmul_dtype: Type in which matrices are orthogonalized, for instance bfloat16 where it is faster; None keeps
+            their own.
 
     Raises:
-        ValueError: a group's kind is unknown, or a "muon" parameter has less than two axes.
+        ValueError: A group's kind is unknown, or a "muon" parameter has fewer than two axes.
     """
 
     def __init__(
@@ -114,15 +114,13 @@ class Muon(torch.optim.Optimizer):
         defaults = {"kind": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([dict(group) for group in groups], defaults)
         self.matmul_dtype = matmul_dtype
-        self._rates: list[Tensor] = []  # on the device, for what is recorded
+        self._rates: list[Tensor] = []  # on the device, where a recorded update reads them
         self._replay: Callable[[], None] | None = None
         for group in self.param_groups:
             if group["kind"] not in ("muon", "sgd"):
                 raise ValueError(f"a group's kind is 'muon' or 'sgd', not {group['kind']!r}")
             if group["kind"] == "muon" and any(each.ndim < 2 for each in group["params"]):
-                raise ValueError(
-                    "Muon is for matrices and filters: a parameter with one axis belongs into an sgd group"
-                )
+                raise ValueError("Muon is for matrices and filters: a parameter with one axis belongs in an sgd group")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient once."""
@@ -131,7 +129,7 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if self._replay is None:
-            _update(self._work([group["lr"] for group in self.param_groups]))
+            _update(self._updates([group["lr"] for group in self.param_groups]))
         else:
             for rate, group in zip(self._rates, self.param_groups, strict=True):
                 rate.fill_(group["lr"])
@@ -139,30 +137,30 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def record(self, recorder: Callable[..., Callable[[], None]], *, is_compiled: bool = False) -> None:
-        """From now on update by a recorded copy of the update, for all parameters that have a gradient now.
+        """Record the update of all parameters that have a gradient now; later steps replay the record.
 
-        Their gradients must stay where they are: filled anew, not replaced.
+        The gradients must keep their memory: write new values in place.
 
         Args:
-            recorder: makes of a function, its inputs and the tensors that it changes one that does the same.
-            is_compiled: whether kernels are made for it first.
+            recorder: Function that captures a function; see `training.steps.cuda_graph.capture`.
+            is_compiled: Whether `torch.compile` compiles the update first.
         """
         self._rates = [torch.zeros((), device=group["params"][0].device) for group in self.param_groups]
-        work = self._work(self._rates)
-        changed = [each for group in work for each in (*group.parameters, *group.buffers)]
+        updates = self._updates(self._rates)
+        changed = [each for group in updates for each in (*group.parameters, *group.buffers)]
         update = _compiled_update() if is_compiled else _update
-        self._replay = recorder(lambda: update(work), [], changed)
+        self._replay = recorder(lambda: update(updates), [], changed)
 
-    def _work(self, rates: Sequence[float | Tensor]) -> list[_Work]:
-        """Return what an update is to do, of the parameters that have a gradient, group by group."""
-        work = []
+    def _updates(self, rates: Sequence[float | Tensor]) -> list[_GroupUpdate]:
+        """Return the update of each group, for the parameters that have a gradient."""
+        updates = []
         for group, rate in zip(self.param_groups, rates, strict=True):
             parameters = [each for each in group["params"] if each.grad is not None]
             lists = parameters, [each.grad for each in parameters], [self._buffer(each) for each in parameters]
             is_muon, numbers = group["kind"] == "muon", (group["momentum"], group["weight_decay"])
             if parameters:
-                work.append(_Work(is_muon, *lists, rate, *numbers, self.matmul_dtype))
-        return work
+                updates.append(_GroupUpdate(is_muon, *lists, rate, *numbers, self.matmul_dtype))
+        return updates
 
     def _buffer(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -171,8 +169,8 @@ class Muon(torch.optim.Optimizer):
         return cast(Tensor, state["momentum_buffer"])
 
 
-class _Work(NamedTuple):
-    """An update of some parameters: as a function of tensors and numbers alone, it can be compiled and recorded."""
+class _GroupUpdate(NamedTuple):
+    """The operands of the update of a group: tensors and numbers only, so that it can be compiled and recorded."""
 
     is_muon: bool
     parameters: list[Tensor]
@@ -185,8 +183,8 @@ class _Work(NamedTuple):
 
 
 @torch.no_grad()
-def _update(work: list[_Work]) -> None:
-    for group in work:
+def _update(groups: list[_GroupUpdate]) -> None:
+    for group in groups:
         update = _by_sgd
         if group.is_muon:
             dtype = group.matmul_dtype or torch.float32
@@ -196,63 +194,67 @@ def _update(work: list[_Work]) -> None:
 
 
 @cache
-def _compiled_update() -> Callable[[list[_Work]], None]:
-    return cast(Callable[[list[_Work]], None], torch.compile(_update, fullgraph=True, dynamic=False))
+def _compiled_update() -> Callable[[list[_GroupUpdate]], None]:
+    return cast(Callable[[list[_GroupUpdate]], None], torch.compile(_update, fullgraph=True, dynamic=False))
 
 
-def _by_sgd(work: _Work) -> None:
-    gradients = work.gradients
-    if work.weight_decay:
-        gradients = list(torch._foreach_add(gradients, work.parameters, alpha=work.weight_decay))
-    updates = _lookahead(gradients, work)
-    torch._foreach_mul_(updates, work.rate)
-    torch._foreach_sub_(work.parameters, updates)
+def _by_sgd(group: _GroupUpdate) -> None:
+    gradients = group.gradients
+    if group.weight_decay:
+        gradients = list(torch._foreach_add(gradients, group.parameters, alpha=group.weight_decay))
+    updates = _lookahead(gradients, group)
+    torch._foreach_mul_(updates, group.rate)
+    torch._foreach_sub_(group.parameters, updates)
 
 
-def _by_muon(work: _Work) -> None:
-    updates = _lookahead(work.gradients, work)
-    norms = torch._foreach_norm(work.parameters)
-    torch._foreach_mul_(work.parameters, [len(w) ** 0.5 / norm for w, norm in zip(work.parameters, norms, strict=True)])
-    lying = [_axes_in_memory(each) for each in work.parameters]
-    parameters = [each.permute(axes) for each, axes in zip(work.parameters, lying, strict=True)]
+def _by_muon(group: _GroupUpdate) -> None:
+    updates = _lookahead(group.gradients, group)
+    norms = torch._foreach_norm(group.parameters)
+    torch._foreach_mul_(
+        group.parameters, [len(w) ** 0.5 / norm for w, norm in zip(group.parameters, norms, strict=True)]
+    )
+    lying = [_axes_in_memory(each) for each in group.parameters]
+    parameters = [each.permute(axes) for each, axes in zip(group.parameters, lying, strict=True)]
     matrices = [each.permute(axes).flatten(1) for each, axes in zip(updates, lying, strict=True)]
     shapes = list(dict.fromkeys(each.shape for each in matrices))
     stacks = [torch.stack([each for each in matrices if each.shape == shape]) for shape in shapes]
-    found = orthogonalized([each.to(work.matmul_dtype or each.dtype) for each in stacks])
-    steps = {shape: iter(stack.to(parameters[0].dtype) * work.rate) for shape, stack in zip(shapes, found, strict=True)}
+    found = orthogonalized([each.to(group.matmul_dtype or each.dtype) for each in stacks])
+    steps = {
+        shape: iter(stack.to(parameters[0].dtype) * group.rate) for shape, stack in zip(shapes, found, strict=True)
+    }
     steps_of = [next(steps[each.shape]) for each in matrices]
     torch._foreach_sub_(parameters, [step.view(w.shape) for step, w in zip(steps_of, parameters, strict=True)])
 
 
-def _by_muon_in_two_passes(work: _Work) -> None:
+def _by_muon_in_two_passes(group: _GroupUpdate) -> None:
     """Apply the same update as `_by_muon` with native kernels; columns are in memory order in both."""
     indices: dict[tuple[int, int], list[int]] = {}  # of the parameters of each matrix shape
-    for index, weight in enumerate(work.parameters):
+    for index, weight in enumerate(group.parameters):
         indices.setdefault((len(weight), weight[0].numel()), []).append(index)
-    dtype = work.matmul_dtype or torch.float32
+    dtype = group.matmul_dtype or torch.float32
     stacks = [torch.empty(len(these), *shape, dtype=dtype) for shape, these in indices.items()]
     matrices = (x for stack in stacks for x in stack)
     ahead = dict(zip((index for these in indices.values() for index in these), matrices, strict=True))
-    lists = work.parameters, work.gradients, work.buffers
+    lists = group.parameters, group.gradients, group.buffers
     norms = [
-        muon_fused.nesterov_update(*each, ahead[i], work.momentum) for i, each in enumerate(zip(*lists, strict=True))
+        muon_fused.nesterov_update(*each, ahead[i], group.momentum) for i, each in enumerate(zip(*lists, strict=True))
     ]
     for these, updates in zip(indices.values(), orthogonalized(stacks), strict=True):
         for index, update in zip(these, updates, strict=True):
-            weight = work.parameters[index]
-            muon_fused.scale_and_subtract(weight, update, len(weight) ** 0.5 / norms[index], work.rate)
+            weight = group.parameters[index]
+            muon_fused.scale_and_subtract(weight, update, len(weight) ** 0.5 / norms[index], group.rate)
 
 
-def _lookahead(gradients: list[Tensor], work: _Work) -> list[Tensor]:
-    """Add the gradients to the momentum and return Nesterov's look ahead: gradient + momentum * buffer."""
-    torch._foreach_mul_(work.buffers, work.momentum)
-    torch._foreach_add_(work.buffers, gradients)
-    return list(torch._foreach_add(gradients, work.buffers, alpha=work.momentum))
+def _lookahead(gradients: list[Tensor], group: _GroupUpdate) -> list[Tensor]:
+    """Add the gradients to the momentum buffers and return Nesterov's updates, gradient + momentum * buffer."""
+    torch._foreach_mul_(group.buffers, group.momentum)
+    torch._foreach_add_(group.buffers, gradients)
+    return list(torch._foreach_add(gradients, group.buffers, alpha=group.momentum))
 
 
 def _axes_in_memory(weight: Tensor) -> tuple[int, ...]:
-    """Return the first axis and the others as they lie in memory, outermost first.
+    """Return the axes of a weight: the first, then the others in memory order, outermost first.
 
-    A matrix is as orthogonal whatever the order of its columns: in this one, filters need not be copied.
+    Orthogonality does not depend on the order of the columns. In memory order, filters need not be copied.
     """
     return 0, *sorted(range(1, weight.ndim), key=weight.stride, reverse=True)

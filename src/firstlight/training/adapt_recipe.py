@@ -1,4 +1,4 @@
-"""Adapt a recipe to the user's own images, whose number and size nobody knew when the recipe was made."""
+"""Adapt a recipe to the user's own images: image size, number of validation images and batch size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
 from firstlight.recipes.config import Recipe
 
-# A folder of images usually has a hundredth of the images that the recipes were made for.
+# The recipes were made for 50,000 images; a folder of images usually has a hundredth of that.
 ADAPTED_VAL_SHARE = 0.1  # replaces a validation share of more than a third
 MIN_STEPS_PER_EPOCH = 8  # with fewer steps, the batch is made small enough for `ADAPTED_STEPS_PER_EPOCH`
 ADAPTED_STEPS_PER_EPOCH = 20
@@ -39,7 +39,7 @@ def adapt_recipe(recipe: Recipe, train: ImageSet, val: ImageSet | None) -> tuple
     batch_size = workable_batch_size(recipe.batch_size, len(train) - num_val)
     if batch_size != recipe.batch_size:
         lines.append(
-            f"batch_size {recipe.batch_size} makes too few steps of {len(train) - num_val:,} images: "
+            f"batch_size {recipe.batch_size} gives too few steps per epoch with {len(train) - num_val:,} images: "
             f"{batch_size} is used"
         )
     return replace(recipe, image_size=train.size_px[0], num_val=num_val, batch_size=batch_size), lines

@@ -21,7 +21,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.steps.importance import expected_images
 from firstlight.training.trainer import SILENT, Trainer
 
-# Train images, test images, classes, side in pixels: what costs time; the pixels themselves do not.
+# Train images, test images, classes, side in pixels. The durations depend on these, not on the values of the pixels.
 SIZES = {
     "cifar10": (50_000, 10_000, 10, 32),
     "cifar100": (50_000, 10_000, 100, 32),
@@ -66,7 +66,7 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
         module.recipe = replace(
             recipe,
             resizing=_always(recipe.resizing, trained_px / side_px),
-            gradient_share=expected_images(recipe.gradient_share),  # of noise, all gradients are as large
+            gradient_share=expected_images(recipe.gradient_share),  # noise: similar gradients
         )
         clock = StepClock(NUM_WARMUP_STEPS)
         trainer = Trainer(max_epochs=1, limit_val_batches=0, callbacks=[clock], **(SILENT | trainer_options))
@@ -91,7 +91,7 @@ def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_tria
     Args:
         dtype: Type of the matrices.
         device: Device of the matrices.
-        num_trials: Number of products; the fastest counts.
+        num_trials: Number of products; the result is the rate of the fastest.
     """
     a, b = (torch.rand(MATMUL_SIZE, MATMUL_SIZE, device=device).to(dtype) for _ in range(2))
     fastest_s = float("inf")

@@ -11,7 +11,7 @@ from firstlight.training.data_module import ImageData
 
 
 def calibrate_network(network: nn.Module, data: ImageData) -> Calibration | None:
-    """Return the calibration of a network; None if no validation images are loaded, or none were kept.
+    """Return the calibration of a network; None without validation images, or if a logit is not finite.
 
     Args:
         network: Network that returns logits, on any device.

@@ -27,7 +27,7 @@ class CollectedPredictions:
             logits: Float [n k].
             features: Float [n f].
             labels: Int64 [n].
-            ids: Index of each image in its split, int64 [n]; by default the images are numbered as they come.
+            ids: Index of each image in its split, int64 [n]; by default the order of the batches.
         """
         if ids is None:
             num_rows = sum(len(batch[2]) for batch in self._batches)

@@ -27,7 +27,7 @@ class ImageData(pl.LightningDataModule):
     """Train, val and test batches of the recipe's data set.
 
     Args:
-        recipe: Recipe that names the data set, the validation share, the augmentation and the batch size.
+        recipe: Recipe that sets the data set, the number of validation images, the augmentation and the batch size.
         data_dir: Folder that holds data sets on disk, or a folder with one folder of images per class.
 
     Attributes:
@@ -60,7 +60,7 @@ class ImageData(pl.LightningDataModule):
         self.trainer = None
 
     def prepare_data(self) -> None:
-        """Download the data set if it is missing; of several processes one downloads, and the others wait.
+        """Download the data set if it is missing. One of several processes downloads it; the others wait.
 
         Raises:
             DataError: The download failed. The message lists what was tried and what to do.
@@ -118,7 +118,7 @@ class ImageData(pl.LightningDataModule):
         return self._batches(self.test)
 
     def predict_dataloader(self) -> Batches:
-        """Batches of the test images in order."""
+        """Return batches of the test images in order."""
         return self.test_dataloader()
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Find out before a training whether its run folder fits on the disk."""
+"""Check before a training that its run folder fits on the disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 
 from firstlight.errors import WriteError
 
-# Copies of the weights that a run holds at once, at least: the weights themselves, and two checkpoints (the newest and
-# the one being written), each with the two moving averages of Adam.
+# Smallest disk space of a run, as a multiple of the weights: the weights themselves, and two checkpoints (the newest
+# and the one being written), each with the weights and the two moving averages of Adam.
 NUM_COPIES = 7
 MEGABYTE = 2**20
 

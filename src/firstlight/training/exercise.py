@@ -1,4 +1,4 @@
-"""CustomResNet: the exercise's five-line use."""
+"""CustomResNet: the model of the exercise, which brings its own data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class CustomResNet(Classifier):
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> CustomResNet:
         """Load a checkpoint that Lightning wrote; see `LightningModule.load_from_checkpoint`.
 
-        A checkpoint may name a network class outside firstlight. Import its module first: a file never does.
+        A checkpoint may name a network class outside firstlight. Import its module first: loading never imports code.
         """
         with imports_refused():
             return super().load_from_checkpoint(*args, **kwargs)
@@ -96,7 +96,7 @@ class CustomResNet(Classifier):
         self.save_hyperparameters(dict(self.hparams) | self.recipe.to_dict(), frame=outermost_frame())
 
     def train_dataloader(self) -> Batches:
-        """Shuffled, augmented batches of the training images."""
+        """Return shuffled, augmented batches of the training images."""
         with self._data_for("fit") as data:
             if not self._is_initialized:
                 init_from_train_images(self.network, data.train)
@@ -105,22 +105,22 @@ class CustomResNet(Classifier):
             return data.train_dataloader()
 
     def val_dataloader(self) -> Batches | list[Batches]:
-        """Batches of the validation images, in order."""
+        """Return batches of the validation images, in order."""
         with self._data_for("fit") as data:
             return data.val_dataloader()
 
     def test_dataloader(self) -> Batches:
-        """Batches of the test images, in order."""
+        """Return batches of the test images, in order."""
         with self._data_for("test") as data:
             return data.test_dataloader()
 
     def predict_dataloader(self) -> Batches:
-        """Batches of the test images, in order."""
+        """Return batches of the test images, in order."""
         return self.test_dataloader()
 
     @contextmanager
     def _data_for(self, stage: str) -> Iterator[ImageData]:
-        """Load the data at the first call, and give them the trainer while batches are made.
+        """Load the data at the first call, and attach the module's trainer to them while batches are made.
 
         The data are never loaded if the user passes loaders to the trainer.
 
@@ -132,7 +132,7 @@ class CustomResNet(Classifier):
         images = self.data.train if stage == "fit" else self.data.test
         if len(images.class_names) != self.num_classes:
             num_classes = len(images.class_names)
-            raise UsageError(f"{images.name} has {num_classes} classes: CustomResNet(num_classes={num_classes}, ...)")
+            raise UsageError(f"{images.name} has {num_classes} classes: use CustomResNet(num_classes={num_classes})")
         self.data.trainer = attached_trainer(self)
         try:
             yield self.data

@@ -1,6 +1,6 @@
 """Everything that firstlight uses of Lightning beyond its documented interface, in one file.
 
-Checked against pytorch-lightning 2.6. When Lightning changes, this is the only file to mend.
+Checked against pytorch-lightning 2.6. When Lightning changes, this is the only file to change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class OneBasedProgressBar(RichProgressBar):
     """A rich progress bar that counts epochs from 1."""
 
     def _get_train_description(self, current_epoch: int) -> str:
-        """Return the name of an epoch; a training of -1 epochs has no last one."""
+        """Return the label of an epoch, with the number of epochs unless it is unlimited."""
         max_epochs = self.trainer.max_epochs
         last = f"/{max_epochs}" if max_epochs and max_epochs > 0 else ""
         # Padded because the bar flickers when descriptions differ in width.
@@ -33,8 +33,8 @@ def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
 def outermost_frame() -> FrameType:
     """Return the frame in which the program began.
 
-    `save_hyperparameters` looks for a constructor's arguments in the frames from the given one on. It expects a local
-    variable for every name in the constructor's signature, which a generated signature does not keep.
+    Pass it to `save_hyperparameters`, which otherwise searches the constructor's frame for a local variable for every
+    name in the signature. A generated signature has names without such a variable.
     """
     frame = sys._getframe()
     while frame.f_back is not None:
@@ -103,10 +103,10 @@ def rewind_to_epoch_start(fit_loop: dict[str, Any]) -> None:
 
 
 def position_within_epoch(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return at which batch a checkpoint continues, as `Batches.load_state_dict` takes it; empty between epochs.
+    """Return the batch at which a checkpoint continues, for `Batches.load_state_dict`; empty between epochs.
 
-    Lightning restores the position of the loader itself, but not if a learning-rate schedule has asked for the number
-    of steps before: the loader is set up too early then, and the epoch would start with its first images again.
+    Lightning itself loses the position if a learning-rate schedule needs the number of steps: it then sets up the
+    loader before it restores the position, and the epoch would start again with its first images.
     """
     fit_loop = checkpoint.get("loops", {}).get("fit_loop")
     if fit_loop is None:

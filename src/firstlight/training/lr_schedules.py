@@ -1,6 +1,6 @@
 """The learning-rate schedule of a recipe: one cycle for Adam and SGD, a linear decay to zero for Muon.
 
-The recipe sets the peak rates; the curves are in `optim/schedule.py`.
+The recipe sets the peak rates; the curves are in `optim/lr_curves.py`.
 """
 
 from __future__ import annotations

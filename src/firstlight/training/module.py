@@ -41,7 +41,7 @@ from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_s
 from firstlight.training.steps.step import AutogradStep, TrainingStep
 
 METRICS = ("val_loss", "val_acc", "test_loss", "test_acc", "test_acc_tta")
-AVERAGING_EVERY_N_STEPS = 5  # each update costs a pass over all weights, and a shorter interval changes nothing
+AVERAGING_EVERY_N_STEPS = 5  # an update costs a pass over all weights, and a shorter interval does not raise accuracy
 
 
 class Classifier(pl.LightningModule):
@@ -52,7 +52,7 @@ class Classifier(pl.LightningModule):
     more views. A batch is firstlight's `Batch`, or any sequence that starts with images and labels.
 
     Args:
-        network: Network to train, also one that `torch.compile` returned. Explanations need a `StagedNetwork`; training
+        network: Network to train; may be the result of `torch.compile`. Explanations need a `StagedNetwork`; training
             and testing do not.
         recipe: Loss, optimizer and schedule.
         steps: How a GPU runs the training steps: "plain" launches every kernel, "recorded" replays CUDA graphs,
@@ -62,7 +62,7 @@ class Classifier(pl.LightningModule):
         test_predictions: Logits, features, labels and ids of the last test.
         test_images: Images of the last test; None if the batches were not firstlight's.
         run_path: Run folder that the last test was written to; None if there is none.
-        unlogged_means: Means of loss and accuracy over the steps since the last one that was logged.
+        unlogged_means: Means of loss and accuracy over the steps since the last logged step.
     """
 
     test_predictions: Predictions | None = None
@@ -84,7 +84,7 @@ class Classifier(pl.LightningModule):
         self.register_load_state_dict_pre_hook(own_state_dict_names)
 
     def setup(self, stage: str) -> None:
-        """Forget the steps of an earlier training that were not logged."""
+        """Discard the means that an earlier training did not log."""
         if stage == "fit":
             self.unlogged_means = RunningMeans()
             self._needs_range_check = True
@@ -116,7 +116,7 @@ class Classifier(pl.LightningModule):
         self._step.zero_grad(optimizer)
 
     def on_train_start(self) -> None:
-        """Continue at the batch of a checkpoint; capture the training steps as CUDA graphs, where that is possible."""
+        """Continue at the batch of the loaded checkpoint; capture the training steps as CUDA graphs if possible."""
         if self._resumed_position and self._train_batches is not None:
             self._train_batches.load_state_dict(self._train_batches.state_dict() | self._resumed_position)
             self._resumed_position = {}
@@ -125,7 +125,7 @@ class Classifier(pl.LightningModule):
         self._step = autograd_step if graphs is None else GraphedStep(graphs, autograd_step)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember at which batch a checkpoint that Lightning wrote within an epoch continues."""
+        """Read the next batch of the epoch from a checkpoint that Lightning wrote."""
         if "firstlight" not in checkpoint:  # `Checkpointing` restores the position of its own checkpoints
             self._resumed_position = position_within_epoch(checkpoint)
 
@@ -217,7 +217,7 @@ class Classifier(pl.LightningModule):
         return self.network(images).float().softmax(dim=1)
 
     def _logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, float [n k], and the features, float [n f]; a network that names none has no columns."""
+        """Return the logits, float [n k], and the features, float [n f]; f is 0 if the network names none."""
         network = uncompiled(self.network)
         if not isinstance(network, StagedNetwork):
             logits = self.network(images).float()

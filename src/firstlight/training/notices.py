@@ -26,7 +26,7 @@ NOT_FOR_USERS = (
     r".*Total length of `list` across ranks is zero.*",  # a recipe that keeps no images to validate on
     r".*This property will be removed in 2\.0\.0\. Use `Metric\.updated_called`.*",  # torchmetrics' use of itself
 )
-# Log lines of Lightning: advertisements, and what firstlight says itself.
+# Log lines of Lightning: advertisements, and facts that firstlight logs itself.
 _LINES_NOT_FOR_USERS = re.compile(
     r"(💡 )?Tip: |(GPU|TPU|HPU) available: |Using .* Automatic Mixed Precision|Loading `train_dataloader` to estimate|"
     r"`Trainer\.fit` stopped: `max_epochs="
@@ -54,7 +54,7 @@ def show_own_notices() -> None:
 def without_foreign_notices() -> Iterator[None]:
     """Hide advertisements and warnings that a user can do nothing about, within the block."""
     handlers = [handler for name in LIGHTNING_LOGGERS for handler in logging.getLogger(name).handlers]
-    handlers = [handler for handler in handlers if _is_for_users not in handler.filters]  # not in an outer block
+    handlers = [handler for handler in handlers if _is_for_users not in handler.filters]  # not yet filtered
     with warnings.catch_warnings():
         for pattern in NOT_FOR_USERS:
             warnings.filterwarnings("ignore", message=pattern)

@@ -17,8 +17,8 @@ def default_precision(device_type: str) -> Precision:
     """Return Lightning's name of the precision that trains fastest at equal accuracy.
 
     The rule: on a GPU, bfloat16 where the hardware has it, else float16, both by autocast. On a CPU, bfloat16 by
-    autocast where it multiplies in hardware (Intel AMX, or AVX512-BF16 on Intel and AMD), else float32. Anything
-    else (MPS included) float32.
+    autocast where the CPU multiplies it in hardware (Intel AMX, or AVX512-BF16 on Intel and AMD), else float32. On any
+    other device, MPS included, float32.
 
     Args:
         device_type: "cpu", "cuda", "mps" ...

@@ -34,7 +34,7 @@ from firstlight.training.processes import is_first_process
 from firstlight.training.trainer import Trainer, refusals_in_one_line
 from firstlight.training.training_clock import TrainingClock
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def train_and_test(
@@ -140,7 +140,7 @@ def _workers_killed_on_stop(trainer: pl.Trainer) -> Iterator[None]:
 
 @contextmanager
 def _one_line_errors(folder: Path) -> Iterator[None]:
-    """Raise an error of one line for what a user can fix: a full or read-only disk, limits that leave no batch."""
+    """Raise an error of one line for what a user can fix: a full or read-only disk, Trainer arguments that clash."""
     hook = threading.excepthook  # TensorBoard's writer fails in a thread of its own before it fails in this one
     threading.excepthook = lambda args: None if _is_disk_error(args.exc_value) else hook(args)
     try:
@@ -162,4 +162,4 @@ def _one_line_errors(folder: Path) -> Iterator[None]:
 
 def _is_disk_error(error: BaseException | None) -> bool:
     """Return whether an error means that the disk is full, read-only or broken."""
-    return isinstance(error, OSError) and error.errno in DISK
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS

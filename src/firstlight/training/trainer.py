@@ -172,7 +172,7 @@ def lightning_options() -> list[str]:
 
 @contextmanager
 def refusals_in_one_line() -> Iterator[None]:
-    """Turn what Lightning says of arguments that it does not accept into a UsageError."""
+    """Convert Lightning's error about an argument into a UsageError of one line."""
     try:
         yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
@@ -185,7 +185,7 @@ def _draws_progress(callbacks: list[Any]) -> bool:
 
 
 def _can_redraw() -> bool:
-    """A bar that redraws itself needs a terminal; in a notebook it would need widgets, and lines read well there."""
+    """Return whether standard error is a terminal, which a bar needs to redraw itself; a notebook gets plain lines."""
     return sys.stderr.isatty()
 
 

@@ -20,7 +20,7 @@ BATCH = f"{FOLDER}/data_batch_1.bin"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """An inner folder, so that what leads out of it would be seen."""
+    """An inner folder, so that what is outside it would be seen."""
     (tmp_path / "outer" / "data").mkdir(parents=True)
     return tmp_path / "outer" / "data"
 
@@ -72,10 +72,10 @@ def test_what_a_killed_process_left_is_cleared_away(place: Path) -> None:
 
 
 HOSTILE = {
-    "absolute path": (plain("/tmp/firstlight-was-here", b"x"), "leads out of the folder"),
-    "parent folder": (plain("../was-here", b"x"), "leads out of the folder"),
-    "parent folder, later": (plain(f"{FOLDER}/../../was-here", b"x"), "leads out of the folder"),
-    "backslashes": (plain(f"{FOLDER}\\..\\..\\was-here", b"x"), "leads out of the folder"),
+    "absolute path": (plain("/tmp/firstlight-was-here", b"x"), "is outside the folder"),
+    "parent folder": (plain("../was-here", b"x"), "is outside the folder"),
+    "parent folder, later": (plain(f"{FOLDER}/../../was-here", b"x"), "is outside the folder"),
+    "backslashes": (plain(f"{FOLDER}\\..\\..\\was-here", b"x"), "is outside the folder"),
     "other folder": (plain("elsewhere/data_batch_1.bin", b"x"), "is not in cifar-10-batches-bin"),
     "folder as a link": (special(FOLDER, tarfile.SYMTYPE, "/tmp"), "is not a plain file"),
     "symbolic link": (special(BATCH, tarfile.SYMTYPE, "/etc/passwd"), "is not a plain file"),
@@ -100,7 +100,7 @@ def test_hostile_entries_are_refused(entry: str, is_last: bool, place: Path) -> 
 
 
 def test_a_member_that_comes_twice_is_refused(place: Path) -> None:
-    assert "data_batch_1.bin comes twice" in refusal(packed(*official_entries(), plain(BATCH, b"x")), place)
+    assert "data_batch_1.bin occurs twice" in refusal(packed(*official_entries(), plain(BATCH, b"x")), place)
 
 
 def test_missing_members_are_named(place: Path) -> None:

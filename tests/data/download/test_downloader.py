@@ -196,7 +196,7 @@ SAYS = {
     "shorter": f"offers {len(CONTENT) - 7:,} bytes instead of {len(CONTENT):,}",
     "corrupt": "sends other bytes than the official ones (sha256 differs)",
     "tofile": "302 Found - Redirection to url 'file:///etc/passwd' is not allowed",
-    "toftp": "302 redirects away from the web",
+    "toftp": "302 redirects to an address that is not http",
     "rude": "403 no [31m way",
 }
 
@@ -236,7 +236,7 @@ def test_tries_that_bring_enough_do_not_count(server: FaultServer, sleeps: list[
 
 def test_a_trickle_is_a_stall(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
     patience = Patience(sleep=sleeps.append, stall_s=0.1, num_retries=0)
-    with pytest.raises(TransferError, match="next to nothing came for"):
+    with pytest.raises(TransferError, match="received almost nothing for"):
         transfer(server.url("trickle"), tmp_path / "part", None, patience)
 
 

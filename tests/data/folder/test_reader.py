@@ -224,7 +224,7 @@ def test_what_a_user_should_know_is_said(tmp_path: Path) -> None:
     (root / "empty").mkdir()
     assert remarks(root) == [
         f"{root}: a folder for each of 3 classes (blue, green, red)",
-        "images become 32x32 pixels; 14 are kept for the test (a fifth of each class, whatever the seed)",
+        "images become 32x32 pixels; 14 are kept for the test (a fifth of each class, the same for every seed)",
         "imbalance: blue has 8 images to train on, green 40; always saying green would be right for 71% of them",
         f"not used: {root / 'empty'}, which holds no image",
     ]

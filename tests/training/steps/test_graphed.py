@@ -141,11 +141,11 @@ def test_on_a_cpu_steps_are_plain(images: ImageSet) -> None:
 @pytest.mark.parametrize(
     ("steps", "error", "message"),
     [
-        ("recorded", torch.OutOfMemoryError("CUDA out of memory."), "smaller batch_size, or steps plain"),
+        ("recorded", torch.OutOfMemoryError("CUDA out of memory."), "use a smaller --batch_size, or --steps plain"),
         (
             "compiled",
             RuntimeError("Unsupported: such a layer\nand much more"),
-            r"here \(Unsupported: such a layer\): choose steps recorded",
+            r"here \(Unsupported: such a layer\): choose --steps recorded",
         ),
     ],
 )

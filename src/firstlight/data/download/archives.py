@@ -1,4 +1,4 @@
-"""Unpack the expected members of a tar.gz archive, and nothing else that it may hold."""
+"""Unpack the expected members of a tar.gz archive, and ignore or refuse all others."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _refusals(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: refused: {error}") from error
     except Exception as error:  # tarfile raises many types for malformed archives
         detail = _shown(str(error)) or type(error).__name__
-        raise DataError(f"{path}: refused: it is no sound tar.gz ({detail})") from error
+        raise DataError(f"{path}: refused: it is not a valid tar.gz ({detail})") from error
 
 
 def _unpack_members(archive: Archive, tar: tarfile.TarFile, target: Path) -> None:
@@ -124,7 +124,7 @@ def _unpack_members(archive: Archive, tar: tarfile.TarFile, target: Path) -> Non
             continue
         member = missing.pop(member_path.name, None)
         if member is None:
-            raise _RefusedError(f"{member_path.name} comes twice")
+            raise _RefusedError(f"{member_path.name} occurs twice")
         if not 0 <= entry.size <= member.max_bytes:
             raise _RefusedError(f"{member_path.name} has {entry.size:,} bytes, more than {member.max_bytes:,}")
         content = tar.extractfile(entry)
@@ -139,7 +139,7 @@ def _checked_member_path(entry: tarfile.TarInfo, folder: str) -> PurePosixPath |
     """Return the path of a file inside the archive; None for a folder."""
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts or "\\" in entry.name or "\0" in entry.name:
-        raise _RefusedError(f"{_shown(entry.name)} leads out of the folder")
+        raise _RefusedError(f"{_shown(entry.name)} is outside the folder")
     if path.parts[:1] != (folder,):
         raise _RefusedError(f"{_shown(entry.name)} is not in {folder}")
     if entry.isdir():

@@ -80,7 +80,7 @@ class Downloader:
                 for failed in archives[:number]:  # partial downloads of the others are no longer needed
                     _part_of(failed, data_dir).unlink(missing_ok=True)
                 return folder
-        why = f"{'; '.join(tried)}. Try again later (it goes on where it stopped)"
+        why = f"{'; '.join(tried)}. Try again later (the download resumes where it stopped)"
         raise DataError(f"cannot get {name}: {why}. {_alternatives(archives, data_dir)}")
 
     def verify(self, name: str, data_dir: Path | str, version: Version | None = None) -> None:
@@ -97,7 +97,7 @@ class Downloader:
         archive, folder = found
         difference = find_difference(archive, folder)
         if difference is not None:
-            raise DataError(f"{folder}: {difference}. Move this folder away, to download the official files.")
+            raise DataError(f"{folder}: {difference}. Move this folder away to download the official files.")
 
     def fetch_missing(self, name: str, data_dir: Path | str) -> None:
         """Download a data set if the manifest has it and it is missing; existing files are left unchanged.
@@ -110,7 +110,9 @@ class Downloader:
 
     def _archives(self, name: str, version: Version | None) -> tuple[Archive, ...]:
         if name not in self.manifest:
-            raise UsageError(f"no data set {name!r} can be downloaded: choose one of {', '.join(self.manifest)}")
+            raise UsageError(
+                f"{name!r} is no data set that can be downloaded: choose one of {', '.join(self.manifest)}"
+            )
         archives = tuple(each for each in self.manifest[name] if version in (None, each.version))
         if not archives:
             versions = ", ".join(each.version for each in self.manifest[name])
@@ -123,7 +125,10 @@ class Downloader:
         data_dir.mkdir(parents=True, exist_ok=True)
         with (
             self.show_progress(archive.name) as progress,
-            locked(data_dir / f".{archive.name}.lock", lambda: progress.note("waiting for another download of it")),
+            locked(
+                data_dir / f".{archive.name}.lock",
+                lambda: progress.note("waiting for another process that downloads it"),
+            ),
         ):
             found = find_unpacked(archives, data_dir)
             if found is not None:  # another process was faster
@@ -168,7 +173,7 @@ class Downloader:
             part.unlink()
             if not was_begun:
                 raise TransferError("sends other bytes than the official ones (sha256 differs)")
-            progress.note("what was there did not fit: starting again")  # from another server, or damaged
+            progress.note("the partial file is not a part of the official one: starting again")
             self._download_from(url, archive, part, progress)
 
     def _refuse_full_disk(self, archive: Archive, part: Path) -> None:
@@ -217,7 +222,7 @@ def _part_of(archive: Archive, data_dir: Path) -> Path:
 
 def _refuse_unofficial(archive: Archive, path: Path) -> None:
     if archive.sha256 is not None and sha256_of(path) != archive.sha256:
-        raise DataError(f"{path}: not the official archive (sha256 differs). Remove it, to download it anew.")
+        raise DataError(f"{path}: not the official archive (sha256 differs). Remove it to download the official one.")
 
 
 def _alternatives(archives: tuple[Archive, ...], data_dir: Path) -> str:
@@ -235,7 +240,7 @@ def _disk_errors(name: str, data_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"cannot keep {name} in {data_dir}: {error.strerror or error}. Free space or choose another --data_dir "
-            "(what has arrived is kept), or use the embedded data (--data drawn)."
+            "(downloaded bytes are kept), or use the embedded data (--data drawn)."
         ) from error
 
 

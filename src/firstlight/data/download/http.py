@@ -35,7 +35,7 @@ class Patience:
         num_retries: Largest number of consecutive retries that bring less than `progress_bytes`.
         progress_bytes: An attempt that brings this much resets the count.
         backoff_s: Pause before the first retry in seconds; it doubles with every further one.
-        stall_s: Seconds with next to no data after which a connection is closed.
+        stall_s: Seconds with almost no data after which a connection is closed.
         sleep: Function that pauses for some seconds.
     """
 
@@ -156,7 +156,7 @@ class _Visit:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             if not found or int(found[1]) != start:
                 self.part.unlink(missing_ok=True)
-                raise _InterruptedError("answered with another range than asked for")
+                raise _InterruptedError("answered with a different range than requested")
             total = None if found[2] == "*" else int(found[2])
         elif response.status == 200:
             start, total = 0, response.length
@@ -182,7 +182,7 @@ class _Visit:
             passed_s = time.monotonic() - window_from_s
             if passed_s >= self.stall_s:
                 if done - window_from < passed_s * SLOWEST_BYTES_PER_S:
-                    raise _InterruptedError(f"next to nothing came for {passed_s:.0f} s")
+                    raise _InterruptedError(f"received almost nothing for {passed_s:.0f} s")
                 window_from_s, window_from = time.monotonic(), done
         if total is not None and done < total:
             raise _InterruptedError(f"the connection was cut at byte {done:,} of {total:,}")
@@ -221,7 +221,7 @@ class _Redirects(request.HTTPRedirectHandler):
         self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> request.Request | None:
         if not newurl.lower().startswith(("http://", "https://")):
-            raise HTTPError(req.full_url, code, "redirects away from the web", headers, fp)
+            raise HTTPError(req.full_url, code, "redirects to an address that is not http", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

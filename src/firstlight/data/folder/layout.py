@@ -28,8 +28,8 @@ SPELLINGS: dict[FolderSplit, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 TEST_SHARE = 0.2  # of each class, if there is no test folder
-MIN_STRAY = 4  # images outside of class folders from which on a folder counts as unsorted images
-_MAX_ENTRIES = 10_000  # files of a folder that are looked at to find out whether it holds an image
+MIN_STRAY = 4  # with this many images outside of class folders, a folder counts as unsorted
+_MAX_ENTRIES = 10_000  # files in which an image is searched for
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Layout:
         root: Path of the folder.
         class_names: Names of the classes in alphabetical order.
         files: Files of each split, sorted by their relative paths; a split without a folder is empty.
-        is_split_here: Whether the test images were chosen here.
+        is_split_here: Whether `find_layout` chose the test images.
         skipped: A line for each part of the folder that is not used.
     """
 
@@ -190,7 +190,9 @@ def _checked_classes(root: Path, files: Mapping[str, list[ImageFile]]) -> tuple[
     for split in ("val", "test"):
         others = sorted({each.class_name for each in files[split]} - set(names))
         if others:
-            raise DataError(f"{root}: {split} has {_listed(others)}, which train has not. Add it there, or remove it.")
+            raise DataError(
+                f"{root}: {split} has {_listed(others)}, which is not in train. Add it there, or remove it."
+            )
     return tuple(names)
 
 
@@ -201,14 +203,16 @@ def _split_off_test(root: Path, files: list[ImageFile]) -> tuple[list[ImageFile]
         classes[each.class_name].append(each)
     single = sorted(name for name, members in classes.items() if len(members) == 1)
     if single:
-        raise DataError(f"{root}: there is only one image of {_listed(single)}. Add some: two are the least.")
+        raise DataError(f"{root}: there is only one image of {_listed(single)}. Add more: a class needs at least two.")
     train, test = [], []
     for members in classes.values():
         num_test = int(len(members) * TEST_SHARE + 0.5)
         test += members[:num_test]
         train += members[num_test:]
     if not test:
-        raise DataError(f"{root}: two images of each class leave none for the test. Add some: three are the least.")
+        raise DataError(
+            f"{root}: two images of each class leave none for the test. Add more: at least three of a class."
+        )
     return train, test
 
 

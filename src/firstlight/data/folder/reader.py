@@ -24,13 +24,13 @@ from firstlight.errors import DataError, FirstlightError
 from firstlight.file_lock import locked
 from firstlight.paths import printable
 
-SMALL_PX, LARGE_PX = 32, 64  # the sizes to choose from where the user names none
-NUM_MEASURED = 100  # images whose size decides between them
+SMALL_PX, LARGE_PX = 32, 64  # the default is one of these sizes
+NUM_MEASURED = 100  # images that are measured to choose the default size
 MAX_NAMED = 10  # files that cannot be read
 NUM_WORTH_A_LINE = 200  # images whose decoding takes long enough to be announced
 MAX_THREADS = 4  # a picture of many pixels takes hundreds of megabytes to decode
 MAX_MEMORY_SHARE = 0.5
-IMBALANCE = 2  # size of the largest class over that of the smallest, from which on it is reported
+IMBALANCE = 2  # ratio of the largest to the smallest class from which an imbalance is reported
 
 _log = logging.getLogger("firstlight")
 
@@ -76,7 +76,7 @@ def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
     counts = train.labels.bincount(minlength=len(train.class_names))
     few, many = int(counts.argmin()), int(counts.argmax())
     names = ", ".join(layout.class_names[:MAX_NAMED]) + (", ..." if len(layout.class_names) > MAX_NAMED else "")
-    chosen = " (a fifth of each class, whatever the seed)" if layout.is_split_here else ""
+    chosen = " (a fifth of each class, the same for every seed)" if layout.is_split_here else ""
     size = f"{train.size_px[0]}x{train.size_px[1]}"
     lines = [
         f"{layout.root}: a folder for each of {len(layout.class_names)} classes ({names})",

@@ -186,7 +186,7 @@ struct Shape {
     long images, height, width, channels;
     long first = 0;
 
-    long row_numbers() const { return width * blocks(channels) * PAIR; }  // in a row of a group, laid out anew
+    long row_numbers() const { return width * blocks(channels) * PAIR; }  // in a packed row of a group
 
     Shape chunk(long thread, long threads) const {
         const long from = images * thread / threads;

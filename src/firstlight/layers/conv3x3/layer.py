@@ -59,14 +59,14 @@ def _conv2d(images: Tensor, filters: Tensor) -> Tensor:
 def conv3x3(images: Tensor, filters: Tensor, algorithm: ConvAlgorithm) -> Tensor:
     """Return the 3x3 convolution of maps, padded by one zero, with stride 1.
 
-    The same function as `torch.nn.functional.conv2d(images, filters, padding=1)` but for rounding. By Winograd's method
-    the result and both gradients differ in float32 by about 2e-6 of their maximum, in bfloat16 by about 2e-2 (1e-2 of
-    their standard deviation; PyTorch's convolution 2e-3, and so AMX's).
+    Equal to `torch.nn.functional.conv2d(images, filters, padding=1)` except for rounding. The errors of Winograd's
+    results and gradients are about 2e-6 of their maximum in float32 and 2e-2 in bfloat16. Relative to the standard
+    deviation, the errors in bfloat16 are 1e-2 with Winograd, and 2e-3 with AMX and with PyTorch.
 
     Args:
-        images: float [n c_in h w]; in channels_last memory format no copy is made.
-        filters: float [c_out c_in 3 3]; float32 for images in bfloat16, too.
-        algorithm: An algorithm that supports such maps.
+        images: Float [n c_in h w]; copied unless they are in channels_last memory format.
+        filters: Float [c_out c_in 3 3]; float32 even if the images are bfloat16.
+        algorithm: Algorithm that supports these dtypes and channels.
 
     Returns:
         Float [n c_out h w] of the images' type, in channels_last memory format.
@@ -82,16 +82,19 @@ def conv3x3(images: Tensor, filters: Tensor, algorithm: ConvAlgorithm) -> Tensor
 class Conv3x3(nn.Conv2d):
     """A 3x3 convolution without bias, padded by one, that picks the fastest algorithm on this CPU.
 
-    On a CPU, with enough channels on both sides and enough pixels, that is one of this package's: in bfloat16 by AMX
-    tiles where the CPU has them and there is a compiler; in float32 by Winograd's method, in evaluation only where the
-    method is compiled; by the same method in bfloat16, in training only, whose gradients are noisier than its rounding,
-    where the CPU multiplies bfloat16 by vectors (AVX512-BF16) and has no AMX. Anywhere else, and whenever it is
-    traced, compiled or exported, it is PyTorch's.
+    On a CPU, for enough channels and pixels, the algorithm is one of this package's:
+
+    - bfloat16 on a CPU with AMX: AMX tiles, if they can be compiled;
+    - bfloat16 on a CPU with AVX512-BF16 and no AMX: compiled Winograd, in training only, where the noise of the
+      gradients hides its larger rounding errors;
+    - float32: Winograd, compiled or, in training only, in PyTorch.
+
+    In all other cases, and when the layer is traced, compiled or exported, it is PyTorch's convolution.
 
     Args:
-        channels_in: channels of the input.
-        channels_out: channels of the output.
-        fast: Whether to use another algorithm than PyTorch's at all.
+        channels_in: Number of input channels.
+        channels_out: Number of output channels.
+        fast: Whether other algorithms than PyTorch's may be used.
     """
 
     stands_for = "Conv2d"  # in tables and drawings

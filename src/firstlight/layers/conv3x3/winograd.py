@@ -81,7 +81,7 @@ class NativeWinograd(Winograd):
         return map_gradient, taps.permute(0, 3, 1, 2).to(filters.dtype)
 
     def _transformed(self, filters: Tensor, dtype: torch.dtype, tile: int) -> Tensor:
-        """Return the bank of filters [c_out c_in 3 3] for maps of a type: products, whose tiles are input channels."""
+        """Transform filters [c_out c_in 3 3] into a bank for maps of a dtype; see winograd.cpp for its layout."""
         channels_out, channels_in = filters.shape[:2]
         bank = filters.new_empty(self._num_products(channels_in, channels_out, tile), dtype=dtype)
         filters = filters.to(SUMS[dtype])
@@ -91,7 +91,7 @@ class NativeWinograd(Winograd):
         return bank
 
     def _work(self, maps: Tensor, channels_out: int, tile: int) -> tuple[Tensor, int]:
-        """Return buffers for the products of a block, of input and output, and the number of images in it."""
+        """Return a buffer for the input and output products of a block, and the number of images in the block."""
         num_images, height, width, channels_in = maps.shape
         num_tiles = _num_tiles(height, width, tile)
         block = min(num_images, max(1, TILES_PER_THREAD * torch.get_num_threads() // num_tiles))
@@ -112,7 +112,8 @@ class NativeWinograd(Winograd):
 def _outputs_innermost(filters: Tensor) -> Tensor:
     """Return filters [c_out c_in 3 3] as [3 3 c_in c_out], copied so that output channels are adjacent in memory.
 
-    The copy of a matrix is four times as fast as that of four axes, so it is one wherever the memory format allows it.
+    Transposing a matrix is four times as fast as permuting four axes, so the filters are transposed as a matrix where
+    the memory format allows it.
     """
     taps = filters.permute(2, 3, 1, 0)
     if taps.stride(3) == 1 and taps.stride(0) == FILTER * taps.stride(1):
@@ -126,7 +127,7 @@ def _outputs_innermost(filters: Tensor) -> Tensor:
 
 
 def cheapest_tile(height: int, width: int) -> int:
-    """Return the side of the output's tiles, in pixels, with which maps of a size take the fewest products.
+    """Return the side in pixels of the output tiles that need the fewest products for maps of a size.
 
     >>> [cheapest_tile(side, side) for side in (3, 4, 6, 8, 15, 16)]
     [3, 4, 3, 4, 4, 4]

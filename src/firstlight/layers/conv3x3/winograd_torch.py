@@ -12,12 +12,12 @@ from firstlight.layers.conv3x3.winograd_base import OUTPUT_TILE, Winograd, selec
 
 INPUT_TILE = OUTPUT_TILE + FILTER - 1
 NUM_ELEMENTS = INPUT_TILE**2
-# Tiles times channels in work at once: the products of one block, 36 numbers for each, stay in the cache.
+# Tiles times channels in a block: its products, 36 numbers for each, stay in the cache.
 BLOCK = 2**17
 MIN_BLOCK_TILES = 256
 
 # The transforms B', G and A' of the paper's section 4.3, for the points 0, P, -P, Q, -Q and infinity. The paper has
-# P = 1 and Q = 2; these round to half of that error.
+# P = 1 and Q = 2; the values here halve the rounding error.
 P, Q = 5 / 8, 3 / 2
 INPUT_TRANSFORM = [
     [P**2 * Q**2, 0, -(P**2) - Q**2, 0, 1, 0],
@@ -112,10 +112,7 @@ class _Transforms:
 
 
 class _Tiling:
-    """How a batch of maps is cut into tiles, and the tiles into blocks of images that fit the cache.
-
-    Everything here works on one block: maps are padded, cut and put together while they are in the cache.
-    """
+    """Cuts maps into tiles and joins tiles to maps, for blocks of images that fit into the cache."""
 
     def __init__(self, maps: Tensor, channels_out: int) -> None:
         num_images, self.height, self.width, channels_in = maps.shape
@@ -139,7 +136,7 @@ class _Tiling:
     def add_input_tiles(self, tiles: Tensor, maps: Tensor) -> None:
         """Set maps, float [n h w c], to the sum of their tiles, float [36 n*tiles*c]: adjoint of `input_tiles`."""
         padded = self._empty(maps, border=1)
-        padded[:, OUTPUT_TILE * self.rows :].zero_()  # where no tile's first four rows and columns come
+        padded[:, OUTPUT_TILE * self.rows :].zero_()  # the loop sets all other pixels before it adds to them
         padded[:, :, OUTPUT_TILE * self.columns :].zero_()
         target = self._overlapping(padded)
         tiles = tiles.view(target.shape)
@@ -159,13 +156,13 @@ class _Tiling:
             whole[:, self.height :].zero_()
             whole[:, :, self.width :].zero_()
             maps = whole
-        return self._apart(maps).reshape(OUTPUT_TILE**2, -1)
+        return self._whole_tiles(maps).reshape(OUTPUT_TILE**2, -1)
 
     def put_output_tiles(self, tiles: Tensor, maps: Tensor) -> None:
         """Fill maps, float [n h w c], with their tiles, float [16 n*tiles*c], and drop pixels beyond the border."""
         is_whole = not (self.height % OUTPUT_TILE or self.width % OUTPUT_TILE)
         whole = maps if is_whole else self._empty(maps, border=0)
-        target = self._apart(whole)
+        target = self._whole_tiles(whole)
         target.copy_(tiles.view(target.shape))
         if not is_whole:
             maps.copy_(whole[:, : self.height, : self.width])
@@ -181,7 +178,7 @@ class _Tiling:
         stride = (row, column, image, OUTPUT_TILE * row, OUTPUT_TILE * column, channel)
         return padded.as_strided(size, stride, padded.storage_offset())
 
-    def _apart(self, whole: Tensor) -> Tensor:
-        """Return the tiles of maps of whole tiles as a view, float [4 4 n rows columns c]."""
+    def _whole_tiles(self, whole: Tensor) -> Tensor:
+        """Return the tiles of maps, float [n 4*rows 4*columns c], as a view, float [4 4 n rows columns c]."""
         shape = (len(whole), self.rows, OUTPUT_TILE, self.columns, OUTPUT_TILE, whole.shape[-1])
         return whole.view(shape).permute(2, 4, 0, 1, 3, 5)

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class ChannelsLast(pl.Callback):
-    """Keep filters in channels_last memory format during a training, which the convolutions need not copy then.
+    """Keeps filters in channels_last memory format during a training, so that the convolutions need not copy them.
 
     Outside of a training filters are contiguous, since PyTorch's pruning and safetensors refuse other formats. With
     Lightning's `ModelPruning` they are contiguous during the training, too.

@@ -90,10 +90,10 @@ class Checkpointing(pl.Callback):
             self.clock.start_fit()
             self._started_s = self._last_s = time.perf_counter()
             num_bytes = sum(each.numel() * each.element_size() for each in pl_module.parameters())
-            self._next_cost_s = 3 * num_bytes / WRITTEN_BYTES_PER_S  # the optimizer keeps up to two more of each
+            self._next_cost_s = 3 * num_bytes / WRITTEN_BYTES_PER_S  # with up to two optimizer values a weight
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Skip the training if it had already ended, perhaps by a time limit, which the epochs do not show."""
+        """Skip a training that had already ended; after a time limit, Lightning would train the remaining epochs."""
         trainer.should_stop = trainer.should_stop or self._earlier.get("is_trained", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -105,7 +105,7 @@ class Checkpointing(pl.Callback):
         if trainer.world_size > 1 and trainer.strategy.broadcast(trainer.global_step) != trainer.global_step:
             raise RunError(f"{self.folder.path}: the processes see different checkpoints; put it on a shared disk")
         if "next_batch" in self._earlier:
-            # Lightning restores the batch itself, but too early if a schedule has asked for the number of steps.
+            # Lightning sets up the loader before it restores the batch if a schedule needs the number of steps.
             batches: Any = trainer.train_dataloader
             batches.load_state_dict(self._earlier["next_batch"])
         if "random" in self._earlier:
@@ -115,7 +115,7 @@ class Checkpointing(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write a checkpoint between two epochs, if it is time or if the training must stop."""
-        is_stopped = self._agreed(trainer, self.stop.received is not None)
+        is_stopped = self._in_any_process(trainer, self.stop.received is not None)
         # With `max_steps` Lightning can only continue within an epoch.
         can_save = trainer.max_steps == -1 and trainer.global_step > 0
         if can_save and (is_stopped or self._is_due(trainer, within_epoch=False)):
@@ -131,7 +131,7 @@ class Checkpointing(pl.Callback):
             return
         if trainer.world_size > 1 and batch_idx % AGREE_EVERY_STEPS:
             return
-        is_stopped = self._agreed(trainer, self.stop.received is not None)
+        is_stopped = self._in_any_process(trainer, self.stop.received is not None)
         if is_stopped or self._is_due(trainer, within_epoch=True):
             self._save(trainer, "batch start")
         if is_stopped:
@@ -142,7 +142,7 @@ class Checkpointing(pl.Callback):
         if self._earlier.get("is_trained"):
             return
         self._earlier["is_trained"] = True
-        if self._agreed(trainer, self.stop.received is not None) or self._is_due(trainer, within_epoch=False):
+        if self._in_any_process(trainer, self.stop.received is not None) or self._is_due(trainer, within_epoch=False):
             self._save(trainer, "end")
 
     def on_save_checkpoint(
@@ -187,11 +187,11 @@ class Checkpointing(pl.Callback):
         is_early = within_epoch and now_s - self._last_s < self.times.every_s
         cost_s = self.spent_s + self._next_cost_s
         is_due = not is_early and cost_s <= self.times.share * (now_s - self._started_s)
-        return self._agreed(trainer, is_due and trainer.is_global_zero)
+        return self._in_any_process(trainer, is_due and trainer.is_global_zero)
 
-    def _agreed(self, trainer: pl.Trainer, wish: bool) -> bool:
-        """Return whether any process wishes it."""
-        return trainer.strategy.reduce_boolean_decision(wish, all=False)
+    def _in_any_process(self, trainer: pl.Trainer, value: bool) -> bool:
+        """Return whether the value is true in any process."""
+        return trainer.strategy.reduce_boolean_decision(value, all=False)
 
     def _save(self, trainer: pl.Trainer, position: Position) -> None:
         started_s = time.perf_counter()

@@ -10,7 +10,7 @@ from firstlight.training.lightning_internals import OneBasedProgressBar
 
 
 class EpochBar(OneBasedProgressBar):
-    """Shows loss and accuracy of the last logged step and of the last validation; epoch means are left to the logs."""
+    """Shows loss and accuracy of the last logged step and of the last validation; epoch means are only in the logs."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Return the numbers beside the bar: `train_loss_step` becomes `loss`, and the version number is left out."""

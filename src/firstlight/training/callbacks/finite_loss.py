@@ -31,7 +31,7 @@ class FiniteLoss(pl.Callback):
         self._epoch = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier training."""
+        """Reset the result of an earlier training."""
         self._first_bad = torch.tensor(NEVER, device=pl_module.device)
 
     def on_train_batch_end(

@@ -11,9 +11,9 @@ class Freezing(pl.Callback):
     """Turns off gradients for parameters whose learning rate has fallen to zero, which makes the step cheaper.
 
     Layers before the first one that still learns need no backward pass. The result of a step is the same, except that
-    Muon no longer normalizes the frozen filters; under batch norm only their direction matters. With several processes
-    nothing is frozen, because they exchange the gradients that they agreed on at the start. All gradients are turned on
-    again when the training ends.
+    Muon no longer normalizes the frozen filters; batch norm makes their norm irrelevant. With several processes
+    nothing is frozen, because DistributedDataParallel fixes at the start which gradients it exchanges. All gradients
+    are turned on again when the training ends.
     """
 
     def on_train_batch_start(

@@ -19,7 +19,7 @@ class MetricsTable(pl.Callback):
     """Writes the epoch, training and validation metrics, the learning rate and the seconds of each epoch to a CSV file.
 
     Args:
-        path: Path of the file; without one the rows are only kept. Rows of an earlier part of the same training stay.
+        path: Path of the file; None keeps the rows in memory only. A resumed training keeps its earlier rows.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -39,7 +39,7 @@ class MetricsTable(pl.Callback):
         self._validation = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the metrics of this epoch; Lightning also returns those of an earlier epoch without saying so."""
+        """Keep the metrics of this epoch, because Lightning's `callback_metrics` may be those of an earlier epoch."""
         logged = trainer.callback_metrics
         self._validation = {name: float(logged[name]) for name in ("val_loss", "val_acc") if name in logged}
 
@@ -69,7 +69,7 @@ class MetricsTable(pl.Callback):
         write_atomic(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows so far and the state of the next one, for a checkpoint."""
+        """Return the rows so far, and the validation and seconds of the current epoch, for a checkpoint."""
         return {
             "rows": self.rows,
             "validation": self._validation,
@@ -77,7 +77,7 @@ class MetricsTable(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue below the rows of the run that was interrupted."""
+        """Restore the rows and the current epoch of the run that was interrupted."""
         self.rows = list(state_dict["rows"])
         self._validation = dict(state_dict["validation"])
         self._started_s = time.perf_counter() - state_dict["seconds"]

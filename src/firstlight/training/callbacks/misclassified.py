@@ -22,7 +22,7 @@ class MisclassifiedImages(pl.Callback):
         self.path = path
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the sheet on the first process, if the module knows its test images."""
+        """Draw the sheet on the first process, if the module has its test images."""
         loggers = [each for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
         is_wanted = bool(loggers) or self.path is not None
         if not is_wanted or not trainer.is_global_zero or not isinstance(pl_module, Classifier):

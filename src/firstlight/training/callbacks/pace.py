@@ -22,8 +22,8 @@ VALIDATION_SHARE = 1 / 3  # of a training step, until a validation was measured:
 class Pace(pl.Callback):
     """Measures steps and validations, and announces after a few steps how long the training will take.
 
-    The first step is left out, because it includes warming up. If the recipe lets the images grow, the time of a step
-    at a size that has not been seen yet is taken as proportional to the number of pixels.
+    The first step is left out, because it includes warming up. If the recipe enlarges the images during the training,
+    the time of a step at a new size is estimated in proportion to the number of pixels.
 
     Attributes:
         is_validated: Whether this epoch has been validated.
@@ -40,7 +40,7 @@ class Pace(pl.Callback):
         self._validation_s: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier training, and read how the images of this one grow."""
+        """Discard the durations of an earlier training, and read the image sizes of this one."""
         self._resizing = getattr(getattr(pl_module, "recipe", None), "resizing", ProgressiveResizing())
         self._durations_s.clear()
         self._num_steps_seen = 0
@@ -93,7 +93,7 @@ class Pace(pl.Callback):
         return training_s + num_validations * self._expected_validation_s(trainer)
 
     def _step_s(self, side_px: int) -> float:
-        """Return the expected seconds of a step at an image side, scaled by pixels from the nearest side seen."""
+        """Return the expected seconds of a step at an image side, extrapolated from the nearest side measured."""
         nearest_px = min(self._durations_s, key=lambda other_px: abs(other_px - side_px))
         return statistics.fmean(self._durations_s[nearest_px]) * (side_px / nearest_px) ** 2
 

@@ -46,7 +46,7 @@ class PlainProgress(Pace):
         self._last_line_s = time.perf_counter()
         logged = trainer.callback_metrics
         epoch = f"epoch {trainer.current_epoch + 1}"
-        if trainer.max_epochs and trainer.max_epochs > 0:  # -1: until something else stops the training
+        if trainer.max_epochs and trainer.max_epochs > 0:  # -1 means no limit
             epoch += f"/{trainer.max_epochs}"
         numbers = [f"{name} {float(logged[name]):.4f}" for name in names if name in logged]
         left_s = self.seconds_left(trainer)

@@ -1,4 +1,4 @@
-"""Leave a run folder: the callback that `firstlight.fit` and `firstlight.Trainer` share."""
+"""The callback that writes a run folder, for `firstlight.fit` and for `firstlight.Trainer`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from firstlight.training.save_run import (
 )
 from firstlight.training.training_clock import TrainingClock
 
-EXERCISE = "exercise"  # the runs of the five lines are kept under this name
+EXERCISE = "exercise"  # folder in `logs` for the runs of `firstlight.Trainer`
 
 
 class RunFolder(pl.Callback):
@@ -43,15 +43,16 @@ class RunFolder(pl.Callback):
 
     It must come after `table` and `sheet` in the list of callbacks, because `results.json` is written last.
 
-    Without `path`, the folder is TensorBoard's, or a new one in `logs/exercise` for other loggers, and a training
-    without a test leaves a finished run, too. A folder is written only for a `Classifier` whose network is that of its
-    recipe, trained or tested on the images of its data module: otherwise no later command could open it.
+    Without `path`, the callback chooses the folder: TensorBoard's, or a new one in `logs/exercise` for other loggers.
+    A training without a test is then a finished run, too. The callback writes a folder only for a `Classifier` whose
+    network is that of its recipe, trained or tested on the images of its data module: otherwise no later command could
+    open it.
 
     Args:
         table: Callback that writes `metrics.csv`.
         sheet: Callback that writes `misclassified.png`.
-        path: Folder that `firstlight.fit` has begun.
-        clock: Duration and logged values, where `Checkpointing` restores them.
+        path: Folder that `firstlight.fit` has created.
+        clock: Duration and logged values, which `Checkpointing` restores in a run of `firstlight.fit`.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class RunFolder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the recipe and the environment, and announce the training."""
         self._recipe, self._results = None, {}
-        opened = self._opened(trainer, pl_module, "train")
+        opened = self._open_run(trainer, pl_module, "train")
         if opened is not None:
             run, module, data = opened
             announce(trainer, module, data, run.path)
@@ -106,7 +107,7 @@ class RunFolder(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the weights and the figures of the training."""
         self._results = self._clock.logged(trainer) | {"train_s": self._clock.train_s}
-        opened = self._opened(trainer, pl_module, "train")
+        opened = self._open_run(trainer, pl_module, "train")
         if opened is None:
             return
         run, module, data = opened
@@ -119,7 +120,7 @@ class RunFolder(pl.Callback):
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the tested weights, their predictions and the results."""
-        opened = self._opened(trainer, pl_module, "test")
+        opened = self._open_run(trainer, pl_module, "test")
         if opened is None:
             return
         run, module, data = opened
@@ -145,7 +146,7 @@ class RunFolder(pl.Callback):
         """
         predictions = module.test_predictions
         results = self._results | tested | (exact_metrics(predictions) if predictions is not None else {})
-        results["total_s"] = self._clock.total_s if self._is_begun_by_fit else self._five_lines_s()
+        results["total_s"] = self._clock.total_s if self._is_begun_by_fit else self._train_and_test_s()
         save_test(run, data, predictions, trainer, results)
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,17 +158,17 @@ class RunFolder(pl.Callback):
         if not self._is_begun_by_fit:
             self._clock.earlier_s = float(state_dict["train_s"])
 
-    def _five_lines_s(self) -> float:
-        """Return the seconds of training and test, without the time that a notebook idles in between."""
+    def _train_and_test_s(self) -> float:
+        """Return the seconds of training and test, without the time in between, when a notebook may idle."""
         return self._results.get("train_s", 0.0) + time.perf_counter() - self._test_started_s
 
-    def _opened(
+    def _open_run(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str
     ) -> tuple[Run, Classifier, ImageData] | None:
-        """Return the run, its module and its data; None if there is to be no run.
+        """Return the run, its module and its data; None if no run folder is written.
 
-        If `fit` has not begun the run, this method writes its description when it is called first, and whenever the
-        recipe has changed.
+        If `fit` has not created the folder, the first call writes the run's description, and so does every call after
+        a change of the recipe.
         """
         if self.path is None or not isinstance(pl_module, Classifier):
             return None

@@ -46,19 +46,19 @@ class StopSignals(pl.Callback):
             signal.signal(each, handler)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From now on, let a signal wait for the end of the step."""
+        """Make the first signal wait for the end of the step."""
         self._is_training = True
-        self._claim()
+        self._install_handlers()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From now on, let a signal raise at once; raise now if one was received."""
+        """Make a signal raise at once; raise now if one was received."""
         self._is_training = False
         if self.received is not None:
             self.end("after the last step")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the handlers again, because Lightning has replaced them."""
-        self._claim()
+        self._install_handlers()
 
     def end(self, where: str) -> NoReturn:
         """Stop the process, and name the command that resumes the run.
@@ -78,7 +78,7 @@ class StopSignals(pl.Callback):
             self.end("at once")
         logging.getLogger("firstlight").info("stopping after this step; repeat the signal to stop at once")
 
-    def _claim(self) -> None:
+    def _install_handlers(self) -> None:
         """Install the handlers; Lightning's own handler of SIGTERM would end the training without a checkpoint."""
         for each in self._before:
             signal.signal(each, self._handle)

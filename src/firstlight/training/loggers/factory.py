@@ -61,7 +61,7 @@ def _csv(logs_dir: Path, recipe: str, version: str) -> Logger:
 
 
 def _run_name(recipe: str, version: str) -> str:
-    """Return a name that tells recipe, folder and time, for services that list the runs of many folders."""
+    """Return a name with recipe, folder and time, for services that list the runs of many folders."""
     return f"{recipe}-{version}-{datetime.now():%Y-%m-%d_%H-%M}"
 
 

@@ -32,7 +32,7 @@ def log_loss_and_accuracy(
 def log_mean(
     module: pl.LightningModule, name: str, values: Tensor, dataloader_idx: int, *, prog_bar: bool = True
 ) -> None:
-    """Log the mean of values, float [n], over an epoch; of several loaders, each has a mean of its own."""
+    """Log the mean of values, float [n], over an epoch, separately for each of several loaders."""
     key = name if dataloader_idx == 0 else f"{name}_{dataloader_idx}"
     metrics = cast(nn.ModuleDict, module.metrics)
     if key not in metrics:

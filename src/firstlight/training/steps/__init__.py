@@ -1,1 +1,1 @@
-"""How one training step computes its gradients."""
+"""Training steps: compute the losses and gradients of a batch."""

@@ -19,15 +19,15 @@ def capture(
 ) -> Callable[..., _Result]:
     """Capture a function as a CUDA graph.
 
-    The function that is returned computes the same on the same device, with one launch. It always returns the same
-    tensors, which its next call overwrites. Its inputs must have the shapes of `inputs`. Every other tensor that the
-    function reads or changes must stay the tensor it was at the capture. (PyTorch's manual, "CUDA Graphs".)
+    The returned function computes the same on the same device, with one launch. It always returns the same tensors,
+    which its next call overwrites. Its inputs must have the shapes of `inputs`. Every other tensor that the function
+    reads or changes must keep its memory: change it in place, never replace it. (PyTorch's manual, "CUDA Graphs".)
 
     Args:
         function: Function of tensors that does not synchronize with the device, and whose kernels do not depend on
             values there.
         inputs: Tensors for the trial calls; their values do not matter.
-        changed: Other tensors that the function changes; they get their values back.
+        changed: Other tensors that the function changes; the capture restores their values.
     """
     static_inputs = [tensor.clone() for tensor in inputs]
     changed = list(changed)

@@ -31,7 +31,7 @@ AUTOCAST_DTYPES = {"32-true": None, "bf16-mixed": torch.bfloat16}  # by Lightnin
 
 
 class StepShape(NamedTuple):
-    """What decides which CUDA graph a step needs.
+    """The properties of a training step that select its CUDA graph.
 
     Args:
         images: Shape of the images, (n, 3, h, w).
@@ -45,7 +45,7 @@ class StepShape(NamedTuple):
 
 
 class StepGraphs:
-    """The captured steps of a training, one for each shape, and the captured update of Muon.
+    """The captured steps of a training, one for each `StepShape`, and the captured update of Muon.
 
     Args:
         network: Network on the device where it is trained.
@@ -77,7 +77,7 @@ class StepGraphs:
         self._graphs: dict[StepShape, Callable[..., Losses]] = {}
 
     def prepare(self, shapes: list[StepShape], device: torch.device) -> None:
-        """Capture a step of each shape, and the update; weights and statistics keep their values.
+        """Capture a step of each shape, and the update. Weights and running statistics keep their values.
 
         Args:
             shapes: Shapes of all steps to come; repeated ones are captured once.
@@ -106,7 +106,7 @@ class StepGraphs:
             progress: Share of the training that is done, 0 to 1.
 
         Returns:
-            None if no step of this shape was captured; the gradients are unchanged then.
+            The losses; None, with unchanged gradients, if no step of this shape was captured.
         """
         requires_grad = tuple(parameter.requires_grad for parameter in self._parameters)
         shape = StepShape(tuple(images.shape), requires_grad, _max_images(self._recipe, len(images), progress))
@@ -143,12 +143,12 @@ class GraphedStep(TrainingStep):
         return self._fallback(images, labels, progress) if losses is None else (losses, losses.mean)
 
     def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the gradients to zero for the fallback; the graphs need the gradient tensors to stay where they are."""
+        """Set the gradients to zero for the fallback, in place, because the graphs hold their addresses."""
         if not self._is_replayed:
             optimizer.zero_grad(set_to_none=False)
 
     def backward(self, run_autograd: Callable[[], None]) -> None:
-        """Compute the gradients for the fallback; a replayed step has them."""
+        """Compute the gradients for the fallback; a replayed step has already computed them."""
         if not self._is_replayed:
             self._fallback.backward(run_autograd)
 
@@ -187,13 +187,13 @@ def capture_steps(
         graphs.prepare(shapes, trainer.strategy.root_device)
     except torch.OutOfMemoryError as error:
         raise UsageError(
-            "the GPU has too little memory to record the training steps: choose a smaller batch_size, or steps plain"
+            "the GPU has too little memory to record the training steps: use a smaller --batch_size, or --steps plain"
         ) from error
     except RuntimeError as error:
         if steps != "compiled":
             raise
         reason, *_ = str(error).strip().splitlines() or [type(error).__name__]
-        raise UsageError(f"the steps cannot be compiled here ({reason}): choose steps recorded") from error
+        raise UsageError(f"the steps cannot be compiled here ({reason}): choose --steps recorded") from error
     return graphs
 
 

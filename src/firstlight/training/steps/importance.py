@@ -7,8 +7,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-IMAGES_PER_SHARE = 2 / 3
-FIRST_PART = 3 / 7  # of a training
+IMAGES_PER_SHARE = 2 / 3  # measured for `fast94`: a fraction 2/3 s of the images holds a share s of the gradient norm
+SIMILAR_NORMS_UNTIL = 3 / 7  # share of a training; most images are wrong before, and their gradients of similar size
 
 
 def largest_gradients(
@@ -17,9 +17,9 @@ def largest_gradients(
     """Mask the smallest set of images that holds `share` of the gradient norm.
 
     The norm is that of the gradient at the logits, |softmax(z) - y| with the smoothed target y. It needs no backward
-    pass, and the layers below change the order of the images little. (Katharopoulos and Fleuret 2018, "Not All
-    Samples Are Created Equal: Deep Learning with Importance Sampling", arXiv 1803.00942, section 3.2, where the same
-    norm is the bound by which images are sampled.)
+    pass. Ordered by the gradient of the weights, the images would be in nearly the same order. (Katharopoulos and
+    Fleuret 2018, "Not All Samples Are Created Equal: Deep Learning with Importance Sampling", arXiv 1803.00942,
+    section 3.2, samples images by the same norm.)
 
     Args:
         logits: Float [n k].
@@ -65,8 +65,8 @@ def order_by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[In
 def expected_images(share: float) -> float:
     """Estimate the share of a batch that `largest_gradients` chooses, on average over a training.
 
-    The share depends on the network and the images. The estimate is the one measured for `fast94` on CIFAR-10: two
-    thirds of s of the images held a share s of the gradient norm (docs/LOG.md).
+    The share depends on the network and the images. The estimate was measured for `fast94` on CIFAR-10: a fraction
+    2/3 s of the images held a share s of the gradient norm (docs/LOG.md).
 
     >>> expected_images(0.75), expected_images(1.0)
     (0.5, 1.0)
@@ -75,10 +75,10 @@ def expected_images(share: float) -> float:
 
 
 def most_images(share: float, progress: float) -> float:
-    """Return the largest share of a batch that a captured step may choose, where all steps must have one shape.
+    """Return the largest share of a batch that a captured step may choose; the number of images is part of its shape.
 
-    The share s of the images with the largest gradients always holds at least s of the norm. Early in a training,
-    when most images are wrong and their gradients are of similar size, it holds hardly more; after three sevenths,
+    A share s of the gradient norm never needs more than a share s of the images, those with the largest gradients.
+    In the first three sevenths of a training, when the gradients are of similar size, it needs nearly as many. Later
     the share of `expected_images` is enough.
 
     Args:
@@ -88,4 +88,4 @@ def most_images(share: float, progress: float) -> float:
     >>> round(most_images(0.8, progress=0.0), 2), round(most_images(0.8, progress=0.5), 2), most_images(1.0, 0.0)
     (0.8, 0.53, 1.0)
     """
-    return share if progress < FIRST_PART else expected_images(share)
+    return share if progress < SIMILAR_NORMS_UNTIL else expected_images(share)

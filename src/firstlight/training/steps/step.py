@@ -54,7 +54,7 @@ class AutogradStep(TrainingStep):
         self._recipe = recipe
 
     def __call__(self, images: UnitImages, labels: Int64[Tensor, " n"], progress: float) -> tuple[Losses, Tensor]:
-        """Run the forward pass; `progress` does not matter."""
+        """Run the forward pass; `progress` is ignored."""
         share, label_smoothing = self._recipe.gradient_share, self._recipe.label_smoothing
         logits = training_logits(self._network, images, skip_zero_gradients=share < 1).float()
         losses = Losses.of(logits, labels, label_smoothing)

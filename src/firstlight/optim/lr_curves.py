@@ -1,4 +1,7 @@
-"""Learning-rate schedules as pure functions of the step."""
+"""Learning-rate curves: pure functions from the step to a share of the peak rate.
+
+`training/lr_schedules.py` makes the schedule of a recipe from them.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ def one_cycle(step: int, num_steps: int, warmup: float = 0.25) -> float:
     (Smith and Topin 2017, "Super-Convergence", arXiv 1708.07120.)
 
     Args:
-        step: from 0.
-        num_steps: of the whole run.
-        warmup: share of the run spent going up.
+        step: Index of the step, from 0.
+        num_steps: Number of steps of the whole training.
+        warmup: Share of the steps in which the rate rises.
 
     >>> [round(one_cycle(step, 8), 2) for step in range(9)]
     [0.0, 0.5, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07, 0.0]
@@ -26,11 +29,11 @@ def one_cycle(step: int, num_steps: int, warmup: float = 0.25) -> float:
 
 
 def linear_decay(step: int, num_steps: int | float) -> float:
-    """Return the share of the first learning rate at one step: falling linearly to zero, and zero from then on.
+    """Return the share of the first learning rate at one step: it falls linearly to zero, and stays zero.
 
     Args:
-        step: from 0.
-        num_steps: after which nothing is left; 0 means from the start.
+        step: Index of the step, from 0.
+        num_steps: Step at which the rate reaches zero; 0 makes all rates zero.
 
     >>> [round(linear_decay(step, 4), 2) for step in range(6)]
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
