@@ -1,4 +1,4 @@
-"""See through `torch.compile`: the original module, its names, and running it without compiled code."""
+"""Modules wrapped by `torch.compile`: the original module, its names, and running it without compiled code."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def test_an_option_of_the_wrong_type_is_named(capsys: pytest.CaptureFixture[str]
         ({"max_epochs": None}, "max_epochs must be of type int"),
         ({"resizing": 8}, "resizing must be a configuration or a dictionary, not 8"),
         ({"augmentation": None}, "augmentation must be a configuration"),
-        ({"network": {"width": "8"}}, "width must be of type int, not '8'"),
-        ({"network": {"wdth": 8}}, "no wdth"),
+        ({"network": {"width": "8"}}, "network.width must be of type int, not '8'"),
+        ({"network": {"wdth": 8}}, "network has no field wdth"),
         ({"num_classes": 1}, "num_classes must be an integer of 2 or more"),
     ],
 )

@@ -44,11 +44,11 @@ class Budget:
 
     Args:
         num_bytes: Largest number of bytes within the window.
-        while_s: Length of the window in seconds.
+        window_s: Length of the window in seconds.
     """
 
-    def __init__(self, num_bytes: int, while_s: float) -> None:
-        self.num_bytes, self.while_s = num_bytes, while_s
+    def __init__(self, num_bytes: int, window_s: float) -> None:
+        self.num_bytes, self.window_s = num_bytes, window_s
         self._spent: deque[tuple[float, int]] = deque()
 
     def takes(self, num_bytes: int) -> bool:
@@ -59,7 +59,7 @@ class Budget:
         (True, False, True)
         """
         now_s = time.monotonic()
-        while self._spent and self._spent[0][0] < now_s - self.while_s:
+        while self._spent and self._spent[0][0] < now_s - self.window_s:
             self._spent.popleft()
         if sum(size for _, size in self._spent) + num_bytes > self.num_bytes:
             return False

@@ -55,24 +55,24 @@ class MistakesTab:
             turned.then(None, None, None, js=SHOW_FIRST_MISTAKE, api_visibility="private")
 
     @show_errors
-    def first_page(self, _: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def first_page(self, _: int | float, true: str, predicted: str, *options: Any) -> tuple[Any, ...]:
         """Show the first page for a new filter."""
-        return self._page(1, true, predicted, *how)
+        return self._page(1, true, predicted, *options)
 
     @show_errors
-    def this_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def this_page(self, number: int | float, true: str, predicted: str, *options: Any) -> tuple[Any, ...]:
         """Show the same page with other options of the map."""
-        return self._page(int(number), true, predicted, *how)
+        return self._page(int(number), true, predicted, *options)
 
     @show_errors
-    def previous_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def previous_page(self, number: int | float, true: str, predicted: str, *options: Any) -> tuple[Any, ...]:
         """Show the previous page."""
-        return self._page(int(number) - 1, true, predicted, *how)
+        return self._page(int(number) - 1, true, predicted, *options)
 
     @show_errors
-    def next_page(self, number: int | float, true: str, predicted: str, *how: Any) -> tuple[Any, ...]:
+    def next_page(self, number: int | float, true: str, predicted: str, *options: Any) -> tuple[Any, ...]:
         """Show the next page."""
-        return self._page(int(number) + 1, true, predicted, *how)
+        return self._page(int(number) + 1, true, predicted, *options)
 
     def _page(
         self, number: int, true: str, predicted: str, shown: bool, method: str, stage: str

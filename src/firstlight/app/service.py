@@ -83,7 +83,7 @@ class MistakesPage:
 
 
 class Service:
-    """Answers requests with the network of one bundle; threads may share it, and take turns at the network.
+    """Answers requests with the network of one bundle. Threads may share it: they use the network one at a time.
 
     Args:
         bundle: Network with its examples and its mistakes.

@@ -69,7 +69,7 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
     pillow_limit = Image.MAX_IMAGE_PIXELS
     with swept(folder, forget):
         try:
-            Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # a second guard behind read_upload
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # in case a picture is decoded outside of read_upload
             yield _launch(page, host, port)
         finally:
             Image.MAX_IMAGE_PIXELS = pillow_limit

@@ -1,1 +1,1 @@
-"""Whole-batch augmentation of raw pixels: pure functions whose random numbers are arguments."""
+"""Augmentation of whole batches of raw pixels: pure functions that take their random numbers as arguments."""

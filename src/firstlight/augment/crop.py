@@ -1,4 +1,4 @@
-"""Crops: at the image's own size after reflect padding, which is translation, and at a smaller size."""
+"""Crops: random translations with reflected borders, and centre crops at a smaller size."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from firstlight.arrays import Images, Offsets, UnitImages
 
 
 def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
-    """Move each image's window by its own whole number of pixels; what lies outside is reflected.
+    """Shift the crop window of each image by whole pixels; pixels beyond the image are reflected.
 
     Equal to padding every side with its mirror image (the edge pixel not repeated) and cropping at the
     original size, `down` rows below and `right` columns right of the centre. Any offset smaller
     than the image works.
 
     Args:
-        images: raw pixels, uint8 [n 3 h w].
-        down: rows by which the window moves down, int64 [n], may be negative.
-        right: columns by which the window moves right, int64 [n], may be negative.
+        images: Raw pixels, uint8 [n 3 h w].
+        down: Rows by which the window moves down, int64 [n], may be negative.
+        right: Columns by which the window moves right, int64 [n], may be negative.
 
     Returns:
-        uint8 [n 3 h w], channels_last in memory.
+        Shifted images, uint8 [n 3 h w], channels_last in memory.
 
     >>> row = torch.tensor([[[[1, 2, 3, 4]]]], dtype=torch.uint8).expand(1, 3, 1, 4)
     >>> shifted_crop(row, down=torch.tensor([0]), right=torch.tensor([2]))[0, 0].tolist()
@@ -37,11 +37,11 @@ def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
 
 
 def center_crop(images: UnitImages, size_px: tuple[int, int]) -> Float[Tensor, "n 3 height width"]:
-    """Crop the centre of the images; of an odd number of surplus rows or columns, one more is cut at the end.
+    """Crop the centre of the images. An odd surplus of rows or columns loses one more at the end than at the start.
 
     Args:
-        images: in [0, 1], float [n 3 h w].
-        size_px: height and width, at most those of the images.
+        images: Images in [0, 1], float [n 3 h w].
+        size_px: Height and width, at most those of the images.
 
     Returns:
         Float [n 3 height width], channels_last in memory; the images themselves if they have that size.

@@ -13,11 +13,11 @@ def cutout(images: Images, top: Offsets, left: Offsets, size_px: int, fill: UInt
     """Fill a square of each image with a colour (DeVries and Taylor 2017, arXiv 1708.04552, section 3.2).
 
     Args:
-        images: raw pixels, uint8 [n 3 h w].
-        top: first painted row of each image, int64 [n]; the square may hang over the edge.
-        left: first painted column of each image, int64 [n].
-        size_px: side of the square in pixels.
-        fill: the colour to paint with, uint8 [3]; firstlight takes the data set's mean.
+        images: Raw pixels, uint8 [n 3 h w].
+        top: First filled row of each image, int64 [n]; the square may extend beyond the image.
+        left: First filled column of each image, int64 [n].
+        size_px: Side of the square in pixels.
+        fill: Colour of the square, uint8 [3]; firstlight uses the mean of the data set.
 
     Returns:
         A new tensor, uint8 [n 3 h w].

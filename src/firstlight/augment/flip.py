@@ -13,8 +13,8 @@ def flip(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
     """Mirror the chosen images left to right; the others stay unchanged.
 
     Args:
-        images: raw pixels, uint8 [n 3 h w].
-        mirrored: which images to mirror, bool [n].
+        images: Raw pixels, uint8 [n 3 h w].
+        mirrored: Whether to mirror each image, bool [n].
 
     Returns:
         A new tensor in the memory layout of `images`, uint8 [n 3 h w].

@@ -1,4 +1,4 @@
-"""Progressive resizing: a training that starts on small images and ends on whole ones."""
+"""Progressive resizing: training starts with small images and ends with images of full size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from firstlight.errors import UsageError
 
 Method = Literal["scale", "crop"]
 
-_NUM_POINTS = 1000  # of the training, at which sides are counted
+_NUM_POINTS = 1000  # of the training, at which `shares` samples the image side
 
 
 def progress_at(step: int, num_steps: int | float) -> float:
-    """Return the share of a training of `num_steps` that is behind when a step begins, 0 to 1.
+    """Return the share of a training of `num_steps` that is done when a step begins, 0 to 1.
 
     >>> progress_at(3, 4), progress_at(5, 4), progress_at(3, float("inf"))
     (0.75, 1.0, 0.0)
@@ -24,20 +24,20 @@ def progress_at(step: int, num_steps: int | float) -> float:
 
 @dataclass(frozen=True)
 class ProgressiveResizing:
-    """Schedule of the size of the training images: small at first, then growing, then whole.
+    """Schedule of the size of the training images: small at first, then growing, then full size.
 
-    Small images cost less, and what a network learns at first it learns from them as well. (Howard 2018, "Training
-    ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.) Scaled down, an image shows all at
-    half the size; cropped, a part as it is, so that a last share on whole images has less to make good (Touvron et al.
-    2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423).
+    Steps on small images are cheaper, and early in a training a network learns as much from them. (Howard 2018,
+    "Training ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.) Scaling makes objects
+    smaller than in the test. Cropping keeps their size, so that fewer steps at full size are needed at the end (Touvron
+    et al. 2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423).
 
     Args:
-        method: images are scaled down, or what lies around their middle is cut off. After a random shift by half as
-            many pixels, that is a random crop which needs no padding.
-        initial_scale: side at the start, as a share of the whole; 1 leaves the images as they are throughout.
-        delay_fraction: share of the training before the images begin to grow.
-        finetune_fraction: share of the training, at its end, on whole images.
-        size_increment_px: sides are multiples of this, rounded to the nearest, but for the whole one.
+        method: "scale" scales the images down; "crop" crops their centre. After a random shift by up to half of the
+            removed pixels, a centre crop is a random crop that needs no padding.
+        initial_scale: Side at the start, as a share of the full side; 1 keeps the full size throughout.
+        delay_fraction: Share of the training before the images begin to grow.
+        finetune_fraction: Share of the training, at its end, with images of full size.
+        size_increment_px: Smaller sides are rounded to multiples of this number of pixels.
     """
 
     method: Method = "scale"
@@ -60,10 +60,10 @@ class ProgressiveResizing:
             raise UsageError(f"resizing.size_increment_px must be 1 or more, not {self.size_increment_px}")
 
     def scale(self, progress: float) -> float:
-        """Return the side, as a share of the whole, at this share of the training, before it is rounded to pixels.
+        """Return the side at a share of the training, as a share of the full side, before rounding to pixels.
 
-        >>> how = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.4, finetune_fraction=0.2)
-        >>> [round(how.scale(progress / 10), 3) for progress in (0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0)]
+        >>> resizing = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.4, finetune_fraction=0.2)
+        >>> [round(resizing.scale(progress / 10), 3) for progress in (0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0)]
         [0.5, 0.5, 0.625, 0.75, 0.875, 1.0, 1.0]
         """
         whole_from = 1 - self.finetune_fraction
@@ -75,19 +75,19 @@ class ProgressiveResizing:
         return self.initial_scale + share * (1 - self.initial_scale)
 
     def side_px(self, whole_px: int, progress: float) -> int:
-        """Return the side in pixels at this share of the training, of an image whose side is `whole_px`.
+        """Return the side in pixels at a share of the training, for images with the full side `whole_px`.
 
-        >>> how = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.4, finetune_fraction=0.2, size_increment_px=8)
-        >>> [how.side_px(32, progress / 10) for progress in (0.0, 4.0, 5.0, 6.0, 8.0, 10.0)]
+        >>> resizing = ProgressiveResizing("scale", 0.5, delay_fraction=0.4, finetune_fraction=0.2, size_increment_px=8)
+        >>> [resizing.side_px(32, progress / 10) for progress in (0.0, 4.0, 5.0, 6.0, 8.0, 10.0)]
         [16, 16, 16, 24, 32, 32]
         """
         scale, unit = self.scale(progress), self.size_increment_px
         return whole_px if scale == 1 else min(whole_px, unit * max(1, round(scale * whole_px / unit)))
 
     def apply(self, images: Any, progress: float) -> Any:
-        """Return images in [0, 1], float [n 3 h w], at the size of this share of the training.
+        """Return images in [0, 1], float [n 3 h w], at the size for a share of the training.
 
-        Smaller images come in channels_last memory format.
+        Smaller images are in channels_last memory format.
         """
         from firstlight.augment.crop import center_crop  # these import PyTorch, which no recipe needs
         from firstlight.augment.resize import resized
@@ -96,11 +96,11 @@ class ProgressiveResizing:
         return (resized if self.method == "scale" else center_crop)(images, (height, width))
 
     def shares(self, whole_px: int, progress: float = 0.0) -> dict[int, float]:
-        """Return which share of the rest of the training has images of which side in pixels; together they are 1.
+        """Return the share of the remaining training at each image side in pixels; the shares sum to 1.
 
         Args:
-            whole_px: side of a whole image.
-            progress: share of the training that is behind.
+            whole_px: Full side of the images.
+            progress: Share of the training that is done.
 
         >>> ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8).shares(32)
         {16: 0.8, 32: 0.2}

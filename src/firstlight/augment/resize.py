@@ -11,11 +11,11 @@ from firstlight.arrays import UnitImages
 
 
 def resized(images: UnitImages, size_px: tuple[int, int]) -> Float[Tensor, "n 3 height width"]:
-    """Return the images at another size, each new pixel a weighted mean of those under it (bilinear, antialiased).
+    """Resize images by bilinear interpolation with antialiasing.
 
     Args:
-        images: in [0, 1], float [n 3 h w].
-        size_px: height and width.
+        images: Images in [0, 1], float [n 3 h w].
+        size_px: Height and width of the result.
 
     Returns:
         Float [n 3 height width], channels_last in memory; the images themselves if they have that size.

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
-from firstlight.cli.which_run import add_run_argument, describe, report_choice
+from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, add_run_argument, describe, report_choice
 from firstlight.errors import MissingPackageError, RunError, UsageError
 
 if TYPE_CHECKING:
     from firstlight.export.bundle import Bundle
 
-BUNDLED = "bundled"  # in the place of a run folder
+BUNDLED = "bundled"  # instead of a run folder
 APP_RUN_HELP = f"a run folder, a folder that export made, or the word {BUNDLED}: the model that comes with firstlight"
 DESCRIPTION = (
     "Serve a page that classifies pictures and shows the evidence, the mistakes of the model, and its measurements. "
@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     """Serve until stopped."""
     parser = Parser("app", DESCRIPTION)
     add_run_argument(parser, description=APP_RUN_HELP)
-    parser.add_argument("--data_dir", type=str, default=None, help="path of the run's data set, if it was moved")
+    parser.add_argument("--data_dir", type=str, default=None, help=MOVED_DATA_DIR_HELP)
     parser.add_argument(
         "--host", type=str, default=None, help="the address to listen on; by default this machine alone"
     )

@@ -19,7 +19,7 @@ def run(arguments: Sequence[str]) -> None:
     """Download missing data sets, compare all with the official files, and print their folders."""
     parser = Parser("download", DESCRIPTION)
     parser.add_argument("names", nargs="*", type=str, default=["cifar10"], help=f"data sets: {', '.join(MANIFEST)}")
-    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="folder of the data sets")
+    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help="folder to download to")
     parser.add_argument(
         "--version",
         default=None,

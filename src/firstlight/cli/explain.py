@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import METHOD_HELP, Parser, figure_path
-from firstlight.cli.which_run import add_run_argument, open_run
+from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, add_run_argument, open_run
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -44,7 +44,7 @@ def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("explain", DESCRIPTION)
     add_run_argument(parser)
-    parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
+    parser.add_argument("--data_dir", type=str, default=None, help=MOVED_DATA_DIR_HELP)
     parser.add_argument(
         "--count", type=int, default=None, help="largest number of images (by default 12, and all with --list)"
     )
@@ -59,8 +59,8 @@ def build_parser() -> Parser:
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
     parser.add_argument("--out", type=str, default=None, help="the file to draw, if not misclassified.png of the run")
     parser.add_argument("--evaluate", action="store_true", help="print how far the maps of each method can be trusted")
-    parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: how many test images to use")
-    parser.add_argument("--seed", type=int, default=0, help="with --evaluate: of the choice of images")
+    parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: number of test images")
+    parser.add_argument("--seed", type=int, default=0, help="with --evaluate: seed of the choice of images")
     return parser
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
-from firstlight.cli.which_run import RUN_HELP, add_run_argument, open_run
+from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, RUN_HELP, add_run_argument, open_run
 from firstlight.errors import UsageError
 from firstlight.paths import user_path
 
@@ -53,7 +53,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--to", type=str, nargs="+", required=True, help=f"what to write ({', '.join(KINDS)}), and the folder for it"
     )
-    parser.add_argument("--data_dir", type=str, default=None, help="path of the run's data set, if it was moved")
+    parser.add_argument("--data_dir", type=str, default=None, help=MOVED_DATA_DIR_HELP)
     parser.add_argument(
         "--calibrate_on",
         type=str,

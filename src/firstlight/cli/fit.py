@@ -85,7 +85,7 @@ def _starting_point(arguments: Sequence[str], early: argparse.Namespace) -> tupl
 
 
 def _early(arguments: Sequence[str]) -> argparse.Namespace:
-    """Find what decides which options there are, before the parser is built."""
+    """Read the options that decide which other options there are, before the parser is built."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     for name in ("--recipe", "--resume", "--network_module"):
         early.add_argument(name)

@@ -1,4 +1,4 @@
-"""The options of `firstlight fit`: for a new run, and to compare with those of a run that is resumed."""
+"""The options of `firstlight fit`; `--resume` compares them with those of the interrupted run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import get_args
 
 from firstlight.cli.network_options import add_network_options
-from firstlight.cli.parser import NETWORK_MODULE_HELP, Parser
+from firstlight.cli.parser import DATA_DIR_HELP, NETWORK_MODULE_HELP, Parser
 from firstlight.cli.trainer_options import TrainerOptions
 from firstlight.errors import UsageError
 from firstlight.networks.network_config import BUILT_IN, CustomNetworkConfig, default_network_config
@@ -16,7 +16,6 @@ from firstlight.recipes import RECIPES
 from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 
-DATA_DIR_HELP = "folder of the data sets, or a folder that holds one folder of your own images per class"
 DESCRIPTION = "Train and test a network. A recipe gives the defaults; every field can be set. Writes a run folder."
 EPILOG = "The options of --network and --optimizer are those of the recipe named by --recipe. --help_all shows all."
 
@@ -32,7 +31,7 @@ def build_parser(recipe: Recipe) -> Parser:
     """Return the parser, with the recipe's values as defaults."""
     usage = "firstlight fit [--recipe NAME] [--data_dir DIR] [OPTION ...]"
     parser = Parser("fit", DESCRIPTION, usage=usage, epilog=EPILOG)
-    names = list(dict.fromkeys([*RECIPES, recipe.name]))  # a run that is resumed may have one of its own
+    names = list(dict.fromkeys([*RECIPES, recipe.name]))  # a resumed run may have a recipe of its own
     parser.add_argument(
         "--config",
         action="config",

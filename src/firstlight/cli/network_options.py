@@ -13,7 +13,7 @@ NETWORK_NAME_HELP = "resnet9, speednet, or a class of your own as package.module
 
 
 def import_from_command_line(network_name: str | None, module: str | None) -> None:
-    """Import the modules that the command line names; a file never makes us import one.
+    """Import the modules that the command line names. A name in a file is never imported.
 
     Args:
         network_name: Value of `--network.name`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,11 +14,15 @@ from firstlight.paths import user_path
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 OPENS_RUNS = frozenset(("app", "explain", "export", "predict", "report", "summary", "test"))
+DATA_DIR_HELP = "folder of the data sets, or a folder that holds one folder of your own images per class"
 NETWORK_MODULE_HELP = "module with the class of the run's network, if it is your own; importing it runs its code"
 METHOD_HELP = (
     "grad_cam, grad_cam_pp, hires_cam, layer_cam, or auto: the method and the stage that `firstlight explain "
     "--evaluate` has found most faithful"
 )
+
+
+_WRONG_TYPE = re.compile(r'Parser key "(?P<key>[\w.]+)": Expected a (?P<expected>.+?)\. Got value: (?P<value>.*)')
 
 
 class Parser(ArgumentParser):
@@ -30,7 +35,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a UsageError with the message in one line."""
-        text = " ".join(str(message).split()).removesuffix(".")
+        text = _in_the_users_words(" ".join(str(message).split()).removesuffix("."))
         raise UsageError(f"{text}. See `{self.prog} --help`") from ex
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
@@ -45,6 +50,26 @@ class Parser(ArgumentParser):
 
             import_network_module(module)
         return self.instantiate(parsed)
+
+
+def _in_the_users_words(message: str) -> str:
+    r"""Return jsonargparse's message about a value, with the option and its type as the user knows them.
+
+    >>> _in_the_users_words("Parser key \"count\": Expected a <class 'int'>. Got value: x")
+    "--count must be of type int, not 'x'"
+    >>> _in_the_users_words("Parser key \"views\": Expected a typing.Literal['single', 'flip']. Got value: many")
+    "--views must be one of single, flip, not 'many'"
+    """
+    found = _WRONG_TYPE.fullmatch(message)
+    if found is None:
+        return message
+    choices = re.fullmatch(r"typing\.Literal\[(.*)\]", found["expected"])
+    kind = re.fullmatch(r"<class '(\w+)'>", found["expected"])
+    if choices:
+        expected = f"one of {choices[1].replace(chr(39), '')}"
+    else:
+        expected = f"of type {kind[1] if kind else found['expected']}"
+    return f"--{found['key']} must be {expected}, not {found['value']!r}"
 
 
 def figure_path(option: str, name: str) -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_DRAWN = 64
 UNCALIBRATED = "; its probabilities are not calibrated"
-MAX_COLUMNS = 5  # classes beside each other in 80 columns; more stand below each other
+MAX_COLUMNS = 5  # classes that fit in a row of 80 columns; more are listed in one column
 RUN_HELP = (
     "a run folder, a folder that export made, or the word bundled: the model that comes with firstlight (by default "
     "the newest run in --logs_dir, or else the bundled model)"
@@ -131,7 +131,7 @@ def _choose(path: str | None, logs_dir: str) -> Predictor:
         try:
             model = bundled()
         except RunError:
-            raise RunError(f"{no_run}. This copy of firstlight brings no trained model.") from no_run
+            raise RunError(f"{no_run}. This copy of firstlight contains no trained model.") from no_run
         report_choice(f"the model {model.description}")
         return model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import METHOD_HELP, Parser
-from firstlight.cli.which_run import add_run_argument, open_run
+from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, add_run_argument, open_run
 
 if TYPE_CHECKING:
     from firstlight.data.images import ImageSet
@@ -65,7 +65,7 @@ def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("report", DESCRIPTION)
     add_run_argument(parser)
-    parser.add_argument("--data_dir", type=str, default=None, help="where the data set is, if it moved")
+    parser.add_argument("--data_dir", type=str, default=None, help=MOVED_DATA_DIR_HELP)
     parser.add_argument("--method", type=str, default="auto", help=METHOD_HELP)
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
     parser.add_argument(

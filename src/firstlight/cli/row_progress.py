@@ -1,4 +1,4 @@
-"""Progress of a measurement in rows, with the time left: a bar on a terminal, else a line now and then."""
+"""Progress of a measurement in rows, with the time left: a bar on a terminal, else a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RowLines:
         self._started_s = self._last_line_s = clock()
 
     def __call__(self, done: int, total: int) -> None:
-        """Print a line if the last one is long ago.
+        """Print a line if the last one is 30 seconds old.
 
         Args:
             done: Number of rows done.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser, figure_path
+from firstlight.cli.parser import DATA_DIR_HELP, Parser, figure_path
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR
 
@@ -50,11 +50,12 @@ def build_parser() -> Parser:
     parser = Parser("show", DESCRIPTION)
     parser.add_argument("kind", choices=list(OWN_OPTIONS), help="kind of figure")
     parser.add_argument(
-        "--data", type=str, default=None, help=f"the data set: {', '.join(SOURCES)} (by default drawn, or --data_dir's)"
+        "--data",
+        type=str,
+        default=None,
+        help=f"the data set: {', '.join(SOURCES)} (by default drawn, or the images in --data_dir)",
     )
-    parser.add_argument(
-        "--data_dir", type=str, default=DEFAULT_DATA_DIR, help="folder of the data sets, or of your own images"
-    )
+    parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
     parser.add_argument(
         "--image_size", type=int, default=0, help="side to which a folder's images are resized (0: 64, or 32 for small)"
     )

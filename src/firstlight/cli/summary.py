@@ -65,7 +65,7 @@ def build_parser(config: NetworkConfig) -> Parser:
 
 
 def _early(arguments: Sequence[str]) -> argparse.Namespace:
-    """Find the recipe and the network before the parser is built: they decide which options there are."""
+    """Read the recipe and the network, which decide which other options there are, before the parser is built."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     early.add_argument("--recipe", default="adam24")
     early.add_argument("--network.name", dest="network")

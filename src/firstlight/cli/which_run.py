@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from firstlight.runs.run import Run
 
 RUN_HELP = "a run folder (by default the newest run in --logs_dir)"
+MOVED_DATA_DIR_HELP = "folder of the run's data set, if it was moved"
 LOGS_DIR_HELP = "folder in which the newest run is looked for, if none is named"
 
 
@@ -33,7 +34,7 @@ def open_run(named: str | None, logs_dir: str = DEFAULT_LOGS_DIR) -> Run:
     """Open the run that the user names, or else the newest one; then say in one line on stderr which it is.
 
     Raises:
-        RunError: the folder is not a run, or `logs_dir` holds none.
+        RunError: The folder is not a run, or `logs_dir` holds none.
     """
     from firstlight.runs.run import latest_run, load
 
@@ -45,7 +46,7 @@ def open_run(named: str | None, logs_dir: str = DEFAULT_LOGS_DIR) -> Run:
 
 
 def describe(run: Run) -> str:
-    """Return a run's folder, and what was trained on which data with which accuracy, as far as the run says it."""
+    """Return a run's folder, recipe, data set and test accuracy, as far as the run records them."""
     return str(run.description)
 
 

@@ -29,6 +29,6 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.crop_px < 0 or self.cutout_px < 0:
-            raise UsageError("crop_px and cutout_px must be 0 or more")
+            raise UsageError("augmentation.crop_px and augmentation.cutout_px must be 0 or more")
         if self.flip not in get_args(Flip):
-            raise UsageError(f"flip must be one of {', '.join(get_args(Flip))}, not {self.flip!r}")
+            raise UsageError(f"augmentation.flip must be one of {', '.join(get_args(Flip))}, not {self.flip!r}")

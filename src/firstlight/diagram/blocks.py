@@ -14,7 +14,7 @@ from firstlight.receptive_field import Layer
 
 STAGE_SIZE, TEXT_SIZE = 9.5, 8.0  # font sizes in points
 CHARACTER, BOLD = 0.60 / 72, 1.15  # approximate width of a letter, in inches for each point of its size; of a bold one
-TALLEST, THICKEST, THIN = 1.45, 0.36, 0.09
+TALLEST, THICKEST, THIN = 1.45, 0.36, 0.09  # height of the tallest block, thickness of the thickest and of pools
 BACK_OFFSET = (0.17, 0.14)  # offset of a block's back face to the right and upward, for each inch of its height
 JOIN_RADIUS, ARC_GAP, ARROW, TEXT_GAP, LINE, ROW_GAP = 0.12, 0.17, 0.22, 0.10, 0.15, 0.06
 SHORT_NAMES = {

@@ -1,4 +1,4 @@
-"""Copies a bundle into a folder to share: without images or with a licence, if the user says so."""
+"""Copies a bundle into a folder to share, optionally without images or with a licence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a card may say of the data set that a model was trained on: its name, its test split, who may see its images."""
+"""Facts for the model card about the training data: name, test split, limits, and whether the images are public."""
 
 from __future__ import annotations
 

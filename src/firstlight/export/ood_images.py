@@ -28,11 +28,11 @@ def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
     >>> sorted(ood_images("drawn", (8, 8)))
     ['blobs', 'gratings', 'noise']
     """
-    chance = torch.Generator().manual_seed(_SEED)
+    generator = torch.Generator().manual_seed(_SEED)
     kinds = {
-        "noise": _uint8(torch.rand(NUM_IMAGES, 3, *size_px, generator=chance)),
-        "blobs": _blobs(chance, size_px),
-        "gratings": _gratings(chance, size_px),
+        "noise": _uint8(torch.rand(NUM_IMAGES, 3, *size_px, generator=generator)),
+        "blobs": _blobs(generator, size_px),
+        "gratings": _gratings(generator, size_px),
     }
     if trained_on not in EMBEDDED_NAMES:
         shapes = draw(NUM_IMAGES, EMBEDDED_SEED, "test").images
@@ -40,20 +40,20 @@ def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
     return kinds
 
 
-def _blobs(chance: torch.Generator, size_px: tuple[int, int]) -> Images:
-    """Random colours on a 4x4 lattice, interpolated smoothly."""
-    return _uint8(_resized(torch.rand(NUM_IMAGES, 3, 4, 4, generator=chance), size_px))
+def _blobs(generator: torch.Generator, size_px: tuple[int, int]) -> Images:
+    """Return random colours on a 4x4 lattice, interpolated smoothly."""
+    return _uint8(_resized(torch.rand(NUM_IMAGES, 3, 4, 4, generator=generator), size_px))
 
 
-def _gratings(chance: torch.Generator, size_px: tuple[int, int]) -> Images:
-    """Stripes of two colours in a random direction, 2 to 8 periods in an image."""
+def _gratings(generator: torch.Generator, size_px: tuple[int, int]) -> Images:
+    """Return stripes of two colours in a random direction, 2 to 8 periods in an image."""
     height, width = size_px
-    angle, periods, phase = (torch.rand(NUM_IMAGES, 1, 1, generator=chance) for _ in range(3))
+    angle, periods, phase = (torch.rand(NUM_IMAGES, 1, 1, generator=generator) for _ in range(3))
     down = torch.linspace(0, 1, height)[None, :, None]
     right = torch.linspace(0, 1, width)[None, None, :]
     along = right * (angle * math.pi).cos() + down * (angle * math.pi).sin()
     wave = 0.5 + 0.5 * ((along * (2 + 6 * periods) + phase) * 2 * math.pi).sin()
-    first, second = torch.rand(2, NUM_IMAGES, 3, 1, 1, generator=chance)
+    first, second = torch.rand(2, NUM_IMAGES, 3, 1, 1, generator=generator)
     return _uint8(first + (second - first) * wave[:, None])
 
 

@@ -15,15 +15,13 @@ from firstlight.whole_folder import whole_folder
 FOLDER_NAME = "bundle"
 
 
-def open_bundle(
-    place: Path | str, data_dir: Path | str | None = None, calibrate_on: Path | str | None = None
-) -> Bundle:
+def open_bundle(path: Path | str, data_dir: Path | str | None = None, calibrate_on: Path | str | None = None) -> Bundle:
     """Open a bundle, or build the bundle of a run and keep it in the folder of the run.
 
     A kept bundle is built anew if the weights of the run have changed.
 
     Args:
-        place: Folder that `fit` or `export` made.
+        path: Folder that `fit` or `export` made.
         data_dir: Path of the run's data set if it was moved.
         calibrate_on: Run to calibrate on; see `firstlight.export.build_bundle.build_bundle`.
 
@@ -31,11 +29,11 @@ def open_bundle(
         RunError: The folder is neither a run nor a bundle.
         DataError: The data set of the run is missing.
     """
-    path = user_path(place)
+    path = user_path(path)
     if (path / MEASURED_NAME).is_file():
         return Bundle(path)
     if not (path / "recipe.yaml").is_file():
-        raise RunError(f"{place} is neither a run nor a bundle: name a folder that `firstlight fit` or `export` made")
+        raise RunError(f"{path} is neither a run nor a bundle: name a folder that `firstlight fit` or `export` made")
     run = Run(path)
     kept = run.path / FOLDER_NAME
     if _is_of(kept, run) and calibrate_on is None:

@@ -97,7 +97,7 @@ def find_network_class(name: str) -> type[StagedNetwork]:
 def build_custom_network(
     num_classes: int, config: CustomNetworkConfig, mean: Sequence[float], std: Sequence[float]
 ) -> StagedNetwork:
-    """Build a network of a class outside firstlight, with fresh weights, and check that it has what firstlight uses.
+    """Build a network of a class outside firstlight, with fresh weights, and check its attributes.
 
     Args:
         num_classes: Number of logits.

@@ -36,7 +36,7 @@ class MeasuredField:
 
 
 def effective_receptive_fields(rows: Sequence[Sequence[MeasuredField]], title: str) -> Figure:
-    """Draw the gradient of units by each pixel, with their theoretical receptive fields as boxes.
+    """Draw the gradient of units with respect to each pixel, and their theoretical receptive fields as boxes.
 
     The gradient is the square root of the energy, relative to the largest value of its panel. The scale is
     logarithmic, so that the weak margin of a receptive field is visible beside its centre.

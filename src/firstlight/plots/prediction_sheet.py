@@ -49,7 +49,7 @@ def prediction_sheet(predictions: Sequence[PredictedPicture], subtitle: str, mod
     Args:
         predictions: Pictures with their predictions, one for each row.
         subtitle: Method and stage of the maps.
-        model: Which model predicts.
+        model: Description of the model that predicts.
     """
     figure = Figure(figsize=(4.6 * INCHES_PER_TILE, len(predictions) * (INCHES_PER_TILE + 0.35) + 1.3))
     title = "Predictions, and the evidence for the most probable class"

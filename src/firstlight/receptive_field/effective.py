@@ -1,4 +1,4 @@
-"""The effective receptive field: the measured gradient of a unit by each input pixel."""
+"""The effective receptive field: the measured gradient of a unit with respect to each input pixel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.modes import in_evaluation
 
 
 def gradient_energy(network: nn.Module, images: UnitImages, stage: str, seed: int = 0) -> Float[Tensor, "h w"]:
-    """Return the squared gradient of a stage's central unit by each input pixel.
+    """Return the squared gradient of a stage's central unit with respect to each input pixel.
 
         E(y, x) = mean over images of sum over c, k of (d unit_k / d image_c(y, x))^2
 
@@ -60,8 +60,8 @@ def gradient_energy(network: nn.Module, images: UnitImages, stage: str, seed: in
 def effective_size_px(energy: Float[Tensor, "h w"]) -> float:
     """Return the side, in pixels, of the square whose area is the number of pixels with a considerable gradient.
 
-    A pixel counts if its gradient (the square root of its energy) exceeds 1 - 0.9545 times the largest one. For a
-    Gaussian these are the pixels within two and a half standard deviations (Luo et al. 2016, section 3).
+    A pixel counts if its gradient (the square root of its energy) exceeds 0.0455 (1 - 0.9545) of the largest one. For
+    a Gaussian these are the pixels within two and a half standard deviations (Luo et al. 2016, section 3).
 
     Args:
         energy: Gradient energy from `gradient_energy`, float [h w].

@@ -6,8 +6,8 @@ For layers l = 1 .. L on one path, with kernels k, strides s, paddings p and dil
     size   r_L = 1 + sum_l d_l (k_l - 1) j_(l-1)
     first  u_L = - sum_l p_l j_(l-1)
 
-Where paths meet, the receptive field is the union of theirs. Araujo, Norris and Sim 2019, "Computing Receptive Fields
-of Convolutional Neural Networks", Distill, doi 10.23915/distill.00021.
+Where paths meet, the receptive field is the union of those of the paths. Araujo, Norris and Sim 2019, "Computing
+Receptive Fields of Convolutional Neural Networks", Distill, doi 10.23915/distill.00021.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`trace`: the layers of a network with shapes and receptive fields, recorded in one forward pass.
 
-A torch dispatch mode records operators below the level of modules. Branches, sums and functional calls therefore count
-like modules, and `forward` may contain any Python code.
+A torch dispatch mode records operators below the level of modules. Branches, sums and functional calls are therefore
+recorded like modules, and `forward` may contain any Python code.
 """
 
 from __future__ import annotations

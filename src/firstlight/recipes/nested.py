@@ -9,12 +9,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from firstlight.errors import UsageError
 
 
-def from_dict(cls: type, values: Any) -> Any:
+def from_dict(cls: type, values: Any, prefix: str = "") -> Any:
     """Build a frozen configuration from nested dictionaries of plain values.
 
     Args:
         cls: Class of the configuration, a dataclass.
         values: Values by the name of the field; fields that are left out have their defaults.
+        prefix: Text before the name of a field in messages, for instance "optimizer.".
 
     Raises:
         TypeError: The values are no dictionary, or a name is no field.
@@ -25,19 +26,23 @@ def from_dict(cls: type, values: Any) -> Any:
     0.1
     """
     if not isinstance(values, dict):
-        raise TypeError(f"{cls.__name__} needs named values, not {type(values).__name__}")
+        raise TypeError(f"{_owner(prefix)} needs named values, not {type(values).__name__}")
     known = {field.name: field for field in fields(cls)}
     unknown = set(values) - set(known)
     if unknown:
-        raise TypeError(f"{cls.__name__} has no {', '.join(sorted(map(str, unknown)))}")
-    values = {name: checked(cls, name, value) for name, value in values.items()}
+        raise TypeError(f"{_owner(prefix)} has no field {', '.join(sorted(map(str, unknown)))}")
+    values = {name: checked(cls, name, value, prefix) for name, value in values.items()}
     nested = {name: _nested_type(cls, name, values[name]) for name in values if is_dataclass(known[name].default)}
-    return cls(**{name: _nested(nested[name], v) if name in nested else v for name, v in values.items()})
+    return cls(**{name: _nested(nested[name], v, f"{name}.") if name in nested else v for name, v in values.items()})
 
 
-def _nested(cls: type, values: Any) -> Any:
+def _owner(prefix: str) -> str:
+    return prefix.removesuffix(".") or "a recipe"
+
+
+def _nested(cls: type, values: Any, prefix: str) -> Any:
     """Build a nested configuration; a class with options of any name has its own `from_values`."""
-    return cls.from_values(values) if hasattr(cls, "from_values") else from_dict(cls, values)
+    return cls.from_values(values) if hasattr(cls, "from_values") else from_dict(cls, values, prefix)
 
 
 def _nested_type(cls: type, name: str, values: Any) -> type:
@@ -56,10 +61,11 @@ def _nested_type(cls: type, name: str, values: Any) -> type:
     raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}{advice}")
 
 
-def checked(cls: type, name: str, value: Any) -> Any:
+def checked(cls: type, name: str, value: Any, prefix: str = "") -> Any:
     """Return a value of field `name` in the declared type; an int is accepted for a float.
 
-    The check is needed because YAML yields values of any type.
+    The check is needed because YAML yields values of any type. A message names the field as the user writes it, with
+    the prefix, for instance `optimizer.momentum`.
 
     Raises:
         UsageError: The value has another type, or is none of the values of a Literal.
@@ -68,12 +74,12 @@ def checked(cls: type, name: str, value: Any) -> Any:
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UsageError(
-                f"{cls.__name__}.{name} must be one of {', '.join(map(str, get_args(kind)))}, not {reprlib.repr(value)}"
+                f"{prefix}{name} must be one of {', '.join(map(str, get_args(kind)))}, not {reprlib.repr(value)}"
             )
     elif kind in (bool, int, float, str):
         admitted = (int, float) if kind is float else (kind,)
         if type(value) not in admitted:
-            raise UsageError(f"{cls.__name__}.{name} must be of type {kind.__name__}, not {reprlib.repr(value)}")
+            raise UsageError(f"{prefix}{name} must be of type {kind.__name__}, not {reprlib.repr(value)}")
         return kind(value)
     return value
 

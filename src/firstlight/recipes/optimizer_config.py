@@ -36,7 +36,7 @@ class OptimizerConfig:
         _above_zero(self, "learning_rate", "head_rate")
         _not_negative(self, "momentum", "weight_decay")
         for name in ("name", "schedule"):
-            checked(OptimizerConfig, name, getattr(self, name))
+            checked(OptimizerConfig, name, getattr(self, name), prefix="optimizer.")
 
 
 @dataclass(frozen=True)

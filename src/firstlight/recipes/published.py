@@ -1,4 +1,4 @@
-"""The published results of the recipes: accuracy, minutes and hardware, from a file that travels in the package.
+"""The published results of the recipes: accuracy, minutes and hardware, from a file in the package.
 
 `benchmarks/published.py` writes `published.json` from `benchmarks/results/`. Imports no PyTorch.
 """
@@ -27,14 +27,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class PublishedResults:
-    """What a recipe reached when it was measured last.
+    """The latest measured results of a recipe.
 
     Args:
         n: Number of runs, each with its own seed.
         test_acc: Accuracy on the test split, single view.
         test_acc_tta: Accuracy with test-time augmentation (tta); None for a recipe without views.
         minutes: Mean duration of a run.
-        minutes_of: What the minutes count, "training" or "training and test".
+        minutes_of: What was timed, "training" or "training and test".
         hardware: Processor and number of threads.
         source: File in `benchmarks/results/`.
         commits: Commits that were measured.

@@ -32,8 +32,8 @@ class ExplainedMistake:
     """A mistake with its pixels, its class names and its two evidence maps.
 
     Args:
-        mistake: The numbers.
-        pixels: uint8 [3 h w].
+        mistake: Classes, probabilities and loss.
+        pixels: Image, uint8 [3 h w].
         predicted_name: Name of the predicted class.
         true_name: Name of the true class.
         maps: Evidence for the predicted and for the true class, raw and signed, float [h w] each; None if no map was

@@ -97,7 +97,7 @@ def make_gallery(
 
 
 def extreme_right_rows(predictions: Predictions, num_classes: int) -> Int64[Tensor, " m"]:
-    """Return rows of correctly classified images: of each class the most and the least confident, by class.
+    """Return rows of correctly classified images: for each class in turn, the most and the least confident.
 
     Args:
         predictions: Predictions for the test images.
@@ -153,7 +153,7 @@ def right_images_of_class(num_classes: int) -> int:
 
 
 def examples_of_classes(entries: Sequence[dict[str, Any]], num_classes: int) -> list[dict[str, int]]:
-    """Return for each class the positions of three entries: best and least right, and worst wrong.
+    """Return for each class the positions of three entries: two correct ones, by confidence, and one mistake.
 
     Args:
         entries: Entries of a gallery.

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: versions, hardware, commit."""
+"""The environment of a run: versions, hardware, commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULTS = ":(exclude,top)benchmarks/results"  # a git pathspec
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return date, commit, hardware and versions, as every run and every benchmark keeps them."""
+    """Return date, commit, hardware and versions, which every run and every benchmark records."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -48,7 +48,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, with a plus sign if the checkout was changed since.
+    """Return the commit of the checkout that this code runs from, with a plus sign if a file differs from the commit.
 
     Benchmark results do not count as a change: the benchmark itself writes them.
     """

@@ -1,4 +1,4 @@
-"""The options of a run beside its recipe, kept in `options.json` so that the run can be resumed with them."""
+"""The options of a run that are not in its recipe, kept in `options.json` to resume the run with them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from firstlight.networks import StagedNetwork
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Which model predicts, as far as its folder says it.
+    """Description of a model, as far as its folder contains it.
 
     Args:
         name: Folder of the model, or the name of the bundled model.
@@ -77,7 +77,7 @@ class Predictor(ABC):
     @property
     @abstractmethod
     def description(self) -> ModelDescription:
-        """Which model this is."""
+        """Description of the model."""
 
     def predict(self, picture: Picture) -> Prediction:
         """Classify a picture.
