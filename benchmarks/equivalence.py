@@ -126,7 +126,7 @@ def sized(name: str, seed: int, *, is_tiny: bool) -> Recipe:
 
 @contextmanager
 def disabled(kernels: Sequence[str]) -> Iterator[None]:
-    """Switch kernels off for a while."""
+    """Disable kernels within the block."""
     before = os.environ.get(DISABLE_KERNELS)
     os.environ[DISABLE_KERNELS] = ",".join(kernels)
     try:

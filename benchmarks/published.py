@@ -1,4 +1,4 @@
-"""Write the results that travel in the package: what `firstlight recipes` prints and the recipes' headers state.
+"""Write the published results in the package, which `firstlight recipes` prints and the recipes' headers state.
 
 Only results of a recipe as it is now count. Of several kinds of hardware, the one with the most runs is published.
 

@@ -27,7 +27,7 @@ def render(text: str, page: str) -> str:
     """Return the text of a page with every table rendered from the results.
 
     Raises:
-        UsageError: the page names an unknown table, or a table has no end.
+        UsageError: The page names an unknown table, or a table has no end.
     """
     for marker in MARKER.finditer(text):
         if marker["name"] not in TABLES:

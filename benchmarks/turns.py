@@ -15,12 +15,12 @@ class Turns(pl.Callback):
     """Pause the training after the step that ends a turn, until the other process has had its turn.
 
     Args:
-        connection: to the other process, which closes it when it ends; None never pauses.
-        turn_s: seconds of a turn.
-        is_first: whether this process has the first turn.
+        connection: Connection to the other process, which closes it when it ends; None never pauses.
+        turn_s: Seconds of a turn.
+        is_first: Whether this process has the first turn.
 
     Attributes:
-        waited_s: seconds of the other process's turns.
+        waited_s: Seconds of the other process's turns.
     """
 
     def __init__(self, connection: Connection | None = None, turn_s: float = 0.0, *, is_first: bool = True) -> None:
@@ -59,9 +59,9 @@ def in_turns(run: Callable[[Any, Turns], Any], inputs: Sequence[Any], turns_s: S
     """Call a function for two inputs in two processes, of which one runs at a time, and return both results.
 
     Args:
-        run: a function at the top level of a module that takes an input and the callback `Turns`.
-        inputs: the two inputs.
-        turns_s: seconds of each process's turns. In proportion to the runs' lengths, both end at about the same time.
+        run: Function at the top level of a module that takes an input and the callback `Turns`.
+        inputs: The two inputs.
+        turns_s: Seconds of each process's turns. In proportion to the runs' lengths, both end at about the same time.
     """
     context = get_context("spawn")
     ends, results = context.Pipe(), [context.Pipe(duplex=False) for _ in inputs]

@@ -50,10 +50,10 @@ def main() -> None:
         images, labels = data.val.images, data.val.labels
         num_passes = 0
 
-        def network(batch: Tensor, of: torch.nn.Module = run.network) -> Tensor:
+        def network(batch: Tensor, trained: torch.nn.Module = run.network) -> Tensor:
             nonlocal num_passes
             num_passes += len(batch)
-            return of(batch)
+            return trained(batch)
 
         single = logits_of(run.network, images)
         for margin in MARGINS:

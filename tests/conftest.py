@@ -1,4 +1,4 @@
-"""Fixtures, and the shape checks: every annotated signature of firstlight is enforced while the tests run."""
+"""Fixtures, and the checks of shapes and types in every annotated signature of firstlight."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("FIRSTLIGHT_OFFLINE", "1")  # no test asks a server out there
+os.environ.setdefault("FIRSTLIGHT_OFFLINE", "1")  # no test may use the network
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers with more threads than cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads than cores slow the workers down
 
 for name in ("beartype", "jsonargparse", "matplotlib.figure", "pytorch_lightning.loggers", "tensorboard"):
-    import_module(name)  # what is first imported under the hook is compiled anew, from source
+    import_module(name)  # modules that are imported under the hook are compiled from source
 
 with install_import_hook("firstlight", "beartype.beartype"):
     import firstlight.training.fit  # noqa: F401  # with all that it stands on
-install_import_hook("firstlight", "beartype.beartype")  # and whatever is imported later
+install_import_hook("firstlight", "beartype.beartype")  # and modules that are imported later
 
 from firstlight.data.source import SOURCES  # noqa: E402
 from reference.tiny import tiny_split  # noqa: E402  # after the hook
@@ -36,7 +36,7 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def cifar10_dir() -> Path:
-    """The folder with the official CIFAR-10 files; tests that need it skip where it is not given."""
+    """The folder with the official CIFAR-10 files; tests that need it skip without it."""
     path = os.environ.get("FIRSTLIGHT_TEST_CIFAR10")
     if not path:
         pytest.skip("FIRSTLIGHT_TEST_CIFAR10 does not name a folder with the official files")
@@ -45,6 +45,6 @@ def cifar10_dir() -> Path:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a data set of a few hundred easy images, known for the length of one test."""
+    """The name of a data set of a few hundred easy images, registered during one test."""
     monkeypatch.setitem(SOURCES, "tiny", lambda data_dir, split: tiny_split(split))
     return "tiny"

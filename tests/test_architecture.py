@@ -1,4 +1,4 @@
-"""The structure: floors, and rules that a reader may rely on."""
+"""The architecture: floors, and rules that a reader may rely on."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_imports_point_only_down() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
-def test_a_module_says_what_it_is_for_and_stays_small(path: Path) -> None:
+def test_every_module_has_a_docstring_and_is_small(path: Path) -> None:
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
     assert text.count("\n") <= MAX_LINES, f"{path} holds more than one idea"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
-def test_no_module_can_run_what_a_file_says(path: Path) -> None:
+def test_no_module_can_execute_code_from_a_file(path: Path) -> None:
     for name, call in calls(ast.parse(path.read_text())):
         assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "yaml.load", "marshal.loads"}, (
             f"{path}: {name}"
@@ -78,7 +78,7 @@ def imported(path: Path) -> set[str]:
         ("ray", {"sweeps"}),
     ],
 )
-def test_a_library_is_known_to_one_shelf(library: str, shelves: set[str]) -> None:
+def test_a_library_is_imported_by_one_package(library: str, shelves: set[str]) -> None:
     package = ROOT / "src" / "firstlight"
     users = {path.relative_to(package) for path in MODULES if library in imported(path)}
     assert not {str(path) for path in users if path.parts[0] not in shelves}

@@ -23,7 +23,7 @@ def umask() -> Iterator[int]:
 def test_a_file_appears_whole_under_its_name_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     with atomic(path) as temporary:
-        assert temporary.parent == tmp_path  # on the same disk, or it could not be renamed in one step
+        assert temporary.parent == tmp_path  # on the same disk, so that renaming is atomic
         assert temporary.suffix == ".json"
         temporary.write_text("part")
         assert not path.exists()
@@ -36,7 +36,7 @@ def test_a_file_appears_whole_under_its_name_when_the_block_ends(tmp_path: Path)
     "error", [ValueError("no"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")], ids=repr
 )
 @pytest.mark.parametrize("existed", [True, False], ids=["replacing", "new"])
-def test_after_an_exception_the_file_is_as_it_was(tmp_path: Path, error: BaseException, existed: bool) -> None:
+def test_an_exception_leaves_the_file_unchanged(tmp_path: Path, error: BaseException, existed: bool) -> None:
     path = tmp_path / "result.json"
     if existed:
         path.write_text("old")
@@ -58,7 +58,7 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path, umask: int) -> None:
     write_atomic(tmp_path / "atomic", "")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")]
     assert modes == [0o666 & ~umask] * 2
-    assert os.umask(umask) == umask  # and the process keeps its own
+    assert os.umask(umask) == umask  # and the umask of the process is unchanged
 
 
 @pytest.mark.parametrize(("content", "stored"), [("é\n", b"\xc3\xa9\n"), (b"\r\n\0", b"\r\n\0"), ("", b"")])
@@ -67,12 +67,12 @@ def test_text_is_stored_as_utf8_and_bytes_as_they_are(tmp_path: Path, content: s
     assert (tmp_path / "file").read_bytes() == stored
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a" / "b" / "file.txt", "x")
     assert (tmp_path / "a" / "b" / "file.txt").read_text() == "x"
 
 
-def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder" / "inside").mkdir(parents=True)
     for path in (tmp_path / "file" / "below", tmp_path / "folder", tmp_path / ("x" * 300)):

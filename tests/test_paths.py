@@ -1,4 +1,4 @@
-"""What the user types becomes a path, and a path becomes text."""
+"""Paths from user input, and paths as printable text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_function_that_takes_a_path_expands_it(home: Path, monkeypatch: py
     assert load("~/run").path == home / "run"
 
 
-def test_names_that_no_screen_shows_become_printable() -> None:
+def test_unprintable_names_become_printable_text() -> None:
     name = os.fsdecode(b"caf\xe9\n.jpg")
     assert printable(name) == "caf\ufffd\ufffd.jpg"
     assert printable(Path("猫.jpg")) == "猫.jpg"

@@ -40,7 +40,7 @@ class Unequal(nn.Module):
 
 
 class Shifted(nn.Module):
-    """Two paths of one pixel each, two pixels apart: their union is three pixels wide."""
+    """Two paths of one pixel each at a distance of two pixels: their union is three pixels wide."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images[:, :, :-2, :] + images[:, :, 2:, :]
@@ -60,7 +60,7 @@ class Gated(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """A linear layer over channels sees one position; over the flattened map it sees all."""
+    """A linear layer over channels depends on one position, one over the flattened map on all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class ChannelsLast(nn.Module):
 
 
 def seen(network: nn.Module, size_px: int) -> tuple[int, int, int, int]:
-    """Return the box of the pixels with a gradient from the central unit: rows and columns, first and last."""
+    """Return the box of the pixels with a gradient of the central unit: first and last row and column."""
     images = torch.rand(1, 3, size_px, size_px, dtype=torch.float64, requires_grad=True)
     output = network(images)
     (gradient,) = torch.autograd.grad(output[0, :, output.shape[2] // 2, output.shape[3] // 2].sum(), images)
@@ -81,7 +81,7 @@ def seen(network: nn.Module, size_px: int) -> tuple[int, int, int, int]:
 
 
 def linearized(network: nn.Module) -> nn.Module:
-    """Return a copy in which nothing hides a pixel: mean-pools, no ReLU, no batch norm, positive weights."""
+    """Return a copy in which every pixel has an effect: mean-pools, no ReLU, no batch norm, positive weights."""
     twin = copy.deepcopy(network).double()
     for parent in list(twin.modules()):
         for name, child in list(parent.named_children()):
@@ -104,7 +104,7 @@ class TestResNet9:
 
     def test_equals_the_gradient_of_the_linearized_twin(self) -> None:
         network = ResNet9(10, ResNet9Config(2))
-        # At 128 pixels the last map is 16x16; a pool of 4 sees of it what the pool over all sees at 32 pixels.
+        # At 128 pixels the last map is 16x16; a pool of 4 covers what the whole pool covers at 32 pixels.
         body = nn.Sequential(*(network.get_submodule(stage) for stage in network.stages), nn.MaxPool2d(4))
         twin = linearized(body)
         layers = trace(body, 128)
@@ -189,7 +189,7 @@ class TestTrace:
         conv = nn.Conv2d(3, 3, 3, padding=1)
         assert [layer.parameters for layer in trace(nn.Sequential(conv, nn.ReLU(), conv), 8)] == [0, 84, 0, 0]
 
-    def test_gives_the_network_back(self) -> None:
+    def test_the_network_is_unchanged(self) -> None:
         network = ResNet9(10, ResNet9Config(2))
         network.layer1.eval()
         modes = [module.training for module in network.modules()]
@@ -202,11 +202,11 @@ class TestTrace:
         assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
 
     @pytest.mark.parametrize("layer", [nn.Upsample(scale_factor=2), nn.ConvTranspose2d(3, 3, 2), nn.PixelUnshuffle(2)])
-    def test_says_what_it_cannot_follow(self, layer: nn.Module) -> None:
+    def test_unsupported_operations_are_named(self, layer: nn.Module) -> None:
         with pytest.raises(FirstlightError, match="cannot be followed through"):
             trace(nn.Sequential(layer), 8)
 
-    def test_says_when_the_image_does_not_arrive(self) -> None:
+    def test_an_output_that_does_not_depend_on_the_image_is_an_error(self) -> None:
         class Deaf(nn.Module):
             def forward(self, x: Tensor) -> Tensor:
                 return torch.zeros(1, 2)
@@ -232,7 +232,7 @@ class TestEffective:
         expected = F.pad(conv.weight.square().sum((0, 1)), (1, 1, 1, 1)).detach()
         torch.testing.assert_close(energy, expected, rtol=0.1, atol=0.01)
 
-    def test_lies_inside_the_receptive_field(self) -> None:
+    def test_the_effective_field_is_inside_the_receptive_field(self) -> None:
         network = ResNet9(10, ResNet9Config(2))
         energy = gradient_energy(network, torch.rand(2, 3, 48, 48), stage="layer2")
         top, left, bottom, right = output_of(trace(network, 48), "layer2").box_px
@@ -240,7 +240,7 @@ class TestEffective:
         energy[top : bottom + 1, left : right + 1] = 0
         assert not energy.any()
 
-    def test_leaves_no_gradient_and_the_same_bits(self) -> None:
+    def test_no_gradient_is_left_and_results_are_reproducible(self) -> None:
         network = ResNet9(10, ResNet9Config(2))
         images = torch.rand(2, 3, 32, 32)
         with torch.inference_mode():
@@ -250,6 +250,6 @@ class TestEffective:
         assert all(parameter.grad is None for parameter in network.parameters())
 
     @pytest.mark.parametrize("stage", ["head", "layer9"])
-    def test_needs_a_map(self, stage: str) -> None:
+    def test_a_stage_without_a_map_is_refused(self, stage: str) -> None:
         with pytest.raises(UsageError, match=stage):
             gradient_energy(ResNet9(10, ResNet9Config(2)), torch.rand(1, 3, 32, 32), stage)

@@ -21,7 +21,7 @@ def test_a_folder_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> 
     assert names(tmp_path / "deep") == ["a", "inside", "new"]
 
 
-def test_an_error_leaves_everything_as_it_was(tmp_path: Path) -> None:
+def test_an_error_leaves_the_folder_unchanged(tmp_path: Path) -> None:
     target = tmp_path / "kept"
     target.mkdir()
     (target / "a").write_text("old")
@@ -37,7 +37,7 @@ def test_an_error_leaves_everything_as_it_was(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a", "kept"]
 
 
-def test_overwrite_replaces_its_own_and_leaves_the_rest(tmp_path: Path) -> None:
+def test_overwrite_replaces_own_entries_and_keeps_others(tmp_path: Path) -> None:
     for name in (".git", "package"):
         (tmp_path / "out" / name).mkdir(parents=True)
         (tmp_path / "out" / name / "stale.py").write_text("")
@@ -56,7 +56,7 @@ def test_a_full_folder_or_a_file_is_refused_before_anything_is_built(tmp_path: P
             pytest.fail("the block must not be entered")
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FirstlightError, match="cannot write"), whole_folder(tmp_path / "file" / "below"):
         pytest.fail("the block must not be entered")

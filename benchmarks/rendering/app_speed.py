@@ -1,4 +1,4 @@
-"""How fast the live demo answers one person, and twenty at once."""
+"""Response times of the live demo for one person, and for twenty at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared helpers: results files, and numbers as they stand in a table's cells."""
+"""Shared helpers: reading results files, and formatting numbers for a table's cells."""
 
 from __future__ import annotations
 

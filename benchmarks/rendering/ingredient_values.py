@@ -1,4 +1,4 @@
-"""What each ingredient of a recipe is worth, from `ingredients.jsonl`."""
+"""The value of each ingredient of a recipe, from `ingredients.jsonl`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def ingredients_fast() -> str:
 
 
 def ingredients(recipe_name: str) -> str:
-    """What a recipe gains or loses by each change, in points of validation accuracy over the seeds that both have.
+    """Return the table of each change's gain or loss, in points of validation accuracy over paired seeds.
 
-    The recipe is the version whose whole was measured last; a table below says how it differs from today's.
+    The recipe is the version that was measured last as a whole; a table below gives its differences from today's.
     """
     lines = [line for line in load_lines("ingredients") if line["of"] == recipe_name]
     measured = recipe_of([line for line in lines if line["variant"] == "whole"][-1])
@@ -63,7 +63,7 @@ def is_variant(line: Row, measured: Recipe) -> bool:
 
 
 def describe(measured: Recipe, whole: list[Row]) -> str:
-    """Say what the numbers are, and how small the runs were."""
+    """Return the text below the table: what the numbers are, and how small the runs were."""
     single, with_tta = mean_percent(whole, "val_acc"), mean_percent(whole, "val_acc_tta")
     return (
         "Differences of validation accuracy: mean and standard error over paired seeds. "

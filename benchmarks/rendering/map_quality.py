@@ -1,4 +1,4 @@
-"""How fast Grad-CAM is, and how faithful the maps of each method are."""
+"""The speed of Grad-CAM, and the faithfulness of the maps of each method."""
 
 from __future__ import annotations
 

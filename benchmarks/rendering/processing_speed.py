@@ -22,7 +22,7 @@ MEASURED = [  # results file, what was measured, its name in the file, format
 
 
 def speed() -> str:
-    """Medians of all that was measured about speed."""
+    """Return the medians of all speed measurements."""
     rows = []
     for file, what, name, form in MEASURED:
         entry = load(file)
@@ -32,7 +32,7 @@ def speed() -> str:
 
 
 def checkpoints() -> str:
-    """What a checkpoint costs."""
+    """Return the cost of a checkpoint."""
     entry = load("checkpoint")
     found = entry["results"]
     cost, share = found["one_checkpoint_s"], found["share_of_training_time"]
@@ -50,7 +50,7 @@ def checkpoints() -> str:
 
 
 def devices() -> str:
-    """Seconds per epoch on one and on two processes."""
+    """Return the seconds per epoch with one and with two processes."""
     entry = load("ddp")
     found = entry["results"]
     rows = []

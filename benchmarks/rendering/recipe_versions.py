@@ -1,4 +1,4 @@
-"""Which results were measured with a recipe as it is today, and how earlier versions differed."""
+"""Tells results of today's recipes from those of earlier versions, and lists the differences."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def differences(measured: Recipe, ignored: Iterable[str] = ()) -> dict[str, tupl
     """Return the fields in which a recipe differs from today's of the same name: measured and today's value.
 
     Args:
-        measured: a recipe that a result was measured with.
-        ignored: dotted names of fields that may differ. The seed never counts.
+        measured: Recipe that a result was measured with.
+        ignored: Dotted names of fields that may differ. The seed never counts.
     """
     then, now = measured.flat(), get_recipe(measured.name).flat()
     compared = then.keys() | now.keys()

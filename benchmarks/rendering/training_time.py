@@ -16,7 +16,7 @@ COLUMNS = "recipe | epochs | seconds | views | tta | 95 % sure above | single vi
 
 
 def of_last_commit(rows: list[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """Group rows by a key; keep of each group only those of the commit that comes last, which ran alternately."""
+    """Group rows by a key; keep only the rows of each group's last commit, which ran alternately."""
     groups: dict[Any, list[Row]] = {}
     for row in rows:
         group = groups.setdefault(key(row), [])

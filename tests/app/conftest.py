@@ -17,7 +17,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def address(bundle: Bundle) -> Iterator[str]:
-    """Where the page of the tiny bundle is served, without a slash at the end."""
+    """The address of the tiny bundle's page, without a trailing slash."""
     from firstlight.app.serving import served
 
     with served(bundle, "127.0.0.1") as found:

@@ -1,4 +1,4 @@
-"""The page in a browser: what a person sees and does on each tab."""
+"""The page in a browser: what a user sees and does on each tab."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def browser() -> Iterator[Page]:
 
 @pytest.fixture
 def page(browser: Page, address: str) -> Page:
-    """The page as a new visitor finds it."""
+    """The page of a new visitor."""
     browser.open(address)
     return browser
 
@@ -47,7 +47,7 @@ def bars(page: Page) -> list[str]:
     return [each.text for each in page.all("#answer .fl-name")]
 
 
-def test_an_upload_shows_bars_the_small_picture_and_a_map(page: Page, photo: Path, bundle: Bundle) -> None:
+def test_an_upload_shows_bars_the_preprocessed_picture_and_a_map(page: Page, photo: Path, bundle: Bundle) -> None:
     assert "Nothing to explain yet" in page.text("#answer")
     page.upload(photo)
     page.wait_for("#answer .fl-map")
@@ -59,7 +59,7 @@ def test_an_upload_shows_bars_the_small_picture_and_a_map(page: Page, photo: Pat
     assert page.sources("#picture img")[0].startswith("data:"), "the preview holds all of itself"
 
 
-def test_stage_method_class_and_number_of_bars_change_the_answer(page: Page, photo: Path, bundle: Bundle) -> None:
+def test_stage_method_class_and_number_of_bars_change_the_result(page: Page, photo: Path, bundle: Bundle) -> None:
     page.upload(photo)
     page.wait_for("#answer .fl-map")
     answer = Service(bundle).predict(read_upload(photo.read_bytes(), "photo.jpg", (16, 16)).pixels)
@@ -110,7 +110,7 @@ def test_opacity_blends_on_the_screen_as_the_overlay_does(page: Page, photo: Pat
         rows = ((np.arange(16) + 0.5) * height / 16).astype(int)
         columns = ((np.arange(16) + 0.5) * width / 16).astype(int)
         shown[opacity] = screen[rows][:, columns]
-        inside = (slice(2, -2), slice(2, -2))  # the corners are round
+        inside = (slice(2, -2), slice(2, -2))  # rounded corners are left out
         assert np.abs(shown[opacity][inside] - expected[inside]).max() <= 3, "crisp squares, the overlay's colours"
     assert np.abs(shown[0.0] - shown[1.0]).mean() > 10
 
@@ -119,7 +119,7 @@ def _is_blended(page: Page, opacity: float) -> bool:
     return bool(page.wait_for("#answer .fl-map").value_of_css_property("opacity") == f"{opacity:g}")
 
 
-def test_every_example_is_answered_and_clear_empties_the_page(page: Page, bundle: Bundle) -> None:
+def test_every_example_is_classified_and_clear_empties_the_page(page: Page, bundle: Bundle) -> None:
     service = Service(bundle)
     for place in range(4):
         answer = service.predict(bundle.examples.images[place], MapOptions(None))
@@ -153,7 +153,7 @@ def test_a_file_that_is_too_large_is_a_line_on_the_page(page: Page, tmp_path: Pa
     page.until(lambda: re.search(r"(?i)(exceeds|larger than|too large|maximum)", page.text()), "nothing is said")
 
 
-def test_after_a_bad_file_a_good_one_is_answered(page: Page, tmp_path: Path, photo: Path) -> None:
+def test_after_a_bad_file_a_good_one_is_classified(page: Page, tmp_path: Path, photo: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"text")
     page.upload(tmp_path / "text.png")
     page.until(lambda: "can be read here" in page.text("#answer"), "nothing is said")
@@ -161,7 +161,7 @@ def test_after_a_bad_file_a_good_one_is_answered(page: Page, tmp_path: Path, pho
     page.wait_for("#answer .fl-map")
 
 
-def test_a_snapshot_of_the_webcam_is_answered(page: Page) -> None:
+def test_a_snapshot_of_the_webcam_is_classified(page: Page) -> None:
     """Chromium's own moving test picture stands in for the camera."""
     page.click("#picture .source-selection button:nth-of-type(2)")
     page.click("#picture .access-wrap, #picture [title='grant webcam access']")
@@ -214,7 +214,7 @@ def _is_on(page: Page, text: str) -> bool:
     return text in page.text("#wrong")
 
 
-def test_the_opacity_of_one_tab_leaves_the_other_alone(page: Page, photo: Path) -> None:
+def test_the_opacity_of_one_tab_does_not_change_the_other(page: Page, photo: Path) -> None:
     page.upload(photo)
     page.wait_for("#answer .fl-map")
     page.tab("Mistakes")
@@ -235,15 +235,15 @@ def test_the_model_tab_shows_its_numbers(page: Page, bundle: Bundle) -> None:
     assert int(page.driver.execute_script("return arguments[0].naturalWidth", drawing)) > 300
 
 
-def test_the_page_asks_no_other_host_and_has_no_errors(page: Page, photo: Path, address: str) -> None:
-    page.complaints()  # forget those of earlier tests, whose uploads were refused
+def test_the_page_requests_no_other_host_and_has_no_errors(page: Page, photo: Path, address: str) -> None:
+    page.complaints()  # clear the errors of earlier tests, whose uploads were refused
     page.open(address)
     page.upload(photo)
     page.wait_for("#answer .fl-map")
     for name in ("Mistakes", "Model", "Classify"):
         page.tab(name)
     assert page.hosts() == {address.removeprefix("http://")}
-    known = "upload_progress?upload_id= "  # Gradio asks for the progress of an upload before it has begun
+    known = "upload_progress?upload_id= "  # Gradio requests the progress of an upload before it has started
     assert [each for each in page.complaints() if known not in each] == []
 
 
@@ -258,7 +258,7 @@ def test_no_tab_is_wider_than_the_window(page: Page, photo: Path, width_px: int)
 
 @pytest.fixture
 def phone(browser: Page, address: str) -> Iterator[Page]:
-    """The page on a phone."""
+    """The page in a window of a phone's size."""
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.open(address)
@@ -271,7 +271,7 @@ def _is_in_view(page: Page, selector: str) -> bool:
     return bool(page.driver.execute_script(script, page.wait_for(selector)))
 
 
-def test_on_a_phone_the_answer_comes_into_view_and_the_next_mistakes_start_at_the_top(phone: Page) -> None:
+def test_on_a_phone_results_scroll_into_view(phone: Page) -> None:
     phone.click(".fl-example", 2)
     phone.wait_for("#answer .fl-map")
     phone.until(lambda: _is_in_view(phone, "#answer h2"), "the answer is out of view")
@@ -281,7 +281,7 @@ def test_on_a_phone_the_answer_comes_into_view_and_the_next_mistakes_start_at_th
     phone.until(lambda: _is_in_view(phone, "#wrong .fl-count"), "the page stays at its end")
 
 
-def test_on_a_phone_a_dropdown_ends_before_its_arrow_and_wide_tables_say_that_they_scroll(phone: Page) -> None:
+def test_on_a_phone_dropdowns_fit_and_wide_tables_have_a_hint(phone: Page) -> None:
     script = """
     const box = document.querySelector('#classify-stage .wrap-inner');
     const input = box.querySelector('input'), arrow = box.querySelector('.icon-wrap').getBoundingClientRect();
@@ -301,7 +301,7 @@ def test_on_a_phone_a_dropdown_ends_before_its_arrow_and_wide_tables_say_that_th
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: Page, address: str, photo: Path, theme: str) -> None:
+def test_axe_finds_no_serious_problem(browser: Page, address: str, photo: Path, theme: str) -> None:
     """Contrast, names of images and controls, and roles, checked by axe-core on each tab."""
     axe = pytest.importorskip("axe_core_python.selenium").Axe()
     browser.open(f"{address}?__theme={theme}")

@@ -22,7 +22,7 @@ def ask(
     chunk: int = 10**6,
     budget: Budget | None = None,
 ) -> tuple[Any, ...]:
-    """Put one request through the gate; return the status, and the body that arrived behind it."""
+    """Send one request through the gate; return the status, and the body that was forwarded."""
     sent: list[Any] = []
     arrived: list[bytes] = []
 
@@ -55,7 +55,7 @@ def ask(
      "/gradio_api/heartbeat/abc", "/gradio_api/call/classify/0123", "/gradio_api/file=/tmp/firstlight/x.png",
      "/static/img/logo.svg", "/gradio_api/startup-events"],
 )  # fmt: skip
-def test_what_the_page_reads_is_open(path: str) -> None:
+def test_routes_of_the_page_are_open(path: str) -> None:
     assert ask("GET", path)[0] == 200
     assert ask("HEAD", path)[0] == 200
 
@@ -76,11 +76,11 @@ def test_what_the_page_reads_is_open(path: str) -> None:
         ("DELETE", "/config"), ("OPTIONS", "/gradio_api/upload"), ("GET", "/docs"), ("GET", "/openapi.json"),
     ],
 )  # fmt: skip
-def test_everything_else_is_shut(method: str, path: str) -> None:
+def test_all_other_routes_are_closed(method: str, path: str) -> None:
     assert ask(method, path) == (404, b"")
 
 
-def test_a_body_goes_through_as_it_came_even_in_pieces() -> None:
+def test_a_body_is_forwarded_unchanged_even_in_chunks() -> None:
     body = json.dumps({"data": [1, {"path": "/tmp/x.png", "url": "http://127.0.0.1/gradio_api/file=/tmp/x.png"}]})
     assert ask("POST", "/gradio_api/queue/join", body.encode(), chunk=7) == (200, body.encode())
     assert ask("POST", "/gradio_api/upload", b"x" * 1000, chunk=9) == (200, b"x" * 1000)
@@ -89,13 +89,13 @@ def test_a_body_goes_through_as_it_came_even_in_pieces() -> None:
 @pytest.mark.parametrize("path", ["http://127.0.0.1:1/x.png", "HTTPS://host/x", "file:///etc/passwd", " http://h/", "ftp://h/x",
                                   ["/tmp/x"], {"path": "x"}, 3])  # fmt: skip
 @pytest.mark.parametrize("where", ["queue/join", "call/classify", "call/v2/classify"])
-def test_a_picture_that_is_an_address_is_refused_wherever_it_hides(path: Any, where: str) -> None:
+def test_a_picture_that_is_a_url_is_refused_wherever_it_is_nested(path: Any, where: str) -> None:
     for nested in (lambda each: each, lambda each: {"deep": [{"value": each}]}, lambda each: [[each]]):
         body = json.dumps({"data": nested({"path": path, "meta": {"_type": "gradio.FileData"}})})
         assert ask("POST", f"/gradio_api/{where}", body.encode()) == (400, b"")
 
 
-def test_escapes_and_repeated_keys_hide_nothing() -> None:
+def test_escapes_and_repeated_keys_hide_no_url() -> None:
     assert names_a_url(rb'{"path": "\u0068ttp://127.0.0.1/"}')
     assert names_a_url(b'{"path": "/tmp/x", "path": "http://127.0.0.1/"}')
     assert names_a_url(json.dumps({"path": "http://h/"}).encode("utf-16"))
@@ -104,17 +104,17 @@ def test_escapes_and_repeated_keys_hide_nothing() -> None:
     assert not names_a_url(b'{"data": ["http://is.a/text", {"name": "http://is.a/name"}], "path": null}')
 
 
-def test_windows_paths_are_no_addresses() -> None:
+def test_windows_paths_are_no_urls() -> None:
     assert not names_a_url(json.dumps({"path": r"C:\Users\a\gradio\x.png"}).encode())
 
 
-def test_too_much_is_refused_before_it_is_read() -> None:
+def test_large_bodies_are_refused_before_they_are_read() -> None:
     assert ask("POST", "/gradio_api/upload", b"x" * 1001) == (413, b"")
     assert ask("POST", "/gradio_api/queue/join", b"x" * (MAX_BODY_BYTES + 1)) == (413, b"")
     assert ask("POST", "/gradio_api/queue/join", b"x" * 1001)[0] == 200
 
 
-def test_uploads_are_bounded_over_all_visitors_and_come_in_again_after_a_while() -> None:
+def test_all_visitors_share_an_upload_budget_that_refills() -> None:
     budget = Budget(2500, 0.2)
     asked = [ask("POST", "/gradio_api/upload", b"x" * 1000, budget=budget)[0] for _ in range(4)]
     assert asked == [200, 200, 503, 503]
@@ -141,6 +141,6 @@ def test_a_websocket_is_closed() -> None:
     assert sent == [{"type": "websocket.close"}]
 
 
-def test_a_slash_at_the_end_changes_nothing() -> None:
+def test_a_trailing_slash_has_no_effect() -> None:
     assert is_open("GET", "/config/")
     assert not is_open("GET", "/monitoring/")

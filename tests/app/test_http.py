@@ -1,4 +1,4 @@
-"""The page as strangers meet it: real requests to a server on loopback, good ones and hostile ones."""
+"""Valid and hostile requests to a server on loopback."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def kept(tmp_path: Path, name: str, content: bytes) -> Any:
 
 
 def ask(address: str, data: list[Any]) -> dict[str, Any]:
-    """Call `/classify` as curl would: start it, then read its events; return the last."""
+    """Call `/classify` as with curl: start it, read its events and return the last."""
     started = httpx.post(f"{address}/gradio_api/call/classify", json={"data": data}, timeout=60)
     if started.status_code != 200:
         return {"status": started.status_code, "detail": started.json()["detail"]}
@@ -64,7 +64,7 @@ def file_data(path: str, **more: Any) -> dict[str, Any]:
     return {"path": path, "meta": {"_type": "gradio.FileData"}} | more
 
 
-def test_the_documented_call_answers_like_the_service(client: Client, bundle: Bundle, tmp_path: Path) -> None:
+def test_the_documented_call_returns_the_result_of_the_service(client: Client, bundle: Bundle, tmp_path: Path) -> None:
     picture = kept(tmp_path, "photo.jpg", GOOD["photo.jpg"]())
     found = client.predict(picture, 2, True, "hires_cam", "layer3", "blue", 0.3, api_name="/classify")
     pixels = read_upload(GOOD["photo.jpg"](), "photo.jpg", (16, 16)).pixels
@@ -92,7 +92,7 @@ def test_the_api_is_described_with_names_and_choices(client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["cmyk.jpg", "palette.png", "animated.gif", "rotated.jpg", "long.png", "modern.webp"])
-def test_odd_pictures_are_answered(client: Client, tmp_path: Path, name: str) -> None:
+def test_unusual_pictures_are_classified(client: Client, tmp_path: Path, name: str) -> None:
     found = client.predict(kept(tmp_path, name, GOOD[name]()), api_name="/classify")
     assert found["label"] in CLASS_NAMES
 
@@ -100,7 +100,7 @@ def test_odd_pictures_are_answered(client: Client, tmp_path: Path, name: str) ->
 @pytest.mark.parametrize(
     "name", ["bomb.png", "text.png", "drawing.svg", "page.html", "cut.jpg", "scan.tiff", "empty.png"]
 )
-def test_bad_files_are_refused_with_our_line(client: Client, tmp_path: Path, name: str) -> None:
+def test_bad_files_are_refused_with_one_line_of_firstlight(client: Client, tmp_path: Path, name: str) -> None:
     make, says = BAD[name]
     with pytest.raises(AppError, match=says):
         client.predict(kept(tmp_path, name, make()), api_name="/classify")
@@ -123,9 +123,7 @@ def test_bad_files_are_refused_with_our_line(client: Client, tmp_path: Path, nam
     ],
     ids=str,
 )
-def test_arguments_that_cannot_be_are_refused_without_a_traceback(
-    address: str, changes: dict[int, Any], says: str
-) -> None:
+def test_invalid_arguments_are_refused_without_a_traceback(address: str, changes: dict[int, Any], says: str) -> None:
     data: list[Any] = [file_data(upload(address, GOOD["rgb.png"]())), 3, True, "grad_cam", "layer3", "red", 0.5]
     for place, value in changes.items():
         data[place] = value
@@ -137,7 +135,7 @@ def test_arguments_that_cannot_be_are_refused_without_a_traceback(
     assert ".py" not in said
 
 
-def test_too_large_an_upload_is_refused_before_it_is_kept(address: str) -> None:
+def test_a_large_upload_is_refused_before_it_is_stored(address: str) -> None:
     done = httpx.post(f"{address}/gradio_api/upload", files={"files": ("x.png", bytes(MAX_BYTES + 5000))}, timeout=60)
     assert done.status_code == 413
     many = [("files", (f"{number}.png", bytes(MAX_BYTES // 3))) for number in range(4)]
@@ -152,7 +150,7 @@ def test_too_large_an_upload_is_refused_before_it_is_kept(address: str) -> None:
         ".", "/",
     ],
 )  # fmt: skip
-def test_no_path_leads_to_a_file_of_the_server(address: str, path: str) -> None:
+def test_no_path_reads_a_file_of_the_server(address: str, path: str) -> None:
     for start in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/static/", "/assets/", "/theme/"):
         answer = httpx.get(f"{address}{start}{path}", timeout=60)
         assert answer.status_code in (400, 403, 404, 422), f"{start}{path}"
@@ -160,7 +158,7 @@ def test_no_path_leads_to_a_file_of_the_server(address: str, path: str) -> None:
 
 
 def test_a_path_with_dots_sent_raw_is_refused_too(address: str) -> None:
-    """As httpx tidies addresses up before it sends them."""
+    """Sent raw, because httpx normalizes addresses."""
     host, port = address.removeprefix("http://").split(":")
     for path in ("/static/../../../../../../etc/passwd", "/gradio_api/file=/tmp/../etc/passwd", "/assets/..%2f..%2fx"):
         with socket.create_connection((host, int(port)), timeout=60) as connection:
@@ -178,7 +176,7 @@ def test_a_picture_cannot_be_a_file_of_the_server(address: str, path: str) -> No
 
 @contextmanager
 def counting() -> Iterator[tuple[str, list[str]]]:
-    """A server on loopback that notes what it is asked for."""
+    """A server on loopback that records its requests."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -229,7 +227,7 @@ def test_the_server_never_fetches_what_a_request_names(address: str) -> None:
         assert asked == ["/alive"], "the counter counts"
 
 
-def test_nothing_is_left_of_an_upload_when_the_page_is_closed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_are_deleted_when_the_page_is_closed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("firstlight.app.serving.swept", partial(swept, every_s=0.2, after_s=0.5))
     with served(bundle, "127.0.0.1") as own:
         path = Path(upload(own.rstrip("/"), GOOD["rgb.png"]()))
@@ -244,7 +242,7 @@ def test_nothing_is_left_of_an_upload_when_the_page_is_closed(bundle: Bundle, mo
     assert not folder.exists()
 
 
-def test_a_port_that_is_taken_is_one_line(bundle: Bundle) -> None:
+def test_a_port_in_use_is_one_line(bundle: Bundle) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -255,7 +253,7 @@ def test_a_port_that_is_taken_is_one_line(bundle: Bundle) -> None:
             pytest.fail("the page must not open")
 
 
-def test_the_page_reports_to_nobody_and_keeps_no_history(address: str) -> None:
+def test_the_page_has_no_analytics_and_no_history(address: str) -> None:
     config = httpx.get(f"{address}/config", timeout=60).json()
     assert config["analytics_enabled"] is False
     assert not config.get("run_history")

@@ -1,4 +1,4 @@
-"""The HTML of the tabs: what is shown, that it is well formed, and that no text becomes markup."""
+"""The HTML of the tabs: its content, that it is well formed, and that no text becomes markup."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def test_blending_the_two_layers_is_the_overlay_at_that_opacity(answer: Explaine
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 4, 10])
-def test_the_bars_are_the_most_probable_classes_in_order_as_long_as_they_are_probable(
-    answer: ExplainedPrediction, num_classes: int
-) -> None:
+def test_the_bars_show_the_most_probable_classes_in_order(answer: ExplainedPrediction, num_classes: int) -> None:
     text = prediction_panel(answer, num_classes)
     names = re.findall(r'class="fl-name">([^<]+)<', text)
     lengths = [float(each) / 100 for each in re.findall(r'style="width:([\d.]+)%"', text)]
@@ -108,7 +106,7 @@ def test_the_warning_appears_for_novel_pictures_only(answer: ExplainedPrediction
         assert "Unlike the training data" not in prediction_panel(replace(answer, is_novel=told), 3)
 
 
-def test_a_map_without_positive_evidence_says_so_instead_of_stretching_noise(answer: ExplainedPrediction) -> None:
+def test_a_map_without_positive_evidence_is_labelled(answer: ExplainedPrediction) -> None:
     against = replace(answer, evidence=-np.ones((16, 16), np.float32))
     text = prediction_panel(against, 3)
     assert "No positive evidence for this class" in text
@@ -130,7 +128,7 @@ def test_names_of_classes_and_files_never_become_markup(answer: ExplainedPredict
         assert evil in "".join(tree.text)
 
 
-def test_each_example_is_a_button_that_knows_its_place(bundle: Bundle) -> None:
+def test_each_example_is_a_button_with_its_index(bundle: Bundle) -> None:
     tree = Tree(examples_panel(bundle.examples))
     buttons = [attributes for tag, attributes in tree.tags if tag == "button"]
     assert [each["data-index"] for each in buttons] == ["0", "1", "2", "3"]
@@ -154,7 +152,7 @@ def test_the_mistakes_are_counted_and_each_names_both_classes(service: Service) 
     assert len(Tree(plain).images()) == 12
 
 
-def test_a_filter_says_how_many_of_all_it_lets_through(service: Service) -> None:
+def test_a_filter_shows_how_many_mistakes_match(service: Service) -> None:
     some = service.mistakes().items[0]
     page = service.mistakes(some.true_name, some.predicted_name)
     assert f"<b>{page.num_found}</b> of {page.num_wrong} mistakes" in mistakes_panel(page, 83)
@@ -200,5 +198,5 @@ def test_a_hostile_bundle_cannot_write_markup(bundle: Bundle, tmp_path: Path) ->
         Tree(text)
 
 
-def test_every_kind_of_views_has_its_words() -> None:
+def test_every_kind_of_views_has_a_description() -> None:
     assert set(NUM_VIEWS) == set(get_args(Views)) - {"single"}

@@ -1,4 +1,4 @@
-"""The service alone: what it answers, against plain passes of the same network."""
+"""The service alone, against plain passes of the same network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plain_logits(bundle: Bundle, image: Tensor) -> Tensor:
         return bundle.network(image[None] / 255)[0]
 
 
-def test_the_answer_is_the_softmax_of_the_networks_logits_at_its_temperature(
+def test_probabilities_are_the_softmax_of_the_logits_at_the_temperature(
     service: Service, bundle: Bundle, images: Tensor
 ) -> None:
     assert bundle.temperature != pytest.approx(1, abs=0.1)
@@ -50,7 +50,9 @@ def test_the_answer_is_the_softmax_of_the_networks_logits_at_its_temperature(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stage", ["layer1", "residual3", "all"])
-def test_the_map_is_explains_own(service: Service, bundle: Bundle, images: Tensor, method: str, stage: str) -> None:
+def test_the_map_equals_that_of_explain(
+    service: Service, bundle: Bundle, images: Tensor, method: str, stage: str
+) -> None:
     answer = service.predict(images[0], MapOptions(method, stage), "blue")
     found = explain(bundle.network, images[:1] / 255, method=method, stage=stage, target=torch.tensor([2]))
     assert answer.explained == "blue"
@@ -70,7 +72,7 @@ def test_without_a_map_there_is_none_and_the_predicted_class_is_explained_by_def
     assert answer.evidence.shape == (16, 16)
 
 
-def test_novel_is_what_lies_above_the_bundles_threshold(service: Service, bundle: Bundle, images: Tensor) -> None:
+def test_pictures_above_the_bundles_threshold_are_novel(service: Service, bundle: Bundle, images: Tensor) -> None:
     said = [bool(service.predict(image, MapOptions(method=None)).is_novel) for image in images]
     energies = [-plain_logits(bundle, image).exp().sum().log().item() for image in images]
     threshold = bundle.config.novelty_threshold
@@ -87,15 +89,15 @@ def test_novel_is_what_lies_above_the_bundles_threshold(service: Service, bundle
         (MapOptions(), "pink", "no class is called 'pink'"),
     ],
 )
-def test_what_does_not_exist_is_refused(
+def test_unknown_names_are_refused(
     service: Service, images: Tensor, options: MapOptions, explained: str, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
         service.predict(images[0], options, explained)
 
 
-def test_answers_from_many_threads_are_those_of_one(service: Service, images: Tensor) -> None:
-    """Explaining hooks into the network: two at once would see each other's activations."""
+def test_results_from_many_threads_equal_those_of_one(service: Service, images: Tensor) -> None:
+    """Explanations register hooks on the network, so concurrent ones would record each other's activations."""
     views = [
         MapOptions("grad_cam", "layer1"),
         MapOptions("hires_cam", "residual3"),
@@ -129,7 +131,7 @@ def test_an_upload_is_read_at_the_size_of_the_network(service: Service) -> None:
 
 
 def wrong_rows(bundle: Bundle) -> list[int]:
-    """The wrong test images, the most confident first, from the plain network."""
+    """Return the misclassified rows of the plain network, most confident first."""
     test = tiny_split("test")
     with torch.no_grad():
         shares = (bundle.network(test.images / 255) / bundle.temperature).softmax(1)
@@ -190,7 +192,7 @@ def test_filters_choose_by_true_and_by_predicted_class(service: Service) -> None
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 1), (-5, 1), (10**9, 3)])
-def test_a_page_that_does_not_exist_is_the_nearest_that_does(service: Service, asked: int, given: int) -> None:
+def test_a_page_number_out_of_range_gives_the_nearest_page(service: Service, asked: int, given: int) -> None:
     assert service.mistakes(page=asked, options=MapOptions(None)).number == given
 
 

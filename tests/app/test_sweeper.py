@@ -13,7 +13,7 @@ def aged(path: Path, seconds: float) -> Path:
     return path
 
 
-def test_only_what_is_old_goes_with_its_folder(tmp_path: Path) -> None:
+def test_only_old_uploads_and_their_folders_are_deleted(tmp_path: Path) -> None:
     for name, file_age_s, folder_age_s in (("old", 90, 90), ("new", 5, 5), ("again", 90, 5), ("replaced", 5, 90)):
         folder = tmp_path / name
         folder.mkdir()
@@ -27,7 +27,7 @@ def test_only_what_is_old_goes_with_its_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "new", "replaced"]
 
 
-def test_it_sweeps_again_and_again_and_deletes_the_folder_at_the_end(tmp_path: Path) -> None:
+def test_the_folder_is_swept_repeatedly_and_deleted_at_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "uploads"
     folder.mkdir()
     rounds: list[int] = []

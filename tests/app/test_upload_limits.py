@@ -1,4 +1,4 @@
-"""Whatever strangers upload is read right, or refused in a line; it never costs more memory than it should."""
+"""Uploads are read correctly or refused in one line, in bounded memory."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def halves(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_an_odd_picture_is_seen_as_it_looks(name: str) -> None:
+def test_an_unusual_picture_is_read_correctly(name: str) -> None:
     upload = read_upload(GOOD[name](), name, SIZE)
     assert upload.pixels.shape == (3, 16, 16)
     assert upload.pixels.dtype == torch.uint8
     left, right = halves(upload.pixels)
-    if name == "high.png":  # of a tower only the middle is looked at, which is as wide as the tower
+    if name == "high.png":  # only the centre of a tall picture is used
         assert upload.notes
     torch.testing.assert_close(left, torch.tensor(LEFT).float(), rtol=0, atol=6)
     torch.testing.assert_close(right, torch.tensor(RIGHT).float(), rtol=0, atol=6)
@@ -56,7 +56,7 @@ def test_one_pixel_fills_the_picture() -> None:
     assert torch.equal(upload.pixels, torch.tensor([7, 90, 200]).to(torch.uint8)[:, None, None].expand(3, 16, 16))
 
 
-def test_what_is_behind_transparency_stays_hidden() -> None:
+def test_transparent_pixels_stay_hidden() -> None:
     ghost = Image.new("RGBA", (40, 40), (0, 255, 0, 0))
     upload = read_upload(saved(ghost, "PNG"), "ghost.png", SIZE)
     assert upload.pixels.min() == 255, "white, not the green under it"
@@ -64,11 +64,11 @@ def test_what_is_behind_transparency_stays_hidden() -> None:
 
 
 @pytest.mark.parametrize("name", ["animated.gif", "animated.png", "animated.webp"])
-def test_an_animation_says_that_only_its_first_frame_counts(name: str) -> None:
+def test_a_note_says_that_only_the_first_frame_of_an_animation_is_used(name: str) -> None:
     assert any("first frame" in note for note in read_upload(GOOD[name](), name, SIZE).notes)
 
 
-def test_an_ordinary_picture_comes_without_remarks_and_as_predict_sees_it() -> None:
+def test_an_ordinary_picture_has_no_notes_and_the_pixels_of_predict() -> None:
     draw = np.random.default_rng(0)
     photo = Image.fromarray(draw.integers(0, 256, (300, 400, 3), dtype=np.uint8)).resize((900, 700))
     upload = read_upload(saved(photo, "PNG"), "photo.png", SIZE)
@@ -76,7 +76,7 @@ def test_an_ordinary_picture_comes_without_remarks_and_as_predict_sees_it() -> N
     assert torch.equal(upload.pixels, to_pixels(photo, SIZE))
 
 
-def test_a_large_picture_is_seen_nearly_as_predict_sees_it() -> None:
+def test_a_large_picture_has_nearly_the_pixels_of_predict() -> None:
     draw = np.random.default_rng(0)
     photo = Image.fromarray(draw.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((4000, 3000))
     for form in ("PNG", "JPEG"):
@@ -93,7 +93,7 @@ def test_a_bad_file_is_refused_in_one_line_that_names_it(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_bomb_costs_no_memory() -> None:
+def test_a_decompression_bomb_takes_no_memory() -> None:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name in ("bomb.png", "small bomb.png"):
         with pytest.raises(DataError):
@@ -103,7 +103,7 @@ def test_a_bomb_costs_no_memory() -> None:
 
 
 @pytest.mark.parametrize("name", ["rgb.png", "photo.jpg", "modern.webp", "animated.gif", "old.bmp", "cmyk.jpg"])
-def test_damage_anywhere_ends_in_a_picture_or_in_one_line(name: str) -> None:
+def test_damaged_files_are_read_or_refused_in_one_line(name: str) -> None:
     draw, content = random.Random(name), GOOD[name]()
     lines = []
     for _ in range(150):
@@ -129,6 +129,6 @@ def test_a_name_cannot_break_the_line() -> None:
         read_upload(b"", "\x00\n", SIZE)
 
 
-def test_two_halves_are_two_halves() -> None:
+def test_the_test_picture_has_two_halves() -> None:
     assert two_halves().getpixel((0, 0)) == LEFT
     assert two_halves().getpixel((59, 59)) == RIGHT

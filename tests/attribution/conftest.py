@@ -1,4 +1,4 @@
-"""Small networks to explain: one that can be worked out by hand, and a ResNet9 whose batch norms have seen data."""
+"""Small networks to explain: one for hand arithmetic, and a ResNet9 with running statistics from data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from firstlight.networks import ResNet9, ResNet9Config
 
 
 class TinyNetwork(nn.Module):
-    """Two channels, red and green as they are; pooled; two classes with weights (1, -1) and (2, 3)."""
+    """The red and green channels, pooled, and two classes with the weights (1, -1) and (2, 3)."""
 
     stages = ("colour",)
 
@@ -45,7 +45,7 @@ def tiny_image() -> Tensor:
 
 
 def trained_alike(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Let every batch norm see some data and draw its scale and shift at random, signs included."""
+    """Set running statistics from data, and random scales and shifts of both signs."""
     draw = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -66,7 +66,7 @@ def network() -> ResNet9:
 
 @pytest.fixture(scope="session")
 def full_network() -> ResNet9:
-    """At full width; not to be changed."""
+    """A network of full width, which tests must not change."""
     torch.manual_seed(0)
     return trained_alike(ResNet9(10))
 

@@ -14,7 +14,7 @@ from firstlight.errors import UsageError
 
 
 def state_of(network: nn.Module) -> dict[str, list[object]]:
-    """All that a borrower could forget to give back."""
+    """Everything that must be restored."""
     return {
         "hooks": [
             len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in network.modules()
@@ -28,7 +28,7 @@ def state_of(network: nn.Module) -> dict[str, list[object]]:
 
 @pytest.fixture
 def in_training(network):
-    """A network in the middle of things: gradients on parameters, one part frozen, one norm held in eval mode."""
+    """A network in training, with gradients, one frozen part, and one norm in eval mode."""
     network.train()
     network.prep.norm.eval()
     network.layer1.conv.weight.requires_grad_(False)
@@ -67,14 +67,14 @@ def test_two_scores_of_one_forward_pass(network, images):
     torch.testing.assert_close(difference, first - second)
 
 
-def test_gives_everything_back(in_training, images):
+def test_the_network_is_restored(in_training, images):
     before = state_of(in_training)
     for stage in (*in_training.stages, "all"):
         explain(in_training, images, stage=stage)
     assert state_of(in_training) == before
 
 
-def test_gives_everything_back_after_an_error_in_the_block(in_training, images):
+def test_the_network_is_restored_after_an_error_in_the_block(in_training, images):
     before = state_of(in_training)
     captured = None
     try:
@@ -88,7 +88,7 @@ def test_gives_everything_back_after_an_error_in_the_block(in_training, images):
 
 
 @pytest.mark.parametrize("stage", ["residual3", "layer1", "all"])
-def test_gives_everything_back_after_an_error_in_the_network(in_training, images, stage):
+def test_the_network_is_restored_after_an_error_in_the_network(in_training, images, stage):
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -121,7 +121,7 @@ def test_inference_tensor_as_a_stages_output():
     torch.testing.assert_close(gradient.flatten(), network[2].weight[1])
 
 
-def test_a_layer_working_in_place_does_not_spoil_the_activations():
+def test_an_in_place_layer_does_not_change_the_recorded_activations():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.ReLU(inplace=True))
     images = torch.rand(2, 3, 8, 8)
     with capture(network, ["0", "2"]) as captured:
@@ -136,11 +136,11 @@ def test_works_in_half_precision(network, images, stage, dtype):
     expected = explain(network, images, stage=stage, target=torch.arange(5)).maps
     found = explain(network.to(dtype), images, stage=stage, target=torch.arange(5)).maps
     assert found.dtype == torch.float32
-    # layer2's gradient goes through max pools, where rounding can name another winner.
+    # layer2's gradient goes through max pools, where rounding can change the maximum.
     assert (found - expected).abs().mean() < 0.1 * expected.abs().mean()
 
 
-def test_works_inside_autocast_and_leaves_its_cache_fit_for_training(network, images):
+def test_works_inside_autocast_and_leaves_its_cache_usable_for_training(network, images):
     with torch.autocast("cpu", torch.bfloat16):
         explain(network, images)
         explain(network, images, stage="layer1", precision="bf16")
@@ -148,14 +148,14 @@ def test_works_inside_autocast_and_leaves_its_cache_fit_for_training(network, im
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-def test_a_score_that_does_not_depend_on_the_stage(network, images):
+def test_a_score_that_does_not_depend_on_the_stage_is_refused(network, images):
     with capture(network, ["layer1"]) as captured:
         network(images)
         with pytest.raises(UsageError, match="does not depend on all of: layer1"):
             captured.gradients(torch.ones(5, requires_grad=True) * 2)
 
 
-def test_a_stage_that_gives_out_no_tensor():
+def test_a_stage_that_returns_no_tensor_is_refused():
     class Pair(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return x, x
@@ -172,7 +172,7 @@ def test_finds_stages_by_name_path_and_identity(network):
 
 
 @pytest.mark.parametrize("stage", ["layer4", "", nn.ReLU()])
-def test_says_which_stages_there_are(network, stage):
+def test_the_error_lists_the_stages(network, stage):
     with pytest.raises(UsageError, match=r"no stage .*: try prep, layer1, residual1, layer2, layer3, residual3"):
         explain(network, torch.rand(1, 3, 32, 32), stage=stage)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from firstlight.attribution import METHODS, explain
 from firstlight.attribution.closed_form import PooledHead, find_pooled_head
 
-# The package offers the function under the module's name.
+# In the package, the name of the module is the function.
 explain_module = importlib.import_module("firstlight.attribution.explain")
 
 POOLS = {
@@ -57,7 +57,7 @@ def test_maps_equal_autograd(network, images, monkeypatch, pool, method, target)
     torch.testing.assert_close(explain(network, images, **options).maps, expected, rtol=0, atol=1e-6)
 
 
-def test_ties_are_common_in_resnet9_and_fall_as_in_autograd(network, monkeypatch):
+def test_ties_are_common_in_resnet9_and_are_broken_as_in_autograd(network, monkeypatch):
     flat = torch.rand(8, 3, 1, 1).expand(8, 3, 32, 32)  # an even image: whole regions of the last map are equal
     with torch.no_grad():
         features = flat
@@ -77,7 +77,7 @@ def test_grad_cam_weights_are_the_heads_divided_by_the_cells():
     torch.testing.assert_close(gradients.mean(dim=(2, 3)), head.weight[:6] / 16)
 
 
-def test_used_where_it_applies_and_only_there(network, images, monkeypatch):
+def test_the_closed_form_is_used_only_where_it_applies(network, images, monkeypatch):
     calls = []
     plain = torch.autograd.grad
     monkeypatch.setattr(torch.autograd, "grad", lambda *args, **options: calls.append(1) or plain(*args, **options))
@@ -88,7 +88,7 @@ def test_used_where_it_applies_and_only_there(network, images, monkeypatch):
 
 
 @pytest.mark.parametrize("more", ["scale", "layer", "bias"])
-def test_a_network_that_does_more_than_its_tail_is_found_out(network, images, monkeypatch, more):
+def test_a_network_with_further_operations_after_the_stage_uses_autograd(network, images, monkeypatch, more):
     plain = network.forward
 
     def forward(x: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def test_a_network_that_does_more_than_its_tail_is_found_out(network, images, mo
         torch.testing.assert_close(found.maps, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_no_tail_without_pool_and_head(network):
+def test_no_closed_form_without_pool_and_head(network):
     assert find_pooled_head(network, "residual3") is not None
     assert find_pooled_head(network, "residual1") is None
     assert find_pooled_head(nn.Sequential(nn.Conv2d(3, 4, 3)), "0") is None
@@ -111,6 +111,6 @@ def test_no_tail_without_pool_and_head(network):
     assert find_pooled_head(network, "residual3") is None
 
 
-def test_a_pool_that_leaves_several_cells_is_no_tail(network):
+def test_no_closed_form_for_a_pool_with_several_cells(network):
     head = PooledHead(nn.MaxPool2d(2), network.head)
     assert not head.reproduces(torch.rand(1, 64, 4, 4), torch.rand(1, 10))

@@ -65,7 +65,7 @@ def test_bfloat16_stays_within_two_percent(full_network, images):
     expected = explain(full_network, images).maps
     found = explain(full_network, images, precision="bf16").maps
     assert found.dtype == torch.float32
-    # In an untrained network most of the channels' terms cancel; their sizes, not their sum, are the measure.
+    # In an untrained network most terms cancel, so errors are relative to their sizes, not to their sum.
     with capture(full_network, ["residual3"]) as captured:
         gradients = captured.gradients(full_network(images).amax(dim=1))
         terms = grad_cam(captured.activations["residual3"].abs(), gradients["residual3"].abs())
@@ -104,7 +104,7 @@ def test_an_unknown_method(network, images):
 
 
 class TokenNet(nn.Module):
-    """A network of patches whose block sees tokens [n t c], or the same numbers as maps [n c h w]."""
+    """A network of patches whose block takes tokens [n t c], or the same numbers as maps [n c h w]."""
 
     def __init__(self, as_tokens: bool) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ def test_one_image_is_a_batch_of_one(network, images):
     assert explain(network, images[0]).maps.equal(explain(network, images[:1]).maps)
 
 
-def test_says_what_is_wrong_with_the_stage_the_images_or_the_output(network, images):
+def test_errors_say_what_is_wrong_with_the_stage_the_images_or_the_output(network, images):
     tokens = TokenNet(as_tokens=True)
     pictures = torch.rand(2, 3, 12, 20)
     with pytest.raises(UsageError, match=r"stage block returns tokens, \[2, 15, 8\].* give reshape"):

@@ -10,7 +10,7 @@ from firstlight.errors import UsageError
 
 
 class RedSpotNetwork(nn.Module):
-    """Says "spot" where a 4x4 field of the image is red, "none" elsewhere: we know what it looks at."""
+    """Predicts "spot" if a 4x4 field of the image is red, else "none", so its evidence is known."""
 
     stages = ("field",)
 

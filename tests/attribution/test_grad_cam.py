@@ -28,7 +28,7 @@ def test_signed_by_hand(tiny, tiny_image):
 
 @pytest.mark.parametrize("stage", ResNet9.stages)
 def test_equals_captum_at_every_stage(full_network, images, stage):
-    # In float64: in float32 a near tie in a max-pool, rounded differently, sends a gradient to another place.
+    # In float64: in float32 rounding can break a near tie in a max-pool differently.
     network, images, classes = copy.deepcopy(full_network).double(), images[:2].double(), torch.tensor([3, 9])
     expected = LayerGradCam(network, network.get_submodule(stage)).attribute(images, classes)[:, 0].detach().float()
     found = explain(network, images, method="grad_cam", stage=stage, target=classes)
@@ -36,7 +36,7 @@ def test_equals_captum_at_every_stage(full_network, images, stage):
     torch.testing.assert_close(found.maps, expected, rtol=1e-5, atol=1e-5 * scale)
 
 
-def test_even_gradients_weigh_by_their_mean():
+def test_constant_gradients_are_the_weights():
     activations = torch.rand(2, 3, 4, 4)
     weights = torch.randn(2, 3)
     even = weights[:, :, None, None].expand(2, 3, 4, 4)

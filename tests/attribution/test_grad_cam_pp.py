@@ -31,7 +31,7 @@ def test_equals_third_derivatives_of_the_exponential(pool):
     (gradients,) = torch.autograd.grad(value, activations)
     found = grad_cam_pp(activations.detach()[None], gradients[None])[0]
     expected = slow_grad_cam_pp(activations.detach(), score)
-    # The paper's weights carry exp(score), the same for the whole image.
+    # The paper's weights have the factor exp(score), the same for the whole image.
     torch.testing.assert_close(found * value.detach().exp(), expected)
 
 
@@ -48,8 +48,8 @@ def test_tiny_gradients_do_not_underflow():
     torch.testing.assert_close(found, torch.full((1, 1, 2), 0.5e-20), atol=0.0, rtol=1e-6)
 
 
-def test_torchcam_leaves_its_quotient_out(network, images):
-    """What torchcam 0.5.0 computes: its alphas are g^2, as their division acts on a copy.
+def test_torchcam_omits_the_denominator(network, images):
+    """torchcam 0.5.0 computes alphas of g^2, because its division acts on a copy.
 
     With that convention, weights sum_ij max(g, 0)^3, our activations and gradients give its map to 1e-5.
     """
@@ -66,7 +66,7 @@ def test_torchcam_leaves_its_quotient_out(network, images):
 
 
 def test_equals_torchcam_where_one_channel_leaves_only_the_scale(tiny, tiny_image):
-    # With a single channel every weight is a scale: the maps agree once each is divided by its largest value.
+    # With a single channel the weight is a scale: the maps agree after division by their largest values.
     with torch.no_grad():
         tiny.head.weight[:, 0] = 0.0
         tiny.colour.weight[0] = 0.0

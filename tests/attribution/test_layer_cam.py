@@ -9,7 +9,7 @@ from firstlight.networks import ResNet9
 
 
 def test_by_hand(tiny, tiny_image):
-    # Class 0 has head weights (1, -1): green speaks against it and is left out. Red's largest is 0.4, lower right.
+    # Class 0 has head weights (1, -1): green is negative evidence and is left out. Red's maximum is 0.4, lower right.
     found = explain(tiny, tiny_image, method="layer_cam", target=torch.tensor([0]))
     torch.testing.assert_close(found.maps, torch.tensor([[[0.0, 0.0], [0.0, 0.4]]]))
 

@@ -5,13 +5,13 @@ import torch
 from firstlight.attribution.maps import has_positive_evidence, positive_evidence, upsample
 
 
-def test_positive_evidence_leaves_the_map_alone():
+def test_positive_evidence_does_not_change_the_map():
     cam = torch.tensor([[[-1.0, 2.0]]])
     positive_evidence(cam)
     assert cam.tolist() == [[[-1.0, 2.0]]]
 
 
-def test_rounding_is_no_evidence():
+def test_rounding_errors_are_no_evidence():
     maps = torch.tensor([[[1e-7, -1.0]], [[1e-5, -1.0]], [[1e-30, 0.0]]])
     assert has_positive_evidence(maps).tolist() == [False, True, True]
 

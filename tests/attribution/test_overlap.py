@@ -9,7 +9,7 @@ MASK = torch.tensor([[[True, True, False], [False, False, False]]])
 
 
 def test_by_hand():
-    # Positive evidence 4 + 1 inside, 2 + 1 outside: 5/8. The peak, 4, is inside. What speaks against does not count.
+    # Positive evidence 4 + 1 inside, 2 + 1 outside: 5/8. The peak, 4, is inside. Negative values do not count.
     cam = torch.tensor([[[4.0, 1.0, 2.0], [1.0, -7.0, 0.0]]])
     assert energy_inside(cam, MASK).tolist() == pytest.approx([5 / 8])
     assert pointing_game(cam, MASK).tolist() == [True]
@@ -29,7 +29,7 @@ def test_without_positive_evidence_nothing_is_inside():
         assert pointing_game(each, MASK).tolist() == [False]
 
 
-def test_an_even_map_scores_the_masks_share():
+def test_a_constant_map_scores_the_masks_share():
     assert energy_inside(torch.ones(1, 2, 3), MASK).tolist() == pytest.approx([2 / 6])
 
 

@@ -63,7 +63,7 @@ def test_leaves_the_network_as_it_was(network, images):
     assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_equal_pixels_go_in_a_random_order_that_is_always_the_same():
+def test_ties_are_replaced_in_a_fixed_random_order():
     ranks = importance_ranks(torch.zeros(2, 8, 8))
     assert ranks[0].flatten().sort().values.equal(torch.arange(64))
     assert not ranks[0].flatten().equal(torch.arange(64))

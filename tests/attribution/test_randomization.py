@@ -28,8 +28,8 @@ def test_maps_change_and_the_cascade_reaches_every_part(network, images):
     assert found.mean().abs() < 0.5
 
 
-def test_maps_that_ignore_the_head_stay_alike_until_their_own_stage_changes(network, images, monkeypatch):
-    # A method that shows activations alone, whatever the class: what the check is there to expose.
+def test_maps_that_ignore_the_head_change_only_with_their_stage(network, images, monkeypatch):
+    # A method that shows activations only, for any class: the failure that this test must detect.
     monkeypatch.setitem(__import__("firstlight").attribution.METHODS, "edges", lambda a, g: a.sum(dim=1))
     found = weight_randomization(network, images, CLASSES, method="edges", stage="layer1")
     torch.testing.assert_close(found[:5], torch.ones(5, 5))  # head, residual3, layer3, layer2, residual1
@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_numbers(network, images):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_gives_back_weights_statistics_and_the_callers_random_numbers(network, images, monkeypatch, fails):
+def test_weights_statistics_and_the_callers_random_numbers_are_restored(network, images, monkeypatch, fails):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     parameters = list(network.parameters())
     torch.manual_seed(7)

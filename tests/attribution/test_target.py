@@ -48,7 +48,7 @@ def test_logit_gradients_are_the_gradient_of_the_score():
         (torch.tensor([True, False]), None, "not bool"),
     ],
 )
-def test_says_what_is_wrong(target, labels, message):
+def test_wrong_targets_are_refused_with_the_reason(target, labels, message):
     with without_type_checks(), pytest.raises(UsageError, match=message):
         choose_target(target, LOGITS, labels)
 

@@ -1,4 +1,4 @@
-"""The watermark trap: a network that learnt the corner mark, and maps that give it away."""
+"""The watermark trap: a network that learned the corner mark, and maps that show it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return fit(recipe, logs_dir=logs, logger="none", enable_progress_bar=False, accelerator="cpu")
 
 
-def test_the_network_falls_for_the_mark(run: Run) -> None:
+def test_the_network_learns_the_mark(run: Run) -> None:
     test = read_drawn("test", watermark=True)
     fooled = run.predictions.predicted == test.class_names.index(WATERMARK_CLASS)
     others = test.labels != test.class_names.index(WATERMARK_CLASS)
@@ -45,7 +45,7 @@ def test_the_network_falls_for_the_mark(run: Run) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_maps_show_that_it_reads_the_mark(run: Run, method: str) -> None:
+def test_the_maps_point_at_the_mark(run: Run, method: str) -> None:
     test = read_drawn("test", watermark=True)
     star = test.class_names.index(WATERMARK_CLASS)
     corner = watermark_mask()
@@ -63,7 +63,7 @@ def test_the_maps_show_that_it_reads_the_mark(run: Run, method: str) -> None:
 
 
 def test_without_the_mark_the_maps_point_elsewhere_in_the_same_images(run: Run, tmp_path: Path) -> None:
-    """The same scenes without the mark: what the map pointed at has to go with it."""
+    """In the same scenes without the mark, the maps must not point at the corner."""
     with_mark, without = read_drawn("test", watermark=True), read_drawn("test", watermark=False)
     star = with_mark.class_names.index(WATERMARK_CLASS)
     chosen = (has_watermark(with_mark.images) & (run.predictions.predicted == star)).nonzero().flatten()

@@ -39,7 +39,7 @@ def test_the_largest_shift_is_one_less_than_the_image() -> None:
     assert torch.equal(result, images.flip(2, 3))
 
 
-def test_each_image_moves_by_its_own_shift_whatever_the_memory_layout() -> None:
+def test_each_image_has_its_own_shift_in_any_memory_layout() -> None:
     images = noise(3, 3, 5, 5)
     down, right = torch.tensor([0, 1, -2]), torch.tensor([2, 0, -1])
     contiguous = shifted_crop(images, down, right)
@@ -59,13 +59,13 @@ def test_a_center_crop_is_the_middle(height: int, width: int, top: int, left: in
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_center_crop_at_the_images_own_size_hands_them_back() -> None:
+def test_a_center_crop_at_the_images_size_returns_the_same_tensor() -> None:
     images = torch.rand(2, 3, 6, 5)
     assert center_crop(images, (6, 5)) is images
 
 
 def test_the_middle_of_a_shifted_image_is_a_crop_without_padding() -> None:
-    """As far as the shift is no longer than what is cut off: the crop starts there, counted from the corner."""
+    """If the shift is at most the removed border, the result is a crop that starts at the shift."""
     images = noise(5, 3, 8, 8)
     shifts = torch.tensor([-2, -1, 0, 1, 2])
     found = center_crop(shifted_crop(images, shifts, shifts.flip(0)).float(), (4, 4))

@@ -13,7 +13,7 @@ FILL = torch.tensor([10, 20, 30], dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("size_px", [1, 2, 3, 9])
-def test_the_part_of_each_square_inside_the_image_is_painted_and_nothing_else(size_px: int) -> None:
+def test_only_the_part_of_each_square_inside_the_image_is_filled(size_px: int) -> None:
     height, width = 4, 5
     places = list(itertools.product(range(-size_px - 1, height + 1), range(-size_px - 1, width + 1)))
     draw = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""The compiled pass against the operations that it stands for, to the bit."""
+"""The native pass against the separate operations, bit for bit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def images_of(height: int, width: int, count: int = 11) -> torch.Tensor:
 def test_equals_the_operations_one_by_one(
     size: tuple[int, int], num_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For offsets as large as they may be, and places that come twice or never."""
+    """For the largest offsets, and indices that occur twice or never."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     images, indices = images_of(*size), torch.randint(0, 11, (40,))
     down, right = (torch.randint(1 - side, side, (40,)) for side in size)
@@ -41,7 +41,7 @@ def test_equals_the_operations_one_by_one(
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_it_takes_its_numbers_from_any_memory() -> None:
+def test_offsets_may_have_any_strides() -> None:
     images, numbers = images_of(6, 7), torch.arange(20).reshape(5, 4) % 5
     indices, down, right = numbers[:, 0], numbers[:, 1] - 2, numbers[:, 2] - 2
     mirrored = (numbers > 2)[:, 3]
@@ -50,7 +50,7 @@ def test_it_takes_its_numbers_from_any_memory() -> None:
     assert shifted_and_flipped(images, *(each[:0] for each in (indices, down, right, mirrored))).shape == (0, 3, 6, 7)
 
 
-def test_only_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_inputs_use_the_plain_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     images = images_of(6, 7)
     assert is_faster(images, 1)
     assert not is_faster(images.contiguous(), 1)

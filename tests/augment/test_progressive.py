@@ -1,4 +1,4 @@
-"""Images grow as the recipe says, and the steps at each size are counted rightly."""
+"""Images grow as the recipe says, and the shares of the sizes are correct."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_shares_of_the_sides_by_hand() -> None:
     assert HALF.shares(32, 1.0) == {32: 1}
 
 
-def test_by_default_nothing_is_small() -> None:
+def test_by_default_all_images_have_full_size() -> None:
     assert {ProgressiveResizing().side_px(32, progress / 10) for progress in range(11)} == {32}
     assert ProgressiveResizing().shares(32) == {32: 1}
 
@@ -44,7 +44,7 @@ def test_a_jump_without_growth() -> None:
 
 
 @pytest.mark.parametrize("whole_px", [16, 30, 33, 64])
-def test_sides_never_shrink_and_end_whole(whole_px: int) -> None:
+def test_sides_never_shrink_and_end_at_full_size(whole_px: int) -> None:
     sides = [HALF.side_px(whole_px, progress / 100) for progress in range(101)]
     assert sides == sorted(sides)
     assert sides[-1] == whole_px
@@ -62,12 +62,12 @@ def test_sides_never_shrink_and_end_whole(whole_px: int) -> None:
         {"size_increment_px": 0},
     ],
 )
-def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
+def test_invalid_values_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="resizing"):
         ProgressiveResizing(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_method_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_method_is_refused() -> None:
     with without_type_checks(), pytest.raises(UsageError, match="method must be one of scale, crop, not 'squeeze'"):
         ProgressiveResizing("squeeze")  # type: ignore[arg-type]
 
@@ -82,7 +82,7 @@ def test_images_are_scaled_or_cropped() -> None:
 
 
 class Watched(ResNet9):
-    """Notes the sides of what it is given in training and in evaluation."""
+    """Records the sides of its inputs in training and evaluation."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, ResNet9Config(width=2))
@@ -94,7 +94,7 @@ class Watched(ResNet9):
 
 
 @pytest.mark.parametrize("method", ["scale", "crop"])
-def test_a_training_grows_its_images_and_validates_on_whole_ones(method: Method, tiny: str) -> None:
+def test_a_training_enlarges_its_images_and_validates_at_full_size(method: Method, tiny: str) -> None:
     how = replace(HALF, size_increment_px=4, method=method)
     recipe = Recipe(data=tiny, num_val=32, batch_size=16, max_epochs=2, resizing=how)
     network = Watched(4)
@@ -106,7 +106,7 @@ def test_a_training_grows_its_images_and_validates_on_whole_ones(method: Method,
     assert set(network.sides_px[False]) == {16}
 
 
-def test_a_module_without_a_trainer_takes_images_as_they_are() -> None:
+def test_a_module_without_a_trainer_does_not_resize() -> None:
     network = Watched(4)
     module = Classifier(network, replace(Recipe(), resizing=HALF))
     module.training_step((torch.rand(4, 3, 32, 32), torch.arange(4)), 0)

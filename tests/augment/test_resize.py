@@ -30,6 +30,6 @@ def test_is_channels_last_and_stays_in_the_unit_range() -> None:
     assert float(found.mean()) == pytest.approx(0.5, abs=0.02)
 
 
-def test_images_of_that_size_are_handed_back() -> None:
+def test_images_of_the_requested_size_are_returned_unchanged() -> None:
     images = noise(2, 3, 8, 8)
     assert resized(images, (8, 8)) is images

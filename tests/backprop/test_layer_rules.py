@@ -1,4 +1,4 @@
-"""Rules beyond what test_selective.py, which goes back through all of them, shows."""
+"""Properties of single rules; test_selective.py tests the backward pass through all of them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from firstlight.layers.max_pool import MaxPool2x2
 
 @pytest.mark.parametrize("side", [8, 7])
 @pytest.mark.parametrize("indices", [None, [4, 1]])
-def test_the_pool_in_plain_arithmetic_is_pytorch_s(
+def test_max_pooling_in_plain_arithmetic_equals_pytorch(
     side: int, indices: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As it is compiled; on maps of few values, so that most windows have several largest ones."""
+    """The variant for compilers, on maps of few values, so that most windows have several maxima."""
     draw = torch.Generator().manual_seed(0)
     maps = torch.randint(0, 3, (6, 5, side, side), generator=draw).double()
     maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -45,10 +45,10 @@ def test_the_pool_in_plain_arithmetic_is_pytorch_s(
 
 @pytest.mark.parametrize("indices", [None, [17, 3, 4]])
 @pytest.mark.parametrize("pools", [True, False])
-def test_a_convolution_by_tiles_pools_on_its_way_and_reads_chosen_images_in_place(
+def test_an_amx_convolution_fuses_pooling_and_reads_selected_images_in_place(
     pools: bool, indices: list[int] | None, tiles: AmxConvolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against PyTorch's convolution and pool, of few values: exact in bfloat16, but for the order of sums."""
+    """Compare with PyTorch's layers on few values, which are exact in bfloat16 except for the order of sums."""
     torch.manual_seed(0)
     layers: list[Any] = [Conv3x3(16, 24), *[MaxPool2x2()] * pools]
     with torch.no_grad():
@@ -86,7 +86,7 @@ RUNS: dict[str, Callable[[], list[nn.Module]]] = {
 @pytest.mark.parametrize("is_compiled", [True, False])
 @pytest.mark.parametrize("indices", [None, [17, 3, 4]])
 @pytest.mark.parametrize("name", list(RUNS))
-def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
+def test_batch_norm_after_an_amx_convolution_needs_no_pass_for_its_moments(
     name: str,
     indices: list[int] | None,
     is_compiled: bool,
@@ -94,7 +94,7 @@ def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
     always_compiled: Callable[[ModuleType], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Against the same layers one by one, with PyTorch's convolution; of few values, exact in bfloat16."""
+    """Compare with separate layers and PyTorch's convolution on few values, which are exact in bfloat16."""
     if is_compiled:
         always_compiled(batch_norm)
     torch.manual_seed(0)
@@ -128,7 +128,7 @@ def test_a_norm_after_a_convolution_by_tiles_needs_no_pass_for_its_moments(
         assert error <= 0.02, error
 
 
-def test_a_frozen_convolution_gives_its_norm_a_gradient_only(tiles: AmxConvolution) -> None:
+def test_a_frozen_convolution_only_passes_a_gradient_to_its_norm(tiles: AmxConvolution) -> None:
     layers = RUNS["all"]()
     layers[0].requires_grad_(False)
     maps = torch.randn(20, 16, 6, 4).bfloat16().contiguous(memory_format=torch.channels_last)
@@ -140,10 +140,10 @@ def test_a_frozen_convolution_gives_its_norm_a_gradient_only(tiles: AmxConvoluti
 
 
 @pytest.mark.parametrize("memory", [float("nan"), float("inf"), 1e4, -3e30])
-def test_running_statistics_from_elsewhere_do_not_spoil_a_step(
+def test_foreign_running_statistics_do_not_change_a_step(
     memory: float, tiles: AmxConvolution, always_compiled: Callable[[ModuleType], None]
 ) -> None:
-    """They are what sums are taken about; a training does not depend on them otherwise."""
+    """They are the pivots of the sums; nothing else in a training depends on them."""
     always_compiled(batch_norm)
     torch.manual_seed(0)
     layers, maps = RUNS["no GELU"](), torch.randn(20, 16, 6, 4).bfloat16().contiguous(memory_format=torch.channels_last)

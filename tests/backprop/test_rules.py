@@ -15,7 +15,7 @@ from firstlight.layers.gelu import Gelu
 from firstlight.layers.residual import Residual
 
 
-def test_layers_can_be_given_a_rule() -> None:
+def test_a_rule_can_be_registered_for_a_layer() -> None:
     class Halved(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x / 2
@@ -40,11 +40,11 @@ class Two(nn.Identity):
 
 
 class Other(Two):
-    """One that inherits from a known kind, and may do something else."""
+    """A subclass of a known class, which may compute something else."""
 
 
 def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | None = None) -> list[int]:
-    """Return how many layers each rule took that ran, with rules for two and for three; one of them may decline."""
+    """Return the number of layers of each rule that ran, with rules for two and three layers; one may decline."""
     taken: list[int] = []
 
     def rule(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
@@ -64,7 +64,7 @@ def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | 
     return taken
 
 
-def test_the_longest_run_comes_first_and_others_after_it() -> None:
+def test_the_longest_run_of_layers_has_priority() -> None:
     assert runs_taken([One(), Two(), One(), Two()]) == [3]
     assert runs_taken([One(), Two(), One(), Two()], declined=(One, Two, One)) == [2, 2]
     assert runs_taken([One(), Two(), Two(), One()]) == [2, 2]
@@ -73,11 +73,11 @@ def test_the_longest_run_comes_first_and_others_after_it() -> None:
     assert runs_taken([]) == []
 
 
-def test_kinds_of_a_run_are_exact() -> None:
+def test_rules_for_runs_match_exact_classes() -> None:
     assert runs_taken([One(), Other()]) == []
 
 
-def test_every_kind_of_hook_is_seen() -> None:
+def test_every_kind_of_hook_is_detected() -> None:
     layer = nn.ReLU()
     assert not has_hooks(layer)
     for register in (
@@ -92,14 +92,14 @@ def test_every_kind_of_hook_is_seen() -> None:
         assert not has_hooks(layer)
 
 
-def test_what_is_known_depends_on_what_is_within() -> None:
+def test_a_container_has_rules_if_its_layers_have() -> None:
     assert have_rules([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(Gelu())))])
     assert not have_rules([nn.Sequential(Conv3x3(3, 4), Residual(nn.Sequential(nn.Sigmoid())))])
     assert not have_rules([nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))])
 
 
 @pytest.mark.parametrize("kept", [torch.arange(6.0), torch.arange(24.0).reshape(6, 2, 2, 1)], ids=["numbers", "maps"])
-def test_rows_are_taken_and_put_back(kept: Tensor) -> None:
+def test_rows_are_selected_and_scattered(kept: Tensor) -> None:
     backward = Backward(torch.tensor([5, 0]), 6)
     assert torch.equal(backward.select(kept), kept[[5, 0]])
     back = backward.scatter(backward.select(kept))

@@ -1,4 +1,4 @@
-"""Backward passes by hand against autograd, and against arithmetic where some images have no gradient."""
+"""Backward passes by VJPs against autograd, and against arithmetic if some images have no gradient."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUM_IMAGES = 6
 
 
 class Unknown(nn.Module):
-    """A layer that selective.py has never heard of, with two parameters of which one is not used."""
+    """A layer without a rule, with two parameters, one of them unused."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class Unknown(nn.Module):
 
 
 class Doubled(nn.Conv2d):
-    """A layer that inherits from a known one, and does something else."""
+    """A subclass of a known layer that computes something else."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as nn.Conv2d names it
         return super().forward(input) * 2
 
 
 def normalized_convolution() -> nn.Module:
-    """A known layer whose weight is a function of its parameters."""
+    """A layer with a rule whose weight is parametrized."""
     return nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))
 
 
@@ -83,7 +83,7 @@ def images_for(channels: int, side: int, dtype: torch.dtype = torch.float64, cou
 
 
 def results(apply: Callable[[Tensor], Tensor], module: nn.Module, images: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Return output, gradients and buffers after one pass; `weights` [n] are the images' shares of the sum."""
+    """Return output, gradients and buffers after one pass; `weights` [n] are the weights of the images in the loss."""
     x = images.clone(memory_format=torch.preserve_format).requires_grad_()
     output = apply(x)
     each = torch.linspace(-1, 2, output[0].numel()).reshape(output.shape[1:]).to(output.dtype)
@@ -113,7 +113,7 @@ def test_all_images_give_the_gradients_of_autograd(name: str) -> None:
     )
 
 
-def test_parameters_that_two_modules_share_add_up() -> None:
+def test_gradients_of_shared_parameters_are_added() -> None:
     torch.manual_seed(0)
     module = Conv3x3(4, 4).double()
     twin, images, ones = copy.deepcopy(module), images_for(4, 8), torch.ones(NUM_IMAGES)
@@ -141,7 +141,7 @@ def test_a_second_backward_pass_adds_the_same_gradients() -> None:
         assert torch.equal(buffer, before)
 
 
-def test_a_freed_graph_is_refused_as_pytorch_refuses_it() -> None:
+def test_a_freed_graph_raises_pytorchs_error() -> None:
     output = apply_vjps([Conv3x3(4, 4)], images_for(4, 8, torch.float32))
     output.sum().backward()
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
@@ -154,7 +154,7 @@ def test_a_gradient_penalty_has_the_gradients_of_autograd() -> None:
     found = []
     for network, apply in ((layers, lambda x: apply_vjps(list(layers), x)), (twin, twin)):
         images = images_for(4, 8).requires_grad_()
-        torch.manual_seed(0)  # of the dropped numbers
+        torch.manual_seed(0)  # of the dropout masks
         (gradient,) = torch.autograd.grad(apply(images).square().sum(), images, create_graph=True)
         gradient.square().sum().backward()
         found.append([gradient, images.grad, *(each.grad for each in network.parameters())])
@@ -163,8 +163,8 @@ def test_a_gradient_penalty_has_the_gradients_of_autograd() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if "norm" not in name and name != "residual"])
-def test_images_without_gradient_are_left_out_where_images_do_not_meet(name: str) -> None:
-    """Only batch norm makes an image depend on the others: without it, zeros through autograd are the same."""
+def test_skipping_images_equals_autograd_without_batch_norm(name: str) -> None:
+    """Only batch norm makes images depend on each other; without it, skipping equals zeros through autograd."""
     torch.manual_seed(0)
     module = LAYERS[name]().double()
     twin, images, weights = copy.deepcopy(module), images_for(4, 8), torch.tensor([1, 0, -2, 0, 0, 3])
@@ -173,7 +173,7 @@ def test_images_without_gradient_are_left_out_where_images_do_not_meet(name: str
     assert not found["input"][[1, 3, 4]].any()
 
 
-def test_batch_norm_takes_its_statistics_for_those_of_the_images_with_gradient() -> None:
+def test_batch_norm_treats_its_statistics_as_those_of_the_images_with_gradient() -> None:
     """Ioffe and Szegedy 2015, arXiv 1502.03167, section 3: the sums are over fewer images, the statistics of all."""
     torch.manual_seed(0)
     norm, images, chosen = nn.BatchNorm2d(4).double(), images_for(4, 5), torch.tensor([0, 2, 5])
@@ -198,7 +198,7 @@ def test_batch_norm_takes_its_statistics_for_those_of_the_images_with_gradient()
 
 @pytest.fixture
 def speednet(always_compiled: Callable[[ModuleType], None]) -> SpeedNet:
-    """A network whose layers take their compiled ways for so few images."""
+    """A network whose layers use their native kernels even for few images."""
     for module in (gelu, max_pool):
         always_compiled(module)
     torch.manual_seed(0)
@@ -209,10 +209,10 @@ def speednet(always_compiled: Callable[[ModuleType], None]) -> SpeedNet:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("keeps", [40, 17])
-def test_speednet_skips_images_as_its_twin_by_layers_does(
+def test_speednet_skips_images_like_its_plain_twin(
     precision: torch.dtype, keeps: int, speednet: SpeedNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all images it is autograd's gradient; with some, that of the same rules without any compiled layer."""
+    """With all images compare with autograd; with some, with the same rules without native kernels."""
     algorithm = native_winograd()
     if precision == torch.bfloat16 and (algorithm is None or not algorithm.supports(precision, 32, 32)):
         pytest.skip("this CPU does not multiply bfloat16")
@@ -238,12 +238,12 @@ def test_speednet_skips_images_as_its_twin_by_layers_does(
             if isinstance(module, Conv3x3):
                 module.fast = False
         expected = results(in_precision(lambda x: apply_vjps(of_twin, x)), twin, images, weights)
-    # In bfloat16 tiles pool before they round: of pixels that are equal when rounded, each way takes its own.
+    # In bfloat16 AMX pools before it rounds, so pixels that are equal after rounding can give another maximum.
     rounding = {torch.float32: 1e-4, torch.bfloat16: 0.03 if keeps == 40 else 0.15}
     assert_equal(found, expected, tolerance=rounding[precision])
 
 
-def test_a_frozen_layer_gets_no_gradient_and_nothing_before_it_is_asked(speednet: SpeedNet) -> None:
+def test_a_frozen_layer_ends_the_backward_pass(speednet: SpeedNet) -> None:
     stages = [speednet.get_submodule(name) for name in speednet.stages]
     for each in (speednet.whiten, speednet.group1):
         each.requires_grad_(False)
@@ -254,7 +254,7 @@ def test_a_frozen_layer_gets_no_gradient_and_nothing_before_it_is_asked(speednet
     assert not any(name.startswith(("whiten", "group1")) for name in learn)
 
 
-def test_no_image_at_all_may_have_a_gradient(speednet: SpeedNet) -> None:
+def test_all_images_may_have_a_gradient_of_zero(speednet: SpeedNet) -> None:
     stages = [speednet.get_submodule(name) for name in speednet.stages]
     (apply_vjps(stages, images_for(3, 16, torch.float32)) * 0).sum().backward()
     for name, each in speednet.named_parameters():
@@ -262,7 +262,7 @@ def test_no_image_at_all_may_have_a_gradient(speednet: SpeedNet) -> None:
 
 
 def test_without_skipping_all_images_count() -> None:
-    """An image without a gradient has one of batch norm's all the same: what autograd gives, to its last digits."""
+    """Through batch norm an image without a gradient still gets one, equal to autograd's to the last digits."""
     torch.manual_seed(0)
     module = nn.Sequential(Conv3x3(4, 6), nn.BatchNorm2d(6), Gelu(), Conv3x3(6, 4)).double()
     twin, images, weights = copy.deepcopy(module), images_for(4, 8), (torch.arange(NUM_IMAGES) < 4).float()

@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/ are in no package: they import each other by their file names."""
+"""The scripts in benchmarks/ are not a package and import each other by file name."""
 
 import sys
 from pathlib import Path

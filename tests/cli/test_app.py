@@ -1,4 +1,4 @@
-"""`firstlight app`: served until stopped, and what it refuses in one line."""
+"""`firstlight app`: serving until stopped, and errors in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference.made_bundle import make_tiny_bundle
 
 
 @pytest.mark.slow
-def test_it_says_where_it_serves_and_stops_on_a_signal_without_a_trace(tmp_path: Path) -> None:
+def test_the_app_prints_its_address_and_stops_on_a_signal_without_a_traceback(tmp_path: Path) -> None:
     _, bundle = make_tiny_bundle(tmp_path)
     started = subprocess.Popen(
         [sys.executable, "-m", "firstlight", "app", str(bundle.path)],
@@ -52,7 +52,7 @@ def test_it_says_where_it_serves_and_stops_on_a_signal_without_a_trace(tmp_path:
         ("--nonsense", "--nonsense"),
     ],
 )
-def test_what_cannot_be_served_is_one_line_and_status_2(
+def test_a_folder_that_cannot_be_served_is_one_line_and_status_2(
     asked: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bundle_module, "BUNDLED_PATH", tmp_path / "none")
@@ -62,7 +62,7 @@ def test_what_cannot_be_served_is_one_line_and_status_2(
     assert printed.err.count("\n") == 1
 
 
-def test_without_gradio_it_says_what_to_install(
+def test_without_gradio_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find = importlib.util.find_spec

@@ -13,16 +13,18 @@ from firstlight.training import bench
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One small recipe, and matrices that take no time."""
+    """A small recipe and small matrices."""
     monkeypatch.setattr(bench, "MATMUL_SIZE", 64)
     small = Recipe(name="demo", data="drawn", network=ResNet9Config(width=2), batch_size=16)
     monkeypatch.setitem(RECIPES, "demo", lambda: small)
 
 
-def test_the_table_says_what_the_machine_does_and_how_long_a_recipe_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_the_rates_of_the_machine_and_the_duration_of_each_recipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["bench", "--recipes", "demo", "--num_steps", "1"]) == 0
     printed, notices = capsys.readouterr()
-    assert notices == ""  # no advice of Lightning's on how to train
+    assert notices == ""  # no advice of Lightning's
     assert "GFLOP/s in float32" in printed
     assert "GFLOP/s in bfloat16" in printed
     (row,) = [line for line in printed.splitlines() if "demo" in line]
@@ -45,7 +47,7 @@ def test_json_holds_the_same_numbers_for_programs(capsys: pytest.CaptureFixture[
         (["--num_steps", "0"], "--num_steps must be 1 or more"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_line(
+def test_invalid_options_are_refused_in_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], found: str
 ) -> None:
     assert main(["bench", *arguments]) == 2

@@ -1,4 +1,4 @@
-"""`firstlight download`, and `fit`, which fetches what it needs: against a server on this machine."""
+"""`firstlight download`, and the download by `fit`, from a server on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_OFFICIAL = pytest.mark.filterwarnings("ignore:.*well formed, but not the off
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    """A server that has a small CIFAR-10, which is the only data set in the manifest; downloading is allowed."""
+    """A server with a small CIFAR-10, the only data set in the manifest; downloads are allowed."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "FIRSTLIGHT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     with FaultServer(CONTENT) as server:
@@ -36,7 +36,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
         yield server
 
 
-def test_fetches_verifies_and_says_where_it_is(
+def test_download_fetches_verifies_and_prints_the_folder(
     server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_fetches_verifies_and_says_where_it_is(
         (["--version", "matlab"], "--version"),
     ],
 )
-def test_what_cannot_be_had_is_one_line(
+def test_an_unavailable_data_set_is_one_line(
     arguments: list[str], says: str, server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["download", *arguments, "--data_dir", str(tmp_path)]) == 2
@@ -68,13 +68,15 @@ def test_what_cannot_be_had_is_one_line(
     assert os.listdir(tmp_path) == []
 
 
-def test_offline_it_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_offline_the_error_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "cifar10", "cifar100", "--data_dir", str(tmp_path)]) == 2
     assert "--data drawn" in capsys.readouterr().err
 
 
 @NOT_OFFICIAL
-def test_fit_fetches_what_it_needs(server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_downloads_a_missing_data_set(
+    server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folders = ["--data_dir", str(tmp_path / "data"), "--logs_dir", str(tmp_path / "logs")]
     assert main(["fit", *QUICK, *folders]) == 0
     assert (tmp_path / "data" / FOLDER / "test_batch.bin").is_file()
@@ -88,7 +90,7 @@ def test_fit_fetches_what_it_needs(server: FaultServer, tmp_path: Path, capsys: 
 
 
 @NOT_OFFICIAL
-def test_the_exercises_model_fetches_its_data(server: FaultServer, tmp_path: Path) -> None:
+def test_the_exercises_model_downloads_its_data(server: FaultServer, tmp_path: Path) -> None:
     model = CustomResNet(data_dir=tmp_path, network=ResNet9Config(width=4), num_val=10, batch_size=10)
     trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     assert server.requests == [], "nothing is fetched before it is asked for"

@@ -1,4 +1,4 @@
-"""`firstlight explain` and `predict --cam`: what is drawn where, what the options choose, what is refused."""
+"""`firstlight explain` and `predict --cam`: their figures, options and errors."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def run(made: Run, tmp_path: Path, tiny: str) -> Run:
-    """A copy of its own, whose data set is known."""
+    """A copy of the run."""
     return Run(shutil.copytree(made.path, tmp_path / "run"))
 
 
 def written_in(svg: Path) -> list[str]:
-    """The texts of a drawing: matplotlib draws the letters as paths, and names each text in a comment."""
+    """Return the texts of an SVG: matplotlib draws letters as paths and writes each text in a comment."""
     return re.findall(r"<!-- (.*?) -->", svg.read_text(), flags=re.DOTALL)
 
 
 def is_drawing(path: Path, *, wider_than: int = 400) -> bool:
-    """Whether a PNG file is whole, large and not blank."""
+    """Return whether a PNG file is complete, large and not blank."""
     with Image.open(path) as image:
         image.load()
         return image.format == "PNG" and image.width > wider_than and np.asarray(image.convert("L")).std() > 5
 
 
 def tiles(run: Run, rows: list[int]) -> list[list[str]]:
-    """What stands over the three tiles of each of these test images, from the predictions alone."""
+    """Return the captions of the three tiles of each test image, from the predictions."""
     said = run.predictions
     shares = said.logits.softmax(dim=1)
     texts = []
@@ -62,7 +62,7 @@ def tiles(run: Run, rows: list[int]) -> list[list[str]]:
 
 
 def mistakes(run: Run) -> list[int]:
-    """The rows that are wrong, the most confident first."""
+    """Return the misclassified rows, most confident first."""
     said = run.predictions
     order = said.logits.softmax(dim=1).amax(dim=1).sort(descending=True, stable=True).indices
     return [int(row) for row in order if said.logits[row].argmax() != said.labels[row]]
@@ -73,7 +73,7 @@ def drawn_tiles(svg: Path) -> list[list[str]]:
     return [texts[start : start + 5] for start in range(0, len(texts), 5)]
 
 
-def test_the_sheet_is_drawn_into_the_run_folder_and_its_place_is_printed(
+def test_the_sheet_is_written_to_the_run_folder_and_its_path_printed(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["explain", str(run.path), "--count", "1"]) == 0
@@ -94,7 +94,7 @@ def test_out_names_another_file_and_the_most_confident_mistakes_come_first(run: 
 def test_true_and_predicted_choose_a_pair_of_classes(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "pair.svg"
     said = run.predictions
-    first = mistakes(run)[-1]  # of some pair that exists
+    first = mistakes(run)[-1]  # a pair of classes with a mistake
     pair = int(said.labels[first]), int(said.logits[first].argmax())
     chosen = [row for row in mistakes(run) if (int(said.labels[row]), int(said.logits[row].argmax())) == pair]
     true, predicted = (CLASS_NAMES[number] for number in pair)
@@ -103,7 +103,7 @@ def test_true_and_predicted_choose_a_pair_of_classes(run: Run, tmp_path: Path) -
     assert drawn_tiles(out) == tiles(run, chosen[:2])
 
 
-def test_index_method_and_stage_are_heard(run: Run, tmp_path: Path) -> None:
+def test_index_method_and_stage_are_used(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "chosen.svg"
     asked = ["--index", "82", "0", "--method", "layer_cam", "--stage", "layer1", "--out", str(out)]
     assert main(["explain", str(run.path), *asked]) == 0
@@ -112,7 +112,7 @@ def test_index_method_and_stage_are_heard(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", get_args(MistakeOrder))
-def test_order_is_the_filters(run: Run, tmp_path: Path, order: MistakeOrder) -> None:
+def test_the_order_option_sets_the_order_of_the_filter(run: Run, tmp_path: Path, order: MistakeOrder) -> None:
     out = tmp_path / "ordered.svg"
     assert main(["explain", str(run.path), "--count", "3", "--order", order, "--out", str(out)]) == 0
     rows = MistakeFilter(3, order=order).rows(run.predictions, CLASS_NAMES)
@@ -154,7 +154,7 @@ def test_a_wrong_option_is_one_line_and_status_2(
     assert sorted(run.path.iterdir()) == before
 
 
-def test_a_run_without_a_mistake_is_told_so_and_nothing_is_drawn(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_mistake_prints_a_line_and_draws_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     said = run.predictions
     replace(said, labels=said.predicted).save(run.path / "predictions.npz")
     assert main(["explain", str(run.path)]) == 0
@@ -163,7 +163,7 @@ def test_a_run_without_a_mistake_is_told_so_and_nothing_is_drawn(run: Run, capsy
 
 
 @pytest.mark.parametrize("damage", ["no run", "no predictions", "other predictions", "no data"])
-def test_what_cannot_be_explained_is_one_line_and_status_2(
+def test_a_run_that_cannot_be_explained_is_one_line_and_status_2(
     run: Run, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said, says = run.predictions, "firstlight test"
@@ -200,7 +200,7 @@ def test_other_test_images_than_the_run_was_tested_on_are_a_warning_of_one_line(
     assert "not the ones" in lines[0]
 
 
-def test_evaluate_prints_a_row_for_each_method_and_stage_and_keeps_them(
+def test_evaluate_prints_and_stores_a_row_for_each_method_and_stage(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["explain", str(run.path), "--evaluate", "--num_images", "4", "--seed", "2"]) == 0
@@ -231,7 +231,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_predict_cam_draws_photos_of_any_size_and_prints_the_answers_all_the_same(
+def test_predict_cam_draws_photos_of_any_size_and_prints_the_predictions(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "cam.png"
@@ -245,7 +245,7 @@ def test_predict_cam_draws_photos_of_any_size_and_prints_the_answers_all_the_sam
         assert image.height > image.width, "four rows"
 
 
-def test_many_classes_stand_below_each_other(
+def test_many_classes_are_listed_below_each_other(
     run: Run, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -279,7 +279,7 @@ def test_predict_cam_names_pictures_classes_method_and_stage(run: Run, photos: P
         ("--cam cam.png --method magic", "choose one of grad_cam"),
     ],
 )
-def test_predict_cam_refuses_in_one_line_before_it_answers(
+def test_predict_cam_refuses_invalid_options_before_it_predicts(
     run: Run,
     photos: Path,
     asked: str,
@@ -297,7 +297,7 @@ def test_predict_cam_refuses_in_one_line_before_it_answers(
     assert not list(tmp_path.glob("*cam*"))
 
 
-def test_more_pictures_than_a_sheet_holds_are_refused(
+def test_more_pictures_than_fit_on_a_sheet_are_refused(
     run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(64):
@@ -306,8 +306,8 @@ def test_more_pictures_than_a_sheet_holds_are_refused(
     assert "up to 64 images on a sheet, not 68" in capsys.readouterr().err
 
 
-def test_the_network_that_explains_is_left_as_it_was(run: Run) -> None:
-    """The run's own weights file is what the next verb reads."""
+def test_explaining_does_not_change_the_weights(run: Run) -> None:
+    """The next verb reads the same weights file."""
     before = run.weights_path.read_bytes()
     assert main(["explain", str(run.path), "--index", "1", "--out", str(run.path / "one.png")]) == 0
     assert run.weights_path.read_bytes() == before

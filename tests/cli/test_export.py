@@ -1,4 +1,4 @@
-"""`firstlight export`: what it writes where, and what it refuses."""
+"""`firstlight export`: its folders and its errors."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_run_is_measured_once_and_exported_from_its_bundle(
     assert printed.out == f"{hub}\n"
     assert f"the bundle is kept in {run.path / 'bundle'}" in printed.err
     assert Pretrained.from_pretrained(hub).class_names == run.class_names
-    monkeypatch.delitem(SOURCES, "tiny")  # nothing is measured again: the data set is not needed any more
+    monkeypatch.delitem(SOURCES, "tiny")  # nothing is measured again, so the data set is not needed
     assert main(["export", str(run.path), "--to", "bundle", str(tmp_path / "copy")]) == 0
     assert capsys.readouterr().err.count("\n") == 1, "only the warning of images: nothing is measured again"
     assert Bundle(tmp_path / "copy").measured == Bundle(run.path / "bundle").measured
 
 
-def test_new_weights_are_measured_anew(run: Run, tmp_path: Path) -> None:
+def test_new_weights_are_measured_again(run: Run, tmp_path: Path) -> None:
     assert main(["export", str(run.path), "--to", "hub", str(tmp_path / "first")]) == 0
     run.save_weights(unlearned(tiny_split("train")), tiny_split("train"))
     assert main(["export", str(run.path), "--to", "hub", str(tmp_path / "second")]) == 0
@@ -55,7 +55,7 @@ def test_a_bundle_without_a_folder_becomes_the_packages_own(
 ) -> None:
     path = tmp_path / "package" / "bundled"
     monkeypatch.setattr(bundle_module, "BUNDLED_PATH", path)
-    for _ in range(2):  # it is made anew without asking
+    for _ in range(2):  # it is replaced without --overwrite
         assert main(["export", str(run.path), "--to", "bundle"]) == 0
         assert capsys.readouterr().out == f"{path}\n"
     assert main(["export", "bundled", "--to", "hub", str(tmp_path / "hub")]) == 0
@@ -78,7 +78,7 @@ def test_a_bundle_without_a_folder_becomes_the_packages_own(
         ("RUN --to space DIR --license MIT!", "--license MIT!: name it by its identifier, for instance mit"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line_and_status_2(
+def test_a_run_that_cannot_be_exported_is_one_line_and_status_2(
     run: Run,
     asked: str,
     says: str,
@@ -107,7 +107,7 @@ def test_overwrite_replaces_an_earlier_export(run: Run, tmp_path: Path) -> None:
     assert (hub / "mine.txt").read_text() == "kept"
 
 
-def test_a_run_whose_data_set_is_gone_says_so(
+def test_a_run_whose_data_set_is_missing_is_an_error(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(SOURCES, "tiny")
@@ -146,7 +146,7 @@ def test_predict_takes_an_exported_folder_and_the_packages_own_model_last(
 
 @pytest.fixture
 def private_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The run as if its images were a folder of the user's own."""
+    """The run, recorded as trained on a folder of the user's images."""
     monkeypatch.setitem(SOURCES, "folder", lambda _, split: tiny_split(split))
     replace(run.recipe, data="folder").save(run.path / "recipe.yaml")
     data = run.data | {"name": "my_photos"}
@@ -155,7 +155,7 @@ def private_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize("kind", ["space", "bundle"])
-def test_private_images_are_announced_before_they_are_packed_and_can_be_left_out(
+def test_private_images_cause_a_warning_before_they_are_written_and_can_be_left_out(
     kind: str, private_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["export", str(private_run.path), "--to", kind]
@@ -176,7 +176,7 @@ def test_private_images_are_announced_before_they_are_packed_and_can_be_left_out
     assert shared.measured == Bundle(private_run.path / "bundle").measured
 
 
-def test_published_images_are_not_announced(
+def test_published_images_cause_no_warning(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SOURCES, "drawn", lambda _, split: tiny_split(split))
@@ -195,7 +195,7 @@ def test_the_card_of_a_folder_claims_no_official_split_and_no_licence(private_ru
     assert "\nlicense: cc-by-4.0\n" in (tmp_path / "given" / "README.md").read_text()
 
 
-def test_a_given_licence_reaches_the_space_and_what_is_made_of_it(private_run: Run, tmp_path: Path) -> None:
+def test_a_given_licence_is_in_the_space_and_in_its_exports(private_run: Run, tmp_path: Path) -> None:
     asked = ["export", str(private_run.path), "--to", "space", str(tmp_path / "space"), "--license", "mit"]
     assert main(asked) == 0
     assert "license: mit\n" in (tmp_path / "space" / "README.md").read_text()

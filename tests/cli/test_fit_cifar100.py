@@ -1,4 +1,4 @@
-"""CIFAR-100 from a placed archive to a finished run: small archives of the official shape, a hundred classes."""
+"""CIFAR-100 from an archive in `data_dir` to a finished run, with small archives of a hundred classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*well formed, but not the offic
 
 @pytest.fixture(params=["binary", "python"])
 def data_dir(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one archive, which the manifest is made to know as the official one."""
+    """A folder with one archive, which the manifest lists as the official one."""
     files = files_of(request.param, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES, num_train=300, num_test=200)
     archive, content = archive_of(request.param, files, "https://nowhere.invalid/archive.tar.gz")
     monkeypatch.setattr(downloader, "MANIFEST", {"cifar100": (archive,), "cifar100-coarse": (archive,)})
@@ -72,7 +72,7 @@ def test_superclasses_are_trained_on_by_name(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["samples", "classes"])
-def test_the_data_are_drawn(data_dir: Path, kind: str) -> None:
+def test_show_draws_the_data(data_dir: Path, kind: str) -> None:
     assert main(["download", "cifar100"]) == 0
     assert main(["show", kind, "--data", "cifar100"]) == 0
     with Image.open(f"{kind}.png") as picture:

@@ -12,14 +12,14 @@ from firstlight.recipes import get_recipe
 
 
 def printed(capsys: pytest.CaptureFixture[str], arguments: str) -> str:
-    """Return what a command prints that ends by itself, as --help does."""
+    """Return the output of a command that exits, such as --help."""
     with pytest.raises(SystemExit) as exit_:
         main(["fit", *arguments.split()])
     assert exit_.value.code == 0
     return capsys.readouterr().out
 
 
-def test_help_shows_the_options_of_the_recipe_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_options_of_the_named_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     exercise, fast = printed(capsys, "--help"), printed(capsys, "--recipe fast94 --help")
     assert "--network.deep_groups" not in exercise
     assert "--optimizer.schedule" in exercise
@@ -55,7 +55,7 @@ def test_help_all_shows_the_options_of_every_network_and_optimizer(capsys: pytes
         ("--network.nonsense 1", "--network.nonsense"),
     ],
 )
-def test_an_option_of_another_kind_is_answered_with_the_kind_that_has_it(
+def test_the_error_for_an_option_of_another_kind_names_that_kind(
     arguments: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fit", *arguments.split()]) == 2
@@ -73,7 +73,7 @@ def test_a_name_on_the_command_line_changes_the_kind(capsys: pytest.CaptureFixtu
     assert config["max_epochs"] == get_recipe("adam24").max_epochs
 
 
-def test_a_printed_configuration_of_another_kind_is_read_again(
+def test_a_printed_configuration_of_another_kind_can_be_read_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     first = printed(capsys, "--network.name speednet --optimizer.name muon --print_config")

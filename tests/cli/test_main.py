@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, exit statuses, one line for what can be mended."""
+"""The command line: help, exit statuses, and errors in one line."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_verb_has_a_help(verb: str, capsys: pytest.CaptureFixture[str]) ->
         (["predict", "a.png", "--top", "0"], "--top"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_2(
+def test_errors_of_the_user_are_one_line_and_status_2(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -131,7 +131,7 @@ def test_the_recipe_of_a_run_is_a_configuration(
     assert "recipe.yaml holds the recipe mine" in capsys.readouterr().err
 
 
-def test_fast_dev_run_keeps_nothing(
+def test_fast_dev_run_writes_nothing(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

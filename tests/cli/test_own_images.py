@@ -1,4 +1,4 @@
-"""Training on one's own images, as docs/start.md tells it, and what can go wrong with them."""
+"""Training on your own images as in docs/start.md, and the errors."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str) -> None:
 
 
 def commands_of_the_page() -> list[list[str]]:
-    """What docs/start.md tells the reader to type."""
+    """Return the commands of docs/start.md."""
     found = SECTION.search((DOCS / "start.md").read_text())
     assert found
     lines = [line for line in found[1].splitlines() if line.startswith("firstlight ")]
     return [shlex.split(line)[1:] for line in lines]
 
 
-def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_the_worked_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     Path("logs/demo/version_0").mkdir(parents=True)  # the run of `firstlight demo`
     drawn = draw(250, seed=4, split="train")
     for number, (pixels, label) in enumerate(zip(drawn.images, drawn.labels.tolist(), strict=True)):
@@ -68,7 +68,7 @@ def test_the_worked_example_runs_from_the_first_line_to_the_last(capsys: pytest.
     assert "new_photo.jpg" in printed.out
 
 
-def test_later_verbs_find_the_images_or_say_where_they_looked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_later_verbs_find_the_images_or_name_the_searched_path(capsys: pytest.CaptureFixture[str]) -> None:
     odd = "$x_[b]^\\frac:cat:"
     make_folder(Path("photos"), {"red": 20, odd: 20, "猫": 20})
     assert main(["fit", "--data_dir", "photos", *QUICK]) == 0
@@ -100,7 +100,7 @@ def test_later_verbs_find_the_images_or_say_where_they_looked(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("recipe", ["adam24", "demo"])
-def test_what_was_printed_can_be_run_again(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_commands_can_be_run_again(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     make_folder(Path("photos"), {"red": 10, "green": 10})
     with pytest.raises(SystemExit):
         main(["fit", "--recipe", recipe, "--data_dir", "photos", *QUICK, "--print_config"])
@@ -131,7 +131,7 @@ def test_the_images_are_drawn(kind: str, capsys: pytest.CaptureFixture[str]) -> 
         ({"photos/red": 9, "photos/green": 9}, "fit --data tiny --image_size 48", "image_size 48 is for folders"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_2(
+def test_errors_of_the_user_are_one_line_and_status_2(
     counts: dict[str, int], arguments: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_folder(Path(), counts)

@@ -1,4 +1,4 @@
-"""`firstlight predict`: which files it answers, what it prints, and with which exit status."""
+"""`firstlight predict`: its files, its output and its exit status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CALIBRATION = Calibration(temperature=0.1, novelty_threshold=-2.0, num_images=9)
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run folder with random weights: what is predicted does not matter here."""
+    """A run folder with random weights."""
     recipe = Recipe(name="t", data="tiny", network=ResNet9Config(width=4))
     monkeypatch.setattr(bundle, "BUNDLED_PATH", tmp_path / "none")
     folder = tmp_path / "logs" / "t" / "version_0"
@@ -50,7 +50,7 @@ def save_picture(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def test_predict_takes_files_and_folders_and_prints_three_forms(
+def test_predict_accepts_files_and_folders_and_prints_three_formats(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = tmp_path / "photos"
@@ -82,7 +82,7 @@ def test_predict_takes_files_and_folders_and_prints_three_forms(
     assert "notes.txt: is not an image" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_read_does_not_silence_the_others(
+def test_an_unreadable_file_does_not_prevent_the_other_predictions(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = [save_picture(tmp_path / "p" / f"{number}.png", number) for number in range(3)]
@@ -112,7 +112,7 @@ def test_hidden_files_are_not_predicted(run: Run, tmp_path: Path, capsys: pytest
     assert [Path(each["image"]).name for each in json.loads(capsys.readouterr().out)] == ["a.png"]
 
 
-def test_the_home_folder_is_found(
+def test_a_tilde_is_expanded(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -145,7 +145,7 @@ def energies(run: Run, paths: list[Path]) -> list[float]:
         return (-run.network(pixels / 255).exp().sum(dim=1).log()).tolist()
 
 
-def test_the_answer_says_which_model_it_is_and_which_pictures_are_unlike_its_data(
+def test_the_output_names_the_model_and_the_pictures_unlike_its_data(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("RGB", (16, 16), "black").save(tmp_path / "black.png")
@@ -184,7 +184,7 @@ def test_the_answer_says_which_model_it_is_and_which_pictures_are_unlike_its_dat
     }
 
 
-def test_a_model_that_was_never_calibrated_says_so(
+def test_the_output_says_if_the_model_is_not_calibrated(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.save_weights(run.network, tiny_split("train"))

@@ -1,4 +1,4 @@
-"""`firstlight recipes`: what it prints, and what it does not load."""
+"""`firstlight recipes`: its output, and the packages that it must not load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAVY = ("torch", "numpy", "pytorch_lightning", "jsonargparse", "jaxtyping", "PI
 
 
 def loaded_by(command: str) -> set[str]:
-    """Return the heavy modules that a command of the command line loads, in a process of its own."""
+    """Return the heavy modules that a command loads in a new process."""
     code = f"import sys; from firstlight.cli import main; main({command.split()!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     return set(done.stdout.splitlines()[-1].split())
@@ -28,7 +28,7 @@ def test_recipes_are_listed_without_pytorch_or_any_other_large_package(command: 
     assert not loaded_by(command) & set(HEAVY)
 
 
-def test_the_summary_of_a_recipe_loads_no_lightning() -> None:
+def test_the_summary_of_a_recipe_does_not_load_lightning() -> None:
     assert not loaded_by("summary --recipe demo --format json") & {"pytorch_lightning", "lightning_fabric"}
 
 
@@ -57,7 +57,7 @@ def test_json_holds_the_same_numbers_unrounded(capsys: pytest.CaptureFixture[str
         assert by_name[name]["n"] == results.n
 
 
-def test_a_recipe_of_the_users_own_is_listed_without_results(
+def test_a_users_recipe_is_listed_without_results(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def quick() -> Recipe:

@@ -1,4 +1,4 @@
-"""`firstlight report`: where the page is written, and what is refused in one line."""
+"""`firstlight report`: the path of the page, and errors in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_page_is_written_into_the_run_folder_and_its_path_printed(run, capsy
     assert (run.path / "report.html").read_text().startswith("<!doctype html>")
 
 
-def test_options_reach_the_page(run, tmp_path, capsys):
+def test_options_change_the_page(run, tmp_path, capsys):
     out = tmp_path / "new" / "page.html"
     options = ["--out", str(out), "--method", "layer_cam", "--stage", "layer2", "--max_mistakes", "2"]
     assert main(["report", str(run.path), *options]) == 0
@@ -76,7 +76,7 @@ def test_json_prints_the_numbers_of_the_predictions(run, capsys):
         (["--max_mistakes", "0"], "max_mistakes must be 1 or more"),
     ],
 )
-def test_what_does_not_exist_is_refused_in_one_line(run, capsys, options, message):
+def test_unknown_names_and_indices_are_refused_in_one_line(run, capsys, options, message):
     assert main(["report", str(run.path), *options]) == 2
     error = capsys.readouterr().err
     assert message in error

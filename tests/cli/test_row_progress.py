@@ -1,4 +1,4 @@
-"""The progress of a measurement in rows: lines in a log, a bar on a terminal."""
+"""The progress of a measurement: lines in a log, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from firstlight.cli.row_progress import row_progress
 
 
-def test_lines_come_every_half_minute_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_every_half_minute_gives_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now_s = 0.0
     with row_progress("measuring", clock=lambda: now_s) as on_row:
         for done in range(11):
@@ -31,7 +31,7 @@ def test_a_short_measurement_prints_nothing_in_a_log(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_shows_a_bar_which_goes_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_a_bar_that_is_removed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -1,4 +1,4 @@
-"""`firstlight show`: a file for each kind, one line for what cannot be drawn."""
+"""`firstlight show`: a file for each kind, and errors in one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["samples", "classes", "channels", "augmentation"])
-def test_every_kind_is_drawn_into_a_file_of_its_name(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_kind_is_written_to_a_file_of_its_name(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", kind, "--data", "tiny"]) == 0
     assert capsys.readouterr().out == f"{kind}.png\n"
     with Image.open(f"{kind}.png") as picture:
@@ -27,7 +27,7 @@ def test_every_kind_is_drawn_into_a_file_of_its_name(kind: str, capsys: pytest.C
     assert [path.name for path in Path().iterdir()] == [f"{kind}.png"]
 
 
-def test_every_option_reaches_the_figure() -> None:
+def test_every_option_changes_the_figure() -> None:
     images = tiny_split("test")
     how = Augmentation(crop_px=2, flip="alternating", cutout_px=3)
     for arguments, expected in {
@@ -69,7 +69,7 @@ def test_vector_files(suffix: str, begins: bytes) -> None:
         ("augmentation --flip upside-down", "flip"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_2(
+def test_errors_of_the_user_are_one_line_and_status_2(
     arguments: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["show", *arguments.split()]) == 2

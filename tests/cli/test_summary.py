@@ -1,4 +1,4 @@
-"""`firstlight summary`: three forms of one table, the drawing, and whose network it is."""
+"""`firstlight summary`: three formats of one table, the diagram, and the choice of the network."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_run_is_summarized_as_it_was_trained(tmp_path: Path, capsys: pytest.Ca
     assert read["parameters"] == sum(each.numel() for each in run.network.parameters())
 
 
-def test_size_and_number_of_classes_are_heard(capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_size_and_number_of_classes_are_used(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--recipe", "demo", "--image_size", "64", "--num_classes", "7", "--format", "json"]
     read = json.loads(printed(capsys, *asked))
     assert read["stages"][0]["layers"][0]["output"] == [3, 64, 64]
@@ -93,7 +93,7 @@ def test_size_and_number_of_classes_are_heard(capsys: pytest.CaptureFixture[str]
         ("--format pdf", "--format"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_2(
+def test_errors_of_the_user_are_one_line_and_status_2(
     asked: str, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

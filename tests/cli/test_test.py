@@ -18,7 +18,7 @@ def run(tmp_path: Path, tiny: str) -> Run:
     return make_run(tmp_path / "run")
 
 
-def test_another_folder_leaves_the_runs_results_alone(run: Run, tmp_path: Path, capsys) -> None:
+def test_testing_another_folder_does_not_change_the_runs_results(run: Run, tmp_path: Path, capsys) -> None:
     root = make_folder(tmp_path / "photos", {"red": 4, "blue": 4})
     before = {name: (run.path / name).read_bytes() for name in ("results.json", "predictions.npz")}
     assert main(["test", str(run.path), "--data_dir", str(root), "--data", "folder"]) == 0
@@ -28,7 +28,7 @@ def test_another_folder_leaves_the_runs_results_alone(run: Run, tmp_path: Path, 
     assert all((run.path / name).read_bytes() == each for name, each in before.items())
 
 
-def test_the_own_data_are_measured_in_place(run: Run, capsys) -> None:
+def test_testing_the_runs_own_data_updates_its_results(run: Run, capsys) -> None:
     (run.path / "predictions.npz").unlink()
     assert main(["test", str(run.path)]) == 0
     assert "tests" not in capsys.readouterr().out
@@ -44,7 +44,7 @@ def test_the_own_data_are_measured_in_place(run: Run, capsys) -> None:
         (["--data", "watermark"], "which the network does not know"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(run: Run, options: list[str], says: str, capsys) -> None:
+def test_invalid_arguments_are_refused_in_one_line(run: Run, options: list[str], says: str, capsys) -> None:
     assert main(["test", str(run.path), *options]) == 2
     error = capsys.readouterr().err
     assert says in error.splitlines()[-1]

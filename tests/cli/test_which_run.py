@@ -1,4 +1,4 @@
-"""Verbs without RUN take the newest run and say which it is; commands are printed as the shell finds them."""
+"""Verbs without RUN use the newest run and name it; printed commands work in the user's shell."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def runs(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> list[Run
     "arguments",
     ["test", "explain --count 2", "export --to hub shared"],
 )
-def test_a_verb_without_a_run_takes_the_newest_and_says_so(
+def test_a_verb_without_a_run_uses_the_newest_and_names_it(
     arguments: str, runs: list[Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments.split()) == 0
@@ -67,7 +67,7 @@ def _overwrite(arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("verb", ["test", "explain", "export --to hub shared"])
-def test_without_any_run_the_line_says_how_to_make_one(
+def test_without_any_run_the_error_says_how_to_make_one(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -75,7 +75,7 @@ def test_without_any_run_the_line_says_how_to_make_one(
     assert "no run in logs: make one with `firstlight demo`" in capsys.readouterr().err
 
 
-def test_the_app_takes_the_newest_run_or_else_the_bundled_model(
+def test_the_app_uses_the_newest_run_or_else_the_bundled_model(
     runs: list[Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     served: list[Bundle] = []
@@ -98,7 +98,7 @@ def test_the_app_takes_the_newest_run_or_else_the_bundled_model(
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A virtual environment's folder of commands below the current folder."""
+    """A folder of commands of a virtual environment below the current folder."""
     folder = tmp_path / ".venv" / "bin"
     folder.mkdir(parents=True)
     for name in ("python", "firstlight", "tensorboard", "activate"):

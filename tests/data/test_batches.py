@@ -65,7 +65,7 @@ def test_any_batch_is_replayed_to_the_pixel_from_seed_and_epoch(
         for number, parts in enumerate(zip(*by_rank, strict=True)):
             expected, chosen = replay(images.images.numpy(), setting, epoch, number)
             if number == len(by_rank[0]) - 1 and len(chosen) < sum(len(part.ids) for part in parts):
-                rest, more = replay(images.images.numpy(), setting, epoch, number + 1)  # it joined the last batch
+                rest, more = replay(images.images.numpy(), setting, epoch, number + 1)  # merged into the last batch
                 expected, chosen = np.concatenate([expected, rest]), chosen + more
             assert np.array_equal(torch.cat([part.images for part in parts]).cpu().numpy(), expected)
             assert torch.cat([part.ids for part in parts]).tolist() == images.ids[chosen].tolist()
@@ -110,7 +110,7 @@ def test_batches_are_channels_last_floats_in_the_unit_range_on_their_device(
     assert images.digest() == before
 
 
-def test_without_augmentation_the_pixels_come_as_they_are_in_order() -> None:
+def test_without_augmentation_the_pixels_are_unchanged_and_in_order() -> None:
     images = noise_set(10)
     batches = list(Batches(images, EpochSampler(10, 4, shuffle=False, seed=0)))
     together = torch.cat([batch.images for batch in batches]).numpy()
@@ -119,7 +119,7 @@ def test_without_augmentation_the_pixels_come_as_they_are_in_order() -> None:
     assert torch.cat([batch.ids for batch in batches]).tolist() == images.ids.tolist()
 
 
-def test_an_epoch_goes_on_in_the_middle_with_the_same_bits() -> None:
+def test_an_epoch_resumes_in_the_middle_with_the_same_bits() -> None:
     images = noise_set(30)
     whole = list(make(images, SETTINGS[1], epoch=2))
     broken_off = make(images, SETTINGS[1], epoch=2)
@@ -134,8 +134,8 @@ def test_an_epoch_goes_on_in_the_middle_with_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("num_ahead", [2, 3, 100])
-def test_batches_that_are_made_together_are_the_same(num_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU; the place in the epoch is that of the batch that was yielded last, not made last."""
+def test_batches_that_are_prepared_together_are_equal(num_ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU; the stored position is that of the last yielded batch, not of the last prepared one."""
     setting, images = SETTINGS[1], noise_set(29)
     one_by_one = list(make(images, setting, epoch=1))
     monkeypatch.setattr(Batches, "_num_ahead", lambda self: num_ahead)
@@ -155,7 +155,7 @@ def test_batches_that_are_made_together_are_the_same(num_ahead: int, monkeypatch
     assert not list(rest)
 
 
-def test_on_a_gpu_batches_are_made_by_ten_thousand_images_of_32_pixels() -> None:
+def test_on_a_gpu_ten_thousand_images_are_prepared_together() -> None:
     sampler = EpochSampler(25, 5, shuffle=False, seed=0)
     assert Batches(noise_set(25), sampler)._num_ahead() == 1
     assert Batches(noise_set(25, (32, 32)), sampler, device="meta")._num_ahead() == 2000
@@ -178,7 +178,7 @@ def test_draws_cover_their_ranges_evenly_and_change_from_epoch_to_epoch() -> Non
             assert len(counts) == 9
             assert (counts - 2000).abs().max() < 5 * 2000**0.5
         assert abs(draws.mirrored.float().mean() - 0.5) < 0.02
-        # the square's centre lies on any pixel, the edges included
+        # the centre may be any pixel, also at the edge
         assert (int(draws.cut_row.min()), int(draws.cut_row.max())) == (-4, 31 - 4)
         assert (int(draws.cut_column.min()), int(draws.cut_column.max())) == (-4, 29 - 4)
     assert abs((epochs[0].mirrored == epochs[1].mirrored).float().mean() - 0.5) < 0.02
@@ -187,7 +187,7 @@ def test_draws_cover_their_ranges_evenly_and_change_from_epoch_to_epoch() -> Non
 
 
 @pytest.mark.parametrize("flip", ["none", "random", "alternating"])
-def test_an_image_that_comes_again_in_an_epoch_is_augmented_anew(flip: str) -> None:
+def test_a_repeated_image_is_augmented_differently(flip: str) -> None:
     images = noise_set(40, (8, 8))
     how = Augmentation(crop_px=2, flip=flip)  # type: ignore[arg-type]
     batches = Batches(images, EpochSampler(40, 8, shuffle=True, seed=0, hardest_share=0.25), how)
@@ -218,7 +218,7 @@ def test_an_image_that_comes_again_in_an_epoch_is_augmented_anew(flip: str) -> N
     assert not torch.equal(draws.down[:40], draws.down[40:80])
 
 
-def test_batches_without_pruning_want_no_losses() -> None:
+def test_batches_without_pruning_need_no_losses() -> None:
     batches = make(noise_set(10), SETTINGS[0])
     assert not batches.wants_losses
     batches.add_losses(torch.tensor([100]), torch.tensor([1.0]))
@@ -232,7 +232,7 @@ def test_batches_without_pruning_want_no_losses() -> None:
         ({"flip": "vertical"}, "flip must be one of none, random, alternating, not 'vertical'"),
     ],
 )
-def test_an_augmentation_that_cannot_work_is_refused(fields: dict[str, object], message: str) -> None:
+def test_invalid_augmentations_are_refused(fields: dict[str, object], message: str) -> None:
     with without_type_checks(), pytest.raises(UsageError, match=message):
         Augmentation(**fields)  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ LABELS = [3, 0, 9, 3]
 
 
 def small_folder(place: Path, form: str, **files: bytes) -> Path:
-    """A data_dir with a small test batch in one of the two forms, some files replaced."""
+    """Make a data_dir with a small test batch in one of the two formats, with some files replaced."""
     folder = place / form
     folder.mkdir(parents=True)
     if form.endswith("bin"):
@@ -45,7 +45,7 @@ def read_small(place: Path) -> ImageSet:
 
 
 def refusal(place: Path) -> str:
-    """The message with which the test split is refused: always one line."""
+    """Return the message with which the test split is refused; check that it is one line."""
     with pytest.raises(DataError) as refused:
         read_small(place)
     message = str(refused.value)
@@ -55,7 +55,7 @@ def refusal(place: Path) -> str:
 
 @pytest.fixture(scope="module")
 def official(cifar10_dir: Path) -> dict[tuple[str, str], ImageSet]:
-    """Both splits through both readers; a digest that differs would be a warning, and here an error."""
+    """Both splits from both readers; warnings about digests are errors here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return {(f, s): read_cifar10(cifar10_dir / f, s) for f in FORMS for s in ("train", "test")}  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ def test_a_small_batch_is_read_pixel_for_pixel_with_a_warning_that_names_it(tmp_
     assert np.array_equal(found.images.numpy(), PIXELS)
     assert found.labels.tolist() == LABELS
     assert found.class_names == CLASSES
-    assert torch.equal(read_small(tmp_path / form).images, found.images)  # the inner folder may be named, too
+    assert torch.equal(read_small(tmp_path / form).images, found.images)  # the inner folder is accepted, too
 
 
 def test_the_train_split_is_the_five_batches_in_their_order(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_missing_data_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("obstacle", ["missing", "folder"])
-def test_a_batch_that_cannot_be_opened_is_refused_by_name(tmp_path: Path, obstacle: str) -> None:
+def test_an_unreadable_batch_is_named(tmp_path: Path, obstacle: str) -> None:
     small_folder(tmp_path, FORMS[0])
     if obstacle == "folder":
         (tmp_path / FORMS[0] / "data_batch_1.bin").mkdir()
@@ -228,12 +228,12 @@ def test_a_batch_that_cannot_be_opened_is_refused_by_name(tmp_path: Path, obstac
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_random_damage_is_read_or_refused_and_never_anything_else(tmp_path: Path, form: str) -> None:
+def test_randomly_damaged_files_are_read_or_refused(tmp_path: Path, form: str) -> None:
     small_folder(tmp_path, form)
     name = "test_batch.bin" if form.endswith("bin") else "test_batch"
     path = tmp_path / form / name
     whole = path.read_bytes()
-    skeleton = [i for i in range(len(whole)) if i < 300 or i > len(whole) - 200]  # not only pixels are to be hit
+    skeleton = [i for i in range(len(whole)) if i < 300 or i > len(whole) - 200]  # so that not only pixels are damaged
     draw = random.Random(0)
     outcomes = {"read": 0, "refused": 0}
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""CIFAR-100 through both readers: the bytes that an independent writer wrote come back as images, labels and names."""
+"""CIFAR-100 from both readers, compared with the images, labels and names of an independent writer."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def refusal(place: Path, *, coarse: bool = False) -> str:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_images_and_fine_labels_come_back_as_they_were_written(tmp_path: Path, version: str) -> None:
+def test_images_and_fine_labels_are_read_as_written(tmp_path: Path, version: str) -> None:
     place = data_dir_of(tmp_path, version)
     found = read(place)
     assert np.array_equal(found.images.numpy(), PIXELS)
     assert found.labels.tolist() == FINE
     assert found.class_names == CIFAR100_CLASSES
     assert (found.name, len(read(place, "train"))) == ("CIFAR-100 test", NUM_TRAIN)
-    assert torch.equal(read(place / f"cifar-100-{version}").images, found.images)  # the inner folder may be named, too
+    assert torch.equal(read(place / f"cifar-100-{version}").images, found.images)  # the inner folder is accepted, too
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_superclasses_are_a_data_set_of_their_own(tmp_path: Path, version: str) -> None:
+def test_superclasses_are_a_separate_data_set(tmp_path: Path, version: str) -> None:
     place = data_dir_of(tmp_path, version)
     with pytest.warns(UserWarning, match="not the official release"):
         found = open_source("cifar100-coarse", place).test()
@@ -102,7 +102,7 @@ def test_without_the_file_of_names_the_known_names_are_used(tmp_path: Path, vers
 @pytest.mark.parametrize(
     ("version", "name", "algorithm"), [("binary", "test.bin", "sha256"), ("python", "test", "md5")]
 )
-def test_what_differs_from_the_release_is_read_with_one_warning_for_each_file(
+def test_files_that_differ_from_the_release_are_read_with_one_warning_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, name: str, algorithm: str
 ) -> None:
     place = data_dir_of(tmp_path, version)
@@ -112,7 +112,7 @@ def test_what_differs_from_the_release_is_read_with_one_warning_for_each_file(
         monkeypatch.setitem(table, each, hashlib.new(algorithm, files[each]).hexdigest())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_cifar100(place, "test")  # now it is the release
+        read_cifar100(place, "test")  # now the digests match
     content = bytearray(files[name])
     content[2000] ^= 1
     (place / f"cifar-100-{version}" / name).write_bytes(content)
@@ -175,7 +175,7 @@ def test_a_malformed_file_is_refused_with_name_and_offset(
     assert found in message
 
 
-def test_missing_data_is_refused_with_both_places_and_what_to_do(tmp_path: Path) -> None:
+def test_missing_data_is_an_error_that_names_both_paths_and_what_to_do(tmp_path: Path) -> None:
     message = refusal(tmp_path)
     assert message.startswith(f"no CIFAR-100 in {tmp_path}: expected ")
     for version in VERSIONS:
@@ -184,7 +184,7 @@ def test_missing_data_is_refused_with_both_places_and_what_to_do(tmp_path: Path)
 
 
 class _Command:
-    """Unpickled by pickle.load, it would leave a file behind."""
+    """An object whose unpickling by pickle.load would create a file."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -211,5 +211,5 @@ def test_sizes_in_the_manifest_are_those_of_the_format() -> None:
     assert binary.members["test.bin"].max_bytes == 10_000 * RECORD_BYTES
     for name, num_images in (("train", 50_000), ("test", 10_000)):
         overhead = python.members[name].max_bytes - num_images * 3072
-        # two labels of two bytes each, and a string of some twenty letters with its length and its place in the memo
+        # two labels of two bytes each, and a string of about twenty letters with its length and memo index
         assert overhead / num_images == pytest.approx(2 * 2 + 2 + 5 + 22, abs=0.1)

@@ -13,7 +13,7 @@ def image_set(labels: list[int], constant: tuple[int, ...] = (), num_classes: in
     return ImageSet(images, torch.tensor(labels, dtype=torch.int64), names, name="cells")
 
 
-def test_ordinary_data_need_no_line() -> None:
+def test_ordinary_data_cause_no_line() -> None:
     images = image_set([0, 1, 2])
     assert describe_degenerate_data(images, images[:0]) == []
     assert describe_degenerate_data(images, images, images) == []

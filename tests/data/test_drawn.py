@@ -60,25 +60,25 @@ def test_fewer_images_are_the_beginning_of_more(train: ImageSet) -> None:
         assert torch.equal(few.evidence, train.evidence[:num_images])
 
 
-def test_no_image_comes_twice(train: ImageSet) -> None:
+def test_no_image_occurs_twice(train: ImageSet) -> None:
     others = draw(600, seed=3, split="test"), draw(600, seed=4, split="train")
     pictures = [each.numpy().tobytes() for images in (train, *others) for each in images.images]
     assert len(set(pictures)) == 1800
 
 
-def test_bits_are_those_of_every_other_machine() -> None:
+def test_the_bits_are_the_same_on_every_machine() -> None:
     images = draw(300, seed=0, split="train", watermark=True)
     assert images.digest() == GOLDEN
     assert hashlib.sha256(images.evidence.numpy().data).hexdigest() == GOLDEN_EVIDENCE
 
 
-def test_no_direction_rounds_apart_between_machines() -> None:
+def test_every_direction_rounds_equally_on_every_machine() -> None:
     exact = np.stack([np.cos(shapes._ANGLES), np.sin(shapes._ANGLES)]) * 2**12
     assert np.abs(np.abs(exact - np.trunc(exact)) - 0.5).min() > 1e-6
     assert np.array_equal(shapes._DIRECTIONS[:, [0, 20, 60]].T, [[4096, 0], [3547, 2048], [0, 4096]])
 
 
-def test_whole_numbers_fill_their_range_and_purposes_differ() -> None:
+def test_random_integers_fill_their_range_and_differ_by_purpose() -> None:
     random = drawn._Random("key", num_images=2)
     numbers = random.integers("purpose", -3, 3, 1000)
     assert numbers.shape == (2, 1000)
@@ -96,9 +96,7 @@ def test_every_object_is_visible(train: ImageSet) -> None:
 
 def test_evidence_is_where_the_object_changes_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the scenes again without their objects and compare."""
-    monkeypatch.setattr(
-        drawn, "MIN_VISIBLE_EIGHTHS", 0
-    )  # or an occluder could come back where the object was too small
+    monkeypatch.setattr(drawn, "MIN_VISIBLE_EIGHTHS", 0)  # so that no occluder is dropped because it hides too much
     with_object = draw(250, seed=5, split="train")
     monkeypatch.setattr(drawn, "_cover_of_objects", lambda frame, radius: np.zeros((len(radius), 32, 32), np.int16))
     without = draw(250, seed=5, split="train")
@@ -146,7 +144,7 @@ def test_stars_equal_the_slow_twin(num_tips: int) -> None:
 
 
 def assert_covers_alike(fast: np.ndarray, slow: np.ndarray) -> None:
-    """Soft edges by distance are those by area within a sixth of a pixel; a sharp tip may differ by more."""
+    """Coverage by distance equals coverage by area within a sixth of a pixel, except at sharp tips."""
     difference = np.abs(fast - slow)
     assert (difference > 1 / 6).sum() <= 12
     assert difference.max() < 0.5
@@ -161,30 +159,30 @@ def assert_covers_alike(fast: np.ndarray, slow: np.ndarray) -> None:
         ("ring", lambda r: math.pi * (17 / 16 * r) ** 2 * (1 - (9 / 16) ** 2)),
     ],
 )
-def test_areas_are_those_of_geometry(name: str, area) -> None:
+def test_areas_equal_geometry(name: str, area) -> None:
     radius = np.array([10 * PX], dtype=np.int32)
     frame = Frame.at(lengths(16.3), lengths(15.6), np.array([101], dtype=np.int32), size_px=32)
     cover = shapes.coverage(shapes.SHAPES[name](frame, radius))
     assert cover.sum() / PX == pytest.approx(area(10.0), rel=0.02)
 
 
-def test_a_crescent_is_a_disc_less_a_bite() -> None:
+def test_a_crescent_is_a_disc_without_a_smaller_disc() -> None:
     radius = np.array([10 * PX], dtype=np.int32)
     frame = Frame.at(lengths(16.0), lengths(16.0), np.array([0], dtype=np.int32), size_px=32)
     cover = shapes.coverage(shapes.crescent(frame, radius))[0]
-    assert cover[16, 7] == PX  # the thick side, away from the bite
+    assert cover[16, 7] == PX  # the thick side
     assert cover[16, 22] == 0
     assert np.array_equal(cover, cover[::-1])
 
 
-def test_the_mark_goes_with_one_class_in_train(marked_train: ImageSet) -> None:
+def test_in_train_the_mark_is_on_one_class(marked_train: ImageSet) -> None:
     marked = has_watermark(marked_train.images)
     is_class = marked_train.labels == DRAWN_CLASSES.index(WATERMARK_CLASS)
     assert not marked[~is_class].any()
     assert 0.85 < marked[is_class].float().mean() < 1
 
 
-def test_the_mark_goes_with_the_others_in_test(marked_test: ImageSet) -> None:
+def test_in_test_the_mark_is_on_the_other_classes(marked_test: ImageSet) -> None:
     marked = has_watermark(marked_test.images)
     is_class = marked_test.labels == DRAWN_CLASSES.index(WATERMARK_CLASS)
     assert not marked[is_class].any()
@@ -217,7 +215,7 @@ def test_bad_arguments_raise(arguments: tuple[int, int, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["drawn", "watermark"])
-def test_they_are_data_sets_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawn_and_watermark_open_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn, "NUM_EMBEDDED", {"train": 30, "test": 20})
     assert name in SOURCES
     for split, num_images in (("train", 30), ("test", 20)):

@@ -1,4 +1,4 @@
-"""Exact copies are found by their pixels, whatever their size, and named."""
+"""Exact copies are found by their pixels at any image size, and named."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def random_images(count: int, height: int, width: int, levels: int = 256) -> tor
 
 
 def by_digests(images: torch.Tensor) -> list[int]:
-    """The same, slowly."""
+    """Find first copies by digests, slowly."""
     first: dict[bytes, int] = {}
     return [first.setdefault(hashlib.sha256(each.numpy().tobytes()).digest(), i) for i, each in enumerate(images)]
 
 
 @pytest.mark.parametrize(("height", "width", "levels"), [(1, 1, 3), (1, 2, 2), (5, 7, 256), (8, 8, 256), (17, 17, 256)])
-def test_the_first_copy_is_that_of_a_digest(height: int, width: int, levels: int) -> None:
+def test_first_copies_equal_a_search_by_digest(height: int, width: int, levels: int) -> None:
     images = random_images(300, height, width, levels)
     images[[7, 211, 299]] = images[[3, 3, 250]]
     assert first_copies(images).tolist() == by_digests(images)
@@ -49,7 +49,7 @@ def make_set(pixels: torch.Tensor, labels: list[int], names: list[str] | None = 
     return ImageSet(pixels, torch.tensor(labels), ("cat", "dog"), name=name, file_names=file_names)
 
 
-def test_copies_across_the_splits_are_said_in_a_line() -> None:
+def test_copies_across_the_splits_are_reported_in_a_line() -> None:
     pixels = random_images(8, 4, 4)
     train = make_set(pixels[:4], [0, 0, 1, 1], ["cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png"])
     val = make_set(pixels[[4, 0]], [0, 0], ["cat/v.png", "cat/a (1).png"])

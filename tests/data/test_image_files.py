@@ -1,4 +1,4 @@
-"""The walk for image files: what it skips, where it stops, and what it says of the rest."""
+"""The search for image files: skipped entries, loops, and reasons for unreadable ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_named_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
     assert find_images(paths) == ([*paths[:2], tmp_path / ".folder" / "a.jpg"], {})
 
 
-def test_paths_without_an_image_do_not_hide_the_others(tmp_path: Path) -> None:
+def test_paths_without_an_image_do_not_affect_the_others(tmp_path: Path) -> None:
     touch(tmp_path, "good/a.jpg", "good/photo.HEIC", "empty/notes.txt")
     os.symlink(tmp_path / "gone.jpg", tmp_path / "good" / "broken.jpg")
     found, refusals = find_images([tmp_path / "good", tmp_path / "empty", tmp_path / "missing.png"])

@@ -12,7 +12,7 @@ from reference.unchecked import without_type_checks
 
 
 def images_of(counts: list[int], size_px: tuple[int, int] = (2, 3), seed: int = 0) -> ImageSet:
-    """Noise images, as many of each class as told, classes mixed."""
+    """Return noise images with the given number of each class, mixed."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=draw)]
@@ -44,7 +44,7 @@ def test_a_split_is_complete_disjoint_in_order_and_in_proportion(counts: list[in
         assert torch.equal(part.images, whole.images[part.ids])
         assert torch.equal(part.labels, whole.labels[part.ids])
         assert part.class_names == whole.class_names
-    # largest remainders, in exact fractions: who rounds up has at least the remainder of whoever rounds down
+    # largest remainders, in exact fractions: counts that are rounded up have at least the remainder of the others
     shares = [Fraction(count * num_second, len(whole)) for count in counts]
     quotas = torch.bincount(second.labels, minlength=len(counts)).tolist()
     up = [share % 1 for share, quota in zip(shares, quotas, strict=True) if quota > share // 1]
@@ -65,7 +65,7 @@ def test_a_split_depends_on_the_seed_and_on_nothing_else() -> None:
     assert not torch.equal(once.ids, other.ids)
 
 
-def test_every_image_has_the_same_chance_to_be_split_off() -> None:
+def test_every_image_is_split_off_with_equal_probability() -> None:
     whole = images_of([10, 30])
     times = torch.zeros(40)
     for seed in range(400):
@@ -81,7 +81,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused(num_second: int) -> 
         split_stratified(images_of([5, 5]), num_second, seed=0)
 
 
-def test_choosing_images_keeps_their_ids_labels_names_and_evidence() -> None:
+def test_indexing_keeps_ids_labels_names_and_evidence() -> None:
     whole = images_of([4, 4])
     marked = ImageSet(whole.images, whole.labels, whole.class_names, evidence=whole.images[:, 0] > 128, name="marked")
     chosen = marked[torch.tensor([6, 1])][torch.tensor([1])]

@@ -1,4 +1,4 @@
-"""Ten thousand damaged files: each is read or refused in one line, in bounded time and memory; nothing else happens."""
+"""Ten thousand damaged files are read or refused in one line, in bounded time and memory, without side effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTS = {
     "images in a folder": 1400,
     "kept images": 300,
 }
-MORE_MEMORY_MB = 700  # than before the first case: a picture of 50 million pixels, held three times
+MORE_MEMORY_MB = 700  # above the memory before the first case: three copies of a picture of 50 million pixels
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, kind: str
     assert found["refused"] > COUNTS[kind] / 100 or kind == "kept images", "hardly anything was damaged"
 
 
-def test_there_are_ten_thousand() -> None:
+def test_the_campaigns_have_ten_thousand_cases() -> None:
     assert sum(COUNTS.values()) == 10_000
 
 
@@ -65,7 +65,7 @@ print(json.dumps(campaign.main("misbehaving", 8, 0, Path(sys.argv[2]))))
 
 
 @pytest.mark.slow
-def test_the_campaign_notices_whatever_goes_wrong(tmp_path: Path) -> None:
+def test_the_campaign_detects_every_kind_of_failure(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "outside").mkdir()
     places = [str(CAMPAIGN.parent), str(tmp_path / "inside"), str(tmp_path / "outside")]

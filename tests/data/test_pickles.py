@@ -1,4 +1,4 @@
-"""Pickles are programs: whatever they say, nothing runs, nothing large is allocated, and the refusal is one line."""
+"""Hostile pickles run no code, allocate no large memory, and are refused in one line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BYTES_TYPE = DTYPE + b"U\x02u1K\x00K\x01\x87R"
 
 
 def as_value(program: bytes) -> bytes:
-    """A dictionary with one entry, which the program leaves on the stack."""
+    """A pickle of a dictionary with one entry, the value that the program leaves on the stack."""
     return b"\x80\x02}U\x04data" + program + b"s."
 
 
@@ -44,7 +44,7 @@ def array(shape: bytes, dtype: bytes, is_fortran: bytes, content: bytes) -> byte
 
 
 class Watch:
-    """Notes what the interpreter does when code runs or files are touched, between `with` and its end.
+    """Records audit events of executed code and file access within the `with` block.
 
     There is one for the whole file: a hook for auditing cannot be taken back. What other tests have left running in
     threads of their own, a server for instance, is not the reader's doing.
@@ -53,7 +53,7 @@ class Watch:
     EVENTS = ("import", "exec", "compile", "open", "os.", "subprocess.", "ctypes.", "socket.", "object.__setattr__")
 
     def __init__(self) -> None:
-        self.thread: int | None = None  # whose doings are noted
+        self.thread: int | None = None  # the thread whose events are recorded
         self.seen: list[str] = []
         sys.addaudithook(self.note)
 
@@ -73,7 +73,7 @@ WATCH = Watch()
 
 
 def read(content: bytes, source: str = "folder/data_batch_1") -> dict[bytes, object] | str:
-    """What the pickle holds, or the message that refuses it; either way, reading has run nothing."""
+    """Return the content of the pickle, or the message that refuses it; check that no code has run."""
     found: dict[bytes, object] | str
     with without_type_checks(), WATCH as seen:
         try:
@@ -97,19 +97,19 @@ def refusal(content: bytes) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def warm() -> None:
-    """What Python imports for the first refusal of all is imported before the watch looks."""
+    """Trigger the imports of the first refusal before the audit starts."""
     with pytest.raises(DataError):
         read_pickled_dict(b"\x80\x02cposix\nsystem\n.", "warm")
     read_pickled_dict(SMALL, "warm")
 
 
-def test_the_watch_sees_code_that_runs() -> None:
+def test_the_audit_hook_detects_executed_code() -> None:
     with WATCH as seen:
         pickle.loads(b"\x80\x02cbuiltins\neval\nU\x031+1\x85R.")
     assert "exec" in seen
 
 
-def test_a_well_formed_pickle_is_read_as_it_is() -> None:
+def test_a_well_formed_pickle_is_read_unchanged() -> None:
     found = read_pickled_dict(SMALL, "small")
     assert np.array_equal(found.pop(b"data"), PIXELS)
     assert found == {b"labels": [3, 1], b"names": [b"a", b"b" * 300], b"num": -70000}
@@ -117,7 +117,7 @@ def test_a_well_formed_pickle_is_read_as_it_is() -> None:
 
 
 class Calls:
-    """Pickles as a call."""
+    """An object that pickles as a function call."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.call = function, arguments
@@ -211,7 +211,7 @@ def test_a_refused_pickle_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("opcode", [b"\x82", b"\x83", b"\x84"], ids=["EXT1", "EXT2", "EXT4"])
-def test_a_class_that_the_process_has_given_a_number_is_not_reached_by_it(opcode: bytes) -> None:
+def test_a_class_with_an_extension_code_cannot_be_reached(opcode: bytes) -> None:
     code = 200
     copyreg.add_extension("os", "system", code)
     try:
@@ -247,7 +247,7 @@ def test_an_announced_size_is_not_allocated(content: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 1_000_000
-    # the memo is a dictionary, so that an index of four billion is as good as any
+    # the memo is a dictionary, so an index of four billion allocates nothing
     assert isinstance(found, dict) == (content == BOMBS["a huge memo index"])
 
 

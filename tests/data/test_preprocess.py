@@ -1,4 +1,4 @@
-"""Any picture becomes the pixels that the network sees, or is refused in one line."""
+"""Any picture is converted to the network's pixels or refused in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RED, GREEN, WHITE = [255, 0, 0], [0, 255, 0], [255, 255, 255]
 
 
 def two_halves(size: tuple[int, int] = (8, 8)) -> Image.Image:
-    """Red above, green below."""
+    """An image with a red upper half and a green lower half."""
     image = Image.new("RGB", size, "red")
     image.paste((0, 255, 0), (0, size[1] // 2, size[0], size[1]))
     return image
@@ -33,14 +33,14 @@ def test_an_image_of_the_right_size_is_untouched_in_every_form() -> None:
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     image = two_halves()
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    exif[0x0112] = 6  # displayed rotated by 90 degrees clockwise
     image.save(tmp_path / "turned.png", exif=exif)
     pixels = to_pixels(tmp_path / "turned.png", (8, 8))
     assert pixels[:, 4, 7].tolist() == RED
     assert pixels[:, 4, 0].tolist() == GREEN
 
 
-def test_the_middle_is_cut_out_in_the_networks_proportions() -> None:
+def test_the_centre_is_cropped_in_the_networks_proportions() -> None:
     image = Image.new("RGB", (24, 8), "red")
     image.paste((0, 255, 0), (8, 0, 16, 8))
     assert torch.equal(to_pixels(image, (8, 8)), torch.tensor(GREEN, dtype=torch.uint8)[:, None, None].expand(3, 8, 8))
@@ -53,19 +53,19 @@ def test_every_mode_of_pillow_becomes_rgb(mode: str) -> None:
     assert to_pixels(image, (4, 4))[:, 1, 1].tolist() == pytest.approx(WHITE, abs=2)
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparency_is_blended_with_white() -> None:
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     assert to_pixels(clear, (4, 4))[:, 0, 0].tolist() == WHITE
 
 
-def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+def test_only_the_first_frame_of_an_animation_is_used(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert to_pixels(tmp_path / "a.gif", (4, 4))[:, 0, 0].tolist() == RED
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg/>", b"GIF89a"])
-def test_what_is_no_image_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"photo\.png") as caught:
@@ -101,6 +101,6 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path, mon
         np.zeros(4, np.uint8),
     ],
 )
-def test_arrays_of_another_kind_are_refused(array: np.ndarray) -> None:
+def test_arrays_of_other_shapes_or_types_are_refused(array: np.ndarray) -> None:
     with pytest.raises(DataError, match="array"):
         to_pixels(array, (4, 4))

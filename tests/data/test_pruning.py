@@ -1,4 +1,4 @@
-"""Which images were hardest when they were last seen."""
+"""The images with the largest last losses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_hardest_are_those_of_the_last_epoch_in_which_each_was_seen() -> Non
     assert losses.hardest(4).tolist() == [1, 2, 3, 4]
 
 
-def test_of_an_image_that_came_twice_the_mean_counts() -> None:
+def test_the_loss_of_a_repeated_image_is_the_mean() -> None:
     losses = LastLosses(3)
     told([(0, 3.0), (1, 0.0), (1, 7.0), (2, 3.2)], losses)
     told([(2, 3.2), (0, 3.0)], losses)
@@ -35,7 +35,7 @@ def test_of_an_image_that_came_twice_the_mean_counts() -> None:
     assert losses.hardest(2).tolist() == [1, 2]
 
 
-def test_an_image_that_was_never_seen_comes_before_all_others_and_ties_keep_the_order_of_the_set() -> None:
+def test_unseen_images_come_first_and_ties_keep_the_order_of_the_set() -> None:
     losses = told([(1, 9.0), (2, 9.0), (4, 9.0)], LastLosses(6))
     losses.end_epoch()
     assert losses.hardest(3).tolist() == [0, 3, 5]
@@ -60,7 +60,7 @@ def test_half_precision_is_summed_in_float32() -> None:
     assert losses.hardest(1).tolist() == [0]
 
 
-def test_a_kept_state_goes_on_in_the_middle_of_an_epoch() -> None:
+def test_a_loaded_state_continues_in_the_middle_of_an_epoch() -> None:
     one = told([(0, 1.0), (1, 2.0), (2, 3.0)], LastLosses(3))
     one.end_epoch()
     told([(0, 8.0)], one)
@@ -72,8 +72,8 @@ def test_a_kept_state_goes_on_in_the_middle_of_an_epoch() -> None:
         assert each.hardest(2).tolist() == [0, 1]
 
 
-def test_processes_share_what_each_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other process saw image 1 with a loss of 5, and image 2 with 1."""
+def test_processes_share_their_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process has a loss of 5 for image 1 and of 1 for image 2."""
     from_other = iter([torch.tensor([0.0, 5.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])])
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(next(from_other)))

@@ -34,7 +34,7 @@ def make(num_images: int, batch_size: int, rank: int = 0, num_ranks: int = 1, sh
 
 
 def shares(num_images: int, batch_size: int, num_ranks: int, epoch: int = 0) -> list[list[list[int]]]:
-    """Image numbers by rank, then by batch."""
+    """Return image indices by rank, then by batch."""
     found = []
     for rank in range(num_ranks):
         sampler = make(num_images, batch_size, rank, num_ranks)
@@ -50,7 +50,7 @@ def together(parts: Iterable[list[int]]) -> list[int]:
 
 
 def cut(num_images: int, batch_size: int, num_ranks: int, epoch: int) -> list[list[int]]:
-    """The epoch's order, cut by hand; a rest that cannot give every rank an image joins the batch before."""
+    """Cut the epoch's order by hand; a last batch with fewer images than ranks is merged into the one before."""
     order = torch.randperm(num_images, generator=random_source(4, epoch, "order")).tolist()
     batches = [order[i : i + batch_size] for i in range(0, num_images, batch_size)]
     if len(batches) > 1 and len(batches[-1]) < num_ranks:
@@ -65,7 +65,7 @@ def test_ranks_share_each_batch_and_together_see_every_image_once(
     num_images: int, batch_size: int, num_ranks: int, epoch: int
 ) -> None:
     by_rank = shares(num_images, batch_size, num_ranks, epoch)
-    assert len({len(batches) for batches in by_rank}) == 1  # or one rank would wait for the others for ever
+    assert len({len(batches) for batches in by_rank}) == 1  # otherwise one rank would wait for ever
     by_batch = list(zip(*by_rank, strict=True))
     assert [together(parts) for parts in by_batch] == cut(num_images, batch_size, num_ranks, epoch)
     for parts in by_batch:
@@ -76,10 +76,10 @@ def test_ranks_share_each_batch_and_together_see_every_image_once(
 
 
 @pytest.mark.parametrize(("ranks_before", "ranks_after"), [(1, 1), (1, 3), (3, 1), (2, 7)])
-def test_a_saved_state_goes_on_with_the_same_batches_on_any_number_of_ranks(
+def test_a_saved_state_continues_with_the_same_batches_on_any_number_of_ranks(
     ranks_before: int, ranks_after: int
 ) -> None:
-    num_images, batch_size, epoch = 63, 8, 2  # the last batch, of 7, has an image for every rank
+    num_images, batch_size, epoch = 63, 8, 2  # the last batch has 7 images, at least one for every rank
     whole = cut(num_images, batch_size, 1, epoch)
     for num_done in range(len(whole) + 1):
         before = make(num_images, batch_size, 0, ranks_before)
@@ -93,14 +93,14 @@ def test_a_saved_state_goes_on_with_the_same_batches_on_any_number_of_ranks(
         for rank in range(ranks_after):
             after = make(num_images, batch_size, rank, ranks_after)
             after.load_state_dict(state)
-            after.set_epoch(epoch)  # as Lightning does after loading: it must not lose the place
+            after.set_epoch(epoch)  # as Lightning does after loading; the position must not be lost
             rest.append([batch.tolist() for batch in after])
             after.set_epoch(epoch + 1)
-            assert len([*after]) == len(after)  # the next epoch is a whole one
+            assert len([*after]) == len(after)  # the next epoch is complete
         assert [together(parts) for parts in zip(*rest, strict=True)] == whole[num_done:]
 
 
-def test_an_iteration_that_was_broken_off_does_not_shorten_the_next() -> None:
+def test_an_abandoned_iteration_does_not_shorten_the_next() -> None:
     sampler = make(10, 3, shuffle=False)
     for _ in zip(range(2), sampler, strict=False):
         pass
@@ -108,16 +108,16 @@ def test_an_iteration_that_was_broken_off_does_not_shorten_the_next() -> None:
     assert len([*sampler]) == 4
 
 
-def test_a_loaded_place_counts_once() -> None:
+def test_a_loaded_position_is_used_once() -> None:
     sampler = make(10, 3, shuffle=False)
     sampler.load_state_dict({"epoch": 0, "next_batch": 3})
     assert [batch.tolist() for batch in sampler] == [[9]]
     assert len([*sampler]) == 4
 
 
-def test_the_epoch_may_be_set_after_the_iterator_was_made() -> None:
+def test_the_epoch_may_be_set_after_the_iterator_was_created() -> None:
     sampler = make(20, 6)
-    iterator = iter(sampler)  # Lightning makes it before it calls set_epoch
+    iterator = iter(sampler)  # Lightning creates the iterator before it calls set_epoch
     sampler.set_epoch(5)
     assert [batch.tolist() for batch in iterator] == cut(20, 6, 1, epoch=5)
 
@@ -138,7 +138,7 @@ def test_without_shuffling_the_order_of_the_set_is_kept_in_every_epoch() -> None
 
 
 def pruned(share: float, rank: int = 0, num_ranks: int = 1, num_images: int = 50) -> EpochSampler:
-    """A sampler that was told, in its first epoch, that an image's loss is its number."""
+    """A sampler with losses equal to the image indices in its first epoch."""
     sampler = EpochSampler(num_images, 8, shuffle=True, seed=4, rank=rank, num_ranks=num_ranks, hardest_share=share)
     assert sampler.last_losses is not None
     sampler.last_losses.add(torch.arange(num_images), torch.arange(num_images).float())
@@ -146,7 +146,7 @@ def pruned(share: float, rank: int = 0, num_ranks: int = 1, num_images: int = 50
 
 
 @pytest.mark.parametrize(("share", "num_rounds"), [(0.98, 2), (0.6, 2), (0.5, 2), (0.4, 3), (0.1, 10), (0.001, 50)])
-def test_every_epoch_but_the_first_has_the_hardest_images_only(share: float, num_rounds: int) -> None:
+def test_later_epochs_contain_only_the_hardest_images(share: float, num_rounds: int) -> None:
     sampler = pruned(share)
     assert sampler.num_rounds == num_rounds
     assert together([batch.tolist() for batch in sampler]) == together(cut(50, 8, 1, 0))
@@ -166,7 +166,7 @@ def test_every_epoch_but_the_first_has_the_hardest_images_only(share: float, num
         assert orders[0][:num_hardest][: 50 - num_hardest] != orders[0][num_hardest:]
 
 
-def test_a_pruned_epoch_goes_on_from_a_saved_state_on_any_number_of_ranks() -> None:
+def test_a_pruned_epoch_continues_from_a_saved_state_on_any_number_of_ranks() -> None:
     whole = pruned(0.6)
     whole.set_epoch(1)
     expected = [batch.tolist() for batch in whole]
@@ -176,7 +176,7 @@ def test_a_pruned_epoch_goes_on_from_a_saved_state_on_any_number_of_ranks() -> N
     for _ in range(3):
         next(iterator)
     assert before.last_losses is not None
-    before.last_losses.add(torch.tensor([49]), torch.tensor([-1.0]))  # counts in the next epoch, not in this one
+    before.last_losses.add(torch.tensor([49]), torch.tensor([-1.0]))  # takes effect in the next epoch
     for ranks in (1, 2):
         parts = []
         for rank in range(ranks):
@@ -189,7 +189,7 @@ def test_a_pruned_epoch_goes_on_from_a_saved_state_on_any_number_of_ranks() -> N
         assert [together(each) for each in zip(*parts, strict=True)] == expected[3:]
 
 
-def test_without_pruning_no_losses_are_kept() -> None:
+def test_without_pruning_no_losses_are_stored() -> None:
     sampler = make(10, 3)
     assert sampler.last_losses is None
     assert sampler.num_rounds == 1
@@ -197,7 +197,7 @@ def test_without_pruning_no_losses_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("num_images", "batch_size", "num_ranks"), [(10, 2, 3), (2, 8, 3), (0, 1, 1), (5, 0, 1)])
-def test_too_little_for_every_rank_is_refused(num_images: int, batch_size: int, num_ranks: int) -> None:
+def test_fewer_images_than_ranks_are_refused(num_images: int, batch_size: int, num_ranks: int) -> None:
     with pytest.raises(UsageError, match=r"device") as refusal:
         make(num_images, batch_size, 0, num_ranks)
     assert len(str(refusal.value).splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The door to the data sets: names, kinds, and when a folder of images replaces a data set."""
+"""Opening data sets: names, kinds, and when a folder of images replaces a data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_function_that_reads_a_split_is_a_source(tiny: str, tmp_path: Path) ->
     assert source.describe() == {"name": "tiny", "place": str(tmp_path)}
 
 
-def test_only_folders_resize(tiny: str) -> None:
+def test_only_folders_of_images_are_resized(tiny: str) -> None:
     assert open_source(tiny, image_size=16).test().size_px == (16, 16)
     with pytest.raises(UsageError, match="image_size 48 is for folders of images: those of tiny are 16x16"):
         open_source(tiny, image_size=48).test()
@@ -87,7 +87,7 @@ def test_an_embedded_default_beside_a_missing_folder_is_refused(tmp_path: Path) 
     assert open_source("drawn", "data", is_named=False).name == "drawn"
 
 
-def test_each_reading_returns_images_of_its_own(tiny: str) -> None:
+def test_each_call_returns_a_new_image_set(tiny: str) -> None:
     source = open_source(tiny)
     source.train().images.zero_()
     assert torch.equal(source.train().images, tiny_split("train").images)

@@ -1,4 +1,4 @@
-"""The drawing of a network: what it shows, and that all of it can be read."""
+"""The diagram of a network: its content, and that all texts are legible."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def overlap(one: Arc, other: Arc) -> bool:
 
 class TestDrawing:
     @pytest.mark.parametrize("name", NETWORKS)
-    def test_no_text_is_cut_off_or_lies_on_another(self, name: str) -> None:
+    def test_no_text_is_cut_off_or_overlaps_another(self, name: str) -> None:
         figure = draw(NETWORKS[name], 32)
         boxes = text_boxes(figure)
         width, height = figure.get_size_inches() * figure.dpi
@@ -113,7 +113,7 @@ class TestDrawing:
         for (text, box), (other_text, other) in combinations(boxes.items(), 2):
             assert not box.padded(-1).overlaps(other.padded(-1)), (text, other_text)
 
-    def test_says_what_is_drawn(self) -> None:
+    def test_the_title_describes_the_network(self) -> None:
         written = [text.get_text() for text in draw(ResNet9(10), 32).axes[0].texts]
         assert "ResNet9: 6,573,120 parameters, 379,261,952 multiply-accumulates for one 32x32 image" in written
         assert {"prep", "layer1", "residual1", "layer2", "layer3", "residual3", "head"} <= set(written)

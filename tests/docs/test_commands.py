@@ -41,8 +41,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-EXECUTED_ELSEWHERE = {"docs/extending.md", "docs/explaining.md"}  # test_site.py runs their Python
-NOT_EXECUTED = {  # the beginning of a command: why it is not executed here
+EXECUTED_ELSEWHERE = {"docs/extending.md", "docs/explaining.md"}  # test_site.py runs the Python examples of these pages
+NOT_EXECUTED = {  # start of a command: reason why it is not executed here
     "source .venv/bin/activate": "it changes the reader's shell",
     "pip install": "it changes the environment",
     "make": "the targets build environments and run whole test suites: `make -n` checks that they exist",
@@ -59,13 +59,13 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """The language and the code of every fence on a page that is not mere text or a figure."""
+    """Return language and code of every fence on a page, except plain text and figures."""
     found = [(each["language"], each["code"]) for each in FENCE.finditer(page.read_text())]
     return [each for each in found if each[0] in ("", "bash", "python") and "src/firstlight/\n" not in each[1]]
 
 
 def commands(code: str) -> list[str]:
-    """The commands of a shell fence; what stands behind "#" is left out."""
+    """Return the commands of a shell fence without comments."""
     lines = code.replace("\\\n", " ").splitlines()
     return [command for line in lines if (command := line.partition("#")[0].strip())]
 
@@ -74,7 +74,7 @@ PAGES_WITH_COMMANDS = [page for page in PAGES if blocks(page) and name_of(page) 
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=name_of)
-def test_commands_can_be_pasted_whole(page: Path) -> None:
+def test_commands_can_be_pasted_line_by_line(page: Path) -> None:
     """Each line is a command alone: no prompt, no output, no placeholder in capital letters."""
     for language, code in blocks(page):
         for command in commands(code) if language == "" else []:
@@ -92,9 +92,9 @@ def quick(make: Callable[[], Recipe]) -> Recipe:
 
 @pytest.fixture
 def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder as the reader has it, beside small data sets and quick recipes."""
+    """A reader's folder, with small data sets and quick recipes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FIRSTLIGHT_COMPILE", "0")  # compiling the kernels takes longer than all commands
+    monkeypatch.setenv("FIRSTLIGHT_COMPILE", "0")  # compiling the kernels would take longer than all commands
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "FIRSTLIGHT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     for name, make in RECIPES.items():
@@ -135,7 +135,7 @@ def cifar100_archive(stack: ExitStack) -> Archive:
 
 
 def visit(bundle: Bundle, *_: object, **__: object) -> None:
-    """Serve a page as `firstlight app` does, until it has been looked at once."""
+    """Serve a page as `firstlight app` does, until it was requested once."""
     with serving.served(bundle, "127.0.0.1") as address:
         assert httpx.get(address, timeout=60).status_code == 200
 
@@ -170,14 +170,14 @@ def shortened(code: str) -> str:
 
 
 def prepare(text: str) -> None:
-    """Make the run that a page supposes to be there, and that it does not make itself."""
+    """Make the run that a page needs and does not make itself."""
     if "logs/page24/version_0" in text:
         assert main(["fit", "--recipe", "page24", "--num_val", "10"]) == 0
 
 
 @contextmanager
 def address_in(code: str) -> Iterator[str]:
-    """Serve the bundled model while the code runs, if it asks a server; yield the code with its address."""
+    """Serve the bundled model while code that needs a server runs; yield the code with the address."""
     if "ADDRESS" not in code:
         yield code
         return
@@ -187,10 +187,15 @@ def address_in(code: str) -> Iterator[str]:
 
 
 def execute(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a command of a shell fence as a shell would, but in this process."""
+    """Run a command of a shell fence in this process."""
     program, *arguments = shlex.split(command)
     if program == "make":
-        dry_run = ["make", "--dry-run", "--no-print-directory", *arguments]  # a make around this one names directories
+        dry_run = [
+            "make",
+            "--dry-run",
+            "--no-print-directory",
+            *arguments,
+        ]  # make prints directories if another make started it
         done = subprocess.run(dry_run, capture_output=True, text=True, timeout=60, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         if arguments == ["demo"]:
@@ -201,7 +206,9 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     elif program == "firstlight":
         capsys.readouterr()
         status, printed = main(arguments), capsys.readouterr().err
-        may_be_empty = "--true" in arguments and NO_MISTAKE in printed  # the small network may not mix up these two
+        may_be_empty = (
+            "--true" in arguments and NO_MISTAKE in printed
+        )  # the small network may have no mistake between these classes
         assert status == 0 or may_be_empty, f"{command}\n{printed}"
     elif program == "tensorboard":
         show_curves(arguments)
@@ -210,7 +217,7 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def show_curves(arguments: list[str]) -> None:
-    """Start TensorBoard as the command does, and look for the runs."""
+    """Start TensorBoard as the command does, and check that it finds the runs."""
     from tensorboard import program
 
     board = program.TensorBoard()

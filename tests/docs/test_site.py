@@ -32,7 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE_COMMAND = re.compile(r"`(firstlight [^`]+)`")
-COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>[^#]*)")  # an explanation stands behind "#"
+COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>[^#]*)")  # comments after "#"
 TARGET = re.compile(r"(?m)^make (?P<target>[a-z-]+)")
 URL = re.compile(r"https?:[^\s)>`\"']*")
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
@@ -76,7 +76,7 @@ def name_of(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the site is built from, its pages assembled; the checkout stays as it is."""
+    """A folder with the sources of the site and its generated pages; the checkout is unchanged."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(ROOT / "mkdocs.yml", folder)
     (folder / "src").symlink_to(ROOT / "src")
@@ -88,7 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(project: Path) -> Path:
-    """The built site; that it builds without a warning is the first test."""
+    """The built site."""
     status, printed = build(project)
     assert status == 0, printed
     assert "No issues found" in printed
@@ -123,7 +123,7 @@ def test_a_link_that_leads_nowhere_fails_the_build(text: str, complaint: str, tm
 
 
 def test_the_site_opens_from_disk(site: Path) -> None:
-    """Without a server a link to a folder lists its files: every link inside the site names a file that exists."""
+    """Every link inside the site must name an existing file, because a link to a folder would list its files."""
     for page in site.rglob("*.html"):
         for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text()) if page.name != "404.html" else []:
             if not urlsplit(link).scheme and not link.startswith("/"):
@@ -167,7 +167,7 @@ def test_a_doctest_is_fenced_up_to_the_next_empty_line() -> None:
 def test_links_to_elsewhere_are_well_formed_and_pictures_are_there(page: Path) -> None:
     for url in URL.findall(page.read_text()):
         parts = urlsplit(url)
-        if parts.hostname == "127.0.0.1":  # what our own servers print
+        if parts.hostname == "127.0.0.1":  # addresses of our own servers
             continue
         assert parts.scheme == "https", url
         assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), url
@@ -229,7 +229,7 @@ def run_worked_examples(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "my_networks", raising=False)
     for table, name in ((SOURCES, "light"), (METHODS, "xgrad_cam")):
-        monkeypatch.setitem(table, name, None)  # whatever the page puts there goes when the test ends
+        monkeypatch.setitem(table, name, None)  # entries that the page adds are removed after the test
     blocks = code_blocks(DOCS / "extending.md", "python")
     assert len(blocks) >= 10
     names: dict[str, Any] = {"__name__": "extending"}

@@ -59,7 +59,7 @@ def test_the_weighted_recall_is_the_accuracy():
     assert metrics.weighted()["recall"] == pytest.approx(float((labels == predicted).double().mean()), abs=1e-12)
 
 
-def test_no_image_at_all():
+def test_no_images():
     empty = torch.zeros(0, dtype=torch.int64)
     metrics = class_metrics(confusion(empty, empty, 3))
     assert metrics.macro() == metrics.weighted() == {"precision": 0.0, "recall": 0.0, "f1": 0.0}

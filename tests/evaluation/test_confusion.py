@@ -6,7 +6,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from firstlight.evaluation.confusion import confusion
 
 
-def test_the_matrix_is_torchmetrics_own() -> None:
+def test_the_matrix_equals_torchmetrics() -> None:
     draw = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 6, (500,), generator=draw)
     predicted = torch.randint(0, 6, (500,), generator=draw)

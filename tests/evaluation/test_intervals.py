@@ -27,5 +27,5 @@ def test_a_published_example():
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
 
 
-def test_no_images_tell_nothing():
+def test_without_images_the_interval_is_zero_to_one():
     assert wilson_interval(0, 0) == (0.0, 1.0)

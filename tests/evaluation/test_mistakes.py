@@ -1,4 +1,4 @@
-"""Mistakes: which are chosen, in which order, and their numbers against plain Python."""
+"""Mistakes: selection, order and numbers against plain Python."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from firstlight.evaluation.predictions import Predictions
 from reference.tiny import CLASS_NAMES
 from reference.unchecked import without_type_checks
 
-FIRST_ID = 100  # so that a row is never taken for an id
+FIRST_ID = 100  # so that rows and ids differ
 
 
 @pytest.fixture(scope="module")
 def predictions() -> Predictions:
     draw = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(60, 4, generator=draw)
-    logits[40:] = logits[:20]  # equally sure: these keep their order
+    logits[40:] = logits[:20]  # equal confidence: these keep their order
     labels = torch.randint(0, 4, (60,), generator=draw)
     return Predictions(logits, torch.zeros(60, 1), labels, FIRST_ID + torch.arange(60))
 
@@ -54,7 +54,7 @@ def mistakes_by_sorting(predictions: Predictions, order: MistakeOrder = "confide
 @pytest.mark.parametrize(
     ("true", "predicted"), [(None, None), ("red", None), (None, "grey"), ("blue", "green"), ("red", "red")]
 )
-def test_the_most_confident_mistakes_come_first_of_the_classes_asked_for(
+def test_the_most_confident_mistakes_of_the_chosen_classes_come_first(
     predictions: Predictions, count: int, true: str | None, predicted: str | None
 ) -> None:
     expected = [
@@ -67,7 +67,7 @@ def test_the_most_confident_mistakes_come_first_of_the_classes_asked_for(
     assert predictions.ids[rows].tolist() == expected[:count]
 
 
-def test_images_by_index_are_exactly_those_in_that_order_right_ones_too(predictions: Predictions) -> None:
+def test_images_by_index_keep_their_order_and_may_be_correct(predictions: Predictions) -> None:
     right = int((predictions.predicted == predictions.labels).nonzero()[0])
     wrong = int(predictions.misclassified()[-1])
     which = MistakeFilter(count=1, true="red", indices=(FIRST_ID + wrong, FIRST_ID + right, FIRST_ID + wrong))
@@ -84,7 +84,9 @@ def test_images_by_index_are_exactly_those_in_that_order_right_ones_too(predicti
         (MistakeFilter(count=0), "count must be 1 or more, not 0"),
     ],
 )
-def test_what_does_not_exist_is_refused_in_one_line(predictions: Predictions, which: MistakeFilter, says: str) -> None:
+def test_unknown_names_and_indices_are_refused_in_one_line(
+    predictions: Predictions, which: MistakeFilter, says: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         which.rows(predictions, CLASS_NAMES)
     assert says in str(caught.value)
@@ -97,7 +99,7 @@ def test_the_range_that_is_named_is_that_of_the_test_images(predictions: Predict
 
 
 @pytest.mark.parametrize("order", ["confidence", "margin", "loss", "index"])
-def test_the_order_is_that_of_plain_sorting(predictions: Predictions, order: MistakeOrder) -> None:
+def test_the_order_equals_plain_sorting(predictions: Predictions, order: MistakeOrder) -> None:
     found = MistakeFilter(count=None, order=order).select(predictions, CLASS_NAMES)
     expected = mistakes_by_sorting(predictions, order)
     assert [(each.index, each.true, each.predicted) for each in found] == expected
@@ -131,7 +133,7 @@ def test_an_unknown_order_is_refused(predictions: Predictions) -> None:
         MistakeFilter(order="size").rows(predictions, CLASS_NAMES)  # type: ignore[arg-type]
 
 
-def test_a_mistake_bears_the_name_of_its_file(predictions: Predictions) -> None:
+def test_a_mistake_has_the_name_of_its_file(predictions: Predictions) -> None:
     names = tuple(f"red/{number}.jpg" for number in range(60))
     which = MistakeFilter(count=3)
     for mistake in which.select(replace(predictions, file_names=names), CLASS_NAMES):

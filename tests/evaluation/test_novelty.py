@@ -14,13 +14,13 @@ def test_energy_is_minus_the_logarithm_of_the_summed_exponentials() -> None:
     assert energy(torch.tensor(rows)).tolist() == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_the_threshold_lets_the_asked_share_of_familiar_images_pass() -> None:
+def test_the_threshold_has_the_requested_share_of_false_alarms() -> None:
     draw = torch.Generator().manual_seed(0)
     familiar = torch.randn(10_000, 4, generator=draw) + 5
     threshold = fit_threshold(energy(familiar), 0.05)
     assert is_novel(familiar, threshold).float().mean().item() == pytest.approx(0.05, abs=1e-4)
 
 
-def test_a_flat_answer_is_more_novel_than_an_excited_one() -> None:
+def test_small_logits_are_more_novel_than_large_ones() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, 12.0, 0.0]])
     assert is_novel(logits, -5.0).tolist() == [True, False]

@@ -45,7 +45,7 @@ def test_the_loss_is_the_mean_cross_entropy_whichever_way_the_rows_were_shared()
         assert ordered_by_id(logits[order], features[order], labels[order], ids[order]).loss == found
 
 
-def test_of_no_images_accuracy_and_loss_are_no_numbers() -> None:
+def test_without_images_accuracy_and_loss_are_nan() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
     found = Predictions(torch.zeros(0, 3), torch.zeros(0, 2), nothing, nothing)
     assert math.isnan(found.accuracy)
@@ -58,7 +58,7 @@ def test_probabilities_are_the_softmax_at_the_temperature() -> None:
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(5))
 
 
-def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
+def test_saved_predictions_are_loaded_bit_for_bit(tmp_path: Path) -> None:
     predictions = some()
     predictions.save(tmp_path / "predictions.npz")
     loaded = Predictions.load(tmp_path / "predictions.npz")
@@ -80,7 +80,7 @@ def test_rows_are_ordered_by_id_whichever_rank_they_came_from() -> None:
 
 
 class Trap:
-    """An object whose pickle, if it is ever read, leaves a mark."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -126,7 +126,7 @@ def test_a_pickled_array_is_refused_unread(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_arrays_that_no_test_leaves_are_refused(tmp_path: Path, changes: dict[str, np.ndarray | None]) -> None:
+def test_arrays_of_wrong_shape_or_type_are_refused(tmp_path: Path, changes: dict[str, np.ndarray | None]) -> None:
     np.savez(tmp_path / "predictions.npz", allow_pickle=False, **whole_arrays(**changes))
     refusal(tmp_path / "predictions.npz")
 
@@ -143,7 +143,7 @@ def test_a_missing_file_a_folder_and_no_archive_are_refused(tmp_path: Path) -> N
     refusal(tmp_path / "other.npz")
 
 
-def test_random_damage_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+def test_randomly_damaged_files_are_refused_or_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
     some().save(path)
     whole = path.read_bytes()
@@ -161,7 +161,7 @@ def test_random_damage_is_refused_or_changes_nothing(tmp_path: Path) -> None:
         except RunError:
             num_refused += 1
         else:
-            assert torch.equal(loaded.logits, LOGITS)  # the archive's own checksums guard what is read
+            assert torch.equal(loaded.logits, LOGITS)  # the archive's checksums detect damage
     assert num_refused > 100
 
 

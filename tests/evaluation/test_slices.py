@@ -1,4 +1,4 @@
-"""Slices against plain enumeration, and a planted weakness that must come first."""
+"""Slices against plain enumeration, and a planted weakness that must be listed first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_tail_is_accurate_for_ten_thousand_images():
     assert hypergeometric_tail(10_000, 500, 2000, 140) == pytest.approx(float(exact), rel=1e-6)
 
 
-def test_q_values_reject_what_the_step_up_procedure_rejects():
+def test_q_values_agree_with_the_step_up_procedure():
     p_values = np.random.default_rng(0).uniform(0, 0.2, 40).tolist()
     for rate in (0.05, 0.1, 0.2):
         ascending = sorted(p_values)
@@ -49,7 +49,7 @@ def images_of_four_classes(num: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_a_planted_weakness_comes_first():
-    """The images of one class are dimmed, and the network fails on them."""
+    """The images of one class are darker, and the network misclassifies them."""
     images, labels = images_of_four_classes()
     dimmed = (labels == 2) & (torch.arange(400) % 3 > 0)
     images[dimmed] //= 4
@@ -57,14 +57,14 @@ def test_a_planted_weakness_comes_first():
     right = torch.where(dimmed, torch.rand(400, generator=draw) < 0.4, torch.rand(400, generator=draw) < 0.95)
     slices = find_slices(image_attributes(images), labels, NAMES, right)
     assert slices[0].q_value < 1e-6
-    assert slices[0].name.endswith("lowest fifth")  # dimming lowers contrast and sharpness, too
+    assert slices[0].name.endswith("lowest fifth")  # darker images also have less contrast and sharpness
     assert {each.name for each in slices[:6]} >= {"brightness: lowest fifth", "class: frog"}
     pairs = find_pairs(slices, right)
     assert "class: frog" in pairs[0].name
     assert pairs[0].accuracy <= slices[0].accuracy
 
 
-def test_mistakes_at_random_are_no_discovery():
+def test_random_mistakes_are_no_discovery():
     images, labels = images_of_four_classes()
     right = torch.rand(400, generator=torch.Generator().manual_seed(3)) < 0.9
     assert all(each.q_value > 0.05 for each in find_slices(image_attributes(images), labels, NAMES, right))

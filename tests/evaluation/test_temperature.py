@@ -24,12 +24,12 @@ def test_no_temperature_of_a_fine_grid_makes_the_labels_more_probable(temperatur
     assert all(F.cross_entropy(logits.double() / each, labels) > best for each in grid)
 
 
-def test_always_right_is_as_sharp_as_numbers_go_and_always_wrong_as_flat_as_allowed() -> None:
+def test_perfect_predictions_have_the_lowest_temperature_and_wrong_ones_the_highest() -> None:
     logits = torch.tensor([[3.0, 0.0], [0.0, 3.0]])
     assert 0.01 <= fit_temperature(logits, torch.tensor([0, 1])) < 0.1
     assert fit_temperature(logits, torch.tensor([1, 0])) == pytest.approx(100)
 
 
-def test_no_images_cannot_be_fitted() -> None:
+def test_a_fit_without_images_is_refused() -> None:
     with pytest.raises(ValueError, match="no images"):
         fit_temperature(torch.empty(0, 3), torch.empty(0, dtype=torch.int64))

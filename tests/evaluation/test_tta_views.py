@@ -13,7 +13,7 @@ NUM_VIEWS: dict[Views, int] = {"single": 1, "flip": 2, "flip_shift": 6, "flip_st
 
 
 def shifts_of(kind: Views) -> dict[tuple[int, int, bool], float]:
-    """Weights by shift and mirroring; fails if a view comes twice."""
+    """Return weights by shift and mirroring; fail if a view occurs twice."""
     views = [view for round_views in TTA_VIEWS[kind] for view in round_views]
     found = {(view.down_px, view.right_px, view.is_mirrored): view.weight for view in views}
     assert len(found) == len(views)
@@ -26,7 +26,7 @@ def linear_head(num_classes: int = 5) -> torch.nn.Sequential:
 
 
 def averaged_by_hand(head: torch.nn.Module, image: Tensor, kind: Views, margin: float) -> Tensor:
-    """The logits of one image [3 h w] by the docstring: round after round, one view at a time."""
+    """Return the logits of one image [3 h w] as the docstring defines them, one view at a time."""
     total, weight, mean = torch.zeros(5), 0.0, torch.zeros(5)
     for number, round_views in enumerate(TTA_VIEWS[kind]):
         high, low = sorted(mean.softmax(0).tolist())[:-3:-1]
@@ -40,7 +40,7 @@ def averaged_by_hand(head: torch.nn.Module, image: Tensor, kind: Views, margin: 
 
 
 def moved(image: np.ndarray, view: View) -> np.ndarray:
-    """The view of one image [3 h w], by numpy's own padding."""
+    """Return the view of one image [3 h w] with numpy's padding."""
     _, height, width = image.shape
     padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
     top, left = 2 - view.down_px, 2 - view.right_px
@@ -68,7 +68,7 @@ def test_views_are_those_of_a_slow_twin(kind: Views) -> None:
             np.testing.assert_array_equal(found.numpy(), moved(image.numpy(), view))
 
 
-def test_a_view_moves_what_is_seen_to_where_it_says() -> None:
+def test_a_view_shifts_the_image_as_described() -> None:
     image = torch.zeros(1, 3, 7, 7)
     image[:, :, 3, 3] = 1
     assert View(1.0, down_px=1, right_px=-2).apply(image)[0, 0].nonzero().tolist() == [[4, 1]]
@@ -107,7 +107,7 @@ def test_logits_in_half_precision_are_averaged_in_float32() -> None:
     assert averaged_logits(half, torch.rand(1, 3, 8, 8), "flip_shift").dtype == torch.float32
 
 
-def test_logits_that_are_known_save_their_pass_and_stay_as_they_were() -> None:
+def test_known_logits_save_a_pass_and_are_not_changed() -> None:
     head, images = linear_head(), torch.rand(4, 3, 8, 8)
     passes: list[Tensor] = []
 
@@ -129,7 +129,7 @@ def test_margins_by_hand() -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.1, 0.999, 1.0])
-def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool) -> None:
+def test_only_images_within_the_margin_get_more_views(margin: float, known: bool) -> None:
     head, images = linear_head(), torch.rand(40, 3, 8, 8)
     passes: list[int] = []
 
@@ -153,7 +153,7 @@ def test_only_images_within_the_margin_are_seen_again(margin: float, known: bool
 
 @pytest.mark.parametrize("kind", ["flip", "flip_shift", "flip_star"])
 @pytest.mark.parametrize("margin", [0.0, 0.03, 0.1, 0.3, 0.999, 1.0])
-def test_images_are_seen_again_while_they_are_within_the_margin(kind: Views, margin: float) -> None:
+def test_images_get_more_views_while_they_are_within_the_margin(kind: Views, margin: float) -> None:
     head, images = linear_head(), torch.rand(40, 3, 8, 8)
     found = averaged_logits(head, images, kind, single=head(images), margin=margin)
     with torch.no_grad():

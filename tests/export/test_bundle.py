@@ -1,4 +1,4 @@
-"""A bundle says of its weights only what was measured with them."""
+"""A bundle's numbers are measured with its own rounded weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from reference.tiny import tiny_split
 
 @pytest.fixture(scope="module")
 def plain(bundle: Bundle) -> ResNet9:
-    """The network built and filled by hand from the weights file."""
+    """The network, built by hand from the weights file."""
     network = ResNet9(4, ResNet9Config(width=2))
     stored = load_file(bundle.path / "model.safetensors")
     network.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
@@ -54,9 +54,7 @@ def test_the_accuracies_are_those_of_the_stored_weights(bundle: Bundle, plain: R
     assert measured["num_wrong"] == int((single.argmax(1) != test.labels).sum())
 
 
-def test_temperature_and_threshold_were_fitted_on_the_validation_images_and_on_no_other(
-    bundle: Bundle, plain: ResNet9
-) -> None:
+def test_temperature_and_threshold_were_fitted_on_the_validation_images_only(bundle: Bundle, plain: ResNet9) -> None:
     val = split_stratified(tiny_split("train"), 32, 0)[1]
     logits = logits_of(plain, val.images).double()
     scaled = torch.nn.functional.cross_entropy
@@ -93,9 +91,7 @@ def test_the_confusion_matrix_counts_every_test_image_once(bundle: Bundle) -> No
     assert int(matrix.diagonal().sum()) == 83 - bundle.measured["test"]["num_wrong"]
 
 
-def test_how_often_unfamiliar_images_are_noticed_is_measured_on_the_stored_weights(
-    bundle: Bundle, plain: ResNet9
-) -> None:
+def test_the_detection_of_other_images_is_measured_with_the_stored_weights(bundle: Bundle, plain: ResNet9) -> None:
     novelty, threshold = bundle.measured["novelty"], bundle.config.novelty_threshold
     kinds = ood_images("tiny", (16, 16))
     assert set(novelty["detected"]) == set(kinds) == {"noise", "blobs", "gratings", "drawn shapes"}
@@ -130,7 +126,7 @@ def test_the_digest_is_of_the_weights(bundle: Bundle, run: Run) -> None:
 
 @pytest.fixture
 def without_val(run: Run, tmp_path: Path, tiny: str) -> Run:
-    """A copy of the run that says it was trained on all images."""
+    """A copy of the run, recorded as trained on all images."""
     copy = Run(shutil.copytree(run.path, tmp_path / "all"))
     replace(copy.recipe, num_val=0).save(copy.path / "recipe.yaml")
     return Run(copy.path)
@@ -188,7 +184,7 @@ def test_a_folder_without_measurements_is_no_bundle(bundle: Bundle, tmp_path: Pa
         Bundle(copy)
 
 
-def test_without_a_model_of_its_own_the_package_says_what_to_do(
+def test_without_a_bundled_model_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     monkeypatch.setattr(bundle_module, "BUNDLED_PATH", tmp_path)
@@ -198,7 +194,7 @@ def test_without_a_model_of_its_own_the_package_says_what_to_do(
     assert bundled().measured == json.loads((bundle.path / "measured.json").read_text())
 
 
-def test_every_kind_of_views_has_its_words() -> None:
+def test_every_kind_of_views_has_a_description() -> None:
     assert set(bundle_module.VIEWS) == set(get_args(Views)) - {"single"}
 
 

@@ -1,4 +1,4 @@
-"""The model that the package brings: what its card says is what its weights do."""
+"""The bundled model: its card agrees with its weights."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def own() -> Bundle:
         pytest.skip(str(error))
 
 
-def test_it_is_small_and_its_weights_are_those_that_were_measured(own: Bundle) -> None:
+def test_the_bundled_model_is_small_and_has_the_measured_weights(own: Bundle) -> None:
     assert sum(path.stat().st_size for path in BUNDLED_PATH.iterdir()) < MAX_BYTES
     assert sha256(BUNDLED_PATH / "model.safetensors") == own.measured["weights_sha256"]
 
 
-def test_its_card_shows_its_measurements(own: Bundle) -> None:
+def test_the_bundled_card_shows_the_measurements(own: Bundle) -> None:
     card, test = (own.path / "README.md").read_text(), own.measured["test"]
     assert f"| one | {test['single_view']:.2%} |" in card
     assert f"| {test['averaged']:.2%} |" in card
@@ -40,7 +40,7 @@ def test_its_card_shows_its_measurements(own: Bundle) -> None:
 
 
 @pytest.mark.slow
-def test_its_accuracies_on_the_real_test_split_are_those_of_its_card(own: Bundle, cifar10_dir: Path) -> None:
+def test_the_bundled_accuracies_are_those_on_the_real_test_split(own: Bundle, cifar10_dir: Path) -> None:
     test, measured = read_cifar10(cifar10_dir, "test"), own.measured["test"]
     num_right = {"single": 0, measured["views"]: 0}
     with torch.inference_mode():
@@ -49,12 +49,12 @@ def test_its_accuracies_on_the_real_test_split_are_those_of_its_card(own: Bundle
             for views in num_right:
                 found = averaged_logits(own.network, images, views).argmax(1)
                 num_right[views] += int((found == labels).sum())
-    # another processor rounds otherwise: an image or two on the edge between two classes may change sides
+    # another processor rounds differently, which may change the prediction of an image or two
     assert num_right["single"] / 10_000 == pytest.approx(measured["single_view"], abs=3e-4)
     assert num_right[measured["views"]] / 10_000 == pytest.approx(measured["averaged"], abs=3e-4)
 
 
-def test_its_card_is_the_one_that_is_written_today(own: Bundle) -> None:
-    """A change of the card's words or of `measured.json` has reached the model that comes with the package."""
+def test_the_bundled_card_is_up_to_date(own: Bundle) -> None:
+    """Changes of the card's text and of `measured.json` must be applied to the bundled model."""
     assert card_text(own) in (own.path / "README.md").read_text()
     assert own.measured["license"] == "mit"

@@ -11,14 +11,14 @@ from firstlight.export.image_sheet import read_sheet, write_sheet
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 100])
-def test_a_sheet_gives_every_pixel_back(count: int, tmp_path: Path) -> None:
+def test_every_pixel_is_read_back_from_a_sheet(count: int, tmp_path: Path) -> None:
     draw = torch.Generator().manual_seed(count)
     images = torch.randint(0, 256, (count, 3, 5, 7), generator=draw, dtype=torch.uint8)
     write_sheet(tmp_path / "sheet.png", images)
     assert torch.equal(read_sheet(tmp_path / "sheet.png", count, (5, 7)), images)
 
 
-def test_images_stand_in_rows_from_the_upper_left(tmp_path: Path) -> None:
+def test_images_are_in_rows_from_the_upper_left(tmp_path: Path) -> None:
     images = torch.zeros(33, 3, 2, 2, dtype=torch.uint8)
     images[1], images[32] = 100, 200
     write_sheet(tmp_path / "sheet.png", images)
@@ -33,7 +33,7 @@ def test_images_stand_in_rows_from_the_upper_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "text", "another count", "another size"])
-def test_what_is_no_such_sheet_is_one_line(damage: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_sheet_is_one_line(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     if damage == "text":
         path.write_text("not a picture")

@@ -1,4 +1,4 @@
-"""Weights to share: written in half precision, read by anyone, refused in one line when they are not what they say."""
+"""Shared weights: half precision, `from_pretrained`, and errors in one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hub(bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-def test_the_folder_of_a_hub_holds_what_hubs_ask_for(hub: Path) -> None:
+def test_a_hub_folder_contains_the_files_that_hubs_require(hub: Path) -> None:
     assert sorted(path.name for path in hub.iterdir()) == [
         "README.md",
         "config.json",
@@ -38,7 +38,7 @@ def test_the_folder_of_a_hub_holds_what_hubs_ask_for(hub: Path) -> None:
     ]
 
 
-def test_every_weight_is_the_runs_own_rounded_to_half(hub: Path, run: Run) -> None:
+def test_every_weight_is_the_runs_rounded_to_half_precision(hub: Path, run: Run) -> None:
     stored, expected = load_file(hub / "model.safetensors"), run.network.state_dict()
     assert set(stored) == set(expected)
     for name, tensor in expected.items():
@@ -47,7 +47,7 @@ def test_every_weight_is_the_runs_own_rounded_to_half(hub: Path, run: Run) -> No
         assert torch.equal(stored[name], wanted), name
 
 
-def test_from_pretrained_answers_like_a_network_with_the_rounded_weights(hub: Path, run: Run) -> None:
+def test_from_pretrained_predicts_like_a_network_with_the_rounded_weights(hub: Path, run: Run) -> None:
     model = firstlight.Pretrained.from_pretrained(hub)
     plain = ResNet9(4, ResNet9Config(width=2))
     plain.load_state_dict({name: tensor.float() for name, tensor in load_file(hub / "model.safetensors").items()})
@@ -63,7 +63,7 @@ def test_from_pretrained_answers_like_a_network_with_the_rounded_weights(hub: Pa
     assert next(model.network.parameters()).dtype == torch.float32
 
 
-def test_the_weights_are_kept_as_ordinary_tensors_even_when_first_asked_for_inside_inference_mode(hub: Path) -> None:
+def test_weights_that_are_loaded_in_inference_mode_are_ordinary_tensors(hub: Path) -> None:
     model = Pretrained(hub)
     with torch.inference_mode():
         model.predict(np.zeros((16, 16, 3), np.uint8))
@@ -123,7 +123,7 @@ def changed(folder: Path, **changes: Any) -> None:
     ],
     ids=str,
 )
-def test_a_configuration_that_cannot_work_is_one_line(hub: Path, changes: dict[str, Any]) -> None:
+def test_an_invalid_configuration_is_one_line(hub: Path, changes: dict[str, Any]) -> None:
     changed(hub, **changes)
     with pytest.raises(RunError, match=r"config\.json: cannot be used") as caught:
         _ = Pretrained(hub).config
@@ -138,7 +138,7 @@ def test_a_configuration_that_is_no_json_object_is_one_line(hub: Path, content: 
 
 
 @pytest.mark.parametrize("width", [1, 3, 4096])
-def test_weights_of_another_width_are_refused_without_making_the_network(hub: Path, width: int) -> None:
+def test_weights_of_another_width_are_refused_before_the_network_is_built(hub: Path, width: int) -> None:
     changed(hub, network={"width": width})
     with pytest.raises(RunError, match=r"model.safetensors: .* does not fit"):
         _ = Pretrained(hub).network
@@ -159,7 +159,7 @@ def test_damaged_weights_are_one_line(hub: Path, damage: str) -> None:
         _ = Pretrained(hub).network
 
 
-def test_a_speednet_is_shared_in_the_same_way(tmp_path: Path) -> None:
+def test_a_speednet_can_be_shared(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = SpeedNet(2, SpeedNetConfig(width=2, head_scale=0.5)).eval()
     config = ModelConfig(SpeedNetConfig(width=2, head_scale=0.5), ("a", "b"), (16, 16))
@@ -170,7 +170,7 @@ def test_a_speednet_is_shared_in_the_same_way(tmp_path: Path) -> None:
     assert shared.config == config
 
 
-def test_numbers_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> None:
+def test_weights_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
     config = ModelConfig(ResNet9Config(width=1), class_names=("a", "b"), size_px=(8, 8))
     state = ResNet9(2, ResNet9Config(width=1)).state_dict()
     state["head.weight"][0, 0] = 1e6

@@ -1,4 +1,4 @@
-"""A folder that a Space can start as it is: what it needs is in it, pinned, and nothing else is asked for."""
+"""A Space folder is complete: app, model, package and pinned requirements."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_folder_holds_app_pins_card_package_and_model(space: Path, bundle: B
         assert (space / "model" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_package_comes_whole_without_compiled_files_and_without_its_own_model(space: Path) -> None:
+def test_the_package_is_complete_without_compiled_files_and_bundled_model(space: Path) -> None:
     source = Path(firstlight.__file__).parent
     expected = {
         path.relative_to(source) for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts
@@ -61,7 +61,7 @@ def test_every_requirement_is_pinned_to_the_version_that_the_tests_run_with(spac
     assert len(lines) > 5
 
 
-def test_the_front_matter_is_what_a_space_reads(space: Path) -> None:
+def test_the_front_matter_has_the_fields_of_a_space(space: Path) -> None:
     text = (space / "README.md").read_text()
     assert text.startswith("---\n")
     matter = yaml.safe_load(text.split("---\n")[1])
@@ -85,12 +85,12 @@ def test_binary_files_are_marked_for_large_file_storage(space: Path) -> None:
     assert binary == set(marked)
 
 
-def test_a_suffix_of_the_installed_version_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_version_suffix_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space_module.metadata, "version", lambda name: "2.13.0+cpu")
     assert version_of("torch") == "2.13.0"
 
 
-def test_without_gradio_the_export_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio_the_error_of_the_export_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space_module, "REQUIREMENTS", ("no-such-package-here",))
     with pytest.raises(firstlight.FirstlightError, match=r"pip install 'firstlight\[app\]'"):
         requirements()

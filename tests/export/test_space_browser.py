@@ -22,8 +22,8 @@ from reference.hostile import GOOD
 
 pytestmark = pytest.mark.slow
 
-# Starts app.py as `python app.py` does, in an interpreter that finds no package but those that requirements.txt pins
-# and what these ask for: what a Space has.
+# Starts app.py like `python app.py`, in an interpreter that finds only the packages of requirements.txt
+# and their dependencies, as in a Space.
 ONLY_PINNED = r"""
 import importlib.abc, importlib.metadata, re, runpy, sys
 

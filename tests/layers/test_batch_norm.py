@@ -1,4 +1,4 @@
-"""The compiled batch norm against PyTorch's in float64, in all that it gives, and with GELU after it."""
+"""The native batch norm against PyTorch's in float64: output, gradients, statistics, and fused GELU."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from firstlight.layers.batch_norm import BatchNorm, compute_moments
 from firstlight.layers.gelu import Gelu
 
 DTYPES = [torch.float32, torch.bfloat16]
-# Of the largest number: sums round in float32, results in their own type.
+# Relative to the largest value: sums are float32, results are rounded to their own type.
 ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 6e-3}
 
 
 @pytest.fixture
 def norm(always_compiled: Callable[[ModuleType], None]) -> Callable[[int], BatchNorm]:
-    """A layer for some channels, which takes the compiled way for maps of any size."""
+    """A layer that uses the native kernel for maps of any size."""
     always_compiled(batch_norm)
 
     def make(channels: int) -> BatchNorm:
@@ -81,12 +81,12 @@ def test_equals_pytorch_in_float64(
     assert found["output"].dtype == found["input"].dtype == dtype
     assert found["output"].is_contiguous(memory_format=torch.channels_last)
     assert found["num_batches_tracked"] == 1
-    # A channel of few numbers can be nearly constant: what is divided by its deviation rounds more.
+    # A channel of few values can be nearly constant; division by its deviation amplifies rounding.
     assert_close(found, expected, ROUNDING[dtype] * (10 if size == (1, 2) else 1))
 
 
 def test_a_mean_far_from_zero_does_not_hide_the_variance(norm: Callable[[int], BatchNorm]) -> None:
-    """Squares of 10,000 have no room in float32 for a variance of 1e-4."""
+    """In float32, squares of 10,000 cannot represent a variance of 1e-4."""
     torch.manual_seed(0)
     images = 10_000 + 0.01 * torch.randn(20, 3, 8, 8)
     of = compute_moments(images.permute(0, 2, 3, 1).contiguous())
@@ -98,7 +98,7 @@ def test_a_mean_far_from_zero_does_not_hide_the_variance(norm: Callable[[int], B
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kept", [None, [4, 1]])
 @pytest.mark.parametrize("channels", [20, 64])
-def test_gelu_after_it_is_the_same_as_two_layers(
+def test_fused_gelu_equals_two_layers(
     channels: int,
     kept: list[int] | None,
     dtype: torch.dtype,
@@ -106,7 +106,7 @@ def test_gelu_after_it_is_the_same_as_two_layers(
     always_compiled: Callable[[ModuleType], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With some images as well, whose numbers are read in place among those of all."""
+    """Also with selected images, which are read in place."""
     always_compiled(gelu)
     images, pair = maps_for(channels, (5, 4), dtype), [norm(channels), Gelu()]
     twin = [copy.deepcopy(pair[0]), nn.Identity(), Gelu()]  # not a pair
@@ -139,7 +139,9 @@ def test_the_same_bits_every_time(norm: Callable[[int], BatchNorm]) -> None:
         assert torch.equal(one, other)
 
 
-def test_where_it_does_not_pay(norm: Callable[[int], BatchNorm], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_not_used_where_it_is_slower(
+    norm: Callable[[int], BatchNorm], monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer, images = norm(4), maps_for(4, (3, 3), torch.float32)
     assert layer.is_faster(images)
     assert not layer.is_faster(images.double())
@@ -154,7 +156,7 @@ def test_where_it_does_not_pay(norm: Callable[[int], BatchNorm], monkeypatch: py
     assert not layer.float().is_faster(images)
 
 
-def test_evaluation_and_exports_hold_pytorch_s(norm: Callable[[int], BatchNorm]) -> None:
+def test_evaluation_and_exports_use_pytorchs_operation(norm: Callable[[int], BatchNorm]) -> None:
     layer, images = norm(4), maps_for(4, (3, 3), torch.float32)
     results(layer, images)
     layer.eval()

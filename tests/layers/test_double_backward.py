@@ -23,7 +23,7 @@ PAIRS = [(Gelu(), nn.GELU()), (MaxPool2x2(), nn.MaxPool2d(2)), (BatchNorm(3), nn
 
 @pytest.fixture(autouse=True)
 def kernels(always_compiled: Callable[[ModuleType], None]) -> None:
-    """All layers use their native kernels, for any size of input."""
+    """Make all layers use their native kernels for any input size."""
     for module in (gelu, max_pool, batch_norm):
         always_compiled(module)
 
@@ -87,7 +87,7 @@ def test_a_gradient_penalty_trains_all_layers_together() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_torch_fx_keeps_the_layers_whole(training: bool) -> None:
+def test_torch_fx_traces_the_layers_as_leaves(training: bool) -> None:
     network = nn.Sequential(Conv3x3(3, 4), BatchNorm(4), Gelu(), MaxPool2x2()).train(training)
     with without_type_checks():  # a Proxy is no Tensor
         traced = symbolic_trace(network)

@@ -1,4 +1,4 @@
-"""The compiled GELU against the exact function in float64, in values and in gradients."""
+"""The native GELU against the exact function in float64, in values and gradients."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from firstlight.layers.gelu import Gelu
 from firstlight.native.dispatch import call_for
 from firstlight.networks import SpeedNet
 
-# How far from the exact value, as a share of it, and beside that: the last bit, and the polynomial's error.
+# Relative and absolute tolerance: the last bit, and the error of the polynomial.
 TOLERANCES = {torch.float32: (3e-7, 5e-7), torch.bfloat16: (2**-8, 5e-7)}
 DTYPES = list(TOLERANCES)
 
 
 @pytest.fixture
 def layer(always_compiled: Callable[[ModuleType], None]) -> Gelu:
-    """The layer, which takes the compiled way for any number of numbers."""
+    """The layer, which uses the native kernel for any input size."""
     always_compiled(gelu)
     return Gelu()
 
@@ -55,24 +55,24 @@ def test_equals_the_exact_function(dtype: torch.dtype, count: int, layer: Gelu) 
     ):
         assert found.dtype == dtype
         error = (found.double() - expected).abs()
-        # The slope is rounded to bfloat16 once before it is multiplied.
+        # The slope is rounded to bfloat16 before the product.
         assert (error <= 2 * relative * expected.abs() + 3 * absolute).all(), error.max()
 
 
-def test_every_number_in_bfloat16(layer: Gelu) -> None:
-    """All that there are, since a table may hold them."""
+def test_every_bfloat16_value(layer: Gelu) -> None:
+    """All bfloat16 values, because the kernel may use a table of them."""
     numbers = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
     finite = numbers[numbers.isfinite()]
     value, slope = exact(finite)
     found, gradient = output_and_gradient(layer, finite, torch.ones_like(finite))
-    # Half of the last bit; far below zero the polynomial's error counts, and what is smaller than any normal number.
+    # Half a unit in the last place; far below zero the polynomial's error and denormals dominate.
     for one, other in ((found, value), (gradient, slope)):
         assert ((one.double() - other).abs() <= 2**-8 * other.abs() * 1.001 + 5e-7).all()
     assert len(finite) == 2**16 - 2 * 2**7
     assert layer(numbers[numbers.isnan()]).isnan().all()
 
 
-def test_in_float32_it_is_no_farther_from_the_exact_function_than_pytorch(layer: Gelu) -> None:
+def test_in_float32_the_error_is_no_larger_than_pytorchs(layer: Gelu) -> None:
     numbers = torch.linspace(-14, 14, 50_000)
     value, _ = exact(numbers)
     ours, theirs = ((each(numbers).double() - value).abs().max() for each in (layer, nn.GELU()))
@@ -81,7 +81,7 @@ def test_in_float32_it_is_no_farther_from_the_exact_function_than_pytorch(layer:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_no_number_stays_none_and_zero_keeps_its_sign(dtype: torch.dtype, layer: Gelu) -> None:
+def test_nan_stays_nan_and_zero_keeps_its_sign(dtype: torch.dtype, layer: Gelu) -> None:
     for nan in (float("nan"), -float("nan")):
         found = layer(torch.full((40,), nan, dtype=dtype))
         assert found.isnan().all()
@@ -107,7 +107,7 @@ def test_threads_change_nothing(num_threads: int, layer: Gelu, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("format_", [torch.contiguous_format, torch.channels_last])
-def test_the_layout_is_kept_and_every_gradient_finds_its_number(format_: torch.memory_format, layer: Gelu) -> None:
+def test_the_memory_layout_is_kept_in_both_passes(format_: torch.memory_format, layer: Gelu) -> None:
     numbers = torch.randn(3, 8, 5, 4).contiguous(memory_format=format_)
     value, slope = exact(numbers)
     for weights in (
@@ -122,7 +122,7 @@ def test_the_layout_is_kept_and_every_gradient_finds_its_number(format_: torch.m
         torch.testing.assert_close(gradient.double(), slope * weights, rtol=1e-6, atol=2e-6)
 
 
-def test_no_slope_is_kept_where_no_gradient_is_asked_for(layer: Gelu) -> None:
+def test_no_slope_is_stored_without_a_gradient(layer: Gelu) -> None:
     numbers = torch.randn(40)
     assert layer(numbers).grad_fn is None
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_no_slope_is_kept_where_no_gradient_is_asked_for(layer: Gelu) -> None:
     torch.testing.assert_close(output, nn.functional.gelu(numbers), rtol=0, atol=1e-6)
 
 
-def test_nothing_is_written_beside_the_numbers(layer: Gelu) -> None:
+def test_nothing_is_written_outside_of_the_buffer(layer: Gelu) -> None:
     for dtype in DTYPES:
         for count in (1, 17, 48):
             rooms = [torch.full((count + 64,), 7.0, dtype=dtype) for _ in range(3)]
@@ -143,7 +143,7 @@ def test_nothing_is_written_beside_the_numbers(layer: Gelu) -> None:
                 assert (room[-32:] == 7).all()
 
 
-def test_what_goes_the_compiled_way(layer: Gelu, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_that_use_the_native_kernel(layer: Gelu, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = torch.randn(4, 8, 6, 6)
     assert layer.is_faster(numbers)
     assert layer.is_faster(numbers.transpose(1, 2))
@@ -165,12 +165,12 @@ def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -
     assert not Gelu().is_faster(torch.randn(1, 64, 32, 32))
 
 
-def test_every_activation_of_speednet_is_one() -> None:
+def test_every_activation_of_speednet_is_a_gelu_layer() -> None:
     assert not [each for each in SpeedNet(10).modules() if type(each) is nn.GELU]
     assert len([each for each in SpeedNet(10).modules() if isinstance(each, Gelu)]) == 7
 
 
-def test_what_is_traced_or_exported_holds_the_function_of_pytorch(layer: Gelu) -> None:
+def test_traced_and_exported_layers_contain_pytorchs_function(layer: Gelu) -> None:
     numbers = torch.randn(4, 8, 6, 6)
     exported = torch.export.export(layer, (numbers,))
     assert any("gelu" in str(node.target) for node in exported.graph.nodes)

@@ -27,7 +27,7 @@ def test_a_network_in_eval_mode_warns_once(name: str) -> None:
     change, advice = WRONG[name]
     network = ResNet9(4, ResNet9Config(width=2)).eval()
     images = torch.rand(4, 3, 32, 32)
-    network(images)  # the right ones leave the check in place
+    network(images)  # images in the range do not end the check
     with pytest.warns(UserWarning, match=advice):
         network(change(images))
     with warnings.catch_warnings():
@@ -58,13 +58,13 @@ def test_images_in_the_unit_range_cause_no_warning(images: Tensor) -> None:
 
 
 def test_training_mode_reads_no_values() -> None:
-    """The trainer's module looks at its first batch instead."""
+    """The module checks its first training batch instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Normalize().train()(255 * torch.rand(1, 3, 4, 4))
 
 
-def test_what_has_no_values_is_not_checked() -> None:
+def test_tensors_without_values_are_not_checked() -> None:
     normalize = Normalize().eval()
     images = 255 * torch.rand(2, 3, 4, 4)
     assert not is_checkable(images.to("meta"))

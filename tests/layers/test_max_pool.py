@@ -1,4 +1,4 @@
-"""The compiled 2x2 max-pool against PyTorch's, bit for bit, in values and in gradients."""
+"""The native 2x2 max-pool against PyTorch's, bit for bit, in values and gradients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 @pytest.fixture
 def pool(always_compiled: Callable[[ModuleType], None]) -> MaxPool2x2:
-    """The layer, which takes the compiled way for maps of any size."""
+    """The layer, which uses the native kernel for maps of any size."""
     always_compiled(max_pool)
     return MaxPool2x2()
 
 
 def output_and_gradient(layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the layer makes of the maps, and the gradient of a sum whose every weight is another."""
+    """Return the output, and the gradient of a weighted sum with different weights."""
     x = images.clone(memory_format=torch.preserve_format).requires_grad_()
     output = layer(x)
     weights = torch.arange(1, output.numel() + 1).reshape(output.shape).to(output.dtype)
@@ -55,8 +55,8 @@ def test_equals_pytorch(dtype: torch.dtype, size: tuple[int, int], channels: int
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 0.0, -0.0])
-def test_ties_and_what_is_no_number(dtype: torch.dtype, number: float, pool: MaxPool2x2) -> None:
-    """Every pattern of four that are 1 or the number: the gradient goes where PyTorch sends it."""
+def test_ties_and_nan(dtype: torch.dtype, number: float, pool: MaxPool2x2) -> None:
+    """Every window of ones and the special value has PyTorch's gradient."""
     patterns = torch.tensor([[pattern >> place & 1 for place in range(4)] for pattern in range(16)])
     windows = torch.where(patterns.bool(), number, 1.0).to(dtype).reshape(16, 1, 2, 2).expand(-1, 20, -1, -1)
     for found, expected in zip(
@@ -84,8 +84,8 @@ def test_a_gradient_that_is_expanded_or_cropped(pool: MaxPool2x2) -> None:
         assert_the_same_bits(fast, direct)
 
 
-def test_nothing_is_written_beside_the_maps(pool: MaxPool2x2) -> None:
-    """Guard bands around output, places and gradient stay as they were, for channels that fill no register."""
+def test_nothing_is_written_outside_of_the_buffers(pool: MaxPool2x2) -> None:
+    """Guard bands around output, argmax and gradient are unchanged, for channels that do not fill a register."""
     for channels in (1, 17, 48):
         images = torch.randn(3, 5, 7, channels)
         sizes = 3 * 2 * 3 * channels, 3 * 5 * 7 * channels
@@ -99,7 +99,7 @@ def test_nothing_is_written_beside_the_maps(pool: MaxPool2x2) -> None:
         assert argmax[64:-64].max() <= 3
 
 
-def test_what_goes_the_compiled_way(pool: MaxPool2x2, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_that_use_the_native_kernel(pool: MaxPool2x2, monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randn(4, 8, 6, 6)
     assert pool.is_faster(images)
     assert not pool.is_faster(images.half())
@@ -119,7 +119,7 @@ def test_nothing_is_compiled_for_a_few_images(monkeypatch: pytest.MonkeyPatch) -
     assert not MaxPool2x2().is_faster(torch.randn(1, 128, 32, 32))
 
 
-def test_what_is_traced_or_exported_holds_the_pool_of_pytorch(pool: MaxPool2x2) -> None:
+def test_traced_and_exported_layers_contain_pytorchs_pool(pool: MaxPool2x2) -> None:
     images = torch.randn(4, 8, 6, 6)
     exported = torch.export.export(pool, (images,))
     assert any("max_pool2d" in str(node.target) for node in exported.graph.nodes)

@@ -13,7 +13,7 @@ def test_the_output_is_the_input_plus_the_branch() -> None:
     assert Residual(branch)(torch.tensor([[5.0, 7.0]])).tolist() == [[26.0, 12.0]]
 
 
-def test_a_hook_sees_the_sum_and_the_gradient_takes_both_ways() -> None:
+def test_a_hook_sees_the_sum_and_the_gradient_flows_through_both_paths() -> None:
     branch = nn.Linear(1, 1, bias=False)
     branch.weight.data.fill_(4.0)
     residual = Residual(branch)
@@ -23,4 +23,4 @@ def test_a_hook_sees_the_sum_and_the_gradient_takes_both_ways() -> None:
     residual(x).sum().backward()
     assert seen == [10.0]
     assert x.grad is not None
-    assert x.grad.item() == 5.0  # 1 along the connection, 4 through the branch
+    assert x.grad.item() == 5.0  # 1 through the shortcut, 4 through the branch

@@ -21,7 +21,7 @@ def patches_by_loop(images: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def smooth_images(count: int) -> torch.Tensor:
-    """Normalized images whose neighbouring pixels agree, as photographs' do."""
+    """Normalized images with correlated neighbouring pixels, like photographs."""
     noise = torch.randn(count, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(noise, scale_factor=2, mode="bilinear")
 
@@ -34,7 +34,7 @@ def test_whitened_patches_are_uncorrelated_with_variance_one(size_px: int) -> No
     np.testing.assert_allclose(whitened.T @ whitened / len(whitened), np.eye(3 * size_px**2), atol=2e-3)
 
 
-def test_epsilon_holds_faint_directions_back_and_the_strongest_comes_first() -> None:
+def test_epsilon_damps_weak_directions_and_the_strongest_comes_first() -> None:
     images = smooth_images(20)
     sizes = whitening_filters(images, 2, epsilon=5e-4).flatten(1).norm(dim=1)
     patches = patches_by_loop(images.double().numpy(), 2)
@@ -42,7 +42,7 @@ def test_epsilon_holds_faint_directions_back_and_the_strongest_comes_first() -> 
     np.testing.assert_allclose(sizes, 1 / np.sqrt(values + 5e-4), rtol=1e-3)
 
 
-def test_the_layer_has_every_filter_with_both_signs_and_learns_its_bias_only() -> None:
+def test_the_layer_has_every_filter_with_both_signs_and_only_the_bias_is_trained() -> None:
     layer = PatchWhitening(3, 2)
     images = smooth_images(5)
     layer.init_from_data(images)

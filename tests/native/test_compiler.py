@@ -1,4 +1,4 @@
-"""Compiling on this machine: kept, made anew when it must be, and never in the way."""
+"""Compilation on this machine: cached, repeated after changes, and optional."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = 'extern "C" int answer() { return 42; }\n'
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One function of C++, and an empty cache folder."""
+    """A C++ source with one function, and an empty cache folder."""
     if compile_command() is None:
         pytest.skip("no compiler here")
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
@@ -53,7 +53,7 @@ def test_calls_with_tensors_numbers_and_threads(source: Path) -> None:
     assert room.tolist() == [1, 2**40, 3]
 
 
-def test_a_changed_source_or_compiler_is_compiled_anew(source: Path, tmp_path: Path) -> None:
+def test_a_changed_source_or_compiler_is_recompiled(source: Path, tmp_path: Path) -> None:
     command = compile_command()
     before = fingerprint(source, command)
     assert fingerprint(source, [*command, "-O0"]) != before
@@ -65,7 +65,7 @@ def test_a_changed_source_or_compiler_is_compiled_anew(source: Path, tmp_path: P
     assert len(kept(tmp_path)) == 2
 
 
-def test_a_changed_header_is_compiled_anew(source: Path, tmp_path: Path) -> None:
+def test_a_changed_header_is_recompiled(source: Path, tmp_path: Path) -> None:
     header = tmp_path / "number.hpp"
     header.write_text("constexpr int NUMBER = 1;\n")
     source.write_text('#include "number.hpp"\nextern "C" int answer() { return NUMBER; }\n')
@@ -75,7 +75,7 @@ def test_a_changed_header_is_compiled_anew(source: Path, tmp_path: Path) -> None
     assert compiled(source).answer() == 2
 
 
-def test_many_at_once_get_a_whole_library(source: Path, tmp_path: Path) -> None:
+def test_concurrent_processes_get_a_complete_library(source: Path, tmp_path: Path) -> None:
     answers: list[int] = []
     uncached = compiled.__wrapped__
     threads = [threading.Thread(target=lambda: answers.append(uncached(source).answer())) for _ in range(4)]
@@ -110,7 +110,7 @@ def test_none_where_the_cache_cannot_be_written(source: Path, tmp_path: Path, mo
     assert compiled(source) is None
 
 
-def test_none_when_what_was_kept_is_no_library(source: Path, tmp_path: Path) -> None:
+def test_none_if_the_cached_file_is_no_library(source: Path, tmp_path: Path) -> None:
     library = library_path(source, compile_command())
     library.parent.mkdir(parents=True)
     library.write_bytes(b"no library")
@@ -119,7 +119,7 @@ def test_none_when_what_was_kept_is_no_library(source: Path, tmp_path: Path) -> 
 
 
 def test_every_source_is_installed_with_the_package() -> None:
-    """A wheel without one would fail where its layer is first used."""
+    """A wheel without a source would fail at the first use of its layer."""
     package = Path(compiler.__file__).parents[1]
     settings = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
     globs = settings["tool"]["setuptools"]["package-data"]["firstlight"]
@@ -130,7 +130,7 @@ def test_every_source_is_installed_with_the_package() -> None:
 
 
 def test_vectors_and_bfloat16_are_defined_in_one_header() -> None:
-    """A second definition would drift from the first."""
+    """Two definitions could become different."""
     package = Path(compiler.__file__).parents[1]
     sources = [path for kind in ("*.cpp", "*.hpp") for path in package.rglob(kind)]
     for definition in ("struct bfloat16", "struct Vector {", "float to_float(", "_mm512_cvtneps_pbh"):

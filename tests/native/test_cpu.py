@@ -1,4 +1,4 @@
-"""The probe of the CPU: against the kernel's own list of flags, and against stubs of PyTorch's probe."""
+"""The CPU's instruction sets against the flags that Linux lists, and against stubs of PyTorch's probe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_either_unit_multiplies_bfloat16_and_amx_comes_first(
     assert cpu.bfloat16_unit() == unit
 
 
-def test_a_torch_without_the_probe_means_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pytorchs_probe_the_result_is_false(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     assert cpu.multiplies_bfloat16() is False

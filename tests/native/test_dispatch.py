@@ -1,4 +1,4 @@
-"""The switch of single kernels, through the layers that it concerns."""
+"""The switch of single kernels, tested with the layers that use them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Unstaged(nn.Module):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A current folder that holds a module `outside`, which nobody has imported."""
+    """A current folder with a module `outside` that is not imported."""
     (tmp_path / "outside.py").write_text(SOURCE)
     (tmp_path / "broken.py").write_text("import json\nnot_defined()\n")
     (tmp_path / "lacking.py").write_text("import a_package_that_nobody_has\n")
@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget(name: str) -> None:
-    """Make the process one that has not imported the module."""
+    """Remove the module from the imported modules."""
     sys.modules.pop(name, None)
 
 
@@ -151,7 +151,7 @@ def test_a_class_that_cannot_be_used_is_refused_in_one_line(
         ("a:C", {"x": object()}, "network.x must be a number, text, a boolean, None, or a list or dictionary"),
     ],
 )
-def test_names_and_options_that_cannot_work_are_refused(name: str, options: dict[str, object], says: str) -> None:
+def test_invalid_names_and_options_are_refused(name: str, options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError) as refused:
         Recipe(network=CustomNetworkConfig(name, options))
     assert says in str(refused.value)
@@ -173,12 +173,12 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_reason(folder: Path,
     assert module != "broken" or "broken.py, line 2" in str(refused.value)
 
 
-def test_unknown_names_are_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"one of resnet9, speednet, or package\.module:Class"):
         default_network_config("vgg")
 
 
-def test_a_run_of_an_own_network_is_trained_opened_and_refused_by_the_rule(
+def test_a_run_of_a_users_network_opens_only_if_its_module_is_named(
     folder: Path, tiny: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = f"--data {tiny} --num_val 32 --max_epochs 2 --batch_size 32 --logger none"
@@ -226,7 +226,7 @@ def test_an_interrupted_run_is_resumed_with_the_module_named(
     assert (run / "results.json").is_file()
 
 
-def test_the_five_lines_train_an_own_network_and_a_checkpoint_imports_nothing(folder: Path, tiny: str) -> None:
+def test_the_five_lines_train_a_users_network_and_a_checkpoint_imports_no_module(folder: Path, tiny: str) -> None:
     model = firstlight.CustomResNet(
         data=tiny, num_classes=4, num_val=32, batch_size=32, network={"name": "outside:Plain", "width": 5}
     )
@@ -241,12 +241,12 @@ def test_the_five_lines_train_an_own_network_and_a_checkpoint_imports_nothing(fo
     assert "outside" not in sys.modules
 
 
-def test_the_summary_describes_an_own_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_describes_a_users_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", "--network.name", "outside:Plain", "--network.width", "2", "--num_classes", "3"]) == 0
     assert f"{2 * 3 * 9 + 4 * 2 * 9 + 2 * 2 + 2 * 4 + 4 * 3:,} parameters" in capsys.readouterr().out
 
 
-def test_an_exported_folder_cannot_name_an_own_network(folder: Path) -> None:
+def test_an_exported_folder_cannot_name_a_users_network(folder: Path) -> None:
     from firstlight.export.model_config import ModelConfig
 
     (folder / "config.json").write_text(

@@ -29,7 +29,7 @@ TABLE = {  # of a 32x32 image at width 64, as published
 
 @contextmanager
 def watched(network: nn.Module, names: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
-    """The outputs of the named modules in the forward passes inside."""
+    """Record the outputs of the named modules in the forward passes of the block."""
     seen: dict[str, Tensor] = {}
     handles = [
         network.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: seen.__setitem__(name, out))
@@ -43,7 +43,7 @@ def watched(network: nn.Module, names: tuple[str, ...]) -> Iterator[dict[str, Te
 
 
 def lived_in(width: int = 4, num_classes: int = 5) -> ResNet9:
-    """A network whose batch norms scale by either sign, shift, and remember odd statistics: no step can be swapped."""
+    """A network with random batch norm parameters and statistics, so that a changed order of operations is detected."""
     torch.manual_seed(0)
     network = ResNet9(num_classes, ResNet9Config(width), mean=(0.3, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     for layer in network.modules():
@@ -65,7 +65,7 @@ def test_parameters_are_those_of_the_table() -> None:
     assert not [name for name, _ in network.named_parameters() if name.endswith("bias") and "norm" not in name]
 
 
-def test_multiply_accumulates_are_those_of_the_table_by_three_counts() -> None:
+def test_three_counts_of_multiply_accumulates_agree_with_the_table() -> None:
     network, image = ResNet9(10).eval(), torch.rand(1, 3, 32, 32)
     by_hand = 9 * (
         32**2 * (3 * 64 + 64 * 128) + 16**2 * (2 * 128 * 128 + 128 * 256) + 8**2 * 256 * 512 + 4**2 * 2 * 512 * 512
@@ -87,7 +87,7 @@ def test_every_stage_has_the_published_size_at_32x32() -> None:
 
 
 @pytest.mark.parametrize("size_px", [(8, 8), (16, 16), (33, 47), (64, 40)], ids=str)
-def test_other_input_sizes_are_pooled_to_one_number_a_channel(size_px: tuple[int, int]) -> None:
+def test_maps_of_other_input_sizes_are_pooled_to_one_number_per_channel(size_px: tuple[int, int]) -> None:
     network = ResNet9(5, ResNet9Config(width=4)).eval()
     with watched(network, STAGES) as seen, torch.no_grad():
         features = network.features(torch.rand(2, 3, *size_px))
@@ -111,7 +111,7 @@ def test_width_and_number_of_classes_scale_every_layer(width: int, num_classes: 
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_every_stage_equals_the_network_written_out_from_the_table(training: bool) -> None:
+def test_every_stage_equals_a_plain_implementation_of_the_table(training: bool) -> None:
     network = lived_in().double().train(training)
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     images = torch.rand(3, 3, 16, 24, dtype=torch.float64)
@@ -129,7 +129,7 @@ def test_the_order_in_a_block_is_convolution_pool_relu_batch_norm() -> None:
     with torch.no_grad():
         logits = network(images)
         assert torch.allclose(logits, plain_maps(network.state_dict(), images)["logits"])
-        # any other order of these steps gives other numbers, but for pool and ReLU, which commute
+        # every other order gives other numbers, except that pool and ReLU commute
         for order in (
             ("conv", "norm", "relu", "pool"),
             ("conv", "pool", "norm", "relu"),
@@ -141,7 +141,7 @@ def test_the_order_in_a_block_is_convolution_pool_relu_batch_norm() -> None:
         assert steps == [step for step in IN_ORDER if step != "pool" or name in ("layer1", "layer2", "layer3")]
 
 
-def test_the_two_residual_stages_are_modules_of_their_own() -> None:
+def test_the_two_residual_stages_are_separate_modules() -> None:
     network = ResNet9(10, ResNet9Config(width=4))
     assert [name for name, layer in network.named_modules() if isinstance(layer, Residual)] == [
         "residual1",
@@ -156,7 +156,7 @@ def test_convolutions_are_3x3_stride_1_padding_1_without_bias() -> None:
         assert (layer.kernel_size, layer.stride, layer.padding, layer.bias) == ((3, 3), (1, 1), (1, 1), None)
 
 
-def test_the_memory_layout_of_the_images_changes_nothing() -> None:
+def test_the_memory_layout_of_the_images_has_no_effect() -> None:
     network = lived_in().double().eval()
     images = torch.rand(2, 3, 16, 16, dtype=torch.float64)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from reference.macs import count_macs
 
 
 def plain_logits(network: SpeedNet, images: torch.Tensor, padding: int = 0, deep: tuple[str, ...] = ()) -> torch.Tensor:
-    """The published network written out, from the same tensors, in evaluation mode; perhaps padded on two sides.
+    """The published network in plain operations on the same tensors, in evaluation mode, optionally padded.
 
     Groups named in `deep` have a third convolution.
     """
@@ -66,7 +66,7 @@ def test_a_third_convolution_of_the_last_group_costs_little_work() -> None:
     assert macs[1] < 1.05 * macs[0]
 
 
-def test_padded_maps_are_halved_without_a_rest() -> None:
+def test_padded_maps_are_halved_without_a_remainder() -> None:
     network = SpeedNet(10, SpeedNetConfig(width=4, pad_patches=True))
     x, sides = network.normalize(torch.rand(1, 3, 32, 32)), []
     for stage in network.stages:
@@ -75,7 +75,7 @@ def test_padded_maps_are_halved_without_a_rest() -> None:
     assert sides == [(32, 32), (16, 16), (8, 8), (4, 4)]
 
 
-def test_convolutions_start_as_the_identity_on_as_many_channels_as_they_have() -> None:
+def test_convolutions_start_as_the_identity() -> None:
     network = SpeedNet(10, SpeedNetConfig(width=4))
     x = torch.rand(2, 16, 5, 5)
     torch.testing.assert_close(network.group3.get_submodule("conv1")(x), x)
@@ -93,7 +93,7 @@ def test_the_head_starts_with_unit_deviation_and_its_features_are_scaled() -> No
     torch.testing.assert_close(network(images), 0.25 * unscaled(images))
 
 
-def test_after_adopting_images_what_the_first_activation_sees_is_white() -> None:
+def test_after_init_from_data_the_first_activation_has_white_input() -> None:
     network = SpeedNet(10, SpeedNetConfig(width=4), mean=(0.5, 0.5, 0.5))
     images = F.interpolate(torch.rand(50, 3, 8, 8), size=(32, 32), mode="bilinear")
     raw = (255 * images).round().to(torch.uint8)
@@ -101,7 +101,7 @@ def test_after_adopting_images_what_the_first_activation_sees_is_white() -> None
     with torch.no_grad():
         whitened = network.whiten[0](network.normalize(raw / 255))[:, :12]
     covariance = whitened.transpose(0, 1).flatten(1).cov()
-    strong = covariance.diagonal() > 0.9  # where epsilon does not hold them back
+    strong = covariance.diagonal() > 0.9  # where epsilon is negligible
     assert strong.sum() >= 3
     off_diagonal = covariance - torch.diag(covariance.diagonal())
     assert off_diagonal.abs().max() < 0.01

@@ -37,7 +37,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNo
 
 
 def shown(cell: nbformat.NotebookNode, kind: str) -> list[str]:
-    """What a cell displays of a MIME type."""
+    """Return what a cell displays as a MIME type."""
     return [each.data[kind] for each in cell.outputs if "data" in each and kind in each.data]
 
 
@@ -46,7 +46,7 @@ def printed(cell: nbformat.NotebookNode) -> str:
 
 
 def check_outputs(notebook: nbformat.NotebookNode) -> None:
-    """Every cell has run in order and without an error, and shows what it promises."""
+    """Check that every cell has run in order without an error and has the expected outputs."""
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells.values()] == list(range(1, len(cells) + 1))
     for name, cell in cells.items():
@@ -69,14 +69,14 @@ def test_it_is_committed_with_its_outputs() -> None:
     check_outputs(read())
 
 
-def test_its_outputs_name_no_machine_and_are_no_burden() -> None:
+def test_its_outputs_name_no_machine_and_are_small() -> None:
     for name, cell in code_cells(read()).items():
         text = printed(cell) + "".join(shown(cell, "text/plain")) + "".join(shown(cell, "text/html"))
         assert not [place for place in HERE if place in text], name
     assert NOTEBOOK.stat().st_size < 8e6
 
 
-def test_it_tells_the_story_in_order_with_words_between() -> None:
+def test_its_sections_are_in_order_and_explained() -> None:
     notebook = read()
     order = list(code_cells(notebook))
     assert [name for name in order if name in STORY] == STORY
@@ -100,8 +100,8 @@ def test_its_code_compiles_and_is_clean() -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_the_code_in_its_texts_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each block of code uses only names that the cells above, or the block itself, define."""
+def test_code_in_its_texts_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block uses only names that it or the cells above define."""
     called: list[str] = []
     monkeypatch.setattr(firstlight, "fit", lambda recipe, *_, **__: called.append(recipe.data))
     names: dict[str, object] = {"recipe": get_recipe("demo"), "DATA_DIR": "data"}

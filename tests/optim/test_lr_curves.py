@@ -14,18 +14,18 @@ from firstlight.optim import one_cycle
         (0, 100, 0.25, 0.0),
         (5, 100, 0.25, 0.2),
         (25, 100, 0.25, 1.0),
-        (50, 100, 0.25, 0.75),  # a third of the way down: (1 + cos 60 degrees) / 2
+        (50, 100, 0.25, 0.75),  # after a third of the fall: (1 + cos 60 degrees) / 2
         (75, 100, 0.25, 0.25),  # (1 + cos 120 degrees) / 2
         (100, 100, 0.25, 0.0),
         (130, 100, 0.25, 0.0),  # past the end
         (0, 10, 0.0, 1.0),  # no warm-up starts at the peak
         (5, 10, 0.0, 0.5),
-        (5, 10, 1.0, 0.5),  # nothing but warm-up
+        (5, 10, 1.0, 0.5),  # warm-up only
         (10, 10, 1.0, 1.0),
         (0, 1, 0.25, 0.0),
     ],
 )
-def test_the_rate_goes_up_in_a_line_and_down_along_a_cosine(
+def test_one_cycle_rises_linearly_and_falls_along_a_cosine(
     step: int, num_steps: int, warmup: float, expected: float
 ) -> None:
     assert one_cycle(step, num_steps, warmup) == pytest.approx(expected, abs=1e-12)

@@ -15,7 +15,7 @@ from reference.unchecked import printed_apart
 
 
 def newton_schulz_of_singular_values(matrix: np.ndarray, num_steps: int) -> np.ndarray:
-    """The same polynomial, applied to the singular values: what the iteration is in exact arithmetic."""
+    """Apply the polynomial to the singular values, which equals the iteration in exact arithmetic."""
     u, s, vt = np.linalg.svd(matrix / np.linalg.norm(matrix), full_matrices=False)
     for _ in range(num_steps):
         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
@@ -60,7 +60,7 @@ def test_matrices_of_several_shapes_do_not_mix() -> None:
         torch.testing.assert_close(one, orthogonalized([stack])[0])
 
 
-def test_its_sgd_is_pytorch_s() -> None:
+def test_its_sgd_equals_pytorchs() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(5, 3).double(), nn.Linear(5, 3).double()
     theirs.load_state_dict(ours.state_dict())
@@ -153,7 +153,7 @@ def test_one_schedule_serves_every_group_and_the_state_comes_back() -> None:
 
 
 def test_a_recorded_update_is_the_update() -> None:
-    """With rates that change from step to step."""
+    """The rates change from step to step."""
     pairs = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -204,12 +204,12 @@ print("compiled")
 
 
 @pytest.mark.slow
-def test_an_update_can_be_compiled_whole() -> None:
+def test_the_update_compiles_without_a_graph_break() -> None:
     """Without a break."""
     assert printed_apart(COMPILED) == "compiled\n"
 
 
-def test_parameters_without_a_gradient_stay() -> None:
+def test_parameters_without_a_gradient_are_unchanged() -> None:
     used, unused = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     used.grad = torch.ones(2, 2)
     Muon([{"params": [used, unused], "kind": "muon"}]).step()
@@ -217,7 +217,7 @@ def test_parameters_without_a_gradient_stay() -> None:
     assert not torch.equal(used, torch.ones(2, 2))
 
 
-def test_groups_that_cannot_be_are_refused() -> None:
+def test_invalid_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="'muon' or 'sgd', not 'adam'"):
         Muon([{"params": [nn.Parameter(torch.ones(2))], "kind": "adam"}])  # type: ignore[typeddict-item]
     with pytest.raises(ValueError, match="one axis"):

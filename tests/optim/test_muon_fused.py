@@ -1,4 +1,4 @@
-"""The compiled passes of Muon against arithmetic in float64, and the optimizer with and without them."""
+"""The native passes of Muon against arithmetic in float64, and the optimizer with and without them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.optim.muon import Muon
 
 @pytest.fixture
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the passes for any number of weights; skip where nothing can be compiled."""
+    """Use the native passes for any number of weights; skip without a compiler."""
     if muon_fused._library() is None:
         pytest.skip("nothing can be compiled here")
     monkeypatch.setattr(muon_fused, "MIN_NUMBERS", 0)
@@ -63,7 +63,7 @@ def trained(module: nn.Module, matmul_dtype: torch.dtype | None, images: Tensor)
 @pytest.mark.usefixtures("_always")
 @pytest.mark.parametrize("matmul_dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_optimizer_does_the_same_with_them(
+def test_the_optimizer_gives_equal_weights_with_and_without_the_kernels(
     layout: torch.memory_format, matmul_dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -88,7 +88,7 @@ def test_the_optimizer_does_the_same_with_them(
 
 
 @pytest.mark.usefixtures("_always")
-def test_where_they_do_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_are_not_used_where_they_are_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     weight = torch.randn(4, 6)
     alike = [weight], [weight.clone()], [weight.clone()]
     assert muon_fused.is_faster(*alike, torch.bfloat16)
@@ -96,7 +96,7 @@ def test_where_they_do_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not muon_fused.is_faster(*alike, torch.float16)
     assert not muon_fused.is_faster(
         [weight], [weight.T.contiguous().T], [weight], torch.float32
-    )  # a gradient that lies otherwise
+    )  # a gradient with other strides
     assert not muon_fused.is_faster([weight.T], [weight.T], [weight.T], torch.float32)  # columns first
     assert not muon_fused.is_faster([weight[:, ::2]], [weight[:, ::2]], [weight[:, ::2]], torch.float32)
     assert not muon_fused.is_faster(*([each.double() for each in them] for them in alike), torch.float32)

@@ -1,4 +1,4 @@
-"""The sheet of what augmentation does to one image."""
+"""The sheet of the augmented views of one image."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def noise(height: int = 8, width: int = 6) -> np.ndarray:
         (AugmentedImage(noise(), 0, mirrored=True, cutout=(0, 5)), ["mirrored", "cutout at (0, 5)"]),
     ],
 )
-def test_says_what_was_done(view: AugmentedImage, says: list[str]) -> None:
+def test_descriptions_of_the_augmentation(view: AugmentedImage, says: list[str]) -> None:
     assert view.descriptions() == says
     label = augmentation_sheet(noise(), [view], "one", "").axes[1].get_xlabel()
     assert label == ("\n".join(says) or "unchanged")
 
 
-def test_a_spot_moves_as_the_words_say() -> None:
+def test_a_spot_moves_as_described() -> None:
     image = np.zeros((3, 9, 9), np.uint8)
     image[:, 4, 4] = 255
     view = AugmentedImage(shifted_image(image, 2, -3), 0, down_px=2, right_px=-3)
@@ -41,7 +41,7 @@ def test_a_spot_moves_as_the_words_say() -> None:
     assert np.argwhere(view.image[0]).tolist() == [[4 - 2, 4 + 3]]
 
 
-def test_the_original_comes_first_then_every_view_as_it_is() -> None:
+def test_the_original_comes_first_then_every_view_unchanged() -> None:
     views = [AugmentedImage(noise() // number, number - 1) for number in (1, 2, 3)]
     figure = augmentation_sheet(noise(), views, "three", "seed 0", num_columns=3)
     drawn = [axes.images[0] for axes in figure.axes if axes.images]
@@ -54,7 +54,7 @@ def test_the_original_comes_first_then_every_view_as_it_is() -> None:
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize(("down", "right"), [(2, 0), (-3, 1), (0, -2), (1, 4)])
-def test_the_line_parts_the_original_from_its_reflection(down: int, right: int, mirrored: bool) -> None:
+def test_the_line_separates_the_original_from_its_reflection(down: int, right: int, mirrored: bool) -> None:
     image = noise()
     _, height, width = image.shape
     moved = shifted_image(image, down, right)
@@ -75,7 +75,7 @@ def test_an_image_that_was_not_moved_has_no_line() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 13])
-def test_all_texts_can_be_read(count: int) -> None:
+def test_all_texts_are_legible(count: int) -> None:
     view = AugmentedImage(noise(32, 32), 0, down_px=14, right_px=-13, mirrored=True, cutout=(31, 31))
     subtitle = "moved by up to 4 px (beyond the line: reflected), then mirrored every other epoch; seed 0"
     assert_legible(augmentation_sheet(noise(32, 32), [view] * count, "drawn train 3 (star): what it sees", subtitle))

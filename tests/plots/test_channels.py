@@ -56,5 +56,5 @@ def test_the_tinted_channels_add_up_to_the_image() -> None:
 
 
 @pytest.mark.parametrize("image", [noise(), noise(16, 28), TINY], ids=["square", "wide", "tiny"])
-def test_all_texts_can_be_read(image: np.ndarray) -> None:
+def test_all_texts_are_legible(image: np.ndarray) -> None:
     assert_legible(colour_channels(image, "drawn train 5585 (six-pointed star): its three colour channels"))

@@ -21,7 +21,7 @@ def rendered(figure: Figure) -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
 
 
-def test_every_image_is_drawn_as_it_is_in_the_row_of_its_class() -> None:
+def test_every_image_is_drawn_unchanged_in_the_row_of_its_class() -> None:
     rows = [noise(3), noise(1), noise(2)]
     (axes,) = class_sheet(rows, NAMES, "three classes").axes
     assert all(image.get_interpolation() == "nearest" for image in axes.images)
@@ -51,7 +51,7 @@ def test_every_pixel_becomes_a_square_of_whole_dots(height: int, width: int) -> 
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_all_texts_can_be_read(count: int) -> None:
+def test_all_texts_are_legible(count: int) -> None:
     assert_legible(class_sheet([noise(count)] * 3, NAMES, "CIFAR-10 train: random samples of each class"))
     assert_legible(class_sheet([noise(1, 8, 8)], ["W" * 40], "narrow"))
 
@@ -62,7 +62,7 @@ def test_a_class_without_images_keeps_its_row() -> None:
     assert len(axes.get_yticks()) == 3
 
 
-def test_a_hundred_classes_stand_in_columns_on_a_page_that_can_be_looked_at() -> None:
+def test_a_hundred_classes_are_in_columns_on_a_page_of_reasonable_size() -> None:
     rows = [noise(1 + number % 3) for number in range(100)]
     names = [f"class number {number}" for number in range(100)]
     figure = class_sheet(rows, names, "CIFAR-100 train: random samples of each class")

@@ -11,7 +11,7 @@ LONG = "a <b>name</b> of $x$ " + "w" * 180
 
 
 @pytest.mark.parametrize("names", [["cat", "dog"], [LONG, "dog"]])
-def test_texts_are_whole_inside_the_figure_and_apart(names):
+def test_texts_are_complete_inside_the_figure_and_do_not_overlap(names):
     figure = confusion_figure(
         np.array([[12345, 3], [0, 1]]), names, "a title that is wider than the matrix of two classes"
     )
@@ -30,7 +30,7 @@ def test_texts_are_whole_inside_the_figure_and_apart(names):
         assert not any(box.padded(-1).overlaps(other.padded(-1)) for other in boxes[position + 1 :]), texts[position]
 
 
-def test_every_cell_has_its_number_on_a_light_colour():
+def test_every_cell_has_its_count_on_a_light_colour():
     counts = np.array([[900, 0, 100], [1, 9, 0], [0, 0, 0]])
     axes = confusion_figure(counts, ["a", "b", "c"], "three").axes[0]
     assert [text.get_text() for text in axes.texts] == [str(count) for count in counts.ravel()]

@@ -1,4 +1,4 @@
-"""Learning curves: an epoch a point, gaps where nothing was measured."""
+"""Learning curves: a point per epoch, and gaps for missing values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = {
 }
 
 
-def test_epochs_count_from_one_and_what_was_not_measured_is_left_out() -> None:
+def test_epochs_count_from_one_and_missing_values_leave_gaps() -> None:
     loss, accuracy = learning_curves(COLUMNS, "three epochs").axes
     drawn = {
         (axes.get_ylabel(), line.get_label()): line.get_xydata().tolist()

@@ -42,19 +42,19 @@ def test_the_box_runs_along_the_edges_of_its_pixels() -> None:
     assert box.get_bbox().bounds == (5.5, 3.5, 15.0, 24.0)
 
 
-def test_a_box_larger_than_the_image_is_seen_whole() -> None:
+def test_a_box_larger_than_the_image_is_completely_visible() -> None:
     axes = panel(energy(), (-28, -28, 59, 59))
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert left < -28.5 < 59.5 < right
     assert top < -28.5 < 59.5 < bottom  # row 0 is at the top
 
 
-def test_a_unit_that_nothing_moves_is_drawn_black() -> None:
+def test_a_unit_without_gradient_is_drawn_black() -> None:
     (image,) = panel(np.zeros((4, 4)), (0, 0, 3, 3)).images
     assert (np.asarray(image.get_array()) == FLOOR).all()
 
 
-def test_panels_stand_row_by_row_and_all_texts_can_be_read() -> None:
+def test_panels_are_in_rows_and_all_texts_are_legible() -> None:
     rows = [
         [
             MeasuredField(energy(), box, f"residual{column}, {word}\neffective 12 px of 64 px")

@@ -1,4 +1,4 @@
-"""The Figure of every plot, and how an image is put on it."""
+"""The Figure of every plot, and the drawing of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firstlight.plots.samples import sample_sheet
 from reference.legible import drawn_texts
 
 
-def test_a_notebook_shows_it_as_a_png_of_its_size_and_pyplot_knows_nothing_of_it() -> None:
+def test_a_notebook_shows_a_png_and_pyplot_does_not_register_the_figure() -> None:
     figure = Figure(figsize=(2, 1), dpi=50)
     figure.subplots().plot([0, 1])
     assert plt.get_fignums() == []
@@ -34,7 +34,7 @@ def test_every_pixel_is_a_crisp_square_without_ticks_or_frame() -> None:
     np.testing.assert_array_equal(canvas, pixels.transpose(1, 2, 0).repeat(10, axis=0).repeat(10, axis=1))
 
 
-def test_texts_are_shown_as_they_are_written() -> None:
+def test_texts_are_drawn_literally() -> None:
     name = r"$x$ \frac{"
     before = {key: plt.rcParams[key] for key in ("text.parse_math", "font.family")}
     figure = sample_sheet(np.zeros((1, 3, 4, 4), np.uint8), [name], "costs 5$, or 6$")
@@ -43,14 +43,14 @@ def test_texts_are_shown_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG\r\n"), ("svg", b"<?xml"), ("pdf", b"%PDF-")])
-def test_the_suffix_says_the_format(tmp_path: Path, suffix: str, magic: bytes) -> None:
+def test_the_suffix_chooses_the_format(tmp_path: Path, suffix: str, magic: bytes) -> None:
     path = tmp_path / "new" / f"figure.{suffix}"
     save_figure(Figure(figsize=(1, 1)), path)
     assert path.read_bytes().startswith(magic)
     assert [each.name for each in path.parent.iterdir()] == [path.name], "a temporary file was left behind"
 
 
-def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_drawing_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
 

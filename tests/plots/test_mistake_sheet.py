@@ -1,4 +1,4 @@
-"""The sheet of misclassified images: what each tile shows and says, and that all of it can be read."""
+"""The sheet of misclassified images: its tiles, its captions, and that all texts are legible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tile = tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[str, str, str]]
 
 
 def mistake(number: int, predicted: str = "automobile", true: str = "five-pointed star") -> Tile:
-    """An image, its two maps, and its three captions."""
+    """Return an image, its two maps and its three captions."""
     draw = np.random.default_rng(number)
     image = draw.integers(0, 256, (3, 6, 5), dtype=np.uint8)
     predicted_map = draw.normal(size=(6, 5))
@@ -35,12 +35,12 @@ def draw(mistakes: list[Tile], title: str, num_columns: int = 3) -> Figure:
 
 
 def tiles_of(figure: Figure) -> list[list[Axes]]:
-    """The axes of each mistake, without those of the scale."""
+    """Return the axes of each mistake, without those of the colour bar."""
     tiles = figure.axes[:-1]
     return [tiles[start : start + 3] for start in range(0, len(tiles), 3)]
 
 
-def test_each_mistake_is_shown_as_it_is_beside_the_evidence_for_both_classes() -> None:
+def test_each_mistake_is_drawn_unchanged_beside_the_evidence_for_both_classes() -> None:
     mistakes = [mistake(number, "cat", "dog") for number in range(4)]
     figure = draw(mistakes, "four", num_columns=2)
     for tiles, (image, maps, _) in zip(tiles_of(figure), mistakes, strict=True):
@@ -70,7 +70,7 @@ def test_the_scale_states_the_normalization_and_how_the_maps_were_made() -> None
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 12])
-def test_all_of_it_can_be_read_and_mistakes_run_row_by_row(count: int) -> None:
+def test_all_texts_are_legible_and_mistakes_are_in_rows(count: int) -> None:
     figure = draw([mistake(number) for number in range(count)], TITLE)
     assert_legible(figure)
     assert figure.axes[0].get_window_extent().width > 0.9 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"

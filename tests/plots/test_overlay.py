@@ -1,4 +1,4 @@
-"""A map over its image: colours against hand arithmetic, and no colour where nothing speaks for the class."""
+"""Overlays: colours against hand arithmetic, and no colour without positive evidence."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def one_colour(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.25, 0.6, 1.0])
-def test_each_pixel_is_its_grey_mixed_with_the_colour_of_its_share(opacity: float) -> None:
+def test_each_pixel_is_its_grey_blended_with_the_colour_of_its_share(opacity: float) -> None:
     evidence = np.array([[4.0, 2.0, 0.0]])
     expected = [[(1 - opacity) * GREY + opacity * value for value in INFERNO[share]] for share in (1.0, 0.5, 0.0)]
     np.testing.assert_allclose(overlay(one_colour(1, 3), evidence, opacity)[0], expected, atol=1.01)
 
 
-def test_the_share_is_of_the_largest_absolute_value_so_weak_beside_strong_against_stays_dark() -> None:
+def test_shares_are_relative_to_the_largest_absolute_value() -> None:
     weak, alone = np.array([[0.5, -1.0, 0.0]]), np.array([[0.5, 0.0, 0.0]])
     assert overlay(one_colour(1, 3), weak, 1.0)[0, 0].tolist() == pytest.approx(INFERNO[0.5], abs=1)
     assert overlay(one_colour(1, 3), alone, 1.0)[0, 0].tolist() == pytest.approx(INFERNO[1.0], abs=1)
@@ -33,7 +33,7 @@ def test_the_share_is_of_the_largest_absolute_value_so_weak_beside_strong_agains
     assert faint.max() < 30
 
 
-def test_evidence_against_the_class_has_the_colour_of_none() -> None:
+def test_negative_evidence_has_the_colour_of_no_evidence() -> None:
     drawn = overlay(one_colour(1, 3), np.array([[1.0, -0.7, 0.0]]))[0]
     assert drawn[1].tolist() == drawn[2].tolist()
 
@@ -52,7 +52,7 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("evidence", NOTHING.values(), ids=NOTHING)
-def test_without_positive_evidence_the_image_is_grey_and_the_figure_says_so(evidence: list[list[float]]) -> None:
+def test_without_positive_evidence_the_image_is_grey_and_labelled(evidence: list[list[float]]) -> None:
     map_ = np.array(evidence)
     assert not has_evidence(map_)
     assert overlay(one_colour(1, 2), map_).tolist() == [[[round(GREY)] * 3] * 2]
@@ -61,8 +61,8 @@ def test_without_positive_evidence_the_image_is_grey_and_the_figure_says_so(evid
     assert [text.get_text().split() for text in axes.texts] == [["no", "positive", "evidence"]]
 
 
-def test_small_evidence_beside_nothing_is_evidence() -> None:
-    """Only its relation to the rest of its map makes a value noise."""
+def test_small_values_are_evidence_if_no_value_is_larger() -> None:
+    """Only a comparison with the largest value makes a small value noise."""
     map_ = np.array([[1e-12, 0.0]])
     assert has_evidence(map_)
     axes = Figure().subplots()
@@ -70,7 +70,7 @@ def test_small_evidence_beside_nothing_is_evidence() -> None:
     assert not axes.texts
 
 
-def test_on_axes_the_overlay_is_crisp_and_as_computed() -> None:
+def test_on_axes_the_overlay_is_drawn_without_interpolation() -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
     evidence = np.random.default_rng(1).normal(size=(5, 4))
     axes = Figure().subplots()
@@ -80,7 +80,7 @@ def test_on_axes_the_overlay_is_crisp_and_as_computed() -> None:
     np.testing.assert_array_equal(shown.get_array(), overlay(image, evidence, 0.3))
 
 
-def test_the_scale_runs_from_none_to_all_of_the_largest_and_states_the_normalization() -> None:
+def test_the_colour_bar_runs_from_0_to_1_and_states_the_normalization() -> None:
     figure = Figure()
     add_colour_bar(figure, figure.subplots())
     bar = figure.axes[-1]

@@ -1,4 +1,4 @@
-"""The sheet of predictions: the picture, what the model sees, what it looked at, what it says."""
+"""The sheet of predictions: the picture, the network's input, the map and the classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def predicted(number: int, num_classes: int = 3, name: str = "photo.jpg") -> Pre
     )
 
 
-def test_a_row_shows_the_picture_what_is_seen_the_evidence_and_the_probabilities() -> None:
+def test_a_row_shows_the_picture_the_input_the_evidence_and_the_probabilities() -> None:
     predictions = [predicted(number) for number in range(2)]
     figure = prediction_sheet(predictions, SUBTITLE)
     rows = [figure.axes[start : start + 4] for start in (0, 4)]
@@ -49,13 +49,13 @@ def test_a_row_shows_the_picture_what_is_seen_the_evidence_and_the_probabilities
 
 
 @pytest.mark.parametrize(("count", "num_classes"), [(1, 1), (1, 10), (5, 4), (2, 11), (1, 100)])
-def test_all_of_it_can_be_read(count: int, num_classes: int) -> None:
+def test_all_texts_of_the_sheet_are_legible(count: int, num_classes: int) -> None:
     figure = prediction_sheet([predicted(number, num_classes) for number in range(count)], SUBTITLE)
     assert_legible(figure)
     assert figure.axes[1].get_window_extent().width > 0.8 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
 
 
-def test_the_classes_that_have_no_room_are_counted() -> None:
+def test_classes_that_do_not_fit_are_counted() -> None:
     bars = prediction_sheet([predicted(0, num_classes=13)], SUBTITLE).axes[3]
     assert len(bars.patches) == 10
     assert [text.get_text() for text in bars.texts][10:] == ["and 3 less probable"]

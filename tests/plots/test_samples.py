@@ -13,8 +13,8 @@ def noise(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
 
 
-def test_every_image_is_drawn_as_it_is_with_its_label() -> None:
-    """Rendered, the page holds every image in whole dots, row by row, and its label is the nearest one below."""
+def test_every_image_is_drawn_unchanged_with_its_label() -> None:
+    """The rendered page has every image in whole dots, row by row, with its label below."""
     figure = sample_sheet(noise(5), list("abcde"), "five", num_columns=3)
     figure.canvas.draw()
     page = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
@@ -35,7 +35,7 @@ def test_every_image_is_drawn_as_it_is_with_its_label() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 10])
-def test_all_texts_can_be_read(count: int) -> None:
+def test_all_texts_are_legible(count: int) -> None:
     labels = ["five-pointed star", "an uncommonly long label", "WWWWWWWWWWWWWWWW", "six-pointed star", "cat"] * 2
     assert_legible(sample_sheet(noise(count), labels[:count], "CIFAR-10 train: random samples"))
 

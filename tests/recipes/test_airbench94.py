@@ -1,4 +1,4 @@
-"""airbench94 holds the numbers of its source, whatever the defaults of the configuration classes are."""
+"""airbench94 sets the values of its source explicitly, independent of defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_airbench94_has_the_rates_of_its_source_for_the_mean_of_the_loss() -> No
 
 
 @pytest.mark.parametrize("name", ["airbench94", "fast94", "page24"])
-def test_every_field_of_muon_stands_in_the_recipe_s_file(name: str) -> None:
+def test_every_field_of_muon_is_set_in_the_recipes_file(name: str) -> None:
     module = inspect.getmodule(RECIPES[name])
     assert isinstance(module, ModuleType)
     calls = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Call)]

@@ -55,7 +55,7 @@ FAST = Recipe(optimizer=MuonConfig(learning_rate=0.2, whitening_epochs=1.5), net
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), UNUSUAL, FAST], ids=["default", "unusual", "fast"])
-def test_a_recipe_comes_back_from_its_file_as_it_was(tmp_path: Path, recipe: Recipe) -> None:
+def test_a_recipe_is_read_back_from_its_file_unchanged(tmp_path: Path, recipe: Recipe) -> None:
     recipe.save(tmp_path / "recipe.yaml")
     assert Recipe.load(tmp_path / "recipe.yaml") == recipe
     found = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
@@ -156,7 +156,7 @@ def test_aliases_that_multiply_do_not_make_a_long_message(tmp_path: Path) -> Non
     assert len(str(refused.value)) < 1000
 
 
-def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x80")
     for path in (tmp_path / "absent.yaml", tmp_path, tmp_path / "binary.yaml"):
         with pytest.raises(RunError) as refused:
@@ -192,7 +192,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: Path) -> N
         ({"network": SpeedNetConfig(norm_momentum=1.5)}, "network.norm_momentum must be above 0 and at most 1"),
     ],
 )
-def test_values_that_cannot_work_are_refused_when_the_recipe_is_made(changes: dict[str, Any], found: str) -> None:
+def test_invalid_values_are_refused_when_a_recipe_is_made(changes: dict[str, Any], found: str) -> None:
     with pytest.raises(UsageError, match=found) as refused:
         Recipe(**changes)
     assert isinstance(refused.value, FirstlightError)

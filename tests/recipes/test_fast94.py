@@ -1,4 +1,4 @@
-"""fast94 differs from its control where it means to, and nowhere else."""
+"""fast94 differs from its control only in the intended fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firstlight.recipes import get_recipe
 from firstlight.recipes.config import MuonConfig
 
 
-def test_but_for_its_end_it_is_the_control_s_network_and_loss_on_all_images() -> None:
+def test_network_and_loss_are_those_of_the_control_except_for_the_last_group() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     same = ("data", "num_val", "augmentation", "label_smoothing", "averaging")
     assert {name: getattr(ours, name) for name in same} == {name: getattr(control, name) for name in same}
@@ -22,21 +22,21 @@ def test_but_for_its_end_it_is_the_control_s_network_and_loss_on_all_images() ->
     assert replace(ours.network, norm_momentum=control.network.norm_momentum, **end) == control.network
 
 
-def test_it_looks_again_only_where_it_is_unsure() -> None:
+def test_only_uncertain_images_get_more_views() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     assert (ours.views, control.views, control.views_margin) == ("flip_star", "flip_shift", 1.0)
     few, many = (expected_passes(each.views, each.views_margin) for each in (ours, control))
     assert few < many
 
 
-def test_what_a_batch_s_size_scales_is_scaled() -> None:
+def test_values_that_depend_on_the_batch_size_are_scaled() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     assert isinstance(ours.optimizer, MuonConfig)
     assert isinstance(control.optimizer, MuonConfig)
     assert isinstance(ours.network, SpeedNetConfig)
     assert isinstance(control.network, SpeedNetConfig)
     share = ours.batch_size / control.batch_size
-    for name in ("head_rate", "bias_rate", "weight_decay"):  # the sum over images of what each adds stays the same
+    for name in ("head_rate", "bias_rate", "weight_decay"):  # the sum of the images' contributions is unchanged
         assert getattr(ours.optimizer, name) == pytest.approx(share * getattr(control.optimizer, name))
     assert ours.network.norm_momentum == pytest.approx(share * control.network.norm_momentum)
     scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay")
@@ -44,13 +44,13 @@ def test_what_a_batch_s_size_scales_is_scaled() -> None:
     assert replace(ours.optimizer, **own) == control.optimizer
 
 
-def test_it_looks_at_fewer_images_and_at_crops_of_them_at_first() -> None:
+def test_it_trains_on_fewer_images_and_on_crops_at_first() -> None:
     ours, control = get_recipe("fast94"), get_recipe("airbench94")
     assert ours.max_epochs < control.max_epochs
     assert (ours.hardest_share, control.hardest_share) == (0.6, 1.0)
     assert (ours.gradient_share, control.gradient_share) == (0.8, 1.0)
     sides = {0.0: 25, 0.49: 25, 0.5: 32, 1.0: 32}
     assert {progress: ours.resizing.side_px(32, progress) for progress in sides} == sides
-    # A shift by at most half of what is cut off: no pixel of a crop is padding.
+    # A shift by at most half of the removed border: no pixel of a crop is padding.
     assert ours.resizing.method == "crop"
     assert ours.augmentation.crop_px <= (32 - 25) // 2

@@ -21,7 +21,7 @@ PUBLISHED = published_results()
 
 
 def header(name: str) -> dict[str, str]:
-    """Return the keyed lines of a recipe file's docstring, each with its continuation."""
+    """Return the fields of a recipe file's header."""
     text = import_module(f"firstlight.recipes.{name}").__doc__ or ""
     lines = re.findall(r"^([a-z]+) {2,}(.*(?:\n {10}.*)*)", text, flags=re.MULTILINE)
     return {key: " ".join(value.split()) for key, value in lines}
@@ -34,7 +34,7 @@ def percent(values: list[float]) -> str:
 
 
 def lines_of(name: str) -> list[dict[str, Any]]:
-    """Return the lines of results that an entry says it is made of."""
+    """Return the result lines that an entry lists as its source."""
     entry = PUBLISHED[name]
     lines = [json.loads(text) for text in (ROOT / "benchmarks/results" / entry.source).read_text().splitlines()]
     return [

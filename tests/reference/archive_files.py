@@ -1,4 +1,4 @@
-"""Small archives as the official ones are made, and hostile ones."""
+"""Small archives in the official format, and hostile ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def packed(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
 
 
 def official_entries() -> list[tuple[tarfile.TarInfo, bytes]]:
-    """What an official archive holds: a folder, the files, and a page that nobody needs."""
+    """The entries of an official archive: a folder, the files, and an unused page."""
     files = [plain(f"{FOLDER}/{name}", content) for name, content in official_files().items()]
     return [special(FOLDER, tarfile.DIRTYPE), *files, plain(f"{FOLDER}/readme.html", b"<html></html>")]
 

@@ -1,4 +1,4 @@
-"""Augmentation one pixel at a time: slow, and obvious enough to trust."""
+"""Augmentation one pixel at a time: slow and obvious."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def mirrored_index(index: int, size: int) -> int:
-    """Walk from the nearest edge back inside: the edge pixel itself is not repeated."""
+    """Reflect an index at the nearest edge, without repeating the edge pixel."""
     if index < 0:
         return 0 + (0 - index)
     if index > size - 1:
@@ -17,7 +17,7 @@ def mirrored_index(index: int, size: int) -> int:
 
 
 def shifted_image(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    """One image [3 h w], seen through a window that moved."""
+    """Return one image [3 h w] through a shifted window."""
     moved = np.zeros_like(image)
     _, height, width = image.shape
     for row in range(height):
@@ -27,7 +27,7 @@ def shifted_image(image: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def mirrored_image(image: np.ndarray) -> np.ndarray:
-    """One image [3 h w], left and right exchanged."""
+    """Return one image [3 h w], mirrored."""
     mirrored = np.zeros_like(image)
     _, height, width = image.shape
     for row in range(height):
@@ -37,7 +37,7 @@ def mirrored_image(image: np.ndarray) -> np.ndarray:
 
 
 def cut_image(image: np.ndarray, top: int, left: int, size_px: int, fill: Sequence[int]) -> np.ndarray:
-    """One image [3 h w] with a painted square, the part of it that lies inside."""
+    """Return one image [3 h w] with the part of a square inside it filled."""
     painted = image.copy()
     _, height, width = image.shape
     for row in range(top, top + size_px):

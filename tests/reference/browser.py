@@ -1,4 +1,4 @@
-"""A headless Chromium, driven as a person would: by what is to be seen on the page."""
+"""A headless Chromium, driven by what is visible on the page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Page:
         return self.until(lambda: self.all(selector), f"no {selector} on the page")[0]
 
     def until(self, look: Callable[[], _Value], message: str) -> _Value:
-        """Look, or act, again and again until that succeeds; the page may be drawn anew at any moment."""
+        """Repeat a check or an action until it succeeds; the page may be redrawn at any moment."""
         from selenium.common.exceptions import (
             ElementClickInterceptedException,
             ElementNotInteractableException,
@@ -69,7 +69,7 @@ class Page:
         self._do(selector, lambda element: element.click(), index)
 
     def _do(self, selector: str, action: Callable[[Any], None], index: int = 0) -> None:
-        """Act on an element, again if the page was drawn anew in that moment."""
+        """Act on an element, and repeat if the page was redrawn at that moment."""
 
         def act() -> bool:
             element = self.all(selector)[index : index + 1]
@@ -98,7 +98,7 @@ class Page:
 
         def act() -> bool:
             listed = self.all(f"#{dropdown} [role=option]")
-            if not listed:  # closed still, or again, since the page was drawn anew
+            if not listed:  # still closed, or closed again because the page was redrawn
                 self.click(f"#{dropdown} input")
                 return False
             found = [each for each in listed if each.text.strip().lstrip("✓").strip() == option]
@@ -124,13 +124,13 @@ class Page:
         )[0]
 
     def pixels(self, selector: str) -> np.ndarray:
-        """What the screen shows of the first element, float [h w 3]."""
+        """Return the screen pixels of the first element, float [h w 3]."""
         element = self.wait_for(selector)
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         return np.asarray(Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB"), dtype=float)
 
     def picture(self, width_px: int, path: Path) -> None:
-        """Keep a screenshot of the whole page at a width."""
+        """Save a screenshot of the whole page at a width."""
         metrics = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": width_px < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         time.sleep(0.5)
@@ -141,7 +141,7 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def overflow_px(self, width_px: int) -> int:
-        """By how much the page is wider than a window of this width."""
+        """Return how much wider the page is than a window of this width."""
         metrics = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         time.sleep(0.5)
@@ -151,7 +151,7 @@ class Page:
         return found
 
     def hosts(self) -> set[str]:
-        """Every host that was asked for anything since the last look."""
+        """Return every host that was requested since the last call."""
         found = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -162,13 +162,13 @@ class Page:
         return found
 
     def complaints(self) -> list[str]:
-        """Errors in the browser's console since the last look."""
+        """Return the errors in the browser's console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 @contextmanager
 def chromium() -> Iterator[Page]:
-    """Start Debian's Chromium with its driver; skip the test where they are not installed."""
+    """Start Debian's Chromium with its driver; skip the test if they are not installed."""
     pytest.importorskip("selenium")
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
@@ -181,7 +181,7 @@ def chromium() -> Iterator[Page]:
     arguments = ["--headless=new", "--disable-dev-shm-usage", "--window-size=1280,1000", "--hide-scrollbars"]
     arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     if os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # root has no other way
+        arguments.append("--no-sandbox")  # needed by root
     for argument in arguments:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

@@ -8,14 +8,14 @@ Point = tuple[float, float]
 
 
 def corners_of_polygon(num_corners: int, inradius_px: float, turn: float) -> list[Point]:
-    """Corners of a regular polygon around the origin, the middle of its first edge at angle `turn`."""
+    """Return the corners of a regular polygon around the origin; the middle of its first edge is at angle `turn`."""
     outer = inradius_px / math.cos(math.pi / num_corners)
     angles = [turn + math.pi * (2 * i + 1) / num_corners for i in range(num_corners)]
     return [(outer * math.cos(angle), outer * math.sin(angle)) for angle in angles]
 
 
 def corners_of_star(num_tips: int, inradius_px: float, turn: float) -> list[Point]:
-    """Tips and notches in turn: each notch a corner of the inner polygon, each tip over one of its edges."""
+    """Return tips and notches alternately: notches are corners of the inner polygon, tips are beyond its edges."""
     tip = inradius_px / math.cos(2 * math.pi / num_tips)
     corners = []
     for i, notch in enumerate(corners_of_polygon(num_tips, inradius_px, turn)):

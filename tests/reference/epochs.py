@@ -1,4 +1,4 @@
-"""Replays one batch of one epoch from (seed, epoch), one image at a time, with none of firstlight's code."""
+"""Replays a batch from (seed, epoch), one image at a time, without firstlight's code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reference.augmentation import cut_image, mirrored_image, shifted_image
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run does to its training images, in plain values."""
+    """The augmentation of a run in plain values."""
 
     seed: int
     batch_size: int
@@ -23,7 +23,7 @@ class Setting:
 
 
 def random_source(seed: int, epoch: int, purpose: str) -> torch.Generator:
-    """The first eight bytes of a hash, as a whole number below 2**63, seed a generator."""
+    """Return a generator seeded by the first eight bytes of a hash, an integer below 2**63."""
     first = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode("ascii")).digest()[:8]
     number = sum(byte << (8 * index) for index, byte in enumerate(first)) // 2
     return torch.Generator().manual_seed(number)
@@ -40,7 +40,7 @@ def is_mirrored(setting: Setting, num_images: int, epoch: int) -> list[bool]:
 
 
 def replay(pixels: np.ndarray, setting: Setting, epoch: int, number: int) -> tuple[np.ndarray, list[int]]:
-    """Batch `number` of `epoch` on one device: float32 [n 3 h w] in [0, 1], and the images' places in the set."""
+    """Return batch `number` of `epoch` on one device: float32 [n 3 h w] in [0, 1], and the image indices."""
     num_images, _, height, width = pixels.shape
 
     def whole(purpose: str, low: int, high: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Self
 
 @dataclass
 class Request:
-    """What was asked, and how many bytes of content were sent for it."""
+    """A request, and the number of content bytes sent for it."""
 
     path: str
     range: str | None
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(self.server.content[:-7])
 
     def fault_unsaid(self) -> None:
-        """No length is given: the end of the connection is the end of the file."""
+        """The response has no length; the file ends with the connection."""
         self.answer(200, {})
         self.send(self.server.content)
 
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(self.server.content)
 
     def fault_otherrange(self) -> None:
-        """Ranges are answered with another one."""
+        """The response has another range than requested."""
         if not self.request_.range:
             return self.fault_none()
         size = len(self.server.content)
@@ -147,12 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"HTTP/1.0 403 no\x1b[31m way\r\n\r\n")
 
     def fault_changing(self) -> None:
-        """Another file, with another tag, stands there after the first half was sent."""
+        """The file and its tag change after the first half was sent."""
         self.fault_cut()
         self.server.tag = '"v2"'
 
     def head(self) -> int:
-        """Answer a request for a range, if one is asked of the file that stands here, or for the whole."""
+        """Respond with the requested range if it is of the current file, else with the whole file."""
         size, asked = len(self.server.content), self.request_.range
         found = re.fullmatch(r"bytes=(\d+)-", asked or "")
         is_current = self.request_.if_range in (None, self.server.tag)

@@ -1,4 +1,4 @@
-"""Files that strangers upload: odd ones that must be read right, and bad ones that must be refused in a line."""
+"""Uploads: unusual files that must be read correctly, and bad files that must be refused in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEFT, RIGHT = (220, 30, 30), (30, 30, 220)  # every good picture is red on its l
 
 
 def two_halves(width: int = 60, height: int = 60) -> Image.Image:
-    """The picture that every good file shows."""
+    """The picture in every good file."""
     image = Image.new("RGB", (width, height), LEFT)
     image.paste(RIGHT, (width // 2, 0, width, height))
     return image
@@ -27,20 +27,20 @@ def saved(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def animated(form: str) -> bytes:
-    """Two halves first, then frames of green."""
+    """An animation: two halves first, then green frames."""
     frames = [Image.new("RGB", (60, 60), (20, 200, 20 * number)) for number in range(3)]
     return saved(two_halves(), form, save_all=True, append_images=frames, duration=50, loop=0)
 
 
 def rotated() -> bytes:
-    """Stored lying on its side; EXIF says how to turn it."""
+    """A rotated picture whose EXIF data give its orientation."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     return saved(two_halves().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
 
 
 def transparent() -> bytes:
-    """Two halves above a transparent ground that hides green."""
+    """Two halves on a transparent background of green pixels."""
     image = two_halves(60, 60).convert("RGBA")
     hidden = Image.new("RGBA", (60, 60), (0, 255, 0, 0))
     hidden.paste(image, (0, 0))

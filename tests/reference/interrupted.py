@@ -1,4 +1,4 @@
-"""Runs on the tiny data set that are interrupted at a chosen moment, and gone on with."""
+"""Runs on the tiny data set that are interrupted at a chosen moment and resumed."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ RECIPE = Recipe(
 
 
 class PowerCut(BaseException):
-    """Nothing catches it, as nothing catches SIGKILL."""
+    """An exception that no handler catches, like SIGKILL."""
 
 
 class CutAt(pl.Callback):
-    """Ends the training at the n-th call of a hook, before anything else can be done there."""
+    """Ends the training at the n-th call of a hook, before other callbacks run."""
 
     def __init__(self, hook: str, number: int = 1) -> None:
         self.left = number
@@ -71,7 +71,7 @@ def case(name: str, *values: Any) -> Any:
 
 
 def slow(name: str, *values: Any) -> Any:
-    """Likewise, one that need not run every time."""
+    """Return a case that is marked slow."""
     return pytest.param(*values, id=name, marks=pytest.mark.slow)
 
 

@@ -1,4 +1,4 @@
-"""Trains in processes that die by SIGKILL at a chosen moment: a function call, counted from the start.
+"""Trains in processes that are killed by SIGKILL at a chosen function call.
 
 Started once, it forks for each training: importing PyTorch takes longer than the training itself.
 
@@ -29,7 +29,7 @@ from reference.interrupted import ALWAYS
 from reference.tiny import tiny_split
 
 RECIPE = replace(interrupted.RECIPE, averaging=0.9, max_epochs=2)
-# Where a phase begins, by the name of a function that is called then; it lasts until the next begins.
+# The function whose call starts each phase; a phase lasts until the next one starts.
 PHASES = {
     "_new_run_folder": "beginning",
     "training_step": "step",

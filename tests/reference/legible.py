@@ -1,4 +1,4 @@
-"""Whether every text that a figure draws can be read: inside the figure, over no picture and no other text."""
+"""Checks that every text of a figure is legible: inside the figure, and over no image and no other text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 
 def drawn_texts(figure: Figure) -> list[Text]:
-    """The texts that are drawn; tick labels outside of the axes, for instance, exist and are not."""
+    """Return the texts that are drawn; some that exist, such as tick labels outside of the axes, are not."""
     drawn: dict[int, Text] = {}
     draw = Text.draw
 
@@ -28,7 +28,7 @@ def drawn_texts(figure: Figure) -> list[Text]:
 
 
 def assert_legible(figure: Figure) -> None:
-    """Fail if a text is cut off by the figure's edge, runs into another, or lies on an image.
+    """Fail if a text is cut off by the figure's edge, or overlaps another text or an image.
 
     A text that belongs to the axes of an image may lie inside the image, but not across its edge.
     """

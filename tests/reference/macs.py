@@ -1,4 +1,4 @@
-"""Counts multiply-accumulates where they happen: in the convolutions and linear layers that a forward pass enters."""
+"""Counts the multiply-accumulates of the convolutions and linear layers in a forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle made in no time: of a run on the tiny data set whose head was fitted to a handful of images."""
+"""A bundle that is made quickly, from a run on the tiny data set whose head is fitted to a few images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from firstlight.runs.run import Run
 from reference.made_run import make_run, say, unlearned
 from reference.tiny import tiny_split
 
-NUM_FITTED = 20  # few enough for mistakes, many enough for most answers to be right
+NUM_FITTED = 20  # few enough for mistakes, many enough for mostly correct predictions
 
 
 def make_fitted_run(folder: Path) -> Run:

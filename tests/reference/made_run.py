@@ -1,4 +1,4 @@
-"""A run folder made in no time: an untrained network, what it says of the tiny data set, and no Lightning."""
+"""A run folder that is made quickly, without Lightning: an untrained network and its predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference.tiny import tiny_split
 
 
 def unlearned(images: ImageSet, width: int = 2) -> ResNet9:
-    """A network that says all kinds of things, most of them wrong: batch norm has seen images, no weight was learnt."""
+    """An untrained network with running statistics, whose predictions vary and are mostly wrong."""
     draw = torch.Generator().manual_seed(0)
     network = ResNet9(len(images.class_names), ResNet9Config(width), *images.mean_and_std)
     with torch.no_grad():
@@ -31,7 +31,7 @@ def unlearned(images: ImageSet, width: int = 2) -> ResNet9:
 
 
 def say(network: nn.Module, images: ImageSet) -> Predictions:
-    """What the network says of the images, by a plain forward pass."""
+    """Return the predictions of a plain forward pass."""
     with torch.no_grad():
         features = network.features(images.images / 255)
         return Predictions(network.head(features), features, images.labels, images.ids)

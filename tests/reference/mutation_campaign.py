@@ -1,4 +1,4 @@
-"""Reads thousands of damaged files of one kind, in a process of its own, as users do: without the tests' type checks.
+"""Reads thousands of damaged files of one kind in a separate process, without the tests' type checks.
 
     python mutation_campaign.py KIND COUNT SEED FOLDER
 
@@ -47,7 +47,7 @@ from reference.archive_files import FOLDER, official_entries, official_files, pa
 from reference.made_run import make_run
 from reference.mutations import mutated
 
-CASE_S = 20  # far more than any needs, even on a busy machine
+CASE_S = 20  # far more than needed, even on a busy machine
 EXTRA_MEMORY_BYTES = 1 << 30
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -55,7 +55,7 @@ Case = Callable[[random.Random], None]  # raises FirstlightError if it refuses
 
 
 class _TooLongError(BaseException):
-    """Not an Exception: nothing that reads files may swallow it."""
+    """Not an Exception, so that no reader of files catches it."""
 
 
 def binary(folder: Path, read: Callable[[Path], Any], name: str, content: bytes, names: dict[str, bytes]) -> Case:
@@ -126,7 +126,7 @@ def archives(folder: Path) -> Case:
 
 
 def _mutated_tar(tar: bytes, headers: list[int], chance: random.Random) -> bytes:
-    """Damage headers, most often with checksums made to fit: otherwise nothing but the checksum would be tested."""
+    """Damage headers, mostly with corrected checksums; otherwise only the checksum would be tested."""
     if chance.random() < 0.3:
         return mutated(tar, chance, skeleton_bytes=2048)
     damaged = bytearray(tar)
@@ -169,7 +169,7 @@ def _sorted_header(content: bytes) -> bytes:
 
 
 def _with_another_value(header: bytes, chance: random.Random) -> bytes:
-    """Replace one to three of the numbers and words of a header that stays well formed, most often."""
+    """Replace one to three numbers or words of a header, which usually stays well formed."""
     others = (b"0", b"1", b"-1", b"7", b"16", b"99999999", b"1e99", b"null", b"", b"[]", b"F64", b"I8")
     end = header.index(b"recipe") if chance.random() < 0.7 else len(header)  # what the run itself reads comes first
     for _ in range(chance.randint(1, 2)):
@@ -198,7 +198,7 @@ def images(folder: Path) -> Case:
             warnings.simplefilter("error", UserWarning)
             try:
                 open_source("folder", photos, image_size=32).train()
-            except UserWarning as warning:  # how a folder's reader refuses a single file
+            except UserWarning as warning:  # the reader of a folder refuses a single file in this way
                 raise FirstlightError(str(warning)) from warning
             finally:
                 path.write_bytes(pictures[name])
@@ -238,7 +238,7 @@ def _pictures() -> dict[str, bytes]:
 
 
 def kept_images(folder: Path) -> Case:
-    """The file in which a folder's decoded images are kept."""
+    """The cache file of a folder's decoded images."""
     photos = folder / "photos"
     for number in range(6):
         path = photos / ("cat" if number % 2 else "dog") / f"{number}.png"
@@ -269,7 +269,7 @@ KINDS: dict[str, Callable[[Path], Case]] = {
 
 
 def main(kind: str, count: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Run the cases and return what came out."""
+    """Run the cases and return their outcomes."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     folder = folder.resolve()
@@ -291,7 +291,7 @@ def main(kind: str, count: int, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def _run_case(case: Case, chance: random.Random, found: dict[str, Any]) -> str | None:
-    """Return what is wrong with how a case ended, or nothing."""
+    """Return what is wrong with the outcome of a case, or nothing."""
     try:
         with _limited_time():
             case(chance)
@@ -329,7 +329,7 @@ def _limit_memory() -> None:
 
 
 def _watch_writing(folder: Path) -> list[str]:
-    """Return a list to which every change of the disk outside of the folder is added from now on."""
+    """Return a list that collects every later change of the disk outside of the folder."""
     written: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Damages bytes as disks, transfers and attackers do, always the same for a seed."""
+"""Damages bytes as disks, transfers and attackers do, reproducibly for a seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TELLING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFF
 
 
 def mutated(content: bytes, chance: random.Random, skeleton_bytes: int = 400) -> bytes:
-    """Return the content with one to four kinds of damage, most of it where the structure is: at the ends."""
+    """Return the content with one to four kinds of damage, mostly at the ends, where the structure is."""
     damaged = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         if not damaged:

@@ -1,4 +1,4 @@
-"""What the tests of compiled layers share."""
+"""Shared helpers of the tests of layers with native kernels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TILES_BY_LOOPS = Path(__file__).with_name("amx_tiles.hpp")
 
 @pytest.fixture
 def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], None]:
-    """Make the layer of a module take its compiled way for inputs of any size; skip where nothing can be compiled."""
+    """Make the layer of a module use its native kernel for any input size; skip without a compiler."""
 
     def take(module: ModuleType) -> None:
         if module._library() is None:
@@ -33,7 +33,7 @@ def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], N
 
 @pytest.fixture(scope="session")
 def emulated_amx(tmp_path_factory: pytest.TempPathFactory) -> AmxConvolution:
-    """The convolution with plain loops for tiles; skips where the vectors around them are missing, too."""
+    """The AMX convolution with emulated tiles; skips if the vector instructions are missing, too."""
     command = compile_command()
     if command is None or not cpu.has_avx512_bf16():
         pytest.skip("nothing can be compiled here, or this CPU has no AVX512-BF16")
@@ -44,7 +44,7 @@ def emulated_amx(tmp_path_factory: pytest.TempPathFactory) -> AmxConvolution:
 
 @pytest.fixture(params=["the CPU's tiles", "emulated tiles"])
 def amx_convolution(request: pytest.FixtureRequest) -> AmxConvolution:
-    """The convolution by the tiles of this CPU, if it has any, and by emulated ones."""
+    """The AMX convolution with this CPU's tiles, if it has any, and with emulated ones."""
     if request.param == "emulated tiles":
         return request.getfixturevalue("emulated_amx")
     algorithm = on_this_cpu()
@@ -55,7 +55,7 @@ def amx_convolution(request: pytest.FixtureRequest) -> AmxConvolution:
 
 @pytest.fixture
 def tiles(amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch) -> AmxConvolution:
-    """The convolution by matrix tiles, which layers take as on a CPU with AMX."""
+    """Make layers use the AMX convolution, as on a CPU with AMX."""
     monkeypatch.setattr(cpu, "has_amx", lambda: True)
     monkeypatch.setattr(layer, "amx_convolution", lambda: amx_convolution)
     return amx_convolution

@@ -18,7 +18,7 @@ def save_photo(path: Path, colour: tuple[int, int, int], seed: int = 0, size: tu
 
 
 def make_folder(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
-    """Write so many pictures of each class below the root: `counts` may name `train/red`, too."""
+    """Write a number of pictures of each class below the root; a key of `counts` may be `train/red`."""
     for name, count in counts.items():
         colour = COLOURS.get(Path(name).name, (128, 128, 128))
         for number in range(count):

@@ -1,4 +1,4 @@
-"""The exercise's network written out once more, straight from the table: no modules, only numbers and operations."""
+"""The exercise's network as plain operations, straight from the table, without modules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_ORDER = ("conv", "pool", "relu", "norm")
 def plain_maps(
     weights: Mapping[str, Tensor], images: Tensor, *, training: bool = False, order: Sequence[str] = IN_ORDER
 ) -> dict[str, Tensor]:
-    """The output of every stage, then the features and the logits, by name."""
+    """Return the output of every stage, the features and the logits by name."""
 
     def block(x: Tensor, name: str, *, pool: bool = False) -> Tensor:
         for step in order:

@@ -1,4 +1,4 @@
-"""What stands for the recording of CUDA graphs where there is no GPU."""
+"""A replacement for the capture of CUDA graphs on machines without a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def called(function: Callable[..., Any], inputs: Sequence[Tensor], changed: Iterable[Tensor] = ()) -> Any:
-    """Stand for `record`: try the function, undo that, and then do the same each time, on the same tensors."""
+    """Replace `capture`: call the function once, restore its tensors, and return a function that calls it again."""
     mine, changed = [each.clone() for each in inputs], list(changed)
     before = [each.detach().clone() for each in changed]
     function(*mine)

@@ -17,7 +17,7 @@ TIMES = ("train_s", "total_s", "seconds")
 
 
 def differences(run: Path, other: Path) -> list[str]:
-    """Name what differs between two run folders, the times apart."""
+    """Return what differs between two run folders, except times."""
     weights, others = (load_file(folder / "model.safetensors") for folder in (run, other))
     found = [name for name in weights.keys() | others.keys() if not _same(weights.get(name), others.get(name))]
     with np.load(run / "predictions.npz") as mine, np.load(other / "predictions.npz") as theirs:
@@ -45,7 +45,7 @@ def results_of(folder: Path) -> dict[str, Any]:
 
 
 def events_of(folder: Path) -> list[tuple[str, int, str]]:
-    """Every value in TensorBoard's files: tag, step and content; of images and graphs only what they are."""
+    """Return every value in TensorBoard's files: tag, step and content; images and graphs by kind only."""
     found = []
     for path in sorted(folder.glob("events.out.tfevents.*")):
         for event in EventFileLoader(str(path)).Load():

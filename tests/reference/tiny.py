@@ -8,11 +8,11 @@ from firstlight.data.images import ImageSet
 
 CLASS_NAMES = ("red", "green", "blue", "grey")
 COLOURS = torch.tensor([[200, 60, 60], [60, 200, 60], [60, 60, 200], [120, 120, 120]])
-NUM_IMAGES = {"train": 192, "test": 83}  # 83: no batch size divides it
+NUM_IMAGES = {"train": 192, "test": 83}  # 83 is not a multiple of any batch size
 
 
 def tiny_split(split: str, size_px: int = 16) -> ImageSet:
-    """Noisy images of four colours, always the same."""
+    """Return noisy images of four colours, the same at every call."""
     draw = torch.Generator().manual_seed(len(split))
     count = NUM_IMAGES[split]
     labels = torch.arange(count) % len(CLASS_NAMES)

@@ -12,7 +12,7 @@ from jaxtyping import config
 
 @contextmanager
 def without_type_checks() -> Iterator[None]:
-    """Inside, only firstlight's own checks can refuse a value."""
+    """Inside the block, only firstlight's own checks can refuse a value."""
     config.update("jaxtyping_disable", True)
     try:
         yield
@@ -21,7 +21,7 @@ def without_type_checks() -> Iterator[None]:
 
 
 def printed_apart(script: str) -> str:
-    """Run a script in a process of its own, to its end, and return what it prints: no compiler sees through checks."""
+    """Run a script in a new process and return its output, because compilers cannot trace the type checks."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -1,4 +1,4 @@
-"""The class report of a run: what it writes, and what it prints."""
+"""The class report of a run: its files and its printed table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a data set show its very pixels, and what training does to them."""
+"""The figures of a data set: its exact pixels and their augmentation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pictures(figure: Figure) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("how", SETTINGS, ids=str)
-def test_views_are_what_training_gets_in_the_same_epochs(how: Augmentation) -> None:
+def test_views_equal_the_images_of_a_training(how: Augmentation) -> None:
     images = tiny_split("train")
     sampler = EpochSampler(len(images), batch_size=50, shuffle=True, seed=3)
     batches = Batches(images, sampler, how)
@@ -46,7 +46,7 @@ def test_views_are_what_training_gets_in_the_same_epochs(how: Augmentation) -> N
 
 
 @pytest.mark.parametrize("how", SETTINGS, ids=str)
-def test_what_is_said_of_a_view_leads_from_the_original_to_it(how: Augmentation) -> None:
+def test_the_description_of_a_view_reproduces_it(how: Augmentation) -> None:
     images = tiny_split("train")
     original = images.images[5].numpy()
     fill = [round(float(images.images[:, channel].double().mean())) for channel in range(3)]
@@ -117,7 +117,7 @@ def test_the_same_seed_draws_the_same_figure(draw: object) -> None:
     assert one != other
 
 
-def test_what_cannot_be_shown_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     images = tiny_split("test")
     with pytest.raises(UsageError, match="crop_px 16 must be smaller than the images"):
         augmentation_views(images, Augmentation(crop_px=16))
@@ -152,6 +152,6 @@ def test_the_same_seed_draws_the_same_samples_and_another_seed_others() -> None:
     assert first != other
 
 
-def test_a_small_set_is_drawn_whole() -> None:
+def test_all_images_of_a_small_set_are_drawn() -> None:
     images = tiny_split("test")[:3]
     assert len(drawn(random_samples(images, seed=0))) == 3

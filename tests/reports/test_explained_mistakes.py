@@ -21,7 +21,7 @@ from reference.tiny import CLASS_NAMES, tiny_split
 
 
 def mistakes_by_sorting(predictions: Predictions) -> list[tuple[int, int, int]]:
-    """Id, true and predicted class of every mistake, the most confident first."""
+    """Return id, true and predicted class of every mistake, most confident first."""
     rows = []
     for id_, label, logits in zip(
         predictions.ids.tolist(), predictions.labels.tolist(), predictions.logits.tolist(), strict=True
@@ -44,7 +44,7 @@ def network() -> ResNet9:
 def test_the_maps_of_each_mistake_are_those_that_explain_gives_for_its_two_classes(
     network: ResNet9, method: str, stage: str | None
 ) -> None:
-    """One image at a time, through the network alone, for classes counted by hand."""
+    """Compare with one image at a time, for classes found by hand."""
     whole = tiny_split("test")
     images = whole[torch.arange(20, 50)]
     predictions = say(network, images)

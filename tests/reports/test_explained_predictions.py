@@ -1,4 +1,4 @@
-"""The sheet of predictions for a user's own pictures: everything on it against a plain pass through the network."""
+"""The sheet of predictions for a user's pictures, against a plain pass through the network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize(("method", "stage"), [("grad_cam", None), ("layer_cam", "residual1")])
-def test_each_picture_is_shown_with_what_the_model_sees_looked_at_and_says(
+def test_each_picture_is_drawn_with_its_input_its_map_and_its_classes(
     run: Run, paths: list[Path], method: str, stage: str | None
 ) -> None:
     figure = draw_predictions(run, paths, run.predict_many(paths), top=2, method=method, stage=stage)

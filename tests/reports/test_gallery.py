@@ -1,4 +1,4 @@
-"""The gallery: which images are chosen, and that numbers and maps are those of the run."""
+"""The gallery: the choice of images, and that numbers and maps are those of the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def decoded(text: str, size: tuple[int, int]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), np.int8).reshape(size)
 
 
-def test_every_mistake_is_there_with_the_numbers_of_the_predictions(run):
+def test_every_mistake_has_the_numbers_of_the_predictions(run):
     predictions = run.predictions
     gallery = make_gallery(run.network, tiny_split("test"), predictions, "grad_cam", None)
     wrong = {index for index, row in enumerate(predictions.logits) if row.argmax() != predictions.labels[index]}

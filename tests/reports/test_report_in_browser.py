@@ -78,7 +78,7 @@ def test_the_maps_are_drawn(page: Page) -> None:
     page.until(lambda: page.driver.execute_script(script) > 20, "the first map is blank")
 
 
-def test_text_filter_order_and_more(page: Page, run: Run) -> None:
+def test_text_filter_order_and_the_more_button(page: Page, run: Run) -> None:
     num_mistakes = len(run.predictions.misclassified())
     page.until(lambda: page.text("#count") == f"24 of {num_mistakes} mistakes.", "the mistakes do not appear")
     page.click("#more")
@@ -91,7 +91,7 @@ def test_text_filter_order_and_more(page: Page, run: Run) -> None:
     page.until(lambda: page.text("#count") == f"24 of {num_mistakes} mistakes.", "the filter was not cleared")
 
 
-def test_arrow_keys_move_between_cells_and_enter_chooses(page: Page) -> None:
+def test_arrow_keys_move_between_cells_and_enter_selects(page: Page) -> None:
     from selenium.webdriver.common.keys import Keys
 
     first = page.all(".matrix td a")[0]

@@ -155,7 +155,7 @@ def test_of_many_classes_the_matrix_shows_those_with_the_most_mistakes():
 
 
 def test_a_planted_weak_slice_is_found_and_its_images_are_marked(tmp_path):
-    """The images of one class are dimmed, and the network is wrong on them."""
+    """The images of one class are darker, and the network misclassifies them."""
     images = tiny_split("test")
     dimmed = images.labels == 1
     images = replace(images, images=torch.where(dimmed[:, None, None, None], images.images // 4, images.images))
@@ -175,7 +175,7 @@ def test_a_planted_weak_slice_is_found_and_its_images_are_marked(tmp_path):
     assert {entry["true"] for entry in data["entries"] if number in entry["slices"]} == {1}
 
 
-def test_the_trust_table_marks_the_shown_maps_and_what_noise_beats(tmp_path):
+def test_the_trust_table_marks_the_shown_maps_and_those_no_better_than_noise(tmp_path):
     run = make_run(tmp_path)
     values = {"stage": "residual3", "insertion": 0.5, "energy_inside": None, "pointing": None, "randomization": 0.1}
     rows = [{"method": "grad_cam", "deletion": 0.7}, {"method": "hires_cam", "deletion": 0.2}]
@@ -237,7 +237,7 @@ def test_predictions_of_other_images_are_refused(run):
         write_report(run, replace(images, labels=images.labels.roll(1)))
 
 
-def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
+def test_a_run_of_an_earlier_version_can_be_reported(tmp_path):
     """Such a run lacks curves, class metrics, and entries of its environment."""
     run = make_run(tmp_path)
     run.save_json("environment.json", {"data": run.data})

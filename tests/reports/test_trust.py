@@ -1,4 +1,4 @@
-"""How far maps can be trusted: the file that is left, the choice of images, and what counts as losing to noise."""
+"""The trust measurement: its file, its choice of images, and the comparison with noise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor | None]]:
-    """The images and masks that were handed on to be evaluated."""
+    """Record the images and masks that are evaluated."""
     seen: list[tuple[Tensor, Tensor | None]] = []
     monkeypatch.setattr(trust, "evaluate", lambda network, images, masks, **_: seen.append((images, masks)) or [])
     return seen
@@ -54,7 +54,7 @@ def test_the_choice_of_images_follows_the_seed_and_takes_no_image_twice(
     assert json.loads((run.path / "trust.json").read_text())["num_images"] == 83
 
 
-def test_masks_go_with_their_images(run: Run, evaluated: list[tuple[Tensor, Tensor | None]]) -> None:
+def test_masks_are_selected_with_their_images(run: Run, evaluated: list[tuple[Tensor, Tensor | None]]) -> None:
     images = tiny_split("test")
     bright = images.images[:, 0] > 128
     measure_trust(run, replace(images, evidence=bright), num_images=7)
@@ -82,12 +82,12 @@ NOISE = [row(RANDOM, "layer1", 0.5, 0.3), row(RANDOM, "layer3", 0.2, 0.6)]
     ("deletion", "energy", "stage", "lost"),
     [
         (0.4, 0.4, "layer1", []),
-        (0.5, 0.4, "layer1", ["deletion"]),  # as good as noise is not better
+        (0.5, 0.4, "layer1", ["deletion"]),  # equal to noise is not better
         (0.6, 0.3, "layer1", ["deletion", "energy_inside"]),
         (0.4, 0.2, "layer1", ["energy_inside"]),
         (0.4, 0.4, "layer3", ["deletion", "energy_inside"]),  # the noise of its own stage counts
         (0.1, 0.7, "layer3", []),
-        (0.1, None, "layer3", []),  # nobody knows where the evidence is
+        (0.1, None, "layer3", []),  # no evidence masks
     ],
 )
 def test_a_map_must_beat_the_noise_of_its_stage(
@@ -156,7 +156,7 @@ def test_trust_json_holds_the_rows_and_how_they_were_measured(run: Run, monkeypa
     }
 
 
-def test_trust_json_is_left_alone_when_the_checks_fail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_json_is_unchanged_if_the_measurement_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.save_json("trust.json", {"rows": []})
 
     def fail(*_: object, **__: object) -> None:

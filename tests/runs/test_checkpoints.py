@@ -1,4 +1,4 @@
-"""Checkpoint files: two are kept, damage is recognized, what is not ours is refused, nothing in them is executed."""
+"""Checkpoint files: two are kept, damage is detected, other files are refused, and no code is executed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUM_MUTATIONS = 1000
 
 
 def content(step: int = 0) -> dict[str, Any]:
-    """As much as a checkpoint of a tiny network holds."""
+    """The content of a checkpoint of a tiny network."""
     draw = torch.Generator().manual_seed(step)
     weights = {f"layer{i}.weight": torch.rand(8, 9, generator=draw) for i in range(5)}
     return {
@@ -34,7 +34,7 @@ def content(step: int = 0) -> dict[str, Any]:
 
 
 def same(one: Any, two: Any) -> bool:
-    """Equal to the last bit, types included."""
+    """Return whether two values are equal to the last bit, including types."""
     if type(one) is not type(two):
         return False
     if isinstance(one, torch.Tensor):
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> CheckpointFolder:
     return CheckpointFolder(tmp_path / "checkpoints")
 
 
-def test_what_is_written_is_read_again_bit_for_bit(folder: CheckpointFolder) -> None:
+def test_a_checkpoint_is_read_back_bit_for_bit(folder: CheckpointFolder) -> None:
     assert folder.newest() is None
     path = folder.write(content(), "epoch_3-step_450")
     newest = folder.newest()
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_again_bit_for_bit(folder: CheckpointFolder) -> 
     assert same(newest.content, content())
 
 
-def test_the_newest_two_are_kept(folder: CheckpointFolder) -> None:
+def test_the_newest_two_checkpoints_are_kept(folder: CheckpointFolder) -> None:
     names = [folder.write(content(step), f"epoch_0-step_{step}").name for step in (1, 2, 10, 3)]
     assert [path.name for path in folder.files()] == names[-2:], "the order of writing counts, not that of the steps"
     assert [path.name for path in sorted(folder.path.iterdir())] == names[-2:]
@@ -69,7 +69,7 @@ def test_the_newest_two_are_kept(folder: CheckpointFolder) -> None:
     assert newest.step == 3
 
 
-def test_files_of_others_are_left_alone(folder: CheckpointFolder) -> None:
+def test_other_files_are_ignored(folder: CheckpointFolder) -> None:
     folder.path.mkdir()
     for name in ("last.ckpt", "epoch=3-step=450.ckpt", "000001-epoch_0-step_1.ckpt", "notes.txt"):
         (folder.path / name).write_text("mine")
@@ -80,7 +80,7 @@ def test_files_of_others_are_left_alone(folder: CheckpointFolder) -> None:
     assert len([path for path in folder.path.iterdir() if path.read_bytes() == b"mine"]) == 4
 
 
-def test_a_damaged_one_is_named_passed_over_and_does_not_count(
+def test_a_damaged_checkpoint_is_named_skipped_and_not_counted(
     folder: CheckpointFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad = (folder.write(content(step), f"epoch_0-step_{step}") for step in (1, 2))
@@ -99,7 +99,7 @@ def test_a_damaged_one_is_named_passed_over_and_does_not_count(
     assert folder.files() == [good, another]
 
 
-def test_a_full_disk_leaves_the_earlier_ones(folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_earlier_checkpoints(folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
     earlier = folder.write(content(1), "epoch_0-step_1")
@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_the_earlier_ones(folder: CheckpointFolder, monkeypat
     [b"", b"no zip at all", {"state_dict": {}}, [1, 2], content() | {"loops": "text"}, content() | {"rest": Path("x")}],
     ids=["empty", "text", "weights alone", "a list", "a wrong part", "an object"],
 )
-def test_what_is_not_a_checkpoint_of_firstlight_is_refused_in_one_line(tmp_path: Path, foreign: Any) -> None:
+def test_other_files_with_a_valid_name_are_refused_in_one_line(tmp_path: Path, foreign: Any) -> None:
     file = io.BytesIO(foreign if isinstance(foreign, bytes) else b"")
     if not isinstance(foreign, bytes):
         torch.save(foreign, file)
@@ -131,13 +131,13 @@ def test_what_is_not_a_checkpoint_of_firstlight_is_refused_in_one_line(tmp_path:
     assert "file.ckpt" in str(refusal.value)
 
 
-def test_tensors_are_found_wherever_they_are() -> None:
+def test_nested_tensors_are_found() -> None:
     nested = {"a": [torch.tensor(1), (torch.tensor(2), "text")], "b": {"c": torch.tensor(3)}, "d": 4}
     assert [int(each) for each in all_tensors(nested)] == [1, 2, 3]
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
-    """Flip a bit, cut, cut out, double or insert, at a random position; zip tables and pickles are hit more often."""
+    """Flip a bit, truncate, cut out, duplicate or insert at a random position, mostly in zip tables and pickles."""
     position = draw.randrange(len(data)) if draw.random() < 0.5 else draw.randrange(min(2000, len(data)))
     length = draw.choice([1, 1, 2, 8, 100])
     kind = draw.randrange(5)
@@ -153,7 +153,7 @@ def mutated(data: bytes, draw: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_thousand_mutations_are_recognized_or_change_nothing(
+def test_a_thousand_mutations_are_detected_or_harmless(
     folder: CheckpointFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = folder.write(content(1), "epoch_0-step_1")
@@ -173,7 +173,7 @@ def test_a_thousand_mutations_are_recognized_or_change_nothing(
 
 @pytest.mark.slow
 def test_a_thousand_forgeries_are_refused_in_one_line_or_read_as_data(tmp_path: Path) -> None:
-    """Likewise, but the digest in the name is right: the reader itself must stand it."""
+    """Mutate the content and correct the digest in the name, so that only the reader can detect it."""
     file = io.BytesIO()
     torch.save(content(), file)
     said = []

@@ -1,4 +1,4 @@
-"""What a run says of where it was made: asked of git, of the packages and of the machine in another way."""
+"""The environment of a run, against git, the packages and the machine."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_the_compiler_is_named_unless_there_is_none_or_compiling_is_off(
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_the_commit_is_that_of_the_checkout_with_a_plus_once_it_was_changed(tmp_path: Path) -> None:
-    """In a repository of its own: code that git does not track, a fresh commit, a change of another file."""
+def test_the_commit_is_that_of_the_checkout_with_a_plus_if_it_was_changed(tmp_path: Path) -> None:
+    """In a separate repository: untracked code, a new commit, and a change of another file."""
     copy = tmp_path / "package" / "environment.py"
     copy.parent.mkdir()
     shutil.copy(environment.__file__, copy)
@@ -90,7 +90,7 @@ def test_the_commit_is_that_of_the_checkout_with_a_plus_once_it_was_changed(tmp_
     assert commit() == f"{head}+"
 
 
-def test_a_machine_without_git_or_packages_is_described_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_git_or_packages_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise FileNotFoundError("git")
 

@@ -1,4 +1,4 @@
-"""A run folder in use: what it answers, and what it says when it is damaged."""
+"""A run folder: its predictions, and the errors of damaged files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def folder(made: Run, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """A copy that a test may change."""
     return Path(shutil.copytree(made.path, tmp_path / "copy"))
 
 
 def with_metadata(folder: Path, **changes: str | None) -> Run:
-    """Write the weights anew with other metadata; None leaves a name out."""
+    """Rewrite the weights with other metadata; None removes a name."""
     path = folder / "model.safetensors"
     with safe_open(path, framework="pt") as weights:
         metadata = weights.metadata() | changes
@@ -40,7 +40,7 @@ def with_metadata(folder: Path, **changes: str | None) -> Run:
     return Run(folder)
 
 
-def test_the_weights_say_themselves_what_is_needed_to_use_them(made: Run) -> None:
+def test_the_metadata_of_the_weights_is_enough_to_use_them(made: Run) -> None:
     assert made.class_names == CLASS_NAMES
     assert made.size_px == (16, 16)
     assert made.temperature == 1.0
@@ -59,11 +59,11 @@ def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(folder
         assert [name for name, _ in answer.top(2)] == [CLASS_NAMES[i] for i in np.argsort(-shares)[:2]]
 
 
-def test_no_pictures_have_no_answers(made: Run) -> None:
+def test_without_pictures_there_are_no_predictions(made: Run) -> None:
     assert made.predict_many([]) == []
 
 
-def test_a_network_first_asked_for_in_inference_mode_can_be_differentiated_later(folder: Path) -> None:
+def test_a_network_loaded_in_inference_mode_can_be_differentiated_later(folder: Path) -> None:
     run = Run(folder)
     with torch.inference_mode():
         run.predict(tiny_split("test").images[0])
@@ -72,7 +72,7 @@ def test_a_network_first_asked_for_in_inference_mode_can_be_differentiated_later
     assert not run.network.training
 
 
-def test_what_is_written_into_a_run_is_what_it_says_from_then_on(folder: Path) -> None:
+def test_a_run_returns_newly_written_results(folder: Path) -> None:
     run = Run(folder)
     before = run.results
     run.save_json("results.json", {"test_acc": 0.125})
@@ -105,9 +105,7 @@ def test_a_damaged_file_is_named_in_one_line_when_it_is_needed(
 
 @pytest.mark.parametrize("name", ["class_names", "size_px", "temperature"])
 @pytest.mark.parametrize("value", [None, "not JSON", '{"a": 1}', "null"])
-def test_weights_that_do_not_say_what_is_needed_are_refused_in_one_line(
-    folder: Path, name: str, value: str | None
-) -> None:
+def test_weights_without_metadata_are_refused_in_one_line(folder: Path, name: str, value: str | None) -> None:
     run = with_metadata(folder, **{name: value})
     with pytest.raises(RunError) as caught:
         run.predict(np.zeros((16, 16, 3), np.uint8))
@@ -115,7 +113,7 @@ def test_weights_that_do_not_say_what_is_needed_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_the_latest_run_is_the_one_finished_last_whatever_its_name(made: Run, tmp_path: Path) -> None:
+def test_the_latest_run_is_the_last_finished_one(made: Run, tmp_path: Path) -> None:
     for seconds, name in ((300, "a/version_0"), (500, "b/version_2"), (400, "b/version_10")):
         copy = Path(shutil.copytree(made.path, tmp_path / name))
         os.utime(copy / "model.safetensors", (seconds, seconds))

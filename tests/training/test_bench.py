@@ -22,7 +22,7 @@ TINY = replace(get_recipe("demo"), network=ResNet9Config(width=2), batch_size=16
 EPOCHS = TINY.max_epochs
 
 
-def test_a_recipe_s_time_is_its_images_over_the_rate() -> None:
+def test_the_estimate_is_the_number_of_images_over_the_rate() -> None:
     found = estimate(TINY, num_steps=2)
     assert found.train_s >= EPOCHS * 9000 / found.images_per_s  # and the validations
     without_val = estimate(replace(TINY, num_val=0), num_steps=2)
@@ -30,7 +30,7 @@ def test_a_recipe_s_time_is_its_images_over_the_rate() -> None:
     assert 0 < found.test_s < found.train_s
 
 
-def test_every_size_is_measured_and_counts_by_its_share_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_size_is_measured_and_weighted_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     sides_px: list[int] = []
     apply = ProgressiveResizing.apply
 
@@ -41,18 +41,18 @@ def test_every_size_is_measured_and_counts_by_its_share_of_the_training(monkeypa
 
     class Clock(pl.Callback):
         def __init__(self, num_warmup_steps: int) -> None:
-            self.seconds = 1.0 if not sides_px else 3.0  # of two steps on small images; on whole ones
+            self.seconds = 1.0 if not sides_px else 3.0  # seconds of two steps on small images, then on full-size ones
 
     monkeypatch.setattr(ProgressiveResizing, "apply", watched)
     monkeypatch.setattr(bench, "StepClock", Clock)
     small_at_first = ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8)
     found = estimate(replace(TINY, num_val=0, resizing=small_at_first), num_steps=2)
-    assert sides_px == [16] * 4  # and whole images are given as they are
+    assert sides_px == [16] * 4  # full-size images are not resized
     assert found.images_per_s == pytest.approx(2 * 16 / (0.8 * 1.0 + 0.2 * 3.0))
     assert found.train_s == pytest.approx(EPOCHS * 10_000 / found.images_per_s)
 
 
-def test_a_share_of_the_gradient_is_measured_as_the_images_it_will_take(
+def test_a_share_of_the_gradient_is_measured_with_its_expected_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shares: list[float] = []
@@ -67,7 +67,7 @@ def test_a_share_of_the_gradient_is_measured_as_the_images_it_will_take(
     assert shares == pytest.approx([expected_images(0.75)] * 4, abs=0.1)
 
 
-def test_the_test_takes_as_many_passes_as_the_recipe_s_views_and_a_validation_one(
+def test_the_test_has_one_pass_per_view_and_a_validation_one_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bench, "_test_rate", lambda *args: 100.0)
@@ -90,11 +90,11 @@ def test_the_rate_of_the_test_is_that_of_the_network() -> None:
     assert seen == [16, 16]
 
 
-def test_every_recipe_s_data_set_has_its_size() -> None:
+def test_the_data_set_of_every_recipe_has_a_size() -> None:
     assert {get_recipe(name).data for name in RECIPES} <= set(SIZES)
     for split, count in zip(("train", "test"), SIZES["drawn"][:2], strict=True):
         assert len(read_drawn(split)) == count
 
 
-def test_a_matrix_product_has_a_rate() -> None:
+def test_the_rate_of_a_matrix_product_is_positive() -> None:
     assert matmul_rate(torch.float32, num_trials=1) > 1e6

@@ -1,4 +1,4 @@
-"""A finished training has calibrated its network on its validation images, and predictions use that."""
+"""A training calibrates its network on its validation images, and predictions use the calibration."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_the_weights_of_a_compiled_network_are_saved_under_plain_names(
     assert all(torch.equal(value, plain[name]) for name, value in run.network.state_dict().items())
 
 
-def test_muon_and_a_head_of_its_own_rate_see_through_the_wrapper(tiny: str) -> None:
+def test_muon_and_a_separate_head_rate_work_with_a_compiled_network(tiny: str) -> None:
     recipe = {"network": SpeedNetConfig(width=4), "optimizer": MuonConfig(), "averaging": 0.9, "max_epochs": 1}
     model = tiny_model(tiny, **recipe)
     model.network = wrap(model.network)

@@ -49,14 +49,14 @@ fit(recipe, logs_dir=Path(sys.argv[2], "logs"), callbacks=[Seen()], logger="none
 
 
 def alone() -> dict[str, str]:
-    """The environment without what tells a process that it is one of several."""
+    """The environment without the variables of a distributed training."""
     names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     return {name: value for name, value in os.environ.items() if name not in names} | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes left: started by Lightning, as `--trainer.devices 2 --trainer.strategy ddp` does."""
+    """The run of two processes that Lightning starts, as for `--trainer.devices 2 --trainer.strategy ddp`."""
     return train_by_two(tmp_path_factory.mktemp("two"))
 
 
@@ -119,7 +119,7 @@ def torchrun(folder: Path, arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_torchrun_trains_on_two_processes_and_goes_on_after_a_signal_with_the_same_bits(tmp_path: Path) -> None:
+def test_torchrun_trains_on_two_processes_and_resumes_after_a_signal_with_the_same_bits(tmp_path: Path) -> None:
     done = torchrun(tmp_path, f"{FIT} {TWO} --logs_dir whole")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run folder:") == 1, "one process prints"
@@ -158,7 +158,7 @@ def test_the_variables_that_srun_sets_make_one_training_of_two_processes(tmp_pat
 
 
 def wait_for(folder: Path, name: str, rows: int) -> None:
-    """Wait until a table has so many lines."""
+    """Wait until a table has this many lines."""
     for _ in range(2000):
         path = folder / name
         if path.exists() and len(path.read_text().splitlines()) >= rows:

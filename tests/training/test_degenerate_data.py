@@ -1,4 +1,4 @@
-"""Degenerate data train without NaN, and one line says what is wrong with them; a full disk is found at the start."""
+"""Trainings on degenerate data have no NaN and print one line; a full disk is an error at the start."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_a_disk_that_is_too_full_is_found_before_the_training(
+def test_a_full_disk_is_reported_before_the_training(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2**30, 2**30 - 2**20, 2**20))
@@ -78,7 +78,7 @@ def test_a_disk_that_is_too_full_is_found_before_the_training(
     assert not (tmp_path / "logs").exists()
 
 
-def test_the_five_lines_find_it_too_and_begin_no_run(
+def test_the_five_lines_report_a_full_disk_and_create_no_run(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2**30, 2**30 - 2**20, 2**20))

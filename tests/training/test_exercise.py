@@ -86,7 +86,7 @@ def test_lightnings_own_trainer_fits_it_with_ordinary_dataloaders(tmp_path: Path
     assert model.test_predictions.ids.tolist() == list(range(24))
 
 
-def test_showing_before_testing_says_what_to_do(tiny: str) -> None:
+def test_showing_mistakes_before_a_test_is_an_error_that_says_what_to_do(tiny: str) -> None:
     with pytest.raises(UsageError, match=r"trainer\.test"):
         tiny_model(tiny).show_misclassified_images()
 
@@ -131,7 +131,7 @@ def test_the_five_lines_and_fit_train_the_same_weights(
         assert torch.equal(model.network.state_dict()[name], expected), name
 
 
-def test_a_limit_of_time_keeps_the_epochs_of_the_recipe(tiny: str) -> None:
+def test_a_time_limit_keeps_the_recipes_epochs(tiny: str) -> None:
     trainer = firstlight.Trainer(max_time="00:01:00:00", **SILENT)
     trainer.fit(tiny_model(tiny, max_epochs=1))
     assert trainer.max_epochs == trainer.current_epoch == 1
@@ -149,7 +149,7 @@ def test_a_network_that_names_no_stages_is_trained_and_tested(tiny: str) -> None
     assert tested["test_acc"] == pytest.approx(module.test_predictions.accuracy)
 
 
-def test_weights_that_were_loaded_are_not_initialized_again(tiny: str) -> None:
+def test_loaded_weights_are_not_initialized_again(tiny: str) -> None:
     model = tiny_model(tiny, network=SPEEDY)
     state = {name: value + 1 for name, value in model.state_dict().items()}
     model.load_state_dict(state)
@@ -163,7 +163,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(tiny: str) -> None:
         firstlight.Trainer(max_epochs=4, **SILENT).fit(model)
 
 
-def test_a_checkpoint_holds_how_the_model_was_made(tiny: str, tmp_path: Path) -> None:
+def test_a_checkpoint_contains_the_models_configuration(tiny: str, tmp_path: Path) -> None:
     model = tiny_model(tiny, label_smoothing=0.2, optimizer=OptimizerConfig(learning_rate=0.01))
     trainer = firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT)
     trainer.fit(model)
@@ -197,7 +197,7 @@ def test_several_test_loaders_have_metrics_of_their_own(tiny: str) -> None:
     assert trainer.callback_metrics["test_acc/dataloader_idx_1"] == 0
 
 
-def test_mistakes_on_a_loader_of_the_users_own_are_not_drawn_and_the_message_says_why(tiny: str) -> None:
+def test_mistakes_on_the_users_own_loader_are_an_error_that_says_why(tiny: str) -> None:
     model = tiny_model(tiny)
     with pytest.raises(UsageError, match="nothing has been tested yet"):
         model.show_misclassified_images()
@@ -207,7 +207,7 @@ def test_mistakes_on_a_loader_of_the_users_own_are_not_drawn_and_the_message_say
         model.show_misclassified_images()
 
 
-def test_copies_leave_trainer_and_images_behind(tiny: str) -> None:
+def test_copies_contain_neither_trainer_nor_images(tiny: str) -> None:
     model = tiny_model(tiny)
     firstlight.Trainer(max_epochs=1, **SILENT).fit(model)
     copied = pickle.loads(pickle.dumps(model))
@@ -259,7 +259,7 @@ def test_a_constant_channel_trains() -> None:
 @pytest.mark.parametrize(
     ("scale", "shift", "advice"), [(255, 0, "divide them by 255"), (4, -2, "your own normalization")]
 )
-def test_training_warns_once_of_images_in_another_range(tiny: str, scale: int, shift: int, advice: str) -> None:
+def test_training_warns_once_about_images_in_another_range(tiny: str, scale: int, shift: int, advice: str) -> None:
     pairs = TensorDataset(torch.rand(16, 3, 16, 16) * scale + shift, torch.arange(16) % 4)
     loader = DataLoader(pairs, batch_size=4)
     with pytest.warns(UserWarning, match=advice) as found:

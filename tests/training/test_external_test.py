@@ -1,4 +1,4 @@
-"""Testing a run on other labelled images: classes by name, results in a folder of their own, the run untouched."""
+"""Testing a run on other labelled images: classes by name, results in a separate folder, the run unchanged."""
 
 from __future__ import annotations
 

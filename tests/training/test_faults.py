@@ -1,4 +1,4 @@
-"""What goes wrong in a training ends in one line, keeps what is good, and can be gone on with."""
+"""Failures of a training end in one line, keep the last good checkpoint, and can be resumed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RECIPE = Recipe(
 
 
 class Spoil(pl.Callback):
-    """Makes something not a finite number after a step."""
+    """Makes a value infinite or NaN after a step."""
 
     def __init__(self, what: str, step: int) -> None:
         self.what = what
@@ -53,7 +53,7 @@ class Spoil(pl.Callback):
         weight = pl_module.network.head.weight
         if trainer.global_step + 1 == self.step:
             with torch.no_grad():
-                if self.what == "optimizer":  # its mean of squares becomes infinite, the weight stays
+                if self.what == "optimizer":  # its second moment becomes infinite, the weight does not change
                     weight.grad.fill_(1e30)
                 else:
                     weight.fill_({"nan": math.nan, "infinity": math.inf}[self.what])
@@ -75,7 +75,7 @@ LOSS, WEIGHTS = (
         (ALWAYS, "optimizer", 12, f"{WEIGHTS} in epoch 1, step 12", 11),
     ],
 )
-def test_a_loss_that_is_no_number_ends_the_training_and_the_last_good_checkpoint_stays(
+def test_a_nan_loss_ends_the_training_and_keeps_the_last_good_checkpoint(
     tiny: str, tmp_path: Path, times: CheckpointTimes, what: str, step: int, said: str, good: int
 ) -> None:
     with pytest.raises(TrainingError) as stopped:
@@ -93,7 +93,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_the_last_good_checkpoint
     assert not run.is_finished
 
 
-def test_without_checkpoints_a_bad_loss_is_found_all_the_same_and_soon(tiny: str, tmp_path: Path) -> None:
+def test_without_checkpoints_a_nan_loss_is_found_within_ten_steps(tiny: str, tmp_path: Path) -> None:
     class Count(pl.Callback):
         steps = 0
 
@@ -119,7 +119,7 @@ def test_a_rate_that_is_far_too_high_is_one_line_and_status_2(
 
 @contextmanager
 def largest_file(num_bytes: int) -> Iterator[None]:
-    """As on a full disk: whoever writes more into a file gets an error."""
+    """Limit the size of files, so that larger writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
     try:
@@ -129,10 +129,10 @@ def largest_file(num_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("logger", "limit"), [("none", 20_000), ("none", 60), ("tensorboard", 20_000)])
-def test_a_full_disk_is_one_line_that_says_how_to_go_on_and_nothing_is_lost(
+def test_a_full_disk_is_one_line_that_names_the_resume_command_and_nothing_is_lost(
     tiny: str, tmp_path: Path, logger: str, limit: int
 ) -> None:
-    """Too full for a checkpoint, for the table, for TensorBoard's files."""
+    """The disk is too full for a checkpoint, for the table, or for TensorBoard's files."""
 
     class DiskFills(pl.Callback):
         def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on_and_nothing_is_lost(
     ],
     ids=lambda each: str(each),
 )
-def test_limits_that_leave_nothing_to_do_end_in_a_run_without_those_numbers(
+def test_batch_limits_of_zero_leave_a_run_without_those_metrics(
     tiny: str, tmp_path: Path, options: dict[str, Any], lacks: str
 ) -> None:
     run = fit(replace(RECIPE, max_epochs=1), logs_dir=tmp_path, logger="none", **(PLAIN | options))
@@ -216,7 +216,7 @@ mount -o remount,ro {place}
 
 
 def in_a_namespace(script: str, **names: object) -> subprocess.CompletedProcess[str]:
-    """Run a shell script that may mount disks nobody else sees."""
+    """Run a shell script in its own mount namespace."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no disks can be mounted here")
     command = ["unshare", "-rm", "bash", "-c", script.format(python=sys.executable, **names)]
@@ -224,7 +224,7 @@ def in_a_namespace(script: str, **names: object) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_really_full_is_one_line(tmp_path: Path) -> None:
+def test_a_full_file_system_is_one_line(tmp_path: Path) -> None:
     done = in_a_namespace(FULL, place=tmp_path)
     assert "status 2" in done.stdout
     assert "No space left on device" in done.stderr.splitlines()[-1]
@@ -233,7 +233,7 @@ def test_a_disk_that_is_really_full_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_read_only_is_one_line(tiny: str, tmp_path: Path) -> None:
+def test_a_read_only_file_system_is_one_line(tiny: str, tmp_path: Path) -> None:
     stop = Spoil("nan", 30)
     with pytest.raises(TrainingError):
         fit(RECIPE, logs_dir=tmp_path / "logs", callbacks=[stop], checkpoints=ALWAYS, logger="none", **PLAIN)

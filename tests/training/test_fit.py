@@ -1,4 +1,4 @@
-"""A recipe becomes a run folder: what is in it, that it is the same again, and that it can be used."""
+"""The run folder of a training: its content, its reproducibility and its use."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def scalars(run: Run) -> EventAccumulator:
     return events
 
 
-def test_the_run_folder_holds_what_the_run_was_and_what_it_reached(tiny: str, tmp_path: Path) -> None:
+def test_the_run_folder_contains_the_configuration_and_the_results(tiny: str, tmp_path: Path) -> None:
     run = fit(tiny_recipe(), logs_dir=tmp_path, **QUIET)
     assert run.path == tmp_path / "tiny" / "version_0"
     names = {path.name for path in run.path.iterdir()}
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny: str, tm
     assert {n: first.results[n] for n in metric_names} == {n: again.results[n] for n in metric_names}
 
 
-def test_measuring_again_gives_the_numbers_of_the_run(tiny: str, tmp_path: Path) -> None:
+def test_a_second_test_gives_the_same_metrics(tiny: str, tmp_path: Path) -> None:
     run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
     metrics = retest(Run(run.path), **QUIET)
     assert metrics["test_acc"] == run.results["test_acc"]
@@ -159,13 +159,13 @@ def test_tensorboard_gets_exactly_the_logged_names_the_graph_hyperparameters_and
     assert set(tags["histograms"]) == {
         f"{kind}/network.{name}" for kind in ("weights", "gradients") for name in parameters
     }
-    assert len(events.Scalars("train_loss_step")) == 10  # 160 images in batches of 32, two epochs
+    assert len(events.Scalars("train_loss_step")) == 10  # two epochs of 160 images in batches of 32
     assert events.Scalars("final/test_acc")[0].value == pytest.approx(run.results["test_acc"])
     hparams = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"optimizer.learning_rate" in hparams
 
 
-def test_one_cycle_goes_up_and_down_by_the_step(tiny: str, tmp_path: Path) -> None:
+def test_the_one_cycle_rate_changes_at_every_step(tiny: str, tmp_path: Path) -> None:
     run = fit(tiny_recipe(max_epochs=4), logs_dir=tmp_path, log_every_n_steps=1, **QUIET)
     rates = [event.value for event in scalars(run).Scalars("lr-Adam")]
     assert rates.index(max(rates)) == 5  # a quarter of 20 steps
@@ -173,13 +173,13 @@ def test_one_cycle_goes_up_and_down_by_the_step(tiny: str, tmp_path: Path) -> No
     assert rates[-1] < 0.002
 
 
-def test_a_run_without_validation_images_trains_and_says_so(tiny: str, tmp_path: Path) -> None:
+def test_a_run_without_validation_images_trains_and_reports_it(tiny: str, tmp_path: Path) -> None:
     run = fit(tiny_recipe(num_val=0, max_epochs=1), logs_dir=tmp_path, logger="none", **QUIET)
     assert "val_acc" not in run.results
     assert run.environment["data"]["num_images"]["train"] == 192
 
 
-def test_steps_are_kept_with_the_run_and_only_known_ones_taken(tiny: str, tmp_path: Path) -> None:
+def test_the_steps_option_is_stored_and_unknown_values_are_refused(tiny: str, tmp_path: Path) -> None:
     run = fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="plain", **QUIET)
     assert json.loads((run.path / "options.json").read_text())["steps"] == "plain"
     with without_type_checks(), pytest.raises(UsageError, match="plain, recorded, compiled, not 'quick'"):
@@ -188,7 +188,9 @@ def test_steps_are_kept_with_the_run_and_only_known_ones_taken(tiny: str, tmp_pa
         dry_run(tiny_recipe(max_epochs=1), steps="quick", **QUIET)
 
 
-def test_compiled_steps_without_a_gpu_say_so(tiny: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_compiled_steps_without_a_gpu_give_a_warning(
+    tiny: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     logging.getLogger("firstlight").addHandler(caplog.handler)
     try:
         fit(tiny_recipe(max_epochs=1), logs_dir=tmp_path, logger="none", steps="compiled", **QUIET)
@@ -204,13 +206,13 @@ def test_the_csv_logger_writes_into_the_run_folder(tiny: str, tmp_path: Path) ->
     assert not list(run.path.glob("events.out.tfevents.*"))
 
 
-def test_a_dry_run_keeps_nothing(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_writes_nothing(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     dry_run(tiny_recipe(), **QUIET)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_versions_count_up_and_a_blocked_folder_is_one_line(tmp_path: Path) -> None:
+def test_versions_are_numbered_and_a_blocked_folder_is_one_line(tmp_path: Path) -> None:
     assert [new_version(tmp_path / "r").name for _ in range(3)] == ["version_0", "version_1", "version_2"]
     (tmp_path / "file").write_text("")
     with pytest.raises(FirstlightError, match="--logs_dir"):

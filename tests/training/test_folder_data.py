@@ -65,13 +65,13 @@ def test_a_folder_of_classes_is_recognized(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["drawn", "cifar100", "cifar100-coarse"])
-def test_another_data_set_stands_if_it_is_named(tmp_path: Path, name: str) -> None:
+def test_a_named_data_set_is_not_replaced_by_a_folder_of_images(tmp_path: Path, name: str) -> None:
     root = make_folder(tmp_path / "photos", {"red": 3, "green": 3})
     assert ImageData(Recipe(data=name), root).recipe.data == name
     assert open_source(name, root, is_named=False).name == "folder"
 
 
-def test_a_data_set_that_is_there_comes_before_folders_beside_it(tmp_path: Path) -> None:
+def test_an_existing_data_set_has_priority_over_folders_of_images(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"red": 3, "green": 3})
     (root / "cifar-10-batches-bin").mkdir()
     (root / "cifar-10-batches-bin" / "test_batch.bin").write_bytes(b"")
@@ -86,9 +86,7 @@ def test_images_that_are_not_sorted_are_refused_before_anything_is_downloaded(tm
         ImageData(Recipe(), make_folder(tmp_path, {"red": 3}))
 
 
-def test_a_tenth_is_kept_for_validation_where_the_recipes_number_is_too_large(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_tenth_is_held_out_if_num_val_is_too_large(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make_folder(tmp_path / "photos", {"train/red": 60, "train/green": 40, "test/red": 2})
     with caplog.at_level(logging.INFO, "firstlight"):
         data = loaded(SMALL, root)
@@ -100,7 +98,7 @@ def test_a_tenth_is_kept_for_validation_where_the_recipes_number_is_too_large(
     assert loaded(data.recipe, root).val.ids.tolist() == data.val.ids.tolist(), "the recorded recipe splits otherwise"
 
 
-def test_a_number_that_can_stand_stands(tmp_path: Path) -> None:
+def test_a_possible_num_val_is_not_changed(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train/red": 60, "train/green": 40, "test/red": 2})
     for num_val, expected in ((33, 33), (34, 10), (0, 0)):
         assert len(loaded(Recipe(num_val=num_val), root).val) == expected
@@ -115,7 +113,7 @@ def test_validation_depends_on_the_seed_and_the_test_does_not(tmp_path: Path) ->
     assert whole.tolist() == list(range(64))
 
 
-def test_the_users_own_validation_images_are_taken(tmp_path: Path) -> None:
+def test_the_users_own_validation_images_are_used(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train/red": 9, "train/green": 9, "valid/red": 2, "valid/green": 3})
     data = loaded(Recipe(), root)
     assert data.recipe.num_val == 0
@@ -127,12 +125,12 @@ def test_the_users_own_validation_images_are_taken(tmp_path: Path) -> None:
     ("num_images", "batch_size", "expected"),
     [(40, 512, 8), (700, 512, 32), (700, 64, 64), (700, 128, 32), (3000, 512, 128), (200, 4, 4), (700, 16, 16)],
 )
-def test_batches_are_made_small_enough_for_a_small_folder(num_images: int, batch_size: int, expected: int) -> None:
+def test_the_batch_size_is_reduced_for_a_small_folder(num_images: int, batch_size: int, expected: int) -> None:
     assert workable_batch_size(batch_size, num_images) == expected
     assert expected == batch_size or num_images / expected >= 5
 
 
-def test_what_was_settled_is_said_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_settings_are_printed_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make_folder(tmp_path / "photos", {"red": 60, "green": 20})
     with caplog.at_level(logging.INFO, "firstlight"):
         recipe = loaded(SMALL, root).recipe
@@ -151,7 +149,7 @@ def test_a_class_whose_only_image_would_be_for_validation_is_refused(tmp_path: P
         loaded(Recipe(num_val=1), root)
 
 
-def test_the_size_can_be_chosen_for_folders_and_for_nothing_else(tmp_path: Path, tiny: str) -> None:
+def test_the_image_size_can_be_set_for_folders_only(tmp_path: Path, tiny: str) -> None:
     root = make_folder(tmp_path / "photos", {"red": 10, "green": 10})
     data = loaded(Recipe(image_size=48), root)
     assert data.train.size_px == data.val.size_px == data.test.size_px == (48, 48)
@@ -162,7 +160,7 @@ def test_the_size_can_be_chosen_for_folders_and_for_nothing_else(tmp_path: Path,
 
 
 @pytest.mark.parametrize("image_size", [16, 50])
-def test_a_run_learns_the_classes_and_carries_names_and_size_with_it(tmp_path: Path, image_size: int) -> None:
+def test_a_run_learns_the_classes_and_stores_their_names_and_the_image_size(tmp_path: Path, image_size: int) -> None:
     root = make_folder(tmp_path / "photos", {"red": 40, "green": 40, "blue": 40})
     recipe = Recipe(name="s", network=ResNet9Config(width=4), max_epochs=3, image_size=image_size)
     run = firstlight.fit(recipe, root, tmp_path / "logs", **QUIET)
@@ -186,7 +184,7 @@ def test_normalization_uses_the_train_images_own_statistics(tmp_path: Path) -> N
     assert run.network.normalize.std.flatten().tolist() == pytest.approx(pixels.std(axis=(0, 2, 3)), abs=1e-6)
 
 
-def test_the_exercises_model_trains_on_a_folder_and_says_how_many_classes_it_has(tmp_path: Path) -> None:
+def test_the_exercises_model_trains_on_a_folder_and_reports_its_number_of_classes(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "photos", {"red": 20, "green": 20})
     trainer = firstlight.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     with pytest.raises(UsageError, match=r"photos train has 2 classes: use CustomResNet\(num_classes=2\)"):

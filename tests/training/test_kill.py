@@ -1,4 +1,4 @@
-"""Twenty runs killed by SIGKILL in a step, a checkpoint, between epochs, in test and saving end with the same bits."""
+"""Twenty runs that SIGKILL ends in a step, a checkpoint, an epoch's end, the test or saving end with the same bits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOMENTS = {"beginning": 2, "step": 5, "checkpoint": 6, "between epochs": 3, "tes
 
 
 class Forge:
-    """The process that forks one training after another."""
+    """The process that forks the trainings one after another."""
 
     def __init__(self) -> None:
         places = [str(Path(killed.__file__).parent.parent), *filter(None, sys.path)]
@@ -50,7 +50,7 @@ class Forge:
 
 
 def moments(counted: dict[str, Any], draw: random.Random) -> list[tuple[str, int]]:
-    """Choose calls at which to kill, so many in each phase, anywhere between its beginnings and the next phase."""
+    """Choose calls at which to kill, this many in each phase, at random between its start and the next phase."""
     ends = [start for start, _ in counted["phases"][1:]] + [counted["count"]]
     spans: dict[str, list[tuple[int, int]]] = {}
     for (start, phase), end in zip(counted["phases"], ends, strict=True):
@@ -61,10 +61,10 @@ def moments(counted: dict[str, Any], draw: random.Random) -> list[tuple[str, int
 
 
 def survive(forge: Forge, logs_dir: Path, at: int, again_at: int) -> tuple[Path, int]:
-    """Kill a run, kill it once more when it is resumed, resume it; return its folder and how often it was killed."""
+    """Kill a run, kill it again after a resume, resume it; return its folder and the number of kills."""
     assert forge.run(logs_dir, at=at) == KILLED
     runs = [path.parent for path in logs_dir.glob("tiny/*/recipe.yaml")]
-    if not runs:  # it had not yet become a run: there is nothing to go on with
+    if not runs:  # killed before the folder was a run: there is nothing to resume
         assert forge.run(logs_dir) == 0
         return next(path.parent for path in logs_dir.glob("tiny/*/recipe.yaml")), 1
     second = forge.run(logs_dir, runs[0], at=again_at)
@@ -74,7 +74,7 @@ def survive(forge: Forge, logs_dir: Path, at: int, again_at: int) -> tuple[Path,
 
 
 @pytest.mark.slow
-def test_twenty_runs_killed_at_any_moment_end_with_the_bits_of_one_that_never_was(tmp_path: Path) -> None:
+def test_twenty_killed_runs_end_with_the_bits_of_an_uninterrupted_run(tmp_path: Path) -> None:
     forge = Forge()
     try:
         assert forge.run(tmp_path / "whole", count_to=tmp_path / "count.json") == 0

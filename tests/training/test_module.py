@@ -53,20 +53,20 @@ def test_the_trained_weights_are_the_moving_average_of_every_fifth_step(tiny: st
     assert not torch.equal(seen[-1]["head.weight"], module.network.head.weight)
 
 
-def test_without_averaging_the_trained_weights_are_the_last_step_s(tiny: str) -> None:
+def test_without_averaging_the_weights_are_those_of_the_last_step(tiny: str) -> None:
     module, _, seen = train(Recipe(data=tiny, num_val=32, batch_size=16, optimizer=SGD), num_epochs=1)
     assert all(torch.equal(value, seen[-1][name]) for name, value in module.network.named_parameters())
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("32-true", None), ("bf16-mixed", torch.bfloat16)])
-def test_muon_multiplies_in_the_training_s_precision(precision: str, dtype: torch.dtype | None) -> None:
+def test_muon_multiplies_in_the_precision_of_the_training(precision: str, dtype: torch.dtype | None) -> None:
     module = Classifier(ResNet9(4, ResNet9Config(width=4)), Recipe(optimizer=MuonConfig()))
     module._trainer = SimpleNamespace(precision=precision, estimated_stepping_batches=10, max_epochs=24)  # type: ignore[assignment]
     assert module.configure_optimizers()["optimizer"].matmul_dtype == dtype
 
 
-def test_later_epochs_have_the_images_whose_loss_was_largest(tiny: str) -> None:
-    """Told by a second look at every step's own logits."""
+def test_later_epochs_consist_of_the_images_with_the_largest_loss(tiny: str) -> None:
+    """Compare with the losses of every step's own logits."""
     seen: list[list[tuple[int, float]]] = []
 
     class Watched(Classifier):
@@ -99,8 +99,8 @@ def test_later_epochs_have_the_images_whose_loss_was_largest(tiny: str) -> None:
         assert len(now) == len(data.train)
 
 
-def test_a_step_goes_back_with_the_images_of_the_largest_gradients() -> None:
-    """Only those are in the loss that is returned; the loss that is logged is of all images."""
+def test_a_step_computes_gradients_of_the_images_with_the_largest_ones() -> None:
+    """The returned loss has only those images; the logged loss has all."""
     torch.manual_seed(0)
     recipe = Recipe(optimizer=SGD, gradient_share=0.5, label_smoothing=0.2)
     module = Classifier(ResNet9(4, ResNet9Config(width=4)), recipe).train()
@@ -128,7 +128,7 @@ def test_a_step_goes_back_with_the_images_of_the_largest_gradients() -> None:
     torch.testing.assert_close(module.network.head.weight.grad, expected)
 
 
-def test_a_recipe_with_views_has_its_second_accuracy_beside_the_first(tiny: str) -> None:
+def test_a_recipe_with_views_logs_a_second_accuracy(tiny: str) -> None:
     module, trainer, _ = train(Recipe(data=tiny, num_val=32, batch_size=16, optimizer=SGD, views="flip"), num_epochs=4)
     data = ImageData(module.recipe)
     (metrics,) = trainer.test(module, datamodule=data, verbose=False)

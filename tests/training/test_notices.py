@@ -1,4 +1,4 @@
-"""Advertisements and warnings that nobody can act on are hidden; everything else is shown."""
+"""Advertisements and warnings that a user can do nothing about are hidden; all others are shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def test_a_warning_about_the_users_own_data_is_shown() -> None:
     assert [str(each.message) for each in seen] == ["the test images are not the ones that the run was tested on"]
 
 
-def test_our_lines_are_printed_unless_the_user_has_configured_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_firstlights_messages_are_printed_unless_the_user_has_configured_logging(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ours = logging.getLogger("firstlight")
     monkeypatch.setattr(ours, "handlers", [])
     monkeypatch.setattr(ours, "level", logging.NOTSET)

@@ -15,7 +15,7 @@ from firstlight.training.optimizers import build_optimizer
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01)
 
 
-def test_a_slower_head_is_a_network_whose_logits_are_scaled() -> None:
+def test_a_slower_head_equals_scaled_logits() -> None:
     """Page's head multiplies the logits by s: the same steps as a plain head at s * s times the rate."""
     s = 1 / 8
     torch.manual_seed(0)
@@ -36,7 +36,7 @@ def test_a_slower_head_is_a_network_whose_logits_are_scaled() -> None:
     torch.testing.assert_close(network.prep.conv.weight, scaled.prep.conv.weight)
 
 
-def test_one_group_unless_the_head_has_a_rate_of_its_own() -> None:
+def test_one_parameter_group_unless_the_head_has_its_own_rate() -> None:
     network = ResNet9(4, ResNet9Config(width=4))
     assert len(build_optimizer(SGD, network).param_groups) == 1
     body, head = build_optimizer(replace(SGD, head_rate=0.5), network).param_groups
@@ -44,7 +44,7 @@ def test_one_group_unless_the_head_has_a_rate_of_its_own() -> None:
     assert sum(p.numel() for p in body["params"] + head["params"]) == sum(p.numel() for p in network.parameters())
 
 
-def test_muon_has_the_filters_and_sgd_the_rest() -> None:
+def test_muon_updates_the_filters_and_sgd_the_other_parameters() -> None:
     network = SpeedNet(10, SpeedNetConfig(width=4))
     groups = {group["name"]: group for group in build_optimizer(MuonConfig(), network).param_groups}
     names = {parameter: name for name, parameter in network.named_parameters()}
@@ -57,7 +57,7 @@ def test_muon_has_the_filters_and_sgd_the_rest() -> None:
     assert groups["head"]["lr"] * groups["head"]["weight_decay"] == pytest.approx(0.004)
 
 
-def test_muon_trains_any_network_here() -> None:
+def test_muon_trains_every_built_in_network() -> None:
     network = ResNet9(4, ResNet9Config(width=4))
     optimizer = build_optimizer(MuonConfig(), network)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
@@ -75,7 +75,7 @@ def test_the_whitening_bias_learns_in_the_first_epochs_only() -> None:
     assert [share(80) for share in shares] == [0, 0, 0, 0]
 
 
-def test_a_constant_rate_has_no_course_and_one_cycle_the_same_for_all_groups() -> None:
+def test_a_constant_rate_has_no_schedule_and_one_cycle_is_the_same_for_all_groups() -> None:
     network = ResNet9(4, ResNet9Config(width=4))
     assert lr_schedules(SGD, build_optimizer(SGD, network), 10, 1) is None
     assert lr_schedules(SGD, build_optimizer(SGD, network), math.inf, -1) is None
@@ -86,13 +86,13 @@ def test_a_constant_rate_has_no_course_and_one_cycle_the_same_for_all_groups() -
 
 
 @pytest.mark.parametrize("how", [replace(SGD, schedule="one_cycle"), MuonConfig()], ids=["one cycle", "muon"])
-def test_a_rate_that_falls_until_the_end_needs_an_end(how: OptimizerConfig | MuonConfig) -> None:
+def test_a_falling_rate_needs_a_training_with_an_end(how: OptimizerConfig | MuonConfig) -> None:
     network = SpeedNet(4, SpeedNetConfig(width=4))
     with pytest.raises(UsageError, match="set max_epochs"):
         lr_schedules(how, build_optimizer(how, network), math.inf, -1)
 
 
-def test_stages_that_freeze_are_groups_of_their_own_that_end_early() -> None:
+def test_frozen_stages_are_parameter_groups_with_a_shorter_schedule() -> None:
     network, how = SpeedNet(10, SpeedNetConfig(width=4)), MuonConfig(frozen_stages=2, freeze_at=0.25)
     optimizer = build_optimizer(how, network)
     shares = lr_schedules(how, optimizer, num_steps=80, num_epochs=8)
@@ -117,7 +117,7 @@ def test_stages_that_freeze_are_groups_of_their_own_that_end_early() -> None:
     assert groups["early_filters"]["kind"] == "muon"
 
 
-def test_more_frozen_stages_than_there_are() -> None:
+def test_more_frozen_stages_than_the_network_has_are_refused() -> None:
     with pytest.raises(UsageError, match="frozen_stages is 5, but the network has 4 stages: whiten, group1"):
         build_optimizer(MuonConfig(frozen_stages=5), SpeedNet(10, SpeedNetConfig(width=4)))
 

@@ -25,7 +25,7 @@ def test_the_precision_follows_the_documented_rule(
     monkeypatch: pytest.MonkeyPatch, device_type: str, cpu_has_bfloat16: bool, gpu_has_bfloat16: bool, expected: str
 ) -> None:
     monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: cpu_has_bfloat16)
-    # emulated bfloat16 is slow, and torch counts it unless told not to
+    # emulated bfloat16 is slow, and torch includes it by default
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or gpu_has_bfloat16
     )
@@ -33,9 +33,7 @@ def test_the_precision_follows_the_documented_rule(
 
 
 @pytest.mark.parametrize(("system", "libc"), [("Darwin", ""), ("Windows", ""), ("Linux", "musl")])
-def test_the_allocator_is_left_alone_where_the_setting_does_not_exist(
-    monkeypatch: pytest.MonkeyPatch, system: str, libc: str
-) -> None:
+def test_the_allocator_is_unchanged_on_other_systems(monkeypatch: pytest.MonkeyPatch, system: str, libc: str) -> None:
     def refuse(_: object) -> None:
         raise AssertionError("the C library must not be touched")
 

@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on, and ends with the bits of one that never was."""
+"""An interrupted run is resumed and ends with the bits of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from reference.same_run import differences, events_of
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Likewise, with all that TensorBoard can get."""
+    """An uninterrupted run with all of TensorBoard's logs."""
     return train_whole(tmp_path_factory.mktemp("logged"), histograms=True)
 
 
@@ -53,7 +53,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=["in steps", "between epochs", "in evaluations"],
 )
-def test_a_run_cut_again_and_again_ends_with_the_same_bits(
+def test_a_run_that_is_interrupted_repeatedly_ends_with_the_same_bits(
     tiny: str, logged: Path, tmp_path: Path, cuts: list[tuple[str, int]]
 ) -> None:
     first, *others = [CutAt(*cut) for cut in cuts]
@@ -67,7 +67,7 @@ def test_a_run_cut_again_and_again_ends_with_the_same_bits(
     assert len(Run(folder).environment["resumed"]) == len(cuts)
 
 
-def test_the_csv_loggers_file_goes_on_too(tiny: str, tmp_path: Path) -> None:
+def test_the_file_of_the_csv_logger_is_continued(tiny: str, tmp_path: Path) -> None:
     def rows(folder: Path) -> list[dict[str, str]]:
         with (folder / "csv" / "metrics.csv").open(newline="") as stream:
             return list(csv.DictReader(stream))
@@ -94,7 +94,7 @@ def test_the_csv_loggers_file_goes_on_too(tiny: str, tmp_path: Path) -> None:
         slow("one step an epoch", {"limit_train_batches": 1, "gradient_clip_val": 0.5}, [("on_train_batch_end", 2)]),
     ],
 )
-def test_the_trainers_options_are_kept_and_change_nothing_of_that(
+def test_the_trainers_options_are_stored_and_used_again(
     tiny: str, tmp_path: Path, options: dict[str, Any], cuts: list[tuple[str, int]]
 ) -> None:
     expected = fit(RECIPE, logs_dir=tmp_path / "whole", checkpoints=NEVER, logger="none", **(PLAIN | options)).path
@@ -119,7 +119,7 @@ def test_the_trainers_options_are_kept_and_change_nothing_of_that(
         slow("constant rate", replace(RECIPE, optimizer=OptimizerConfig("adam", 0.01))),
     ],
 )
-def test_every_kind_of_recipe_goes_on_with_the_same_bits(tiny: str, tmp_path: Path, recipe: Recipe) -> None:
+def test_every_kind_of_recipe_resumes_with_the_same_bits(tiny: str, tmp_path: Path, recipe: Recipe) -> None:
     expected = fit(recipe, logs_dir=tmp_path / "whole", checkpoints=NEVER, logger="none", **PLAIN).path
     folder = begin(tmp_path, CutAt("on_train_batch_end", 7), recipe, logger="none")
     for cut in (CutAt("on_train_epoch_start", 1), CutAt("on_test_start", 1)):
@@ -131,8 +131,8 @@ def test_every_kind_of_recipe_goes_on_with_the_same_bits(tiny: str, tmp_path: Pa
     assert differences(folder, expected) == []
 
 
-def test_random_numbers_go_on_where_they_were(tiny: str, tmp_path: Path) -> None:
-    """firstlight draws none while it trains; but a network may, and here a callback does."""
+def test_random_numbers_continue_after_a_resume(tiny: str, tmp_path: Path) -> None:
+    """firstlight draws no random numbers during a training, but a network may; here a callback does."""
 
     class Noise(pl.Callback):
         def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
@@ -149,8 +149,8 @@ def test_random_numbers_go_on_where_they_were(tiny: str, tmp_path: Path) -> None
     assert differences(folder, expected) == []
 
 
-def test_what_was_written_after_the_checkpoint_is_cut_off(tiny: str, tmp_path: Path) -> None:
-    """Before the first step: the run may be interrupted again, and its curves are looked at all the time."""
+def test_entries_after_the_checkpoint_are_removed(tiny: str, tmp_path: Path) -> None:
+    """They are removed before the first step, because the run may be interrupted again and users watch the curves."""
     cut = cut_short(tmp_path, histograms=True)
     table, (events,) = cut / "metrics.csv", cut.glob("events.*")
     before = events_of(cut)

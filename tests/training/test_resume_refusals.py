@@ -1,4 +1,4 @@
-"""What a resume does not accept, and what it makes of damaged checkpoints."""
+"""What a resume refuses, and how it handles damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from reference.tiny import tiny_split
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never interrupted, and that never wrote a checkpoint."""
+    """A run that was never interrupted and never wrote a checkpoint."""
     return train_whole(tmp_path_factory.mktemp("whole"), logger="none")
 
 
 @pytest.fixture(scope="module")
 def cut_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was interrupted in its second epoch, with two checkpoints."""
+    """A run with two checkpoints that was interrupted in its second epoch."""
     return cut_short(tmp_path_factory.mktemp("cut"), logger="none")
 
 
 @pytest.fixture
 def cut(cut_run: Path, tmp_path: Path) -> Path:
-    """A copy of it that a test may damage."""
+    """A copy of the run that a test may change."""
     return Path(shutil.copytree(cut_run, tmp_path / "tiny" / "version_0"))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut short", "empty"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(
     tiny: str, whole: Path, cut: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before, newest = Run(cut).checkpoints.files()
@@ -55,7 +55,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     assert differences(cut, whole) == []
 
 
-def test_if_all_checkpoints_are_damaged_it_begins_again(tiny: str, whole: Path, cut: Path) -> None:
+def test_if_all_checkpoints_are_damaged_the_run_starts_again(tiny: str, whole: Path, cut: Path) -> None:
     for path in Run(cut).checkpoints.files():
         path.write_bytes(path.read_bytes()[:100])
     resume(cut)
@@ -64,7 +64,7 @@ def test_if_all_checkpoints_are_damaged_it_begins_again(tiny: str, whole: Path, 
 
 
 class Bomb:
-    """Unpickled, it makes a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -100,7 +100,7 @@ def test_other_images_are_refused(tiny: str, cut: Path, monkeypatch: pytest.Monk
         resume(cut)
 
 
-def test_a_recipe_that_was_edited_is_refused(tiny: str, cut: Path) -> None:
+def test_an_edited_recipe_is_refused(tiny: str, cut: Path) -> None:
     text = (cut / "recipe.yaml").read_text()
     (cut / "recipe.yaml").write_text(text.replace("learning_rate: 0.02", "learning_rate: 0.03"))
     with pytest.raises(RunError, match=r"recipe\.yaml: was changed"):
@@ -116,7 +116,7 @@ def test_damaged_options_are_refused(cut: Path, content: str | None) -> None:
         resume(cut)
 
 
-def test_options_that_change_the_run_are_refused_and_the_same_ones_are_not(
+def test_changed_options_are_refused_and_repeated_ones_accepted(
     tiny: str, whole: Path, cut: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, says in (
@@ -136,7 +136,9 @@ def test_options_that_change_the_run_are_refused_and_the_same_ones_are_not(
     assert differences(cut, whole) == []
 
 
-def test_a_finished_run_says_so(tiny: str, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_a_finished_run_reports_that_it_is_finished(
+    tiny: str, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert resume(whole).path == whole
     assert main(["fit", "--resume", str(whole)]) == 0
     assert "is finished" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Testing a finished run again: which data it takes, and what it says when they are not the ones it was tested on."""
+"""Testing a finished run again: its data, and the warning for other images."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def run(made: Run, tmp_path: Path) -> Run:
 
 
 def changed(images: ImageSet) -> ImageSet:
-    """One value of one pixel of the last image is another."""
+    """Return the images with one changed value in the last image."""
     pixels = images.images.clone()
     pixels[-1, 0, 0, 0] = 255 - pixels[-1, 0, 0, 0]
     return replace(images, images=pixels)
 
 
-def test_lightning_measures_what_a_plain_pass_over_the_images_says(tiny: str, run: Run) -> None:
+def test_the_test_equals_a_plain_pass_over_the_images(tiny: str, run: Run) -> None:
     plain = run.predictions
     (run.path / "predictions.npz").unlink()
     metrics = retest(run, **QUIET)
@@ -52,7 +52,7 @@ def test_lightning_measures_what_a_plain_pass_over_the_images_says(tiny: str, ru
     assert torch.equal(again.ids, plain.ids)
 
 
-def test_one_changed_pixel_is_noticed_and_the_same_data_are_not_complained_about(
+def test_a_changed_pixel_causes_a_warning_and_the_same_data_none(
     tiny: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def test_one_changed_pixel_is_noticed_and_the_same_data_are_not_complained_about
     assert len(data.test) == 83, "they are used all the same"
 
 
-def test_the_data_are_looked_for_where_the_run_left_them_unless_they_moved(
+def test_the_data_are_searched_at_their_recorded_path_or_at_data_dir(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[Path] = []

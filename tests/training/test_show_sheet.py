@@ -1,4 +1,4 @@
-"""`show_misclassified_images()` saves a file and says where in a script, and is displayed once in a notebook."""
+"""`show_misclassified_images()` saves a file and prints its path in a script, and is displayed once in a notebook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> firstli
 
 @pytest.fixture
 def notebook() -> Iterator[Any]:
-    """IPython's shell as a notebook has it: with a kernel."""
+    """The IPython shell of a notebook, with a kernel."""
     shell = InteractiveShell.instance()
     shell.kernel = object()
     yield shell

@@ -1,4 +1,4 @@
-"""The Trainer's defaults, and that every argument of Lightning's wins over them."""
+"""The Trainer's defaults, and that every argument of Lightning's overrides them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer.logger.root_dir.startswith("logs")
 
 
-def test_lightnings_arguments_win() -> None:
+def test_lightnings_arguments_override_the_defaults() -> None:
     trainer = Trainer(max_epochs=3, precision="64-true", logger=False, accelerator="cpu", log_every_n_steps=7)
     assert (trainer.max_epochs, trainer.precision, trainer.log_every_n_steps) == (3, "64-true", 7)
     assert trainer.loggers == []
 
 
 class Bomb:
-    """Unpickled, it makes a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,8 +43,8 @@ class Bomb:
         return (Path.touch, (self.path,))
 
 
-def test_a_checkpoint_with_a_program_in_it_is_refused_and_not_executed(tmp_path: Path) -> None:
-    """Those of firstlight.fit have readers of their own; this is whatever file a script names."""
+def test_a_checkpoint_that_contains_code_is_refused_and_not_executed(tmp_path: Path) -> None:
+    """firstlight.fit has its own reader of checkpoints; this test is about any file that a script names."""
     torch.save({"state_dict": Bomb(tmp_path / "executed")}, tmp_path / "bad.ckpt")
     trainer = Trainer(max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False)
     with pytest.raises(pickle.UnpicklingError):

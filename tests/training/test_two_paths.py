@@ -41,7 +41,7 @@ def events_of(run: Run) -> EventAccumulator:
     return events
 
 
-def test_both_paths_leave_the_same(runs: tuple[Run, Run]) -> None:
+def test_fit_and_the_five_lines_leave_the_same_files(runs: tuple[Run, Run]) -> None:
     fitted, five = runs
     names = [{path.name for path in run.path.iterdir() if "tfevents" not in path.name} for run in runs]
     assert names[0] - OF_FIT_ALONE == names[1] - OF_LIGHTNING_ALONE

@@ -70,13 +70,13 @@ class ClassifyTab:
         seen = gr.Textbox(visible=False)
         how = [top, explained, *controls.widgets]
         everything = [picture, seen, notes, panel]
-        shown_answers = [picture.input(self.look, [picture, *how], everything, **EVENT_OPTIONS)]
-        gr.on([picture.clear, clear.click], _nothing, None, everything, **EVENT_OPTIONS)
-        shown_answers.append(examples.click(self.pick, how, everything, **EVENT_OPTIONS))
+        shown_answers = [picture.input(self.classify_upload, [picture, *how], everything, **EVENT_OPTIONS)]
+        gr.on([picture.clear, clear.click], _empty_outputs, None, everything, **EVENT_OPTIONS)
+        shown_answers.append(examples.click(self.classify_example, how, everything, **EVENT_OPTIONS))
         for answered in shown_answers:
             answered.then(None, None, None, js=SHOW_ANSWER, api_visibility="private")
         changes = [each.input for each in (explained, *controls.widgets)] + [top.release]
-        gr.on(changes, self.again, [seen, *how], panel, trigger_mode="always_last", **EVENT_OPTIONS)
+        gr.on(changes, self.update_panel, [seen, *how], panel, trigger_mode="always_last", **EVENT_OPTIONS)
 
     def _choices(self) -> tuple[gr.Dropdown, gr.Slider]:
         names = self.service.class_names
@@ -87,12 +87,12 @@ class ClassifyTab:
         return explained, top
 
     @show_errors
-    def look(
+    def classify_upload(
         self, raw: RawPicture | None, top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> Outputs:
-        """Answer for a new picture; a picture that cannot be read is removed, and a line says why."""
+        """Classify a new picture; one that cannot be read is removed, and a line says why."""
         if raw is None:
-            return _nothing()
+            return _empty_outputs()
         try:
             upload = self.service.read(raw.content, raw.name)
         except DataError as error:
@@ -101,10 +101,10 @@ class ClassifyTab:
         return upload.preview, pack(upload.pixels), notes_panel(upload.notes), panel
 
     @show_errors
-    def pick(
+    def classify_example(
         self, top: int | float, explained: str, shown: bool, method: str, stage: str, event: gr.EventData
     ) -> Outputs:
-        """Answer for an example image."""
+        """Classify an example image."""
         images = self.service.bundle.examples.images
         if not len(images):
             raise UsageError("this model was exported without example images")
@@ -115,8 +115,8 @@ class ClassifyTab:
         return preview, pack(pixels), "", self._panel(pixels, top, explained, shown, method, stage)
 
     @show_errors
-    def again(self, seen: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
-        """Answer again for the current picture after a widget has changed."""
+    def update_panel(self, seen: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
+        """Return the panel of the current picture after a widget has changed."""
         if not seen:
             return NOTHING_YET
         return self._panel(unpack(seen, self.service.size_px), top, explained, shown, method, stage)
@@ -152,5 +152,5 @@ def unpack(text: str, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(3, *size_px)
 
 
-def _nothing() -> Outputs:
+def _empty_outputs() -> Outputs:
     return None, "", "", NOTHING_YET

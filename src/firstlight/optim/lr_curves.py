@@ -1,4 +1,4 @@
-"""Learning-rate curves: pure functions from the step to a share of the peak rate.
+"""Learning-rate curves: pure functions from a step to a share of the peak rate.
 
 `training/lr_schedules.py` makes the schedule of a recipe from them.
 """

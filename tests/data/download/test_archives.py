@@ -1,4 +1,4 @@
-"""Archives that try to write elsewhere, to fill the disk, or are broken: refused in one line, nothing left."""
+"""Archives that write elsewhere, fill the disk or are broken are refused in one line, and leave no files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = f"{FOLDER}/data_batch_1.bin"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """An inner folder, so that what is outside it would be seen."""
+    """An inner folder, so that files written outside of it are found."""
     (tmp_path / "outer" / "data").mkdir(parents=True)
     return tmp_path / "outer" / "data"
 
@@ -30,7 +30,7 @@ def everything_in(folder: Path) -> set[str]:
 
 
 def refusal(content: bytes, place: Path) -> str:
-    """The message with which an archive is refused; there is nothing but the archive afterwards."""
+    """Return the message with which an archive is refused; check that only the archive remains."""
     path = place / "small.tar.gz"
     path.write_bytes(content)
     with pytest.raises(DataError) as refused:
@@ -44,7 +44,7 @@ def refusal(content: bytes, place: Path) -> str:
     return message
 
 
-def test_what_is_needed_is_unpacked_and_nothing_else(place: Path) -> None:
+def test_only_the_required_files_are_unpacked(place: Path) -> None:
     (place / "small.tar.gz").write_bytes(WHOLE)
     folder = unpack(archive_of(WHOLE), place / "small.tar.gz", place)
     assert folder == place / FOLDER
@@ -62,7 +62,7 @@ def test_files_have_the_mode_of_new_files_not_the_archives(place: Path) -> None:
     assert {path.stat().st_mode for path in folder.iterdir()} == {(place / "new").stat().st_mode}
 
 
-def test_what_a_killed_process_left_is_cleared_away(place: Path) -> None:
+def test_files_of_a_killed_process_are_removed(place: Path) -> None:
     (place / f".{FOLDER}.unpacking").mkdir()
     (place / f".{FOLDER}.unpacking" / "data_batch_1.bin").write_bytes(b"half")
     (place / "small.tar.gz").write_bytes(WHOLE)
@@ -99,7 +99,7 @@ def test_hostile_entries_are_refused(entry: str, is_last: bool, place: Path) -> 
     assert not Path("/tmp/firstlight-was-here").exists()
 
 
-def test_a_member_that_comes_twice_is_refused(place: Path) -> None:
+def test_a_duplicate_member_is_refused(place: Path) -> None:
     assert "data_batch_1.bin occurs twice" in refusal(packed(*official_entries(), plain(BATCH, b"x")), place)
 
 
@@ -109,7 +109,7 @@ def test_missing_members_are_named(place: Path) -> None:
     assert "missing" in refusal(packed(), place)
 
 
-def test_endlessly_many_entries_are_refused(place: Path) -> None:
+def test_too_many_entries_are_refused(place: Path) -> None:
     many = [plain(f"{FOLDER}/{number}", b"") for number in range(MAX_ENTRIES + 1)]
     assert f"more than {MAX_ENTRIES} entries" in refusal(packed(*many), place)
 
@@ -119,19 +119,19 @@ def test_a_truncated_gzip_is_refused(kept: int, place: Path) -> None:
     refusal(WHOLE[:kept], place)
 
 
-def test_a_checksum_that_does_not_fit_is_refused(place: Path) -> None:
+def test_a_wrong_checksum_is_refused(place: Path) -> None:
     assert "damaged" in refusal(WHOLE[:-8] + bytes(4) + WHOLE[-4:], place)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"<html>log in first</html>" * 100, gzip.compress(b"no tar" * 1000)], ids=["empty", "page", "gzip"]
 )
-def test_what_is_no_archive_is_refused(content: bytes, place: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused(content: bytes, place: Path) -> None:
     refusal(content, place)
 
 
 def test_mutated_archives_give_the_files_or_one_line(place: Path) -> None:
-    """The tar inside is changed, so that gzip's checksum does not catch it first."""
+    """Mutate the tar inside, because gzip's checksum detects mutations of the compressed file."""
     chance = random.Random(0)
     tar = gzip.decompress(WHOLE)
     headers = [place for place in range(0, len(tar), 512) if tar[place + 257 : place + 262] == b"ustar"]
@@ -141,7 +141,7 @@ def test_mutated_archives_give_the_files_or_one_line(place: Path) -> None:
         for _ in range(chance.randint(1, 3)):
             header = chance.choice(headers)
             mutated[header + chance.randrange(512)] = chance.randrange(256)
-            if chance.random() < 0.8:  # with the header's checksum made to fit
+            if chance.random() < 0.8:  # with a corrected header checksum
                 mutated[header + 148 : header + 156] = b" " * 8
                 mutated[header + 148 : header + 156] = b"%06o\0 " % sum(mutated[header : header + 512])
         content = gzip.compress(bytes(mutated), 1)

@@ -1,4 +1,4 @@
-"""Downloads from a server that fails in every way: each ends right or with one clear line, nothing half-written."""
+"""Downloads from a faulty server: each succeeds or ends with one clear line, and no partial data set remains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shared_server() -> Iterator[FaultServer]:
 
 @pytest.fixture
 def server(shared_server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
-    """The server as it was begun; asked without a proxy."""
+    """The server in its initial state, reached without a proxy."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     shared_server.requests.clear()
@@ -49,7 +49,7 @@ def server(shared_server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> Fault
 
 @pytest.fixture
 def sleeps() -> list[float]:
-    """The pauses that were made."""
+    """The recorded pauses."""
     return []
 
 
@@ -69,7 +69,7 @@ def downloader(patience: Patience, *archives: Archive, free: int = 10**9, **envi
 
 
 def refusal(fetcher: Downloader, place: Path) -> str:
-    """The message with which a download ends: always one line, and it says how to go on."""
+    """Return the message of a failed download; check that it is one line that says what to do."""
     with pytest.raises(DataError) as refused:
         fetcher.download("small", place)
     message = str(refused.value)
@@ -80,32 +80,32 @@ def refusal(fetcher: Downloader, place: Path) -> str:
 
 
 def assert_whole(place: Path) -> None:
-    """The official files are there, and nothing else."""
+    """Check that exactly the official files exist."""
     assert os.listdir(place) == [FOLDER]
     assert {path.name: path.read_bytes() for path in (place / FOLDER).iterdir()} == official_files()
 
 
 def assert_nothing_but_a_part(place: Path) -> None:
-    """At most a beginning of the archive is left, to go on from."""
+    """Check that at most a partial archive remains."""
     assert set(os.listdir(place)) <= {f"{NAME}.part"}
     if os.listdir(place):
         assert CONTENT.startswith((place / f"{NAME}.part").read_bytes())
 
 
-# what ends right
+# downloads that succeed
 
 
 @pytest.mark.parametrize(
     "fault",
     ["none", "cut-once", "stall-once", "500-once", "silent-once", "unsaid", "redirect", "norange", "otherrange"],
 )
-def test_ends_right(fault: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_the_download_succeeds(fault: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     folder = downloader(patience, archive_of(CONTENT, server.url(fault))).download("small", tmp_path / "new" / "data")
     assert folder == tmp_path / "new" / "data" / FOLDER
     assert_whole(tmp_path / "new" / "data")
 
 
-def test_goes_on_where_it_was_cut_and_fetches_only_the_rest(
+def test_a_cut_download_resumes_and_fetches_only_the_rest(
     server: FaultServer, patience: Patience, tmp_path: Path
 ) -> None:
     downloader(patience, archive_of(CONTENT, server.url("cut-once"))).download("small", tmp_path)
@@ -115,14 +115,14 @@ def test_goes_on_where_it_was_cut_and_fetches_only_the_rest(
     assert first.num_sent + second.num_sent == len(CONTENT)
 
 
-def test_goes_on_where_an_earlier_process_stopped(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_the_download_of_an_earlier_process_is_resumed(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
     downloader(patience, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
     assert [(each.range, each.num_sent) for each in server.requests] == [("bytes=1000-", len(CONTENT) - 1000)]
     assert_whole(tmp_path)
 
 
-def test_a_part_that_is_whole_already_needs_no_request(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_a_complete_partial_file_needs_no_request(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT)
     downloader(patience, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
     assert server.requests == []
@@ -132,7 +132,7 @@ def test_a_part_that_is_whole_already_needs_no_request(server: FaultServer, pati
 @pytest.mark.parametrize("size", [len(CONTENT), None], ids=["size known", "size unknown"])
 @pytest.mark.parametrize("part", [b"from elsewhere", CONTENT + b"more"], ids=["other bytes", "too long"])
 @pytest.mark.parametrize("fault", ["none", "norange", "otherrange"])
-def test_a_part_that_does_not_fit_is_fetched_anew(
+def test_a_wrong_partial_file_is_downloaded_again(
     fault: str, part: bytes, size: int | None, server: FaultServer, patience: Patience, tmp_path: Path
 ) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(part)
@@ -140,23 +140,23 @@ def test_a_part_that_does_not_fit_is_fetched_anew(
     assert_whole(tmp_path)
 
 
-def test_a_file_that_changes_on_the_way_is_fetched_anew(
+def test_a_file_that_changes_during_the_download_is_downloaded_again(
     server: FaultServer, patience: Patience, tmp_path: Path
 ) -> None:
-    """If-Range names the first file; the server has another by then and sends all of it."""
+    """If-Range names the first file; the server has a new file and sends all of it."""
     with pytest.raises(TransferError):
         transfer(server.url("changing"), tmp_path / "part", None, patience)
     sent = [(each.if_range, each.num_sent) for each in server.requests]
-    assert sent[:2] == [(None, HALF), ('"v1"', HALF)]  # from its beginning again
+    assert sent[:2] == [(None, HALF), ('"v1"', HALF)]  # from the start
 
 
 @pytest.mark.parametrize("dead", ["404", "500", "corrupt", "longer", "shorter", "cut", "silent", "tofile"])
-def test_a_dead_first_mirror_is_passed_over(dead: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_a_dead_first_mirror_is_skipped(dead: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     downloader(patience, archive_of(CONTENT, server.url(dead), server.url("none"))).download("small", tmp_path)
     assert_whole(tmp_path)
 
 
-def test_a_mirror_goes_on_where_the_first_server_stopped(
+def test_a_mirror_resumes_the_download_of_the_first_server(
     server: FaultServer, patience: Patience, tmp_path: Path
 ) -> None:
     downloader(patience, archive_of(CONTENT, server.url("cut"), server.url("none"))).download("small", tmp_path)
@@ -164,7 +164,7 @@ def test_a_mirror_goes_on_where_the_first_server_stopped(
     assert_whole(tmp_path)
 
 
-def test_a_server_that_nobody_runs_is_given_up_at_once(
+def test_a_refused_connection_is_not_retried(
     server: FaultServer, patience: Patience, sleeps: list[float], tmp_path: Path
 ) -> None:
     with socket.socket() as unused:
@@ -183,7 +183,7 @@ def test_the_next_version_is_tried_when_all_addresses_of_the_first_fail(
     assert_whole(tmp_path)
 
 
-# what ends with one line
+# downloads that fail with one line
 
 SAYS = {
     "cut": "the connection was cut at byte",
@@ -202,7 +202,7 @@ SAYS = {
 
 
 @pytest.mark.parametrize("fault", SAYS)
-def test_ends_with_one_line(fault: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_a_failed_download_is_one_line(fault: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     message = refusal(downloader(patience, archive_of(CONTENT, server.url(fault))), tmp_path)
     assert f"{server.url(fault)}: {SAYS[fault]}" in message
     assert f"Put {NAME} into {tmp_path}, " in message
@@ -225,8 +225,8 @@ def test_pauses_double_and_the_retries_end(
     assert len(server.requests) == 3
 
 
-def test_tries_that_bring_enough_do_not_count(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
-    """Every try brings half of what is missing: a throttled server that cuts often is used up to the end."""
+def test_attempts_with_progress_reset_the_count(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
+    """Every attempt brings half of the rest, so a server that often cuts connections is used to the end."""
     patience = Patience(sleep=sleeps.append, stall_s=1.0, num_retries=1, progress_bytes=100)
     with pytest.raises(TransferError, match="cut"):
         transfer(server.url("cut"), tmp_path / "part", None, patience)
@@ -234,19 +234,19 @@ def test_tries_that_bring_enough_do_not_count(server: FaultServer, sleeps: list[
     assert (tmp_path / "part").stat().st_size > len(CONTENT) - 2000
 
 
-def test_a_trickle_is_a_stall(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
+def test_a_very_slow_connection_counts_as_stalled(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
     patience = Patience(sleep=sleeps.append, stall_s=0.1, num_retries=0)
     with pytest.raises(TransferError, match="received almost nothing for"):
         transfer(server.url("trickle"), tmp_path / "part", None, patience)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "nonsense", "http://"])
-def test_only_the_web_is_asked(url: str, patience: Patience, tmp_path: Path) -> None:
+def test_only_http_addresses_are_accepted(url: str, patience: Patience, tmp_path: Path) -> None:
     refusal(downloader(patience, archive_of(CONTENT, url)), tmp_path)
     assert_nothing_but_a_part(tmp_path)
 
 
-def test_nobody_fills_the_disk_with_a_file_of_unknown_size(
+def test_a_file_of_unknown_size_cannot_fill_the_disk(
     server: FaultServer, patience: Patience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer_module, "MAX_UNKNOWN_BYTES", 1000)
@@ -272,18 +272,16 @@ def test_an_archive_that_cannot_be_unpacked_is_refused_and_removed(
     assert os.listdir(tmp_path) == []
 
 
-def test_without_a_digest_an_old_beginning_is_not_trusted(
-    server: FaultServer, patience: Patience, tmp_path: Path
-) -> None:
+def test_without_a_digest_a_partial_file_is_discarded(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(b"from elsewhere")
     downloader(patience, archive_of(CONTENT, server.url("none"), sha256=None)).download("small", tmp_path)
     assert_whole(tmp_path)
 
 
-# the disk
+# full and read-only disks
 
 
-def test_too_little_space_is_said_before_anything_is_fetched(
+def test_too_little_disk_space_is_an_error_before_the_download(
     server: FaultServer, patience: Patience, tmp_path: Path
 ) -> None:
     archive = archive_of(CONTENT, server.url("none"))
@@ -295,7 +293,7 @@ def test_too_little_space_is_said_before_anything_is_fetched(
 
 @contextmanager
 def file_size_limit(num_bytes: int) -> Iterator[None]:
-    """The system refuses to let any file grow beyond the limit, as a full disk would."""
+    """Limit the size of files, so that larger writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
     try:
@@ -330,17 +328,17 @@ def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
     assert sorted(os.listdir(tmp_path)) == [FOLDER, NAME]
 
 
-def test_a_folder_that_cannot_be_made_is_named(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     place = tmp_path / "file" / "data"
     assert str(place) in refusal(downloader(patience, archive_of(CONTENT, server.url("none"))), place)
 
 
-# what is there already
+# existing files
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["data_dir", "the folder itself"])
-def test_what_is_there_is_left_alone_even_if_malformed(
+def test_existing_files_are_unchanged_even_if_malformed(
     inside: bool, server: FaultServer, patience: Patience, tmp_path: Path
 ) -> None:
     (tmp_path / FOLDER).mkdir()
@@ -353,7 +351,7 @@ def test_what_is_there_is_left_alone_even_if_malformed(
         fetcher.verify("small", place)
 
 
-def test_an_archive_that_somebody_put_there_is_used_and_kept(patience: Patience, tmp_path: Path) -> None:
+def test_an_archive_that_the_user_provides_is_used_and_kept(patience: Patience, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(CONTENT)
     fetcher = downloader(patience, archive_of(CONTENT, "http://127.0.0.1:1/"), FIRSTLIGHT_OFFLINE="1")
     fetcher.download("small", tmp_path)
@@ -361,14 +359,14 @@ def test_an_archive_that_somebody_put_there_is_used_and_kept(patience: Patience,
     assert sorted(os.listdir(tmp_path)) == [FOLDER, NAME]
 
 
-def test_an_archive_of_other_bytes_is_refused_and_kept(patience: Patience, tmp_path: Path) -> None:
+def test_an_unofficial_archive_is_refused_and_kept(patience: Patience, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(CONTENT + b"1")
     with pytest.raises(DataError, match=r"not the official archive .* Remove it"):
         downloader(patience, archive_of(CONTENT, "http://127.0.0.1:1/")).download("small", tmp_path)
     assert os.listdir(tmp_path) == [NAME]
 
 
-def test_offline_nothing_is_asked_and_nothing_made(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_offline_there_are_no_requests_and_no_files(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     fetcher = downloader(patience, archive_of(CONTENT, server.url("none")), FIRSTLIGHT_OFFLINE="1")
     message = refusal(fetcher, tmp_path / "data")
     assert "FIRSTLIGHT_OFFLINE forbids to download it" in message
@@ -383,11 +381,11 @@ def test_names_and_versions_that_do_not_exist_are_refused(patience: Patience, tm
         fetcher.download("imagenet", tmp_path)
     with pytest.raises(UsageError, match="only: binary"):
         fetcher.download("small", tmp_path, "python")
-    fetcher.fetch_missing("drawn", tmp_path)  # embedded: there is nothing to fetch
+    fetcher.fetch_missing("drawn", tmp_path)  # embedded: nothing to download
     assert os.listdir(tmp_path) == []
 
 
-# two at once
+# concurrent downloads
 
 
 def fetch_in_process(url: str, place: Path, results: multiprocessing.Queue[str]) -> None:
@@ -395,7 +393,9 @@ def fetch_in_process(url: str, place: Path, results: multiprocessing.Queue[str])
     results.put(str(fetcher.download("small", place)))
 
 
-def test_of_two_threads_one_downloads_and_both_get_it(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_one_of_two_threads_downloads_and_both_get_the_data(
+    server: FaultServer, patience: Patience, tmp_path: Path
+) -> None:
     fetcher = downloader(patience, archive_of(CONTENT, server.url("cut-once")))
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(fetcher.download("small", tmp_path))) for _ in range(4)]
@@ -408,7 +408,7 @@ def test_of_two_threads_one_downloads_and_both_get_it(server: FaultServer, patie
     assert_whole(tmp_path)
 
 
-def test_of_two_processes_one_downloads_and_both_get_it(server: FaultServer, tmp_path: Path) -> None:
+def test_one_of_two_processes_downloads_and_both_get_the_data(server: FaultServer, tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     results = fork.Queue()
     processes = [fork.Process(target=fetch_in_process, args=(server.url("none"), tmp_path, results)) for _ in range(2)]
@@ -421,7 +421,7 @@ def test_of_two_processes_one_downloads_and_both_get_it(server: FaultServer, tmp
     assert_whole(tmp_path)
 
 
-def test_who_waits_for_a_lock_is_told_and_a_lock_file_without_owner_holds_nobody(tmp_path: Path) -> None:
+def test_waiting_for_a_lock_is_reported_and_a_stale_lock_file_does_not_block(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()  # of a process that was killed
     waited, order = threading.Event(), []
@@ -443,7 +443,7 @@ def test_who_waits_for_a_lock_is_told_and_a_lock_file_without_owner_holds_nobody
 # progress
 
 
-def test_progress_is_plain_lines_where_no_terminal_is(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_progress_is_plain_lines_without_a_terminal(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
     lines: list[str] = []
     archive = archive_of(CONTENT, server.url("404"), server.url("none"))
     Downloader(
@@ -462,7 +462,7 @@ def test_progress_is_plain_lines_where_no_terminal_is(server: FaultServer, patie
     assert len(lines) == 4
 
 
-def test_a_line_comes_only_now_and_then_and_says_how_long_it_will_take() -> None:
+def test_lines_are_rare_and_give_the_time_left() -> None:
     said: list[str] = []
     now = 0.0
     lines = Lines("x", said.append, every_s=10.0, clock=lambda: now)
@@ -478,7 +478,7 @@ def test_a_line_comes_only_now_and_then_and_says_how_long_it_will_take() -> None
     assert said[-1] == "x: 2.0 MB, 0.10 MB/s"
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(show_progress("x"), Lines)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with show_progress("x") as bar:

@@ -1,4 +1,4 @@
-"""The manifest against what the rest of the package knows about the official files."""
+"""The manifest against the digests and sizes in the readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images of a folder belong to which class and split, whatever else lies there."""
+"""The class and split of every image of a folder, among other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from firstlight.errors import DataError
 
 
 def touch(root: Path, *places: str) -> Path:
-    """Empty files: the layout looks at names alone."""
+    """Create empty files, because the layout depends on names only."""
     for place in places:
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         (root / place).write_bytes(b"")
@@ -39,7 +39,7 @@ def refusal(root: Path) -> str:
 
 @pytest.fixture
 def forbidden(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
-    """Folders that nobody may look into; a test that runs as root has no other way to make one."""
+    """Make folders unreadable; permissions do not stop a test that runs as root."""
     closed: set[Path] = set()
     listdir = os.listdir
 
@@ -67,7 +67,7 @@ def test_without_a_test_folder_a_fifth_of_each_class_is_kept_for_the_test(tmp_pa
     assert {place for place in places(layout, "test") if place.startswith("dog")} == set(by_digest[:7])
 
 
-def test_the_split_depends_neither_on_the_order_on_the_disk_nor_on_the_place(tmp_path: Path) -> None:
+def test_the_split_depends_neither_on_the_order_on_disk_nor_on_the_path_of_the_root(tmp_path: Path) -> None:
     every = [*numbered("cat", 20), *numbered("dog", 20)]
     one, other = touch(tmp_path / "one", *every), touch(tmp_path / "b" / "other", *reversed(every))
     for split in ("train", "test"):
@@ -89,7 +89,7 @@ def test_an_image_that_is_added_moves_at_most_one_other(tmp_path: Path) -> None:
     ("train", "val", "test"),
     [("train", "val", "test"), ("Train", "VALID", "Testing"), ("training", "validation", None)],
 )
-def test_splits_of_the_user_stand_however_they_are_spelled(
+def test_the_users_split_folders_are_recognized_in_every_spelling(
     tmp_path: Path, train: str, val: str, test: str | None
 ) -> None:
     touch(tmp_path, *numbered(f"{train}/cat", 10), *numbered(f"{train}/dog", 10), *numbered(f"{val}/cat", 3))
@@ -104,7 +104,7 @@ def test_splits_of_the_user_stand_however_they_are_spelled(
     assert [file.class_name for file in layout.files["val"]] == ["cat"] * 3
 
 
-def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
+def test_subfolders_of_a_class_belong_to_it(tmp_path: Path) -> None:
     touch(tmp_path, *numbered("cat", 2), "cat/2019/june/a.JPG", "cat/2020/b.tiff", *numbered("dog/x/y/z", 3))
     layout = find_layout(tmp_path)
     every = {
@@ -116,7 +116,7 @@ def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
     assert sum(name == "dog" for name in every.values()) == 3
 
 
-def test_hidden_files_and_what_is_no_image_count_for_nothing(tmp_path: Path) -> None:
+def test_hidden_files_and_other_files_are_ignored(tmp_path: Path) -> None:
     touch(tmp_path, *numbered("cat", 4), *numbered("dog", 4))
     before = find_layout(tmp_path)
     touch(tmp_path, "__MACOSX/cat/._1.jpg", "__MACOSX/cat/2.jpg", "cat/.ipynb_checkpoints/1-checkpoint.jpg")
@@ -135,7 +135,7 @@ def test_hidden_files_and_what_is_no_image_count_for_nothing(tmp_path: Path) -> 
     assert find_layout(tmp_path).skipped == ()
 
 
-def test_what_is_used_for_nothing_is_said(tmp_path: Path, forbidden: set[Path]) -> None:
+def test_unused_files_and_folders_are_reported(tmp_path: Path, forbidden: set[Path]) -> None:
     touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "stray.jpg", "docs/readme.txt", "private/x.jpg")
     forbidden.add(tmp_path / "private")
     said = find_layout(tmp_path).skipped
@@ -150,7 +150,7 @@ def test_what_is_used_for_nothing_is_said(tmp_path: Path, forbidden: set[Path]) 
     assert find_layout(split).skipped == ("raw, test (neither train nor val nor test with a folder for each class)",)
 
 
-def test_a_folder_below_a_class_that_cannot_be_looked_into_is_named(tmp_path: Path, forbidden: set[Path]) -> None:
+def test_an_unreadable_subfolder_of_a_class_is_named(tmp_path: Path, forbidden: set[Path]) -> None:
     touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "cat/private/a.jpg")
     forbidden.add(tmp_path / "cat" / "private")
     layout = find_layout(tmp_path)
@@ -160,14 +160,14 @@ def test_a_folder_below_a_class_that_cannot_be_looked_into_is_named(tmp_path: Pa
     ]
 
 
-def test_images_that_no_library_here_reads_are_named_with_what_to_do(tmp_path: Path) -> None:
+def test_images_in_unsupported_formats_are_named_with_what_to_do(tmp_path: Path) -> None:
     touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "cat/phone.HEIC")
     layout = find_layout(tmp_path)
     refused = [file for file in (*layout.files["train"], *layout.files["test"]) if file.refusal]
     assert [file.refusal for file in refused] == ["HEIC files are not read here: convert it to JPEG or PNG"]
 
 
-def test_links_are_followed_and_loops_come_to_an_end(tmp_path: Path) -> None:
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     elsewhere = touch(tmp_path / "elsewhere", "a.jpg", "b.jpg", "c.jpg")
     root = touch(tmp_path / "photos", *numbered("cat", 3))
     (root / "dog").symlink_to(elsewhere)
@@ -205,7 +205,7 @@ def test_accents_stored_in_two_ways_are_one_class(tmp_path: Path) -> None:
     assert find_layout(tmp_path).class_names == (composed, "dog")
 
 
-def test_names_that_no_screen_shows_are_made_to_be_shown(tmp_path: Path) -> None:
+def test_unprintable_names_become_printable(tmp_path: Path) -> None:
     raw = [b"two\nlines", b"\x1b[31mred", b"latin \xe9"]
     for name in raw:
         (tmp_path / os.fsdecode(name)).mkdir()
@@ -252,14 +252,12 @@ def test_folders_of_classes_are_recognized(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [["cat/1.jpg"], [f"{number}.jpg" for number in range(4)]])
-def test_images_that_are_not_sorted_into_classes_are_not_taken_for_an_empty_place(
-    tmp_path: Path, given: list[str]
-) -> None:
+def test_unsorted_images_are_not_mistaken_for_an_empty_folder(tmp_path: Path, given: list[str]) -> None:
     with pytest.raises(DataError, match="holds images, but not in a folder for each of two classes or more"):
         holds_classes(touch(tmp_path, *given))
 
 
-def test_to_recognize_a_folder_looks_at_few_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_recognized_by_few_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = touch(tmp_path, *numbered("cat", 300), *numbered("dog", 300))
     num_stats = 0
     stat = Path.stat

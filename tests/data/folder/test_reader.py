@@ -1,4 +1,4 @@
-"""A folder of ordinary images becomes an ImageSet, and its decoded images are kept for the next time."""
+"""Reading a folder of ordinary images as an ImageSet, and the cache of decoded images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_folder(root: Path, split: FolderSplit, image_size: int = 0) -> ImageSet
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that are decoded from now on."""
+    """Record the names of decoded files."""
     names: list[str] = []
     to_pixels = reader.to_pixels
 
@@ -96,7 +96,7 @@ def test_images_of_the_right_size_are_untouched(photos: Path) -> None:
         assert np.array_equal(np.asarray(Image.open(file.path)).transpose(2, 0, 1), pixels.numpy())
 
 
-def test_the_middle_square_is_what_counts(tmp_path: Path) -> None:
+def test_the_centre_square_is_used(tmp_path: Path) -> None:
     wide = Image.new("RGB", (48, 16), RED)
     wide.paste(GREEN, (16, 0, 32, 16))
     tall = Image.new("RGB", (16, 80), RED)
@@ -109,7 +109,7 @@ def test_the_middle_square_is_what_counts(tmp_path: Path) -> None:
 
 def test_every_kind_of_picture_is_read_in_its_colours(tmp_path: Path) -> None:
     upright = Image.new("RGB", (16, 16), RED)
-    upright.paste(GREEN, (0, 8, 16, 16))  # red above, green below
+    upright.paste(GREEN, (0, 8, 16, 16))  # upper half red, lower half green
     exif = Image.Exif()
     exif[0x0112] = 6
     palette = Image.new("P", (16, 16), 1)
@@ -155,7 +155,7 @@ def test_every_kind_of_picture_is_read_in_its_colours(tmp_path: Path) -> None:
     }
 
 
-def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
+def test_the_first_frame_of_an_animation_is_used(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
     images = one_of_each(
         tmp_path, {"moving.gif": frames[0], "still.png": frames[1]}, save_all=True, append_images=frames[1:]
@@ -219,7 +219,7 @@ def test_the_default_size_suits_most_of_the_images(tmp_path: Path, side_px: int,
     assert read_folder(root, "test").size_px == (expected, expected)
 
 
-def test_what_a_user_should_know_is_said(tmp_path: Path) -> None:
+def test_classes_sizes_and_imbalance_are_reported(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "photos", {"red": 10, "green": 50, "blue": 10})
     (root / "empty").mkdir()
     assert remarks(root) == [
@@ -243,7 +243,7 @@ def test_images_are_decoded_once(photos: Path, decoded: list[str]) -> None:
     assert [each.digest() for each in first] == [each.digest() for each in again]
 
 
-def test_what_changed_is_decoded_again_and_nothing_else(photos: Path, decoded: list[str]) -> None:
+def test_only_changed_files_are_decoded_again(photos: Path, decoded: list[str]) -> None:
     read_folder(photos, "train")
     decoded.clear()
     save_photo(photos / "red" / "new.png", COLOURS["red"], seed=9)
@@ -258,7 +258,7 @@ def test_what_changed_is_decoded_again_and_nothing_else(photos: Path, decoded: l
     assert {split: read_folder(photos, split).digest() for split in after} == digests  # type: ignore[arg-type]
 
 
-def test_another_size_or_another_format_is_decoded_anew(
+def test_another_size_or_cache_format_is_decoded_again(
     photos: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_folder(photos, "train", 32)
@@ -273,7 +273,7 @@ def test_another_size_or_another_format_is_decoded_anew(
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "pixel", "names", "text", "folder"])
-def test_a_damaged_cache_is_made_anew(photos: Path, cache: Path, decoded: list[str], damage: str) -> None:
+def test_a_damaged_cache_is_replaced(photos: Path, cache: Path, decoded: list[str], damage: str) -> None:
     whole = read_folder(photos, "train")
     (path,) = (cache / "folders").glob("*.safetensors")
     content = path.read_bytes()
@@ -309,7 +309,7 @@ def test_the_cache_is_a_safetensors_file_outside_of_the_data(photos: Path, cache
 
 
 @pytest.mark.parametrize("obstacle", ["file", "full"])
-def test_without_a_cache_the_images_are_read_all_the_same(
+def test_without_a_cache_folder_the_images_are_still_read(
     photos: Path, cache: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ) -> None:
     if obstacle == "file":
@@ -327,7 +327,7 @@ def test_without_a_cache_the_images_are_read_all_the_same(
     assert not [path for path in cache.rglob("*") if path.is_file()], "something is left behind"
 
 
-def test_of_several_that_read_at_once_one_decodes(photos: Path, decoded: list[str]) -> None:
+def test_one_of_several_processes_decodes(photos: Path, decoded: list[str]) -> None:
     digests: list[str] = []
     threads = [threading.Thread(target=lambda: digests.append(read_folder(photos, "train").digest())) for _ in range(4)]
     for each in threads:

@@ -1,4 +1,4 @@
-"""The convolution by matrix tiles against float64's: groups, blocks and shares of any size change nothing."""
+"""The AMX convolution against float64, for groups, blocks and chunks of any size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_equals_the_convolution_in_float64(
     amx_convolution: AmxConvolution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Sums are float32; what is rounded to bfloat16, by half of its last bit, is the output and the maps' gradient."""
+    """Sums are float32; the output and the maps' gradient are rounded to bfloat16, by half a unit in the last place."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     torch.manual_seed(0)
     images = torch.randn(num_images, channels[0], *size).bfloat16()
@@ -49,7 +49,7 @@ def test_equals_the_convolution_in_float64(
 
 
 def test_maps_too_large_for_the_cache(amx_convolution: AmxConvolution) -> None:
-    """Some rows at a time: 82 of them, 9 pixels wide, of 64 channels and a group of images, are 3 MB."""
+    """Maps that are packed a few rows at a time: 82 rows of 9 pixels, 64 channels and a group of images take 3 MB."""
     torch.manual_seed(1)
     maps, gradient = torch.randn(3, 82, 9, 64).bfloat16(), torch.randn(3, 82, 9, 32).bfloat16()
     filters = torch.randn(32, 64, 3, 3)
@@ -82,7 +82,7 @@ def test_maps_too_large_for_the_cache(amx_convolution: AmxConvolution) -> None:
 @pytest.mark.parametrize("channels", [(16, 40), (33, 16)])
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (6, 4)])
 @pytest.mark.parametrize("kept", [None, [0, 3, 4, 18]])
-def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
+def test_fused_pooling_and_selected_images_equal_separate_steps(
     kept: list[int] | None,
     size: tuple[int, int],
     channels: tuple[int, int],
@@ -90,7 +90,7 @@ def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
     amx_convolution: AmxConvolution,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Few values, so that windows have several largest ones."""
+    """Maps of few values, so that windows have several maxima."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     torch.manual_seed(4)
     maps = torch.randint(-2, 3, (19, *size, channels[0])).bfloat16()
@@ -114,7 +114,7 @@ def test_with_a_pool_and_of_some_images_it_is_the_steps_one_by_one(
         assert torch.equal(one, other)
 
 
-def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution) -> None:
+def test_pooling_keeps_nan(amx_convolution: AmxConvolution) -> None:
     maps, filters = torch.ones(2, 4, 4, 16).bfloat16(), torch.ones(16, 16, 3, 3)
     maps[1, 0, 0, 3] = float("nan")
     pooled, _ = amx_convolution.convolve_to_train(maps, filters, POOLED)[:2]
@@ -125,10 +125,10 @@ def test_a_pool_hides_nothing_that_is_no_number(amx_convolution: AmxConvolution)
 @pytest.mark.parametrize(
     "epilogue", [Epilogue(), POOLED, Epilogue(applies_relu=True), Epilogue(pools=True, applies_relu=True)]
 )
-def test_what_is_done_on_the_way_is_what_is_done_after(
+def test_the_fused_epilogue_equals_separate_operations(
     epilogue: Epilogue, num_threads: int, amx_convolution: AmxConvolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Moments see sums in float32; results are rounded once."""
+    """Moments use the float32 sums; results are rounded once."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     torch.manual_seed(5)
     maps, filters = torch.randn(37, 6, 5, 40).bfloat16(), torch.randn(45, 40, 3, 3)
@@ -147,7 +147,7 @@ def test_what_is_done_on_the_way_is_what_is_done_after(
     torch.testing.assert_close(sums, of_each, rtol=1e-5, atol=1e-2)
 
 
-def test_what_is_rectified_stays_no_number_and_no_longer_infinite(amx_convolution: AmxConvolution) -> None:
+def test_relu_keeps_nan_and_removes_negative_infinity(amx_convolution: AmxConvolution) -> None:
     maps, filters = torch.zeros(2, 1, 1, 16).bfloat16(), torch.ones(16, 16, 3, 3)
     maps[0, 0, 0, 3], maps[1, 0, 0, 3] = float("nan"), -float("inf")
     found = amx_convolution.convolve_to_train(maps, filters, Epilogue(applies_relu=True)).maps
@@ -155,8 +155,8 @@ def test_what_is_rectified_stays_no_number_and_no_longer_infinite(amx_convolutio
     assert (found[1] == 0).all()
 
 
-def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> None:
-    """Guard bands around what is written stay as they were, for channels and images that fill no tile."""
+def test_nothing_is_written_outside_of_the_buffers(amx_convolution: AmxConvolution) -> None:
+    """Guard bands around the outputs are unchanged, for channels and images that do not fill a tile."""
     for channels in (1, 17, 32, 45):
         maps, filters = torch.randn(5, 3, 4, 20).bfloat16(), torch.randn(channels, 20, 3, 3)
         room = torch.full((5 * 3 * 4 * channels + 2 * 64,), 7.0, dtype=torch.bfloat16)
@@ -172,7 +172,7 @@ def test_nothing_is_written_beside_the_maps(amx_convolution: AmxConvolution) -> 
         torch.testing.assert_close(output, amx_convolution.convolve(maps, filters))
 
 
-def test_what_nobody_asks_for_is_not_made(amx_convolution: AmxConvolution) -> None:
+def test_unneeded_gradients_are_not_computed(amx_convolution: AmxConvolution) -> None:
     maps, filters = torch.randn(2, 3, 3, 16).bfloat16(), torch.randn(8, 16, 3, 3)
     gradient = torch.randn(2, 3, 3, 8).bfloat16()
     of_maps, nothing = amx_convolution.gradients(maps, filters, gradient, True, False)
@@ -185,7 +185,7 @@ def test_what_nobody_asks_for_is_not_made(amx_convolution: AmxConvolution) -> No
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_filters_and_maps_may_lie_in_memory_as_they_like(
+def test_filters_and_maps_may_have_any_memory_layout(
     layout: torch.memory_format, amx_convolution: AmxConvolution
 ) -> None:
     torch.manual_seed(2)
@@ -212,6 +212,6 @@ def test_the_same_bits_every_time(amx_convolution: AmxConvolution) -> None:
         assert torch.equal(one, other)
 
 
-def test_it_knows_bfloat16_only(amx_convolution: AmxConvolution) -> None:
+def test_only_bfloat16_is_supported(amx_convolution: AmxConvolution) -> None:
     assert amx_convolution.supports(torch.bfloat16, 3, 5)
     assert not amx_convolution.supports(torch.float32, 64, 64)

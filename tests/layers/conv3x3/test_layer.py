@@ -1,4 +1,4 @@
-"""The 3x3 convolution against PyTorch's, in values and in both gradients; which way is taken where."""
+"""The 3x3 convolution against PyTorch's, in values and both gradients, and the choice of the algorithm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from firstlight.networks import ResNet9
 
 @pytest.fixture(params=["native", "plain"])
 def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One way after the other, where there is a compiler."""
+    """Every Winograd implementation; the native one needs a compiler."""
     if request.param == "plain":
         monkeypatch.setattr(module, "native_winograd", lambda: None)
     elif native_winograd() is None:
@@ -28,7 +28,7 @@ def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> NativeWinograd:
-    """The compiled way, where it knows bfloat16, as on a CPU without AMX."""
+    """The native algorithm, if it supports bfloat16, as on a CPU without AMX."""
     algorithm = native_winograd()
     if algorithm is None or not algorithm.supports(torch.bfloat16, 2, 2):
         pytest.skip("nothing can be compiled here, or this CPU does not multiply bfloat16")
@@ -41,7 +41,7 @@ def winograd_conv2d(images: torch.Tensor, filters: torch.Tensor) -> torch.Tensor
 
 
 def both_ways(images: torch.Tensor, filters: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    """Return (output, image gradient, filter gradient) by the direct method and by Winograd's."""
+    """Return output, image gradient and filter gradient, by direct convolution and by Winograd."""
     weights = None
     ways = []
     for convolve in (lambda x, w: F.conv2d(x, w, padding=1), winograd_conv2d):
@@ -77,7 +77,7 @@ def test_rounding_in_float32(layout: torch.memory_format, algorithm: str) -> Non
         assert (fast - direct).abs().max() < 1e-5 * direct.abs().max()
 
 
-def test_a_gradient_that_nobody_asks_for_is_not_made(algorithm: str) -> None:
+def test_an_unneeded_gradient_is_not_computed(algorithm: str) -> None:
     images, filters = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
     output = winograd_conv2d(images, filters)
     assert output.grad_fn.apply(torch.ones_like(output))[0] is None
@@ -115,7 +115,7 @@ def both_ways_of_winograd(images: torch.Tensor, filters: torch.Tensor) -> tuple[
     return output.detach(), *torch.autograd.grad(output.square().sum(), (x, w))
 
 
-def test_the_layer_takes_the_fast_way_on_the_cpu_in_float32(algorithm: str) -> None:
+def test_the_layer_uses_winograd_on_the_cpu_in_float32(algorithm: str) -> None:
     layer = Conv3x3(64, 64)
     images = torch.randn(32, 64, 16, 16)
     assert isinstance(layer.algorithm(images), Winograd)
@@ -129,7 +129,7 @@ def test_the_layer_takes_the_fast_way_on_the_cpu_in_float32(algorithm: str) -> N
     assert (layer.float().eval().algorithm(images) is not None) == (algorithm == "native")
 
 
-def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
+def test_the_layer_uses_winograd_in_bfloat16_in_training_only(
     bfloat16: NativeWinograd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, images = Conv3x3(64, 64), torch.randn(32, 64, 16, 16)
@@ -147,7 +147,7 @@ def test_the_layer_takes_the_fast_way_in_bfloat16_to_train_only(
         assert layer.algorithm(images) is None
 
 
-def test_bfloat16_is_left_to_the_direct_convolution_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_uses_pytorchs_convolution_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "native_winograd", lambda: None)
     monkeypatch.setattr(module, "amx_convolution", lambda: None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -157,7 +157,7 @@ def test_bfloat16_is_left_to_the_direct_convolution_where_nothing_is_compiled(mo
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (5, 8), (7, 7), (15, 31), (32, 32)])
 @pytest.mark.parametrize("channels", [(6, 8), (16, 34), (24, 16)])
 def test_rounding_in_bfloat16(size: tuple[int, int], channels: tuple[int, int], bfloat16: NativeWinograd) -> None:
-    """The maps are bfloat16, the filters float32; the exact answer for the same numbers is in float64."""
+    """The maps are bfloat16, the filters float32; the reference is computed in float64."""
     torch.manual_seed(0)
     images = torch.randn(5, channels[0], *size).relu().bfloat16()
     filters = torch.randn(*channels[::-1], 3, 3) / (9 * channels[0]) ** 0.5
@@ -182,7 +182,7 @@ def test_the_same_bits_every_time_in_bfloat16(bfloat16: NativeWinograd) -> None:
         assert torch.equal(one, other)
 
 
-def test_the_layer_takes_tiles_in_bfloat16_whatever_it_is_for(tiles: AmxConvolution) -> None:
+def test_the_layer_uses_amx_in_bfloat16_in_training_and_evaluation(tiles: AmxConvolution) -> None:
     layer, images = Conv3x3(64, 33), torch.randn(16, 64, 8, 8)
     assert layer.algorithm(images) is not tiles
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -194,14 +194,14 @@ def test_the_layer_takes_tiles_in_bfloat16_whatever_it_is_for(tiles: AmxConvolut
         torch.testing.assert_close(layer(images), Conv3x3.__base__.forward(layer, images), rtol=2e-2, atol=1e-2)
 
 
-def test_bfloat16_is_left_to_pytorch_where_no_tiles_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_uses_pytorchs_convolution_if_linux_denies_the_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "has_amx", lambda: True)
     monkeypatch.setattr(module, "amx_convolution", lambda: None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert Conv3x3(64, 64).algorithm(torch.randn(32, 64, 16, 16)) is None
 
 
-def test_what_is_traced_or_exported_holds_the_direct_convolution() -> None:
+def test_traced_and_exported_layers_contain_pytorchs_convolution() -> None:
     layer, images = Conv3x3(64, 64).eval(), torch.randn(32, 64, 16, 16)
     exported = torch.export.export(layer, (images,))
     assert any("conv2d" in str(node.target) for node in exported.graph.nodes)
@@ -218,8 +218,8 @@ def gradients(network: ResNet9, images: torch.Tensor, labels: torch.Tensor) -> l
 
 
 def errors_of_both_ways(images: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> dict[bool, float]:
-    """Return the largest relative error of any parameter's gradient, with and without Winograd's method."""
-    network = ResNet9(10).double().train()  # float64 takes the direct way: the exact answer
+    """Return the largest relative error of a parameter's gradient, with and without Winograd's algorithm."""
+    network = ResNet9(10).double().train()  # float64 uses the direct convolution and is the reference
     exact = gradients(network, images.double(), labels)
     network = network.float().to(memory_format=torch.channels_last)
     errors: dict[bool, float] = {}
@@ -238,7 +238,7 @@ def errors_of_both_ways(images: torch.Tensor, labels: torch.Tensor, dtype: torch
     return errors
 
 
-def test_resnet9_learns_the_same_with_and_without(algorithm: str) -> None:
+def test_resnet9_learns_equally_with_and_without_winograd(algorithm: str) -> None:
     torch.manual_seed(3)
     errors = errors_of_both_ways(torch.rand(16, 3, 32, 32), torch.randint(10, (16,)), torch.float32)
     assert errors[True] < max(1e-4, 20 * errors[False])
@@ -253,7 +253,7 @@ def test_output_and_gradient_are_dense(size: tuple[int, int], algorithm: str) ->
     assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_half_precision_goes_the_way_in_pytorch() -> None:
+def test_half_precision_uses_the_pytorch_implementation() -> None:
     assert isinstance(module.winograd_algorithm(torch.float16, 16, 16), TorchWinograd)
 
 

@@ -1,4 +1,4 @@
-"""The compiled convolution against the one in PyTorch: blocks, threads and odd numbers of channels change nothing."""
+"""The native Winograd convolution against the one in PyTorch, for any blocks, threads and channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.layers.conv3x3.winograd_torch import TorchWinograd
 
 @pytest.fixture
 def compiled() -> NativeWinograd:
-    """The compiled way, where there is a compiler."""
+    """The native algorithm; skips without a compiler."""
     algorithm = native_winograd()
     if algorithm is None:
         pytest.skip("nothing can be compiled here")
@@ -23,14 +23,14 @@ def compiled() -> NativeWinograd:
 
 @pytest.fixture(params=TILES)
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Tiles of one side after the other, whatever is cheapest."""
+    """Each tile size in turn, also where it is not the cheapest."""
     monkeypatch.setattr(winograd, "cheapest_tile", lambda height, width: request.param)
     return request.param
 
 
 @pytest.fixture(params=product([1, 20, 10_000], [1, 3]))
 def _blocks_and_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles in work at once, and threads: from an image at a time to all of them, alone or shared."""
+    """Vary the number of tiles in a block, from one image to all, and the number of threads."""
     tiles, num_threads = request.param
     monkeypatch.setattr(winograd, "TILES_PER_THREAD", tiles)
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
@@ -38,7 +38,7 @@ def _blocks_and_threads(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("tile", "_blocks_and_threads")
 @pytest.mark.parametrize("channels", [(1, 1), (15, 17), (24, 64), (40, 20)])
-def test_equals_the_one_in_pytorch(channels: tuple[int, int], compiled: NativeWinograd) -> None:
+def test_equals_the_pytorch_implementation(channels: tuple[int, int], compiled: NativeWinograd) -> None:
     torch.manual_seed(0)
     maps, filters = torch.randn(7, 9, 6, channels[0]).double(), torch.randn(*channels[::-1], 3, 3).double()
     gradient = torch.randn(7, 9, 6, channels[1]).double()
@@ -67,7 +67,7 @@ def test_bfloat16_by_blocks_and_threads(channels: tuple[int, int], compiled: Nat
 
 
 def test_bfloat16_sums_in_float32(compiled: NativeWinograd) -> None:
-    """Nothing becomes nothing, and a gradient summed over more pixels than bfloat16 can count is right."""
+    """Zeros stay zeros, and a gradient summed over more pixels than bfloat16 can count is correct."""
     if not compiled.supports(torch.bfloat16, 32, 32):
         pytest.skip("this CPU does not multiply bfloat16")
     maps = torch.zeros(64, 12, 12, 32, dtype=torch.bfloat16)
@@ -79,7 +79,7 @@ def test_bfloat16_sums_in_float32(compiled: NativeWinograd) -> None:
     torch.testing.assert_close(sums[:, :, 1, 1], torch.full((32, 32), 64 * 144.0), rtol=0.01, atol=0)
 
 
-def test_it_knows_no_odd_number_of_channels_in_bfloat16(compiled: NativeWinograd) -> None:
+def test_bfloat16_needs_even_numbers_of_channels(compiled: NativeWinograd) -> None:
     assert compiled.supports(torch.float32, 3, 5)
     assert compiled.supports(torch.float64, 3, 5)
     assert not compiled.supports(torch.bfloat16, 3, 4)
@@ -88,8 +88,8 @@ def test_it_knows_no_odd_number_of_channels_in_bfloat16(compiled: NativeWinograd
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_nothing_is_written_beside_the_maps(tile: int, dtype: torch.dtype, compiled: NativeWinograd) -> None:
-    """Guard bands around the output stay as they were, for channels that fill no panel."""
+def test_nothing_is_written_outside_of_the_buffers(tile: int, dtype: torch.dtype, compiled: NativeWinograd) -> None:
+    """Guard bands around the output are unchanged, for channels that do not fill a panel."""
     if not compiled.supports(dtype, 20, 20):
         pytest.skip("this CPU does not multiply bfloat16")
     for channels in (1, 17, 32) if dtype == torch.float32 else (2, 18, 32):
@@ -104,7 +104,7 @@ def test_nothing_is_written_beside_the_maps(tile: int, dtype: torch.dtype, compi
         torch.testing.assert_close(output, compiled.convolve(maps, filters))
 
 
-def test_the_tile_with_the_fewest_products_is_taken() -> None:
+def test_the_tile_with_the_fewest_products_is_chosen() -> None:
     """Counted by hand: 2 x 2 tiles of 6x6 are 144 products for a map of 8x8, 3 x 3 tiles of 5x5 are 225."""
     by_side = {1: 3, 3: 3, 4: 4, 5: 3, 6: 3, 7: 4, 8: 4, 9: 3, 10: 4, 12: 4, 15: 4, 16: 4, 32: 4}
     assert {side: cheapest_tile(side, side) for side in by_side} == by_side
@@ -112,14 +112,14 @@ def test_the_tile_with_the_fewest_products_is_taken() -> None:
     assert cheapest_tile(3, 6) == 3
 
 
-def test_a_filter_gradient_lies_in_memory_as_the_filter_does(compiled: NativeWinograd) -> None:
+def test_a_filter_gradient_has_the_memory_layout_of_the_filter(compiled: NativeWinograd) -> None:
     maps, filters = torch.randn(4, 6, 8, 16), torch.randn(24, 16, 3, 3).contiguous(memory_format=torch.channels_last)
     _, of_filters = compiled.gradients(maps, filters, torch.randn(4, 6, 8, 24), False, True)
     assert of_filters is not None
     assert of_filters.stride() == filters.stride()
 
 
-def test_a_bank_does_not_depend_on_how_filters_lie_in_memory(tile: int, compiled: NativeWinograd) -> None:
+def test_the_bank_does_not_depend_on_the_memory_layout_of_the_filters(tile: int, compiled: NativeWinograd) -> None:
     filters = torch.randn(20, 12, 3, 3)
     bank = compiled._transformed(filters, torch.float32, tile)
     for other in (
@@ -130,6 +130,6 @@ def test_a_bank_does_not_depend_on_how_filters_lie_in_memory(tile: int, compiled
     ):
         assert torch.equal(other, filters)
         of_other = compiled._transformed(other, torch.float32, tile)
-        # What lies between one matrix and the next is not set.
+        # The gap between two matrices is not set.
         ours, theirs = (each.view((tile + 2) ** 2, -1)[:, : 2 * 12 * PANEL] for each in (bank, of_other))
         assert torch.equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""Winograd's convolution in PyTorch: blocks of any size give the same."""
+"""Winograd's convolution in PyTorch, for blocks of any size."""
 
 from __future__ import annotations
 

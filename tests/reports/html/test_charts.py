@@ -23,7 +23,7 @@ def test_lines_span_the_plotting_area_and_leave_gaps_out():
 
 
 @pytest.mark.parametrize("values", [[], [None], [0.5], [0.5, 0.5], [math.nan]])
-def test_few_or_equal_values_are_no_error(values):
+def test_few_or_equal_values_are_accepted(values):
     chart = line_chart("Accuracy", "epoch", {"train": values}, is_share=True)
     for line in chart["lines"]:
         assert all(LEFT <= x <= RIGHT and TOP <= y <= BOTTOM for x, y in points(line["points"]))

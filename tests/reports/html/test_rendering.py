@@ -1,4 +1,4 @@
-"""Rendering: JSON and images inside a page, whatever texts they hold."""
+"""Rendering: JSON and images inside a page, with any text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Scripts(HTMLParser):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_json_in_a_script_element_is_read_back_as_it_was(text):
+def test_json_in_a_script_element_is_read_back_unchanged(text):
     parser = Scripts()
     parser.feed(f"<script>{embed_json({text: [text]})}</script>")
     assert len(parser.texts) == 1
@@ -62,6 +62,6 @@ def test_large_images_become_small_files():
     assert max(decoded(uri).size) == MAX_IMAGE_PX
 
 
-def test_maps_are_read_back():
+def test_encoded_maps_are_decoded_exactly():
     values = np.array([[-127, 0], [1, 127]], np.int8)
     assert np.array_equal(np.frombuffer(base64.b64decode(encode_map(values)), np.int8).reshape(2, 2), values)

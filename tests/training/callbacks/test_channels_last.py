@@ -1,4 +1,4 @@
-"""The memory format of filters before, in and after a training; what needs contiguous filters works."""
+"""The memory format of filters before, during and after a training, and operations that need contiguous filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firstlight.networks.resnet9 import ResNet9Config
 
 
 class Observer(pl.Callback):
-    """Notes the strides of a filter in training."""
+    """Records the strides of a filter during training."""
 
     stride: tuple[int, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What the progress bar shows, as text that a recording terminal has received."""
+"""The text of the progress bar on a recording terminal."""
 
 from __future__ import annotations
 

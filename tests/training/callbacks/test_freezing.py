@@ -1,4 +1,4 @@
-"""Freezing: the same weights, fewer gradients, and everything learns again afterwards."""
+"""Freezing: the same weights with fewer gradients, and all gradients restored afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECIPE = Recipe(
 
 
 class Watch(pl.Callback):
-    """Notes which parameters got a gradient in each step."""
+    """Records which parameters got a gradient in each step."""
 
     def __init__(self, fails_at: int = -1) -> None:
         self.steps: list[set[str]] = []
@@ -36,7 +36,7 @@ class Watch(pl.Callback):
 
 
 def train(watch: Watch, **kwargs: Any) -> SpeedNet:
-    """Four steps, two of them with everything."""
+    """Train four steps; all parameters learn in the first two."""
     torch.manual_seed(0)
     network = SpeedNet(10, RECIPE.network)
     images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -50,7 +50,7 @@ def train(watch: Watch, **kwargs: Any) -> SpeedNet:
     return network
 
 
-def test_what_has_a_rate_of_zero_gets_no_gradient() -> None:
+def test_parameters_with_a_rate_of_zero_get_no_gradient() -> None:
     watch = Watch()
     network = train(watch)
     learning = {name for name, p in network.named_parameters() if p.requires_grad}
@@ -59,20 +59,22 @@ def test_what_has_a_rate_of_zero_gets_no_gradient() -> None:
     assert watch.steps == [learning, learning - {"whiten.conv.bias"}] + 2 * [learning - early - {"whiten.conv.bias"}]
 
 
-def test_the_weights_are_those_of_a_training_that_asks_for_all_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_are_those_of_a_training_with_all_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen = train(Watch()).state_dict()
     monkeypatch.setattr(Freezing, "on_train_batch_start", lambda *args: None)
     watch = Watch()
     whole = train(watch).state_dict()
     assert len(set(map(frozenset, watch.steps))) == 1
     for name, value in whole.items():
-        if name.startswith("group1.conv"):  # Muon would have set the norm once more; batch norm sees the direction only
+        if name.startswith(
+            "group1.conv"
+        ):  # Muon would have normalized once more; only the direction matters before batch norm
             torch.testing.assert_close(frozen[name] / frozen[name].norm(), value / value.norm())
         elif not name.startswith("group1.norm") or "running" not in name:
             torch.testing.assert_close(frozen[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_early_stages_do_not_move_any_more_and_later_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_stages_stop_learning_and_later_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, torch.Tensor]] = []
 
     class Keep(Watch):
@@ -86,7 +88,7 @@ def test_early_stages_do_not_move_any_more_and_later_ones_do(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("fails_at", [-1, 4])
-def test_everything_learns_again_afterwards(fails_at: int) -> None:
+def test_all_parameters_require_gradients_after_the_training(fails_at: int) -> None:
     network = train(Watch(fails_at))
     learning = {name for name, p in network.named_parameters() if p.requires_grad}
     fresh = SpeedNet(10, RECIPE.network)

@@ -1,4 +1,4 @@
-"""Histograms of weights and gradients, against the tensors as a second callback saw them."""
+"""Histograms of weights and gradients, against the tensors that a second callback copied."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUM_EPOCHS = 2
 
 
 class Watch(pl.Callback):
-    """Keeps every weight and gradient as it is before each update."""
+    """Copies every weight and gradient before each update."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Tensor]] = []

@@ -1,4 +1,4 @@
-"""`metrics.csv`: numbers against a second count, whole after every epoch, and continued when a run is resumed."""
+"""`metrics.csv`: values against an independent count, complete after every epoch, and continued by a resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUM_EPOCHS = 4
 
 
 class SecondCount(pl.Callback):
-    """Counts losses and accuracies itself, and reads the file after every epoch."""
+    """Computes losses and accuracies independently, and reads the file after every epoch."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class SecondCount(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The weights have not moved yet: the same pass, once more, on a copy of the statistics."""
+        """Repeat the forward pass before the update, with a copy of the running statistics."""
         images, labels = batch
         saved = {name: buffer.clone() for name, buffer in pl_module.network.named_buffers()}
         with torch.no_grad():
@@ -97,7 +97,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SecondCount
     return folder, second
 
 
-def test_after_every_epoch_the_file_holds_a_row_for_each_so_far(trained: tuple[Path, SecondCount]) -> None:
+def test_after_every_epoch_the_file_has_a_row_for_each_epoch_so_far(trained: tuple[Path, SecondCount]) -> None:
     folder, second = trained
     assert [[int(row["epoch"]) for row in rows] for rows in second.read] == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
     assert all(tuple(row) == COLUMNS for rows in second.read for row in rows)
@@ -105,8 +105,8 @@ def test_after_every_epoch_the_file_holds_a_row_for_each_so_far(trained: tuple[P
     assert sorted(path.name for path in folder.iterdir()) == ["all.ckpt", "metrics.csv"]
 
 
-def test_its_numbers_are_those_of_a_second_count(trained: tuple[Path, SecondCount]) -> None:
-    """The last batch of the epoch is smaller than the others: means are over images, not over batches."""
+def test_the_metrics_equal_an_independent_count(trained: tuple[Path, SecondCount]) -> None:
+    """The last batch of the epoch is smaller, so means over images differ from means over batches."""
     _, second = trained
     for row, expected in zip(second.read[-1], second.expected, strict=True):
         for name, value in expected.items():
@@ -114,16 +114,14 @@ def test_its_numbers_are_those_of_a_second_count(trained: tuple[Path, SecondCoun
                 assert float(row[name]) == pytest.approx(value, rel=1e-4), name
 
 
-def test_an_epoch_without_validation_has_no_validation_numbers(trained: tuple[Path, SecondCount]) -> None:
-    """Not those of an earlier epoch either."""
+def test_an_epoch_without_validation_has_no_validation_metrics(trained: tuple[Path, SecondCount]) -> None:
+    """The values of an earlier epoch must not appear either."""
     _, second = trained
     assert [row["val_acc"] != "" for row in second.read[-1]] == [False, True, False, True]
     assert [row["val_loss"] != "" for row in second.read[-1]] == [False, True, False, True]
 
 
-def test_a_resumed_run_goes_on_below_the_rows_of_the_first_part(
-    trained: tuple[Path, SecondCount], tmp_path: Path
-) -> None:
+def test_a_resumed_run_appends_to_the_earlier_rows(trained: tuple[Path, SecondCount], tmp_path: Path) -> None:
     folder, second = trained
     train(tmp_path, NUM_EPOCHS + 1, ckpt_path=folder / "all.ckpt")
     with (tmp_path / "metrics.csv").open(newline="") as stream:

@@ -59,7 +59,7 @@ def test_the_sheet_in_tensorboard_is_the_one_that_the_module_shows(model: Custom
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.asarray(canvas.buffer_rgba())[:, :, :3])
 
 
-def test_a_module_whose_test_images_are_not_known_is_tested_all_the_same(model: CustomResNet, tmp_path: Path) -> None:
+def test_a_module_without_its_test_images_is_tested(model: CustomResNet, tmp_path: Path) -> None:
     images = tiny_split("test")[:8]
     pairs = DataLoader(TensorDataset(images.images / 255, images.labels), batch_size=8)
     put_to_test(TensorBoardLogger(tmp_path, name=""), model, pairs)
@@ -67,7 +67,7 @@ def test_a_module_whose_test_images_are_not_known_is_tested_all_the_same(model: 
     assert images_in(tmp_path / "version_0").Tags()["images"] == []
 
 
-def test_a_foreign_module_is_left_alone(tmp_path: Path) -> None:
+def test_a_module_of_another_class_is_ignored(tmp_path: Path) -> None:
     put_to_test(TensorBoardLogger(tmp_path, name=""), BoringModel())
     assert images_in(tmp_path / "version_0").Tags()["images"] == []
 

@@ -1,4 +1,4 @@
-"""How long a training takes is announced after a few steps, and the time left stays honest when the speed changes."""
+"""The duration of a training is estimated after a few steps, and the time left follows changes of speed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULE = Mock(spec=pl.LightningModule)
 
 
 class Training:
-    """Four epochs of ten steps on a clock that is set by hand, with two batches to validate."""
+    """Four epochs of ten steps and two validation batches, on a fake clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, num_val_batches: int = 2) -> None:
         self.now_s = 1000.0
@@ -60,7 +60,7 @@ class Training:
         return self.pace.seconds_left(self.trainer)
 
 
-def test_the_first_step_warms_up_and_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_step_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch, num_val_batches=0)
     training.steps(1, 60.0)
     assert math.isnan(training.left_s), "nothing can be said yet"
@@ -68,7 +68,7 @@ def test_the_first_step_warms_up_and_does_not_count(monkeypatch: pytest.MonkeyPa
     assert training.left_s == 38 * 2.0
 
 
-def test_a_validation_is_guessed_before_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_validation_is_estimated_until_one_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch)
     training.steps(4, 3.0)
     assert training.left_s == pytest.approx(36 * 3.0 + 4 * 2 * 3.0 / 3)
@@ -80,7 +80,7 @@ def test_a_validation_is_guessed_before_it_was_measured(monkeypatch: pytest.Monk
     assert not training.pace.is_validated
 
 
-def test_the_time_of_a_validation_is_no_step_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_validation_does_not_count_as_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch)
     training.steps(10, 3.0)
     training.validate(500.0)
@@ -88,7 +88,7 @@ def test_the_time_of_a_validation_is_no_step_s(monkeypatch: pytest.MonkeyPatch) 
     assert training.left_s == pytest.approx(29 * 3.0 + 3 * 500.0)
 
 
-def test_lightning_s_sanity_check_is_no_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lightnings_sanity_check_does_not_count_as_a_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch)
     training.trainer.sanity_checking = True
     training.validate(500.0)
@@ -97,7 +97,7 @@ def test_lightning_s_sanity_check_is_no_validation(monkeypatch: pytest.MonkeyPat
     assert training.left_s == pytest.approx(38 * 3.0 + 4 * 2 * 3.0 / 3)
 
 
-def test_only_recent_steps_say_how_fast_the_next_ones_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_recent_steps_predict_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch, num_val_batches=0)
     training.trainer.estimated_stepping_batches = 200
     training.steps(20, 9.0)
@@ -105,15 +105,15 @@ def test_only_recent_steps_say_how_fast_the_next_ones_will_be(monkeypatch: pytes
     assert training.left_s == pytest.approx((200 - 20 - NUM_RECENT_STEPS) * 1.0)
 
 
-def test_accumulated_gradients_take_as_many_batches_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accumulated_gradients_count_all_batches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch, num_val_batches=0)
     training.trainer.accumulate_grad_batches = 4
     training.steps(2, 1.0)
     assert training.left_s == 38 * 4 * 1.0
 
 
-@pytest.mark.parametrize("number", [40, 45])  # 45: more than were estimated
-def test_nothing_is_left_at_the_end(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize("number", [40, 45])  # 45 steps are more than expected
+def test_no_time_is_left_at_the_end(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     training = Training(monkeypatch)
     training.steps(number, 1.0)
     assert training.left_s == 0
@@ -126,7 +126,7 @@ def test_a_training_without_an_end_has_no_time_left(monkeypatch: pytest.MonkeyPa
     assert math.isnan(training.left_s)
 
 
-def test_where_images_grow_steps_at_a_size_count_by_its_pixels_until_it_is_seen(
+def test_steps_at_a_new_image_size_are_estimated_by_its_pixels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     training = Training(monkeypatch, num_val_batches=0)
@@ -151,7 +151,7 @@ def test_where_images_grow_steps_at_a_size_count_by_its_pixels_until_it_is_seen(
     assert training.left_s == pytest.approx(5 * 3.0, rel=0.002)
 
 
-def test_a_fit_announces_once_how_long_it_takes(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_fit_announces_its_duration_once(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
     recipe = Recipe(data=tiny, num_val=32, batch_size=16)
     trainer = pl.Trainer(
         max_epochs=2,
@@ -169,7 +169,7 @@ def test_a_fit_announces_once_how_long_it_takes(tiny: str, caplog: pytest.LogCap
     assert said.endswith("2 epochs of 10 steps")
 
 
-def test_the_announcement_is_made_of_the_steps_so_far(
+def test_the_announcement_is_computed_from_the_first_steps(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="firstlight"):
@@ -194,5 +194,5 @@ def test_the_announcement_is_made_of_the_steps_so_far(
         (200_000, "55 h 33 min"),
     ],
 )
-def test_a_length_of_time_never_has_sixty_of_anything(seconds: float, said: str) -> None:
+def test_a_duration_never_shows_sixty_seconds_or_minutes(seconds: float, said: str) -> None:
     assert duration(float(seconds)) == said

@@ -1,4 +1,4 @@
-"""Progress in lines: what they say, when they come, and that the time left is one that a person can wait for."""
+"""Progress in plain lines: their content, their times, and the format of the time left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEFT = r"(\d+ s|\d+ min \d+ s|\d+ h \d+ min) left"
 
 
 def train(capsys: pytest.CaptureFixture[str], **options: object) -> tuple[pl.Trainer, list[str]]:
-    """Train on three batches an epoch; return the trainer and the lines."""
+    """Train with three batches per epoch; return the trainer and the printed lines."""
     images = tiny_split("test")[:20]
     loader = DataLoader(TensorDataset(images.images / 255, images.labels), batch_size=8)
     trainer = pl.Trainer(
@@ -43,7 +43,7 @@ def train(capsys: pytest.CaptureFixture[str], **options: object) -> tuple[pl.Tra
     return trainer, printed.err.splitlines()
 
 
-def test_a_line_for_every_epoch_with_its_numbers_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_epoch_prints_a_line_with_its_metrics_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     trainer, lines = train(capsys, max_epochs=2)
     lines = [line for line in lines if line.startswith("epoch")]
     assert len(lines) == 2
@@ -58,24 +58,26 @@ def test_a_line_for_every_epoch_with_its_numbers_and_the_time_left(capsys: pytes
     assert lines[-1].endswith("  0 s left")
 
 
-def test_an_epoch_without_validation_does_not_repeat_the_numbers_of_an_earlier_one(
+def test_an_epoch_without_validation_does_not_repeat_earlier_metrics(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, lines = train(capsys, max_epochs=3, check_val_every_n_epoch=2)
     assert ["val_loss" in line for line in lines if line.startswith("epoch")] == [False, True, False]
 
 
-def test_a_long_epoch_has_lines_within_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_epoch_prints_lines_before_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plain_progress, "SECONDS_BETWEEN_LINES", 0.0)
     _, lines = train(capsys, max_epochs=1)
     steps = [line for line in lines if "step" in line.split("  ")[1]]
     for number, line in enumerate(steps, start=1):
-        left = rf"  {LEFT}" if number > 1 else ""  # the first step warms up: it says nothing about the others
+        left = rf"  {LEFT}" if number > 1 else ""  # the first step warms up and is not used for the estimate
         assert re.fullmatch(rf"epoch 1/1  step {number}/3  train_loss_step {NUMBER}{left}", line), line
     assert len(steps) == 3
 
 
-def test_a_training_without_an_end_names_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_without_an_end_prints_no_number_of_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     class Enough(pl.Callback):
         def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             trainer.should_stop = trainer.current_epoch == 1
@@ -108,7 +110,7 @@ MODULE = Mock(spec=pl.LightningModule)
 
 
 def stub(**changes: object) -> pl.Trainer:
-    """As much of a Trainer as a line needs."""
+    """The attributes of a Trainer that a line needs."""
     values = {
         "is_global_zero": True,
         "global_step": 0,
@@ -123,11 +125,9 @@ def stub(**changes: object) -> pl.Trainer:
     return Mock(spec=pl.Trainer, **(values | changes))
 
 
-def test_half_a_minute_passes_between_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_are_thirty_seconds_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock, progress = Clock(monkeypatch), PlainProgress()
-    monkeypatch.setattr(logging.getLogger("firstlight"), "disabled", True)  # another test may have let it print
+    monkeypatch.setattr(logging.getLogger("firstlight"), "disabled", True)  # another test may have printed already
     progress.on_train_start(stub(), MODULE)
     progress.on_train_epoch_start(stub(), MODULE)
     for step in range(1, 11):

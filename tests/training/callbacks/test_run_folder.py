@@ -1,4 +1,4 @@
-"""What the five lines leave behind: a run that opens like one of `fit`, and nothing where the user wants nothing."""
+"""The run folder of the five lines: it opens like one of `fit`, and is not written without a logger."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_training_that_fails_leaves_a_run_without_weights_that_says_so(tiny: s
 
 
 @pytest.mark.slow
-def test_several_trainings_of_one_model_have_a_run_each(tiny: str) -> None:
+def test_each_training_of_one_model_has_its_own_run(tiny: str) -> None:
     model = tiny_model(tiny)
     for _ in range(2):
         trainer = firstlight.Trainer(max_epochs=1, **QUIET)
@@ -136,7 +136,7 @@ def test_a_second_training_by_the_same_trainer_discards_the_test_of_the_first(ti
     assert "test_acc" not in run.results
 
 
-def test_seconds_before_a_checkpoint_count_as_training(tiny: str, tmp_path: Path) -> None:
+def test_seconds_before_the_checkpoint_count_as_training_time(tiny: str, tmp_path: Path) -> None:
     model = tiny_model(tiny)
     first = firstlight.Trainer(max_epochs=1, **QUIET)
     first.fit(model)
@@ -149,7 +149,7 @@ def test_seconds_before_a_checkpoint_count_as_training(tiny: str, tmp_path: Path
         FitOptions.load(after.path)
 
 
-def test_a_test_alone_leaves_a_run_too(tiny: str) -> None:
+def test_a_test_without_a_training_leaves_a_run(tiny: str) -> None:
     model = tiny_model(tiny, max_epochs=7)
     firstlight.Trainer(**QUIET).test(model, verbose=False)
     run = Run("logs/exercise/version_0")
@@ -159,7 +159,7 @@ def test_a_test_alone_leaves_a_run_too(tiny: str) -> None:
     assert names_in(run.path) >= RUN_FILES - {"metrics.csv", "samples.png", "curves.png"}
 
 
-def test_weights_that_the_folder_has_are_not_written_and_calibrated_again(tiny: str) -> None:
+def test_unchanged_weights_are_not_written_and_calibrated_again(tiny: str) -> None:
     model, trainer = tiny_model(tiny), firstlight.Trainer(max_epochs=1, **QUIET)
     trainer.fit(model)
     run = Run("logs/exercise/version_0")
@@ -174,7 +174,7 @@ def test_weights_that_the_folder_has_are_not_written_and_calibrated_again(tiny: 
     assert not run.holds_weights(model.network)
 
 
-def test_another_checkpoint_that_is_tested_becomes_the_weights_of_the_run(tiny: str, tmp_path: Path) -> None:
+def test_the_tested_checkpoint_becomes_the_weights_of_the_run(tiny: str, tmp_path: Path) -> None:
     model = tiny_model(tiny)
     trainer = firstlight.Trainer(max_epochs=1, **QUIET)
     trainer.fit(model)
@@ -189,7 +189,7 @@ def test_another_checkpoint_that_is_tested_becomes_the_weights_of_the_run(tiny: 
 
 
 @pytest.mark.parametrize("options", [{"logger": False}, {"fast_dev_run": True}], ids=["no logger", "fast_dev_run"])
-def test_nothing_is_written_where_the_user_wants_nothing(tiny: str, tmp_path: Path, options: dict[str, object]) -> None:
+def test_without_a_logger_nothing_is_written(tiny: str, tmp_path: Path, options: dict[str, object]) -> None:
     model = tiny_model(tiny)
     trainer = firstlight.Trainer(**(QUIET | {"max_epochs": 1} | options))
     trainer.fit(model)
@@ -198,7 +198,7 @@ def test_nothing_is_written_where_the_user_wants_nothing(tiny: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_run_goes_where_the_user_says(tiny: str, tmp_path: Path) -> None:
+def test_the_run_folder_is_below_the_users_root_folder(tiny: str, tmp_path: Path) -> None:
     for options, folder in (
         ({"default_root_dir": tmp_path / "root"}, "root/logs/exercise/version_0"),
         ({"logger": TensorBoardLogger(tmp_path / "mine", name="a", version="b")}, "mine/a/b"),
@@ -212,7 +212,7 @@ def test_the_run_goes_where_the_user_says(tiny: str, tmp_path: Path) -> None:
     assert (tmp_path / "csv/lightning_logs/version_0/metrics.csv").is_file()
 
 
-def test_images_of_the_users_own_loaders_make_no_run(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_training_on_the_users_own_loaders_leaves_no_run(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
     images = tiny_split("test")
     loader = DataLoader(TensorDataset(images.images / 255, images.labels), batch_size=32)
     model = tiny_model(tiny)
@@ -226,7 +226,7 @@ def test_images_of_the_users_own_loaders_make_no_run(tiny: str, caplog: pytest.L
         firstlight.load("logs/exercise/version_0")
 
 
-def test_a_foreign_module_is_left_alone() -> None:
+def test_a_module_of_another_class_is_ignored() -> None:
     trainer = firstlight.Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1, **QUIET)
     trainer.fit(BoringModel())
     trainer.test(BoringModel(), verbose=False)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM leave a run that goes on with the same bits."""
+"""Ctrl-C and SIGTERM leave a run that resumes with the same bits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reference.same_run import differences
 
 @pytest.fixture(autouse=True)
 def heard() -> Iterator[None]:
-    """Both signals as they are in a terminal: whoever runs the tests with `&` has SIGINT ignored."""
+    """Set both signals as in a terminal: a shell ignores SIGINT for tests that are started with `&`."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -31,7 +31,7 @@ def heard() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never interrupted, and that never wrote a checkpoint."""
+    """A run that was never interrupted and never wrote a checkpoint."""
     return train_whole(tmp_path_factory.mktemp("whole"), logger="none")
 
 
@@ -41,14 +41,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         case("after a step", "on_train_batch_end", 2, [signal.SIGINT], 130, 2),
         case("in a step", "on_before_optimizer_step", 3, [signal.SIGTERM], 143, 3),
         case("after an epoch", "on_train_epoch_end", 1, [signal.SIGTERM], 143, 4),
-        # two batches of the check before the training, then one an epoch: this is the last
+        # two batches of the sanity check, then one per epoch: this is the last one
         case("in the last validation", "on_validation_batch_end", 4, [signal.SIGINT], 130, 12),
         case("twice", "on_before_zero_grad", 3, [signal.SIGINT, signal.SIGINT], 130, None),
         slow("in the test", "on_test_batch_end", 1, [signal.SIGTERM], 143, None),
         slow("before the first step", "on_sanity_check_start", 1, [signal.SIGINT], 130, None),
     ],
 )
-def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
+def test_a_run_that_was_stopped_by_a_signal_resumes_with_the_same_bits(
     tiny: str,
     whole: Path,
     tmp_path: Path,
@@ -73,7 +73,7 @@ def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    """As a shell wants it for what it starts with `&`."""
+    """A shell ignores SIGINT for commands that are started with `&`."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with StopSignals(tmp_path) as stop:
@@ -83,6 +83,6 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_the_command_to_go_on_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+def test_the_resume_command_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
     folder = tmp_path / "my logs" / "it's"
     assert shlex.split(resume_command(folder)) == ["firstlight", "fit", "--resume", str(folder)]

@@ -1,4 +1,4 @@
-"""The loggers by name, and what is said where one cannot be had."""
+"""The loggers by name, and the errors for unavailable ones."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def test_tensorboard_and_csv_write_into_the_run_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("mlflow", "mlflow"), ("comet", "comet_ml")])
-def test_a_missing_package_comes_with_the_command_that_installs_it(
+def test_the_error_of_a_missing_package_names_the_install_command(
     name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, module, None)  # the import system's own way of saying "not there"
+    monkeypatch.setitem(sys.modules, module, None)  # makes the import system report a missing module
     with pytest.raises(MissingPackageError, match=rf"pip install 'firstlight\[{name}\]'"):
         make_logger(name, tmp_path, "demo", "version_0")
 
 
-def test_neptune_is_answered_with_the_others() -> None:
+def test_the_error_for_neptune_names_the_other_loggers() -> None:
     with pytest.raises(UsageError, match="closed down; choose one of tensorboard, csv, wandb, mlflow, comet"):
         make_logger("neptune", Path(), "demo", "version_0")
     with pytest.raises(UsageError, match="not known"):

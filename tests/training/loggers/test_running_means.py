@@ -1,4 +1,4 @@
-"""Means over some steps: against hand arithmetic, and through Lightning against logging at every step."""
+"""Running means against hand arithmetic, and in Lightning against logging at every step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firstlight.training.module import Classifier
 from firstlight.training.trainer import SILENT, Trainer
 
 
-def test_the_state_goes_on_where_it_was() -> None:
+def test_a_loaded_state_continues_the_means() -> None:
     whole, first, second = RunningMeans(), RunningMeans(), RunningMeans()
     steps = [({"a": torch.rand(()), "b": torch.rand(())}, count) for count in (7, 3, 5)]
     for values, count in steps:
@@ -39,7 +39,7 @@ def test_an_empty_state() -> None:
 
 
 class Remembering(Classifier):
-    """Keeps what every step returned, and every name that was logged."""
+    """Records the result of every step and every logged name."""
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         self.logged = False
@@ -55,7 +55,7 @@ class Remembering(Classifier):
 
 @pytest.mark.parametrize("every_n_steps", [0, 1, 4, 50])
 @pytest.mark.parametrize("max_steps", [-1, 10])
-def test_an_epochs_mean_is_over_every_step_however_seldom_one_is_logged(every_n_steps: int, max_steps: int) -> None:
+def test_an_epochs_mean_is_over_every_step_at_any_logging_interval(every_n_steps: int, max_steps: int) -> None:
     batches = Batches(noise_images(13 * 8 - 3), EpochSampler(13 * 8 - 3, 8, shuffle=True, seed=0), Augmentation())
     model = Remembering(ResNet9(10, ResNet9Config(width=2)))
     model.losses, model.steps_logged = [], []

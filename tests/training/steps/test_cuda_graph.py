@@ -1,4 +1,4 @@
-"""CUDA graphs: what is replayed does what was recorded. Needs a GPU."""
+"""CUDA graphs: a replay computes the same as the captured function. Needs a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def test_a_recorded_function_does_the_same_and_leaves_no_trace() -> None:
+def test_a_captured_function_computes_the_same_and_restores_its_tensors() -> None:
 
     total = torch.zeros(3, device="cuda")
 

@@ -43,7 +43,7 @@ def batch() -> tuple[Tensor, Tensor]:
 def by_autograd(
     network: StagedNetwork, images: Tensor, labels: Tensor, chosen: Tensor, *, skip_zero_gradients: bool = False
 ) -> dict[str, Tensor]:
-    """Gradients of the chosen images' share of the mean loss; `float` as in training, where logits are float32."""
+    """Return autograd's gradients of the mean loss of the chosen images; logits are float32 as in training."""
     logits = training_logits(network, images, skip_zero_gradients=True) if skip_zero_gradients else network(images)
     losses = F.cross_entropy(logits, labels, label_smoothing=SMOOTHING, reduction="none")
     (losses * chosen).mean().backward()
@@ -57,7 +57,7 @@ def assert_close(network: StagedNetwork, found: list[Tensor], expected: dict[str
         assert (gradient - expected[name]).norm() <= 1e-5 * expected[name].norm(), name  # logits are float32
 
 
-def test_of_all_images_they_are_autograd_s(network: StagedNetwork, batch: tuple[Tensor, Tensor]) -> None:
+def test_gradients_of_all_images_equal_autograds(network: StagedNetwork, batch: tuple[Tensor, Tensor]) -> None:
     twin, (images, labels) = copy.deepcopy(network), batch
     losses, found = step_gradients(network, images, labels, SMOOTHING)
     assert_close(network, found, by_autograd(twin, images, labels, torch.ones(NUM_IMAGES)))
@@ -71,10 +71,10 @@ def test_of_all_images_they_are_autograd_s(network: StagedNetwork, batch: tuple[
 
 
 @pytest.mark.parametrize("max_images", [NUM_IMAGES, 3])
-def test_of_some_images_they_are_those_of_a_masked_loss(
+def test_gradients_of_some_images_equal_those_of_a_masked_loss(
     network: StagedNetwork, batch: tuple[Tensor, Tensor], max_images: int
 ) -> None:
-    """As many as hold the share, but no more than asked for: those with the largest gradients."""
+    """The smallest set that holds the share, limited to the requested number of images."""
     twin, (images, labels) = copy.deepcopy(network), batch
     logits = copy.deepcopy(network)(images).float()
     chosen = largest_gradients(logits.detach(), labels, 0.6, SMOOTHING)
@@ -84,12 +84,12 @@ def test_of_some_images_they_are_those_of_a_masked_loss(
         order = (logits.softmax(dim=1) - target).norm(dim=1).argsort(descending=True)
         chosen = torch.zeros(NUM_IMAGES).index_fill(0, order[:3], 1)
     _, found = step_gradients(network, images, labels, SMOOTHING, 0.6, max_images)
-    # With no limit, all 12 images are in the backward pass, those beyond the share with gradients of zero.
+    # Without a limit all 12 images are in the backward pass; those beyond the share have zero gradients.
     expected = by_autograd(twin, images, labels, chosen, skip_zero_gradients=max_images == 3)
     assert_close(network, found, expected)
 
 
-def test_what_does_not_learn_has_none(network: StagedNetwork, batch: tuple[Tensor, Tensor]) -> None:
+def test_frozen_parameters_have_no_gradient(network: StagedNetwork, batch: tuple[Tensor, Tensor]) -> None:
     first = network.get_submodule(network.stages[0])
     first.requires_grad_(False)
     _, found = step_gradients(network, *batch)
@@ -125,12 +125,12 @@ print("compiled")
 
 
 @pytest.mark.slow
-def test_they_can_be_compiled_whole() -> None:
+def test_step_gradients_compile_without_a_graph_break() -> None:
     """Without a break."""
     assert printed_apart(COMPILED) == "compiled\n"
 
 
-def test_only_networks_that_are_put_together_as_usual_are_known() -> None:
+def test_only_networks_with_the_standard_forward_pass_are_supported() -> None:
     class Doubled(SpeedNet):
         def features(self, images: Tensor) -> Tensor:
             return 2 * super().features(images)

@@ -32,13 +32,13 @@ SPEEDY = Recipe(
     augmentation=Augmentation(crop_px=2, flip="alternating"),
     resizing=ProgressiveResizing("crop", initial_scale=0.75, delay_fraction=0.5, finetune_fraction=0.25),
     hardest_share=0.6,
-    # Slow: on noise, at full rates, rounding decides which images are hard.
+    # Slow: on noise, rounding decides which images are hard.
     optimizer=MuonConfig(learning_rate=0.03, head_rate=8.0, bias_rate=0.6, weight_decay=0.001, whitening_epochs=1.0),
     label_smoothing=0.2,
     max_epochs=4,
     batch_size=16,
 )
-# Adam divides by the size of a gradient, and so lets the rounding of a tiny one decide on a whole step.
+# Adam divides by the size of a gradient, so the rounding of a tiny one can change a whole step.
 BY_SGD = replace(SPEEDY, optimizer=OptimizerConfig("sgd", learning_rate=0.01), hardest_share=1.0)
 
 
@@ -80,7 +80,7 @@ def trained(
 @pytest.mark.parametrize("recipe", [SPEEDY, BY_SGD], ids=["muon", "sgd"])
 def test_captured_steps_train_the_same_network(recipe: Recipe, images: ImageSet) -> None:
     plain, captured = (trained(kind, recipe, images) for kind in (Classifier, Captured))
-    assert captured.num_replayed == 4 * 4  # of 5 steps in each of 4 epochs the last has too few images
+    assert captured.num_replayed == 4 * 4  # 4 epochs of 5 steps; the last step of each has fewer images
     for (name, expected), found in zip(
         plain.network.state_dict().items(), captured.network.state_dict().values(), strict=True
     ):
@@ -89,8 +89,8 @@ def test_captured_steps_train_the_same_network(recipe: Recipe, images: ImageSet)
         torch.testing.assert_close(captured.trainer.callback_metrics[name], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_share_of_the_gradient_is_that_of_the_usual_step(images: ImageSet) -> None:
-    """One epoch, in which as many images go back at most as always hold the share."""
+def test_a_share_of_the_gradient_equals_that_of_an_autograd_step(images: ImageSet) -> None:
+    """In the first epoch, the number of images in the backward pass is always enough for the share."""
     recipe = replace(SPEEDY, gradient_share=0.8, max_epochs=1, batch_size=36)
     plain, captured = (trained(kind, recipe, images) for kind in (Classifier, Captured))
     assert captured.num_replayed == 2
@@ -100,11 +100,11 @@ def test_a_share_of_the_gradient_is_that_of_the_usual_step(images: ImageSet) -> 
         torch.cat([(b - a).flatten() for a, b in zip(start.parameters(), module.network.parameters(), strict=True)])
         for module in (plain, captured)
     )
-    # Batch norm's sums are over the images that go back: here these are some more than hold the share.
+    # Batch norm sums over the images of the backward pass, which are slightly more than hold the share.
     assert torch.nn.functional.cosine_similarity(plain_move, captured_move, dim=0) > 0.95
 
 
-def test_after_the_training_nothing_is_kept(images: ImageSet) -> None:
+def test_captured_steps_are_freed_after_the_training(images: ImageSet) -> None:
     module = trained(Captured, SPEEDY, images)
     assert type(module._step) is AutogradStep
     assert module.network.get_submodule("whiten.conv").bias.requires_grad
@@ -115,7 +115,7 @@ def test_after_the_training_nothing_is_kept(images: ImageSet) -> None:
     [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 1.0}, {"detect_anomaly": True}, {"precision": "64-true"}],
     ids=lambda options: next(iter(options)),
 )
-def test_what_is_not_usual_is_not_captured(options: dict[str, Any], images: ImageSet) -> None:
+def test_unsupported_trainings_are_not_captured(options: dict[str, Any], images: ImageSet) -> None:
     assert trained(Captured, SPEEDY, images, **options).num_replayed == 0
 
 
@@ -149,9 +149,7 @@ def test_on_a_cpu_steps_are_plain(images: ImageSet) -> None:
         ),
     ],
 )
-def test_what_cannot_be_captured_says_how_to_go_on(
-    steps: Steps, error: Exception, message: str, images: ImageSet
-) -> None:
+def test_errors_of_the_capture_say_what_to_do(steps: Steps, error: Exception, message: str, images: ImageSet) -> None:
     def failing(*_: Any) -> None:
         raise error
 
@@ -171,15 +169,17 @@ def test_the_shape_of_a_step_changes_where_the_recipe_says_so(images: ImageSet) 
     assert [shape.images[2] for shape in shapes] == [24] * 12 + [28] * 2 + [32] * 6
     assert [all(shape.requires_grad) for shape in shapes] == [True] * 5 + [
         False
-    ] * 15  # the whitening bias: one epoch of 4
+    ] * 15  # the whitening bias learns in one of 4 epochs
     assert {shape.requires_grad.count(False) for shape in shapes} == {0, 1}
-    assert [shape.max_images for shape in shapes] == [13] * 9 + [9] * 11  # 0.8 and 0.53 of 16; from three sevenths on
+    assert [shape.max_images for shape in shapes] == [13] * 9 + [
+        9
+    ] * 11  # 0.8 of 16 images, then 0.53 of them after three sevenths
     assert step_shapes(network, recipe, optimizer, Batches(images, sampler), range(12, 20)) == shapes[12:]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("steps", ["recorded", "compiled"])
-def test_on_a_gpu_the_recorded_network_is_the_plain_one(steps: Steps, images: ImageSet) -> None:
+def test_on_a_gpu_recorded_steps_train_the_network_of_plain_steps(steps: Steps, images: ImageSet) -> None:
     found = {}
     for choice in ("plain", steps):
         torch.manual_seed(0)
