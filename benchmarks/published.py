@@ -34,7 +34,7 @@ def published() -> dict[str, Any]:
 
 
 def of_recipe(name: str) -> dict[str, Any] | None:
-    """Return the results of one recipe on the hardware with the most runs; None if there are too few runs, or none timed."""
+    """Return a recipe's results on the hardware with the most runs; None for too few runs, or none that was timed."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for line in load_lines("accuracy"):
         if line["recipe"]["name"] == name and is_current(line):
