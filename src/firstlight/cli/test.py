@@ -12,7 +12,7 @@ DESCRIPTION = (
     "Test a run again on its own test images, or on another data set. Results on other images go to a folder of their "
     "own, and the run keeps its predictions and results."
 )
-DATA_DIR_HELP = (
+TEST_DATA_DIR_HELP = (
     "a folder of labelled images, one folder per class, or the folder of a data set; the run's own data if it moved"
 )
 
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("test", DESCRIPTION)
     add_run_argument(parser)
-    parser.add_argument("--data_dir", type=str, default=None, help=DATA_DIR_HELP)
+    parser.add_argument("--data_dir", type=str, default=None, help=TEST_DATA_DIR_HELP)
     parser.add_argument("--data", type=str, default=None, help="name of another data set, for instance watermark")
     parser.add_argument(
         "--out",

@@ -1,4 +1,4 @@
-"""Test a run on other labelled images than its own test split; its own predictions and results stay as they are."""
+"""Test a run on other labelled images than its own test split, without changing its predictions and results."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class ExternalTest:
 def is_own_test(run: Run, data_dir: Path | str | None = None, data: str | None = None) -> bool:
     """Return whether the named data are those that the run was trained on, perhaps in another folder.
 
-    They are if the test images have the digest that the run knows. The run's own folder remains its data even if its
-    images have changed.
+    They are if the test images have the digest that the run recorded. The run's own folder remains its data even if
+    its images have changed.
 
     Args:
         run: Run that names its data set.
@@ -70,7 +70,7 @@ def is_own_test(run: Run, data_dir: Path | str | None = None, data: str | None =
     try:
         source.fetch()
         return source.test().digest() == expected
-    except DataError:  # a folder with too few images for a split of its own
+    except DataError:  # a folder with too few images to split off a test
         return False
 
 
@@ -102,7 +102,7 @@ def external_test(
     images = _ExternalData(run, data_dir, data)
     images.prepare_data()
     images.setup("test")
-    _log_doubts(run, images.test)
+    _log_differences(run, images.test)
     description = images.describe()
     path = user_path(out) if out is not None else _default_path(run, description)
     _refuse_other_files(path)
@@ -146,8 +146,8 @@ def _open(run: Run, data_dir: Path | str | None, data: str | None) -> Source:
     return open_source(source.name, place, run.size_px[0]) if source.adapts_recipe else source
 
 
-def _log_doubts(run: Run, images: ImageSet) -> None:
-    """Say which classes have no image, that the size differs, and how many images the run was trained on."""
+def _log_differences(run: Run, images: ImageSet) -> None:
+    """Log classes without images, another image size, and the number of images that the run was trained on."""
     log = logging.getLogger("firstlight")
     counts = images.labels.bincount(minlength=len(images.class_names)).tolist()
     absent = [name for name, count in zip(images.class_names, counts, strict=True) if not count]
