@@ -140,7 +140,7 @@ def test_predict_takes_an_exported_folder_and_the_packages_own_model_last(
     assert main([*asked, "--logs_dir", str(tmp_path / "no logs")]) == 2
     line = capsys.readouterr().err
     assert "firstlight demo" in line
-    assert "brings no trained model" in line
+    assert "contains no trained model" in line
     assert line.count("\n") == 1
 
 

@@ -227,8 +227,8 @@ def test_batches_without_pruning_need_no_losses() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"crop_px": -1}, "crop_px and cutout_px must be 0 or more"),
-        ({"cutout_px": -2}, "crop_px and cutout_px must be 0 or more"),
+        ({"crop_px": -1}, "augmentation.crop_px and augmentation.cutout_px must be 0 or more"),
+        ({"cutout_px": -2}, "augmentation.crop_px and augmentation.cutout_px must be 0 or more"),
         ({"flip": "vertical"}, "flip must be one of none, random, alternating, not 'vertical'"),
     ],
 )

@@ -221,14 +221,17 @@ def test_unprintable_names_become_printable(tmp_path: Path) -> None:
         ([], "holds no folder of images"),
         (["cat/notes.txt"], "holds no folder of images"),
         (numbered("cat", 3), "holds images of 'cat' alone; make a folder of images for each of two classes"),
-        ([*numbered("cat", 3), *numbered("dog", 1)], "only one image of 'dog'. Add some"),
+        ([*numbered("cat", 3), *numbered("dog", 1)], "only one image of 'dog'. Add more"),
         ([*numbered("cat", 2), *numbered("dog", 2)], "two images of each class leave none for the test"),
         ([*numbered("test/cat", 3), *numbered("test/dog", 3)], "has test but no train folder"),
         (
             [*numbered("train/cat", 3), *numbered("train/dog", 3), *numbered("test/emu", 2)],
-            "test has 'emu', which train",
+            "test has 'emu', which is not in train",
         ),
-        ([*numbered("train/cat", 3), *numbered("train/dog", 3), "val/x.y/1.jpg"], "val has 'x.y', which train has not"),
+        (
+            [*numbered("train/cat", 3), *numbered("train/dog", 3), "val/x.y/1.jpg"],
+            "val has 'x.y', which is not in train",
+        ),
         ([*numbered("train/a", 3), *numbered("val/a", 3), *numbered("valid/a", 3)], "val and valid both stand for val"),
     ],
 )
