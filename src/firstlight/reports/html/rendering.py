@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int8, UInt8
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from PIL import Image
 
@@ -36,6 +36,31 @@ def render_page(template: str, script: str | Sequence[str], style: str, data: di
         data: Data for the script, embedded as JSON.
         **context: Variables of the template; their text is escaped.
     """
+    names = [script] if isinstance(script, str) else script
+    code = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    return _template(template).render(
+        script=Markup(code),
+        style=Markup((FOLDER / style).read_text(encoding="utf-8")),
+        script_digest=digest,
+        data=embed_json(data),
+        **context,
+    )
+
+
+def render_static_page(template: str, styles: Sequence[str], **context: Any) -> str:
+    """Render a template that needs no script, with its styles inside.
+
+    Args:
+        template: File name of the template.
+        styles: File names of the style sheets.
+        **context: Variables of the template; their text is escaped.
+    """
+    style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in styles)
+    return _template(template).render(style=Markup(style), **context)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -43,16 +68,7 @@ def render_page(template: str, script: str | Sequence[str], style: str, data: di
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = [script] if isinstance(script, str) else script
-    code = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        script=Markup(code),
-        style=Markup((FOLDER / style).read_text(encoding="utf-8")),
-        script_digest=digest,
-        data=embed_json(data),
-        **context,
-    )
+    return environment.get_template(name)
 
 
 def embed_json(value: Any) -> Markup:
