@@ -25,10 +25,10 @@ def whole_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         UsageError: The folder is not empty and `overwrite` is not set, or `target` is a file.
         FirstlightError: The folder cannot be written.
 
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     with whole_folder(Path(place) / "new") as folder:
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with whole_folder(Path(parent) / "new") as folder:
     ...         _ = (folder / "a.txt").write_text("whole")
-    ...     [path.name for path in (Path(place) / "new").iterdir()]
+    ...     [path.name for path in (Path(parent) / "new").iterdir()]
     ['a.txt']
     """
     if target.is_file():
@@ -51,7 +51,7 @@ def whole_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(built, ignore_errors=True)
 
 
-def _replace(entry: Path, place: Path) -> None:
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    entry.replace(place)
+def _replace(entry: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    entry.replace(target)

@@ -151,7 +151,7 @@ def test_the_kernel_is_not_used_where_it_is_slower(
     assert not BatchNorm(4, track_running_stats=False).is_faster(images)
     assert not layer.eval().is_faster(images)
     assert not layer.train().double().is_faster(images)
-    monkeypatch.setattr(batch_norm, "MIN_NUMBERS", 10_000)
+    monkeypatch.setattr(batch_norm, "MIN_ELEMENTS", 10_000)
     monkeypatch.setattr(batch_norm, "_library", lambda: pytest.fail("compiled"))
     assert not layer.float().is_faster(images)
 

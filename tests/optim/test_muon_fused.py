@@ -17,7 +17,7 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the native passes for any number of weights; skip without a compiler."""
     if muon_fused._library() is None:
         pytest.skip("nothing can be compiled here")
-    monkeypatch.setattr(muon_fused, "MIN_NUMBERS", 0)
+    monkeypatch.setattr(muon_fused, "MIN_ELEMENTS", 0)
 
 
 @pytest.mark.usefixtures("_always")
@@ -79,7 +79,7 @@ def test_the_optimizer_gives_equal_weights_with_and_without_the_kernels(
     )
     found = trained(module, matmul_dtype, images)
     assert len(turned) == 3 * 3
-    monkeypatch.setattr(muon_fused, "MIN_NUMBERS", 10**6)
+    monkeypatch.setattr(muon_fused, "MIN_ELEMENTS", 10**6)
     expected = trained(twin, matmul_dtype, images)
     assert len(turned) == 3 * 3
     for name, value in expected.items():
@@ -101,6 +101,6 @@ def test_the_kernels_are_not_used_where_they_are_slower(monkeypatch: pytest.Monk
     assert not muon_fused.is_faster([weight[:, ::2]], [weight[:, ::2]], [weight[:, ::2]], torch.float32)
     assert not muon_fused.is_faster(*([each.double() for each in them] for them in alike), torch.float32)
     assert not muon_fused.is_faster(*([each.to("meta") for each in them] for them in alike), torch.float32)
-    monkeypatch.setattr(muon_fused, "MIN_NUMBERS", 25)
+    monkeypatch.setattr(muon_fused, "MIN_ELEMENTS", 25)
     monkeypatch.setattr(muon_fused, "_library", lambda: pytest.fail("compiled"))
     assert not muon_fused.is_faster(*alike, torch.float32)

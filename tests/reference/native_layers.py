@@ -26,7 +26,7 @@ def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], N
     def take(module: ModuleType) -> None:
         if module._library() is None:
             pytest.skip("nothing can be compiled here")
-        monkeypatch.setattr(module, "MIN_NUMBERS", 0)
+        monkeypatch.setattr(module, "MIN_ELEMENTS", 0)
 
     return take
 

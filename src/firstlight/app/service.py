@@ -23,7 +23,7 @@ from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.export.bundle import Bundle
 from firstlight.reports.explained_mistakes import ExplainedMistake, explain_mistakes
 
-PREDICTED = "predicted"  # in place of a class to explain: the predicted class
+PREDICTED = "predicted"  # the value of "class to explain" for the predicted class
 ANY_CLASS = "any"  # in a filter
 PAGE_SIZE = 12
 MAX_KEPT_PAGES = 100

@@ -92,7 +92,7 @@ def _children_from_last(network: nn.Module) -> list[nn.Module]:
 
 
 def _randomize(child: nn.Module) -> None:
-    """Initialize the weights of every module inside anew; batch norm also resets its running statistics."""
+    """Initialize the weights of every module inside again; batch norm also resets its running statistics."""
     for module in child.modules():
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):

@@ -12,10 +12,10 @@ def quiet_lightning() -> None:
     """Silence notices that a user cannot act on, and print our own messages in one line each."""
     for name in LIGHTNING_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    ours = logging.getLogger("firstlight")
-    ours.setLevel(logging.INFO)
-    if not any(isinstance(each, OneLine) for each in ours.handlers):  # a second verb in one process uses the first's
-        ours.addHandler(OneLine())
+    logger = logging.getLogger("firstlight")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(each, OneLine) for each in logger.handlers):  # a second verb in one process uses the first's
+        logger.addHandler(OneLine())
     for pattern in NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message=pattern)
     warnings.showwarning = _one_line  # type: ignore[assignment]

@@ -39,7 +39,7 @@ from firstlight.data.shapes import (
 # other images, so the digests in the tests and all published results hold for these only.
 RADIUS_PX = (6, 12)  # nominal radius of the object
 MAX_SHADE = 4  # change of brightness along the object, in grey levels per pixel, up or down
-BACKGROUND_LEVELS = (20, 235)  # of the first of the background's two colours
+BACKGROUND_LEVELS = (20, 235)  # channel values of the first background colour
 BACKGROUND_CONTRAST = 60  # largest difference of the second colour in each channel, in grey levels
 PATTERN_PERIOD_PX = (5, 14)  # of stripes and checks in the background
 GRAIN_STRENGTH = (2, 24)  # largest grain of the background, in grey levels

@@ -15,9 +15,9 @@ from firstlight.evaluation.neighbours import largest_by_block
 
 @dataclass(frozen=True, eq=False)
 class LastLayerGradients:
-    """Gradients of the cross-entropy by the weights of the last linear layer, one for each image, as two factors.
+    """Gradients of each image's cross-entropy with respect to the weights of the last linear layer, as two factors.
 
-    The gradient of an image is the outer product of its error vector and its features.
+    The gradient is the outer product of the image's error vector and its features.
 
     Args:
         errors: Probabilities minus the target probabilities, float [n k].

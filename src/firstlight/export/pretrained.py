@@ -48,7 +48,7 @@ class Pretrained(Predictor):
         return f"{type(self).__name__}({str(self.path)!r})"
 
     @classmethod
-    def from_pretrained(cls, place: Path | str) -> Pretrained:
+    def from_pretrained(cls, path_or_name: Path | str) -> Pretrained:
         """Open a local folder, or a model on the Hugging Face hub by its name ("user/model").
 
         Raises:
@@ -56,9 +56,9 @@ class Pretrained(Predictor):
             MissingPackageError: The model is on the hub, and the package huggingface_hub is not installed.
             DataError: The hub cannot be reached or has no such model.
         """
-        if not user_path(place).exists() and isinstance(place, str) and _ON_A_HUB.fullmatch(place):
-            return cls(_from_hub(place))
-        return cls(place)
+        if not user_path(path_or_name).exists() and isinstance(path_or_name, str) and _ON_A_HUB.fullmatch(path_or_name):
+            return cls(_from_hub(path_or_name))
+        return cls(path_or_name)
 
     @cached_property
     def config(self) -> ModelConfig:

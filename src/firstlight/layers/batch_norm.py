@@ -18,7 +18,7 @@ from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
-MIN_NUMBERS = 2**18  # smaller inputs gain nothing
+MIN_ELEMENTS = 2**18  # smaller inputs gain nothing
 # Largest squared distance of a mean from its pivot, in variances. At this distance rounding changes the variance by
 # 0.1 %.
 MAX_SQUARE = 100
@@ -36,9 +36,9 @@ class Moments(NamedTuple):
     variance: Tensor
 
     @classmethod
-    def from_sums(cls, pivots: Tensor, sums: Tensor, num_numbers: int) -> Moments:
-        """Compute the moments of `num_numbers` numbers from the sums of x - pivot and of its square, float64 [2 c]."""
-        first, second = sums / num_numbers
+    def from_sums(cls, pivots: Tensor, sums: Tensor, num_elements: int) -> Moments:
+        """Compute the moments of `num_elements` numbers from the sums of x - pivot and of its square, float64 [2 c]."""
+        first, second = sums / num_elements
         return cls((pivots + first).float(), (second - first.square()).clamp_min(0).float())
 
     def is_accurate_about(self, pivots: Tensor) -> bool:
@@ -108,16 +108,16 @@ def gradients(
     """
     gradient = gradient.contiguous()
     num_images, height, width, channels = gradient.shape
-    num_numbers, shape = num_images * height * width, (num_images, height * width, channels)
+    num_elements, shape = num_images * height * width, (num_images, height * width, channels)
     indices = torch.arange(num_images) if indices is None else indices.contiguous()
     sums = _sums("correlate", gradient, maps, slopes, indices, moments.mean, shape=shape).float()
     deviation = moments.deviation(epsilon)
     grad_shifts, grad_scales = sums[0], sums[1] / deviation
-    of_gradient = scales / deviation
-    of_maps = -of_gradient * grad_scales / (deviation * num_numbers)
-    rest = -of_gradient * grad_shifts / num_numbers - of_maps * moments.mean
+    gradient_factors = scales / deviation
+    map_factors = -gradient_factors * grad_scales / (deviation * num_elements)
+    constants = -gradient_factors * grad_shifts / num_elements - map_factors * moments.mean
     output = torch.empty_like(gradient)
-    coefficients = torch.stack([of_gradient, of_maps, rest])
+    coefficients = torch.stack([gradient_factors, map_factors, constants])
     _call("gradient", gradient, maps, slopes, indices, coefficients, output, *shape)
     return output, grad_scales, grad_shifts
 
@@ -168,16 +168,16 @@ class BatchNorm(nn.BatchNorm2d):
         """Return whether the native kernel is used for this input, float [n c h w]."""
         if not (self.training and is_eager_on_cpu(images)) or images.dtype not in DTYPES or images.ndim != 4:
             return False
-        if images.numel() < MIN_NUMBERS or self.momentum is None or self.running_mean is None or self.weight is None:
+        if images.numel() < MIN_ELEMENTS or self.momentum is None or self.running_mean is None or self.weight is None:
             return False
         return self.weight.dtype == torch.float32 and is_enabled("batch_norm") and _library() is not None
 
-    def update_running_stats(self, moments: Moments, num_numbers: int) -> None:
-        """Update the running statistics by the moments of `num_numbers` numbers of each channel."""
+    def update_running_stats(self, moments: Moments, num_elements: int) -> None:
+        """Update the running statistics by the moments of `num_elements` numbers of each channel."""
         momentum = cast(float, self.momentum)
         cast(Tensor, self.num_batches_tracked).add_(1)
         cast(Tensor, self.running_mean).lerp_(moments.mean, momentum)
-        cast(Tensor, self.running_var).lerp_(moments.variance * (num_numbers / (num_numbers - 1)), momentum)
+        cast(Tensor, self.running_var).lerp_(moments.variance * (num_elements / (num_elements - 1)), momentum)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.BatchNorm2d gives it
         """Return the normalized maps, float [n c h w]."""

@@ -17,7 +17,7 @@ from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
-MIN_NUMBERS = 2**18  # smaller inputs gain nothing
+MIN_ELEMENTS = 2**18  # smaller inputs gain nothing
 
 
 class _Gelu(torch.autograd.Function):
@@ -71,7 +71,7 @@ class Gelu(nn.GELU):
 
     def is_faster(self, numbers: Tensor) -> bool:
         """Return whether the native kernel is used for this input, float of any shape."""
-        if not is_eager_on_cpu(numbers) or numbers.dtype not in DTYPES or numbers.numel() < MIN_NUMBERS:
+        if not is_eager_on_cpu(numbers) or numbers.dtype not in DTYPES or numbers.numel() < MIN_ELEMENTS:
             return False
         return _is_dense(numbers) and is_enabled("gelu") and _library() is not None
 

@@ -14,7 +14,7 @@ from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for, fx_leaf, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
-MIN_NUMBERS = 2**18  # smaller inputs gain nothing
+MIN_ELEMENTS = 2**18  # smaller inputs gain nothing
 
 
 class _MaxPool(torch.autograd.Function):
@@ -96,7 +96,7 @@ class MaxPool2x2(nn.MaxPool2d):
 
     def is_faster(self, images: Tensor) -> bool:
         """Return whether the native kernel is used for this input, float [n c h w]."""
-        if not is_eager_on_cpu(images) or images.dtype not in TYPES or images.numel() < MIN_NUMBERS:
+        if not is_eager_on_cpu(images) or images.dtype not in TYPES or images.numel() < MIN_ELEMENTS:
             return False
         if images.ndim != 4 or min(images.shape[2:]) < 2:
             return False

@@ -55,10 +55,10 @@ def orthogonalized(
     >>> bool(((0.6 < found.diagonal(dim1=1, dim2=2)) & (found.diagonal(dim1=1, dim2=2) < 1.3)).all())
     True
     """
-    lying = [stack.mT if stack.shape[1] > stack.shape[2] else stack for stack in stacks]
-    num_rows = max(x.shape[1] for x in lying)
-    spaces = [num_rows - x.shape[1] for x in lying]
-    gram = torch.cat([F.pad(x @ x.mT, (0, space) * 2) for x, space in zip(lying, spaces, strict=True)])
+    wide = [stack.mT if stack.shape[1] > stack.shape[2] else stack for stack in stacks]
+    num_rows = max(x.shape[1] for x in wide)
+    paddings = [num_rows - x.shape[1] for x in wide]
+    gram = torch.cat([F.pad(x @ x.mT, (0, padding) * 2) for x, padding in zip(wide, paddings, strict=True)])
     norm = gram.diagonal(dim1=1, dim2=2).sum(dim=1).sqrt() + _EPSILON  # |G| is the square root of the trace of G G^T
     gram = gram / norm[:, None, None] ** 2
     product = factor = _quintic_factor(gram)
@@ -66,8 +66,8 @@ def orthogonalized(
         gram = factor @ gram @ factor
         factor = _quintic_factor(gram)
         product = factor @ product
-    products = (product / norm[:, None, None]).split([len(x) for x in lying])
-    found = [p[:, : x.shape[1], : x.shape[1]] @ x for p, x in zip(products, lying, strict=True)]
+    products = (product / norm[:, None, None]).split([len(x) for x in wide])
+    found = [p[:, : x.shape[1], : x.shape[1]] @ x for p, x in zip(products, wide, strict=True)]
     return [x.mT if stack.shape[1] > stack.shape[2] else x for x, stack in zip(found, stacks, strict=True)]
 
 
@@ -213,9 +213,9 @@ def _by_muon(group: _GroupUpdate) -> None:
     torch._foreach_mul_(
         group.parameters, [len(w) ** 0.5 / norm for w, norm in zip(group.parameters, norms, strict=True)]
     )
-    lying = [_axes_in_memory(each) for each in group.parameters]
-    parameters = [each.permute(axes) for each, axes in zip(group.parameters, lying, strict=True)]
-    matrices = [each.permute(axes).flatten(1) for each, axes in zip(updates, lying, strict=True)]
+    orders = [_axes_in_memory(each) for each in group.parameters]
+    parameters = [each.permute(axes) for each, axes in zip(group.parameters, orders, strict=True)]
+    matrices = [each.permute(axes).flatten(1) for each, axes in zip(updates, orders, strict=True)]
     shapes = list(dict.fromkeys(each.shape for each in matrices))
     stacks = [torch.stack([each for each in matrices if each.shape == shape]) for shape in shapes]
     found = orthogonalized([each.to(group.matmul_dtype or each.dtype) for each in stacks])
@@ -234,10 +234,11 @@ def _by_muon_in_two_passes(group: _GroupUpdate) -> None:
     dtype = group.matmul_dtype or torch.float32
     stacks = [torch.empty(len(these), *shape, dtype=dtype) for shape, these in indices.items()]
     matrices = (x for stack in stacks for x in stack)
-    ahead = dict(zip((index for these in indices.values() for index in these), matrices, strict=True))
+    matrix_of = dict(zip((index for these in indices.values() for index in these), matrices, strict=True))
     lists = group.parameters, group.gradients, group.buffers
     norms = [
-        muon_fused.nesterov_update(*each, ahead[i], group.momentum) for i, each in enumerate(zip(*lists, strict=True))
+        muon_fused.nesterov_update(*each, matrix_of[i], group.momentum)
+        for i, each in enumerate(zip(*lists, strict=True))
     ]
     for these, updates in zip(indices.values(), orthogonalized(stacks), strict=True):
         for index, update in zip(these, updates, strict=True):

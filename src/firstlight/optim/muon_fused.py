@@ -14,7 +14,7 @@ from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("muon_fused.cpp")
 TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # of updates: suffixes of native functions
-MIN_NUMBERS = 2**16  # fewer weights gain nothing
+MIN_ELEMENTS = 2**16  # fewer weights gain nothing
 
 
 def is_faster(
@@ -25,7 +25,7 @@ def is_faster(
     They support dense float32 weights on the CPU whose first axis is outermost in memory; gradients and momentum
     buffers must have the same strides.
     """
-    if dtype not in TYPES or torch.compiler.is_compiling() or sum(each.numel() for each in weights) < MIN_NUMBERS:
+    if dtype not in TYPES or torch.compiler.is_compiling() or sum(each.numel() for each in weights) < MIN_ELEMENTS:
         return False
     for alike in zip(weights, gradients, buffers, strict=True):
         if any(each.device.type != "cpu" or each.dtype != torch.float32 for each in alike):
@@ -35,14 +35,14 @@ def is_faster(
     return is_enabled("muon") and _library() is not None
 
 
-def nesterov_update(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Tensor, momentum: float) -> Tensor:
+def nesterov_update(weight: Tensor, gradient: Tensor, buffer: Tensor, update: Tensor, momentum: float) -> Tensor:
     """Update the momentum buffer, b <- m b + g, write Nesterov's update, g + m b, and return the weight's norm.
 
     Args:
         weight: Weight, float32 of any shape.
         gradient: Gradient g, float32 with the shape and strides of the weight.
         buffer: Momentum buffer b, float32 with the shape and strides of the weight; changed in place.
-        ahead: Receives the update in the weight's memory order, contiguous float32 or bfloat16.
+        update: Receives the update in the weight's memory order, contiguous float32 or bfloat16.
         momentum: Momentum m.
 
     Returns:
@@ -50,8 +50,8 @@ def nesterov_update(weight: Tensor, gradient: Tensor, buffer: Tensor, ahead: Ten
     """
     threads = torch.get_num_threads()
     squares = torch.empty(threads, dtype=torch.float64)
-    numbers = gradient, weight, torch.tensor(momentum), buffer, ahead, squares, weight.numel()
-    call(_library(), f"nesterov_{TYPES[ahead.dtype]}", *numbers, threads=threads)
+    numbers = gradient, weight, torch.tensor(momentum), buffer, update, squares, weight.numel()
+    call(_library(), f"nesterov_{TYPES[update.dtype]}", *numbers, threads=threads)
     return squares.sum().sqrt()
 
 

@@ -17,10 +17,12 @@ from firstlight.modes import in_evaluation
 from firstlight.networks import StagedNetwork
 from firstlight.reports.sampled_maps import SampledMaps
 
-MIN_SHARE, MIN_RATIO, MAX_Q_VALUE = 0.3, 3.0, 1e-3  # of peaks in one cell: of the class, over the others, and by chance
+# A candidate: share of the class's peaks in one cell, its ratio to the share of the other classes, and its q-value.
+MIN_SHARE, MIN_RATIO, MAX_Q_VALUE = 0.3, 3.0, 1e-3
 MAX_CANDIDATES = 3
 MIN_IMAGES, MAX_IMAGES = 10, 200  # of a class, in the experiment that confirms a candidate
-MIN_EFFECT_RATIO, MAX_P_VALUE = 2.0, 0.01  # of covering the cell over covering the most effective other cell
+# A confirmation: effect of covering the cell, as a ratio to that of the most effective other cell, and its p-value.
+MIN_EFFECT_RATIO, MAX_P_VALUE = 2.0, 0.01
 NUM_EXAMPLES = 6
 
 

@@ -140,10 +140,10 @@ class _ExternalData(ImageData):
 
 
 def _open(run: Run, data_dir: Path | str | None, data: str | None) -> Source:
-    own_place = DEFAULT_DATA_DIR if data is not None and run.recipe.data == "folder" else run.data["place"]
-    place = user_path(data_dir if data_dir is not None else own_place)
-    source = open_source(data or run.recipe.data, place, run.recipe.image_size, is_named=data is not None)
-    return open_source(source.name, place, run.size_px[0]) if source.adapts_recipe else source
+    own_folder = DEFAULT_DATA_DIR if data is not None and run.recipe.data == "folder" else run.data["place"]
+    folder = user_path(data_dir if data_dir is not None else own_folder)
+    source = open_source(data or run.recipe.data, folder, run.recipe.image_size, is_named=data is not None)
+    return open_source(source.name, folder, run.size_px[0]) if source.adapts_recipe else source
 
 
 def _log_differences(run: Run, images: ImageSet) -> None:

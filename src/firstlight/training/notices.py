@@ -43,11 +43,11 @@ class OneLine(logging.Handler):
 
 def show_own_notices() -> None:
     """Print firstlight's log messages, unless the user has configured logging."""
-    ours = logging.getLogger("firstlight")
-    if not ours.hasHandlers():
-        ours.addHandler(OneLine())
-        if ours.level == logging.NOTSET:
-            ours.setLevel(logging.INFO)
+    logger = logging.getLogger("firstlight")
+    if not logger.hasHandlers():
+        logger.addHandler(OneLine())
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class _Visit:
             response = _OPENER.open(request.Request(self.url, headers=headers), timeout=self.stall_s)
         except HTTPError as error:
             self.has_answered = True
-            raise self._judge(error) from error
+            raise self._to_transfer_error(error) from error
         except URLError as error:  # no connection: a retry is useful only after an earlier answer
             reason = _reason(error.reason)
             raise (_InterruptedError(reason) if self.has_answered else TransferError(reason)) from error
@@ -142,7 +142,7 @@ class _Visit:
         self.has_answered = True
         return response
 
-    def _judge(self, error: HTTPError) -> Exception:
+    def _to_transfer_error(self, error: HTTPError) -> Exception:
         error.close()
         text = _one_line(f"{error.code} {error.reason}")
         if error.code == 416:  # the partial file is longer than the file on the server

@@ -249,7 +249,7 @@ void bank_forward(const float *filters, bfloat16 *bank, long outputs, long input
             }
 }
 
-// Pack filters into a bank for the gradient of the maps: inputs and outputs change places, and the taps are reversed.
+// Pack filters into a bank for the gradient of the maps: inputs and outputs are exchanged, and the taps are reversed.
 void bank_backward(const float *filters, bfloat16 *bank, long outputs, long inputs, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long block = 0; block < blocks(inputs); ++block)
