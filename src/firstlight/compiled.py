@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,33 @@ def running_eagerly(network: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_compiled_code(module: nn.Module) -> Iterator[None]:
+    """Take the wrappers of `torch.compile` off a module and its submodules, and put them on again afterwards.
+
+    `torch.jit.trace`, with which TensorBoard draws a graph, raises an error where it meets compiled code, even under
+    `torch.compiler.set_stance("force_eager")`.
+    """
+    wrapped = [
+        (parent, name, child)
+        for parent in module.modules()
+        for name, child in parent._modules.items()
+        if child is not None and _WRAPPED in child._modules
+    ]
+    in_place = [(each, each._compiled_call_impl) for each in module.modules() if each._compiled_call_impl is not None]
+    try:
+        for parent, name, child in wrapped:
+            parent._modules[name] = uncompiled(child)
+        for each, _ in in_place:
+            each._compiled_call_impl = None
+        yield
+    finally:
+        for parent, name, child in wrapped:
+            parent._modules[name] = child
+        for each, call in in_place:
+            each._compiled_call_impl = call
+
+
 def plain_state_dict_names(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
     """Rename the entries of a state dict to those of the module without `torch.compile`: a post-hook of `state_dict`.
 
@@ -66,6 +93,17 @@ def own_state_dict_names(module: nn.Module, state: dict[str, Any], prefix: str, 
         target = own.get(plain_name(name), name)
         if target != name:
             state[target] = state.pop(name)
+
+
+def compile_in_place(module: nn.Module, compiler: Callable[[Any], Any]) -> None:
+    """Compile the calls of a module, as `nn.Module.compile` does, unless it is compiled already.
+
+    Args:
+        module: Module to compile.
+        compiler: Function that compiles a function; `torch.compile` keeps it as `dynamo_ctx` of the module it returns.
+    """
+    if not _is_compiled(module):
+        module._compiled_call_impl = compiler(module._call_impl)
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import firstlight
 from firstlight.attribution import explain
+from firstlight.compiled import _is_compiled
 from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.recipes.config import MuonConfig, Recipe
 from firstlight.runs.run import Run
@@ -118,3 +123,39 @@ def test_a_module_of_another_network_keeps_its_names() -> None:
     plain = set(module.state_dict())
     module.network = wrap(module.network)
     assert set(module.state_dict()) == plain
+
+
+@pytest.mark.parametrize("kind", ["module", "network"])
+def test_compiled_models_leave_a_run_with_their_graph(
+    tiny: str, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny_model(tiny, network=ResNet9Config(width=2), max_epochs=1)
+    if kind == "network":
+        model.network = wrap(model.network)
+    given = wrap(model) if kind == "module" else model
+    trainer = firstlight.Trainer(
+        default_root_dir=tmp_path, limit_train_batches=2, accelerator="cpu", enable_progress_bar=False
+    )
+    with caplog.at_level(logging.INFO, "firstlight"):
+        trainer.fit(given)
+    assert "ResNet9 with" in caplog.text
+    assert _is_compiled(model.network)
+    trainer.test(given, verbose=False)
+    (run_path,) = (tmp_path / "logs" / "exercise").iterdir()
+    run = Run(run_path)
+    assert run.is_finished
+    plain = {name.removeprefix("network."): value for name, value in model.state_dict().items() if "network" in name}
+    assert all(torch.equal(value, plain[name]) for name, value in run.network.state_dict().items())
+    events = EventAccumulator(str(run_path)).Reload()
+    assert events.Tags()["graph"], "TensorBoard shows the model graph"
+    assert given.show_misclassified_images(count=1)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_lightning_s_own_trainer_takes_a_compiled_module(tiny: str) -> None:
+    compiled, plain = tiny_model(tiny), tiny_model(tiny)
+    for model in (wrap(compiled), plain):
+        trainer = pl.Trainer(max_epochs=1, limit_train_batches=2, accelerator="cpu", **SILENT)
+        trainer.fit(model)
+        trainer.test(model, verbose=False)
+    torch.testing.assert_close(compiled.state_dict(), plain.state_dict(), rtol=1e-3, atol=1e-4)
+    copy.deepcopy(compiled)

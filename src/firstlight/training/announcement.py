@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from firstlight.compiled import uncompiled
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 
@@ -17,7 +18,7 @@ def announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: P
     num_parameters = sum(parameter.numel() for parameter in module.network.parameters())
     device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
     log.info(
-        f"{type(module.network).__name__} with {num_parameters:,} parameters on {data.train.name}: "
+        f"{type(uncompiled(module.network)).__name__} with {num_parameters:,} parameters on {data.train.name}: "
         f"{len(data.train):,} images to train, {len(data.val):,} to validate; "
         f"{trainer.precision} on {device}; run folder {folder}"
     )

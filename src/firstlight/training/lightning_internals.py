@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities.compile import to_uncompiled
 
 
 class OneBasedProgressBar(RichProgressBar):
@@ -40,6 +42,23 @@ def outermost_frame() -> FrameType:
     while frame.f_back is not None:
         frame = frame.f_back
     return frame
+
+
+def take_compiler(module: pl.LightningModule) -> Callable[[Any], Any] | None:
+    """Undo what Lightning compiled of a LightningModule that `torch.compile` returned, and return its compiler.
+
+    Lightning compiles the steps, including their logging, which `torch.compile` cannot trace.
+
+    Returns:
+        The function with which `torch.compile` would compile; None if the module is not compiled.
+    """
+    if module._compiler_ctx is None:
+        return None
+    compiler: Callable[[Any], Any] = module._compiler_ctx["dynamo_ctx"]
+    to_uncompiled(module)
+    for name in ("forward", "training_step", "validation_step", "test_step", "predict_step"):
+        module.__dict__.pop(name, None)  # Lightning leaves bound methods, which the class has, too
+    return compiler
 
 
 def epoch_means(trainer: pl.Trainer) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
 from firstlight.augment.progressive import progress_at
-from firstlight.compiled import own_state_dict_names, plain_state_dict_names, uncompiled
+from firstlight.compiled import compile_in_place, own_state_dict_names, plain_state_dict_names, uncompiled
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
@@ -31,7 +31,7 @@ from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.collected_predictions import CollectedPredictions
-from firstlight.training.lightning_internals import attached_trainer, position_within_epoch
+from firstlight.training.lightning_internals import attached_trainer, position_within_epoch, take_compiler
 from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
 from firstlight.training.loggers.running_means import RunningMeans
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
@@ -84,7 +84,10 @@ class Classifier(pl.LightningModule):
         self.register_load_state_dict_pre_hook(own_state_dict_names)
 
     def setup(self, stage: str) -> None:
-        """Discard the means that an earlier training did not log."""
+        """Discard the means that an earlier training did not log; if the module is compiled, compile its network."""
+        compiler = take_compiler(self)
+        if compiler is not None:
+            compile_in_place(self.network, compiler)
         if stage == "fit":
             self.unlogged_means = RunningMeans()
             self._needs_range_check = True

@@ -19,6 +19,7 @@ NOT_FOR_USERS = (
     r".*recommended to use `self\.log\(.*sync_dist=True.*",  # the epoch's means are added up once an epoch
     r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
     r".*Checkpoint directory .* exists and is not empty.*",  # the same trainer is used again
+    r"Using `torch\.compile\(module\)` when there are global hooks",  # the summary's count of operations sets some
     r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
     r"Converting a tensor to a Python .*might cause the trace to be incorrect.*",  # the graph is only drawn
     r".*Glyph .* missing from font.*",  # a class name in a script that no installed font has

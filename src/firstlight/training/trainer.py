@@ -12,7 +12,6 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
 from pytorch_lightning.callbacks import LearningRateMonitor
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -27,6 +26,7 @@ from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
 from firstlight.training.callbacks.scalars_layout import ScalarsLayout
+from firstlight.training.loggers.graph_logger import GraphLogger
 from firstlight.training.notices import show_own_notices, without_foreign_notices
 from firstlight.training.precision import default_precision, keep_freed_memory
 from firstlight.training.print_metrics import print_metrics
@@ -159,10 +159,10 @@ def _logging_callbacks(given: list[Any], histograms: bool) -> list[pl.Callback]:
     return callbacks
 
 
-def _tensorboard(root: Any) -> TensorBoardLogger:
+def _tensorboard(root: Any) -> GraphLogger:
     """Return the default logger; its folders are `logs/exercise/version_<n>` below `default_root_dir`."""
     folder = Path(root or "") / DEFAULT_LOGS_DIR
-    return TensorBoardLogger(folder, name=EXERCISE, log_graph=True, default_hp_metric=False)
+    return GraphLogger(folder, name=EXERCISE, log_graph=True, default_hp_metric=False)
 
 
 def lightning_options() -> list[str]:

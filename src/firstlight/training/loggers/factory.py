@@ -8,9 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
 from firstlight.errors import MissingPackageError, UsageError
+from firstlight.training.loggers.graph_logger import GraphLogger
 
 PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}  # each belongs to an extra of the same name
 
@@ -52,7 +53,7 @@ def check_logger(name: str) -> None:
 
 
 def _tensorboard(logs_dir: Path, recipe: str, version: str) -> Logger:
-    return TensorBoardLogger(logs_dir, name=recipe, version=version, log_graph=True, default_hp_metric=False)
+    return GraphLogger(logs_dir, name=recipe, version=version, log_graph=True, default_hp_metric=False)
 
 
 def _csv(logs_dir: Path, recipe: str, version: str) -> Logger:
