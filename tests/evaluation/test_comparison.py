@@ -75,7 +75,7 @@ def test_several_seeds_are_averaged() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 6), (1, 5), (3, 4), (5, 5)])
-def test_the_exact_p_value_is_the_share_of_all_outcomes_that_are_as_far_apart(first: int, second: int) -> None:
+def test_the_exact_p_value_is_the_share_of_outcomes_at_least_as_unequal(first: int, second: int) -> None:
     outcomes = [abs(2 * sum(each) - first - second) for each in product((0, 1), repeat=first + second)]
     expected = sum(each >= abs(first - second) for each in outcomes) / len(outcomes)
     assert exact_sign_p_value(first, second) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Several runs on the tiny data set, made in no time: their predictions are the labels with planted mistakes."""
+"""Several runs on the tiny data set without training: their predictions are the labels with chosen mistakes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from reference.made_run import make_run
 from reference.tiny import tiny_split
 
 
-def planted(wrong: Sequence[int], confidence: float = 4.0) -> Predictions:
-    """Predictions for the test images that are right except in the rows `wrong`, which say the next class."""
+def predictions_with_mistakes(wrong: Sequence[int], confidence: float = 4.0) -> Predictions:
+    """Return correct predictions for the test images, except in the rows `wrong`: there, the next class."""
     labels = tiny_split("test").labels
-    said = labels.clone()
-    said[list(wrong)] = (said[list(wrong)] + 1) % 4
-    logits = confidence * functional.one_hot(said, 4).float()
+    predicted = labels.clone()
+    predicted[list(wrong)] = (predicted[list(wrong)] + 1) % 4
+    logits = confidence * functional.one_hot(predicted, 4).float()
     return Predictions(logits, torch.zeros(len(labels), 1), labels, torch.arange(len(labels)))
 
 
 def make_runs(
     folder: Path, mistakes: Sequence[Sequence[int]], seeds: Sequence[int], epochs: Sequence[int]
 ) -> list[Run]:
-    """Leave a run for each list of mistakes, with its seed and its number of epochs in the recipe."""
+    """Write a run for each list of mistakes, with its seed and its number of epochs in the recipe."""
     (folder / "run_0").mkdir(parents=True)
     first = make_run(folder / "run_0")
     runs = []
@@ -37,6 +37,6 @@ def make_runs(
         if number:
             shutil.copytree(first.path, path)
         replace(first.recipe, seed=seed, max_epochs=max_epochs).save(path / "recipe.yaml")
-        planted(wrong).save(path / "predictions.npz")
+        predictions_with_mistakes(wrong).save(path / "predictions.npz")
         runs.append(Run(path))
     return runs

@@ -75,7 +75,7 @@ def test_the_verb_prints_verdict_and_path(runs: list[Run], tmp_path: Path, capsy
         (["nowhere"], "nowhere is not a run"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(runs: list[Run], options: list[str], says: str, capsys) -> None:
+def test_impossible_arguments_are_refused_in_one_line(runs: list[Run], options: list[str], says: str, capsys) -> None:
     options = [str(runs[1].path) if option == "RUN" else option for option in options]
     assert main(["compare", str(runs[0].path), *options]) == 2
     error = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Runs compared: groups, verdicts by planted mistakes, and what is refused."""
+"""Runs compared: groups, verdicts of runs with chosen mistakes, and refused runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.reports.run_comparison import compare_runs
 from firstlight.runs.run import Run
-from reference.made_runs import make_runs, planted
+from reference.made_runs import make_runs, predictions_with_mistakes
 
 GOOD, BAD = range(3), range(2, 23)  # 2 mistakes that only the first makes, 20 that only the second makes, 1 of both
 
@@ -23,11 +23,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return make_runs(tmp_path_factory.mktemp("runs"), [GOOD, BAD], seeds=(0, 0), epochs=(2, 1))
 
 
-def copied(run: Run, path: Path) -> Run:
+def copy_run(run: Run, path: Path) -> Run:
     return Run(shutil.copytree(run.path, path))
 
 
-def test_the_planted_difference_is_found_and_the_better_run_named(runs: list[Run]) -> None:
+def test_a_known_difference_is_found_and_the_better_run_is_named(runs: list[Run]) -> None:
     comparison = compare_runs(runs)
     (pair,) = comparison.pairs
     assert [group.name for group in comparison.groups] == ["made, max_epochs 2", "made, max_epochs 1"]
@@ -48,7 +48,7 @@ def test_runs_in_the_other_order_give_the_mirrored_result(runs: list[Run]) -> No
     assert (pair.mcnemar.first_only, pair.mcnemar.second_only) == (2, 20)
 
 
-def test_a_small_difference_is_no_verdict(tmp_path: Path) -> None:
+def test_a_small_difference_gives_no_verdict(tmp_path: Path) -> None:
     (pair,) = compare_runs(make_runs(tmp_path, [range(3), range(4)], seeds=(0, 0), epochs=(1, 2))).pairs
     assert pair.better is None
     assert pair.verdict.startswith("No difference in accuracy between A and B can be shown (p = 1.000)")
@@ -70,7 +70,7 @@ def test_seeds_of_one_recipe_are_a_group(tmp_path: Path) -> None:
     assert "another seed" not in pair.verdict
 
 
-def test_a_difference_within_the_spread_of_the_seeds_is_no_verdict(tmp_path: Path) -> None:
+def test_a_difference_within_the_spread_of_the_seeds_gives_no_verdict(tmp_path: Path) -> None:
     """The images alone would tell them apart: 13 mistakes on average against 1."""
     runs = make_runs(tmp_path, [range(1), range(2), [], range(40, 76)], seeds=(0, 1, 0, 1), epochs=(1, 1, 2, 2))
     (pair,) = compare_runs(runs).pairs
@@ -93,13 +93,13 @@ def test_the_numbers_are_json(runs: list[Run]) -> None:
 
 
 def test_other_test_images_are_refused(runs: list[Run], tmp_path: Path) -> None:
-    other = copied(runs[1], tmp_path / "digest")
+    other = copy_run(runs[1], tmp_path / "digest")
     data = other.data | {"digests": {"test": "0" * 64}}
     other.save_json("environment.json", other.environment | {"data": data})
     with pytest.raises(RunError, match="were tested on different images"):
         compare_runs([runs[0], other])
-    other = copied(runs[1], tmp_path / "labels")
-    found = planted([])
+    other = copy_run(runs[1], tmp_path / "labels")
+    found = predictions_with_mistakes([])
     replace(found, labels=found.labels.flip(0)).save(other.path / "predictions.npz")
     with pytest.raises(RunError, match="were tested on different images"):
         compare_runs([runs[0], other])

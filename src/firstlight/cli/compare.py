@@ -50,7 +50,7 @@ def build_parser() -> Parser:
     parser = Parser("compare", DESCRIPTION)
     parser.add_argument("runs", type=str, nargs="+", metavar="RUN", help="run folders, at least two")
     parser.add_argument(
-        "--data_dir", type=str, default=None, help="where the data set of the first run is, if it moved"
+        "--data_dir", type=str, default=None, help="folder of the first run's data set, if it was moved"
     )
     parser.add_argument("--method", type=str, default=None, help="attribution method of the maps")
     parser.add_argument(

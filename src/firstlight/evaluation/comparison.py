@@ -23,7 +23,7 @@ _CHUNK = 100  # replicates at a time: their counts of 10,000 images take 8 MB
 
 @dataclass(frozen=True, eq=False)
 class ImageScores:
-    """What the metrics of one run need of each image.
+    """Scores of each image, from which the metrics of one run are computed.
 
     Args:
         right: 1 for a correctly classified image, else 0, float64 [n].
@@ -167,7 +167,7 @@ def mcnemar_test(first: ImageScores, second: ImageScores) -> McNemar:
 
 
 def exact_sign_p_value(first: int, second: int) -> float:
-    """Return the two-sided p-value of two counts that are equally likely, in exact integer arithmetic.
+    """Return the two-sided p-value of two counts whose events are equally likely, in exact integer arithmetic.
 
     >>> exact_sign_p_value(1, 5)  # 2 (1 + 6) / 2^6
     0.21875
@@ -182,8 +182,8 @@ def exact_sign_p_value(first: int, second: int) -> float:
 def paired_z_p_value(first: Sequence[ImageScores], second: Sequence[ImageScores]) -> float:
     """Return the two-sided p-value of equal mean accuracy of two groups of runs, by a z-test over the images.
 
-    The values are the differences of each image's share of correct runs. Unlike McNemar's test it takes several
-    seeds; it needs at least two images.
+    Each image counts with the share of the second group's runs that classify it correctly, minus that share of the
+    first group. Unlike McNemar's test, this test allows several runs in a group; it needs at least two images.
     """
     difference = np.mean([run.right for run in second], axis=0) - np.mean([run.right for run in first], axis=0)
     deviation = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0

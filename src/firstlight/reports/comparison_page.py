@@ -175,7 +175,7 @@ def _shades(agreement: Sequence[Sequence[float]]) -> list[list[dict[str, float]]
 
 
 def _gallery(right: _Shown, wrong: _Shown, images: ImageSet, method: str, max_images: int) -> dict[str, Any]:
-    """Return the cards of the images that one run gets right and the other wrong, its most confident mistakes first."""
+    """Return the cards of the images that one run gets right and the other wrong, the most confident mistakes first."""
     first, second = right.run.predictions, wrong.run.predictions
     rows = ((first.predicted == first.labels) & (second.predicted != second.labels)).nonzero().flatten()
     confidence = second.probabilities(wrong.run.temperature).amax(dim=1)

@@ -205,9 +205,11 @@ def _refuse_other_images(runs: Sequence[Run]) -> None:
     digests = [run.data.get("digests", {}).get("test") for run in runs]
     for run, digest in zip(runs, digests, strict=True):
         if not len(run.predictions):
-            raise RunError(f"{run.path}: has no test image to compare on")
+            raise RunError(f"{run.path}: has no predictions for test images to compare")
         if run.class_names != first.class_names:
-            raise RunError(f"{first.path} and {run.path} have other classes; runs of the same data can be compared")
+            raise RunError(
+                f"{first.path} and {run.path} have different classes; only runs on the same data can be compared"
+            )
         is_other = None not in (digest, digests[0]) and digest != digests[0]
         known, found = first.predictions, run.predictions
         if is_other or not known.labels.equal(found.labels) or not known.ids.equal(found.ids):
