@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def page(browser: Page, run: Run) -> Page:
-    show(browser, write_report(run, tiny_split("test")))
+    show(browser, write_report(run, tiny_split("test"), train=tiny_split("train")))
     return browser
 
 
@@ -111,12 +111,85 @@ def test_nothing_overflows_or_is_requested(page: Page, width_px: int) -> None:
     assert page.complaints() == []
 
 
+def test_the_nearest_training_images_are_drawn_below_each_mistake(page: Page) -> None:
+    page.until(lambda: page.all(".card .nearest canvas"), "no training image")
+    assert len(page.all(".card:first-child .nearest:first-of-type li")) == 5
+    assert "distance" in str(page.all(".card .nearest canvas")[0].get_attribute("aria-label"))
+    script = (
+        "const c = document.querySelector('.nearest canvas');"
+        "return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
+    )
+    page.until(lambda: page.driver.execute_script(script) > 20, "the first training image is blank")
+
+
+def test_the_map_of_the_features_is_explored_with_the_keyboard(page: Page, run: Run) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    canvas = page.wait_for("#points")
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", canvas)
+    page.until(lambda: page.text("#point").startswith("test image"), "focus shows no image")
+    first = page.text("#point")
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ARROW_UP):
+        canvas.send_keys(key)
+    assert page.text("#point") != first
+    index = int(page.text("#point").split()[2].rstrip(":"))
+    label = CLASS_NAMES[int(run.predictions.labels[index])]
+    assert f"true {label}" in page.text("#point")
+    page.driver.execute_script("document.querySelector('#points-controls select').value = 'mistake'")
+    page.driver.execute_script("document.querySelector('#points-controls').dispatchEvent(new Event('change'))")
+    assert page.text("#points-legend").split() == ["mistake", "correct"]
+    if page.all("#point a"):
+        canvas.send_keys(Keys.ENTER)
+        page.until(lambda: f"text={index}" in address(page), "Enter does not open the image")
+
+
+def test_a_point_shows_its_image_under_the_pointer(page: Page) -> None:
+    script = """
+    const canvas = document.getElementById('points'), data = JSON.parse(document.getElementById('data').textContent);
+    const scale = (canvas.clientWidth - 24) / 1000, p = data.feature_map.points, n = arguments[0];
+    const box = canvas.getBoundingClientRect();
+    const at = {clientX: box.left + 1 + 12 + p.x[n] * scale, clientY: box.top + 1 + 12 + p.y[n] * scale, bubbles: true};
+    canvas.dispatchEvent(new PointerEvent('pointermove', at));
+    return [p.index[n], document.getElementById('point').textContent];
+    """
+    page.driver.execute_script("document.getElementById('points').scrollIntoView({block: 'center'})")
+    shown = [page.driver.execute_script(script, point) for point in (3, 40)]
+    assert all(text.startswith(f"test image {index}:") for index, text in shown)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
+    axe = pytest.importorskip("axe_core_python.selenium").Axe()
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page.until(lambda: page.all(".card"), "no card appears")
+    found = axe.run(page.driver)["violations"]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [f"{each['id']}: {node['html'][:200]}" for each in serious for node in each["nodes"]] == []
+
+
+def test_without_javascript_and_printed_the_page_keeps_its_findings(browser: Page, run: Run) -> None:
+    path = write_report(run, tiny_split("test"), train=tiny_split("train"))
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(browser, path)
+        assert "Without JavaScript" in browser.text("noscript")
+        assert len(browser.all("noscript .nearest img")) == 5 * min(24, len(run.predictions.misclassified()))
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    show(browser, path)
+    printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
+    assert len(printed) > 50_000
+
+
 def test_hostile_names_stay_text(browser: Page, tmp_path: Path) -> None:
     run, images = make_run(tmp_path), tiny_split("test")
     files = tuple(f"{HOSTILE[row % 4]}/{row}.png" for row in range(len(images)))
     images = replace(images, class_names=HOSTILE, file_names=files)
     run.save_weights(run.network, images)
-    show(browser, write_report(Run(tmp_path), images))
+    train = replace(tiny_split("train"), class_names=HOSTILE, file_names=tuple(f"{HOSTILE[0]}{i}" for i in range(192)))
+    show(browser, write_report(Run(tmp_path), images, train=train))
     browser.until(lambda: browser.all(".card"), "no card appears")
     browser.driver.execute_script("document.querySelectorAll('bdi, .name, th').forEach((e) => e.click())")
     assert browser.driver.title == "made on tiny test"

@@ -219,7 +219,7 @@ def test_the_page_chooses_the_measured_maps_and_says_why(tmp_path):
     run.save_json("trust.json", {"rows": [values | row for row in rows]})
     text = write_report(run, tiny_split("test")).read_text()
     assert "Maps of hires_cam at stage layer3." in text
-    assert "Hires_cam at stage layer3 has the best mean rank" in text
+    assert "The maps of hires_cam at stage layer3 have the best mean rank" in text
 
 
 def test_a_damaged_trust_table_is_named(tmp_path):

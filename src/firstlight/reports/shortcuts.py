@@ -23,7 +23,7 @@ MAX_CANDIDATES = 3
 MIN_IMAGES, MAX_IMAGES = 10, 200  # of a class, in the experiment that confirms a candidate
 # A confirmation: effect of covering the cell, as a ratio to that of the most effective other cell, and its p-value.
 MIN_EFFECT_RATIO, MAX_P_VALUE = 2.0, 0.01
-NUM_EXAMPLES = 6
+NUM_EXAMPLES = 5
 
 
 @dataclass(frozen=True)

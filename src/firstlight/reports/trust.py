@@ -95,7 +95,7 @@ def not_better_than_noise(row: Faithfulness, rows: Sequence[Faithfulness]) -> li
 
 @dataclass(frozen=True)
 class MapChoice:
-    """The maps that a page or a sheet shows.
+    """Which maps a page or a sheet shows.
 
     Args:
         method: Name of the attribution method.
@@ -127,12 +127,13 @@ def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None) -
     rows = [row for row in load_trust(run) if stage in (None, row.stage)]
     faithful = [row for row in rows if row.method != RANDOM and not not_better_than_noise(row, rows)]
     if not faithful:
-        cause = "no measured map is better than noise" if rows else "the faithfulness of the maps has not been measured"
-        return MapChoice(DEFAULT_METHOD, stage, f"{DEFAULT_METHOD} is the default method: {cause}")
+        cause = "no measured map is better than noise" if rows else "their faithfulness has not been measured"
+        return MapChoice(DEFAULT_METHOD, stage, f"the maps are those of the default method, {DEFAULT_METHOD}: {cause}")
     metrics = [name for name in COLUMNS if getattr(faithful[0], name) is not None]
     best = min(faithful, key=lambda row: (_mean_rank(row, faithful, metrics), row.deletion))
+    rank = _mean_rank(best, faithful, metrics)
     reason = (
-        f"{best.method} at stage {best.stage} has the best mean rank ({_mean_rank(best, faithful, metrics):.1f}) over "
+        f"the maps of {best.method} at stage {best.stage} have the best mean rank ({rank:.1f}) over "
         f"{', '.join(metrics).replace('_', ' ')}, of the {len(faithful)} measured maps that are better than noise"
     )
     return MapChoice(best.method, best.stage, reason)

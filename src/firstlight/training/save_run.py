@@ -26,6 +26,7 @@ from firstlight.runs.run import Run
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import seeded_network
+from firstlight.training.loggers.projector import add_features
 from firstlight.training.lr_schedules import num_epochs
 
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
@@ -72,6 +73,8 @@ def save_test(
             figure = draw_confusion(run.recipe.name, predictions, run.class_names)
             for tensorboard in tensorboards(trainer):
                 tensorboard.experiment.add_figure("confusion", figure, close=False)
+        for tensorboard in tensorboards(trainer):
+            add_features(tensorboard.experiment, data.test, predictions, trainer.global_step)
     save_environment(run, data, trainer)
     final = {f"final/{name}": results[name] for name in FINAL_METRICS if name in results}
     for logger in trainer.loggers:
