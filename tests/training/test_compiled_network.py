@@ -49,8 +49,9 @@ def compile_network(request: pytest.FixtureRequest) -> Callable[[nn.Module], nn.
 
 
 def test_a_compiled_network_trains_tests_and_shows_its_mistakes(
-    tiny: str, compile_network: Callable[[nn.Module], nn.Module]
+    tiny: str, compile_network: Callable[[nn.Module], nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the images are saved in the current folder
     model, plain = tiny_model(tiny), tiny_model(tiny)
     model.network = compile_network(model.network)
     assert set(model.state_dict()) == set(plain.state_dict())

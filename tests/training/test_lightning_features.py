@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelPruning, StochasticWeightAveraging
@@ -54,7 +56,10 @@ def test_the_tuner_s_learning_rate_is_kept(tiny: str) -> None:
 
 
 @pytest.mark.slow
-def test_forked_processes_return_weights_and_metrics(tiny: str) -> None:
+def test_forked_processes_return_weights_and_metrics(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the images are saved in the current folder
     model = tiny_model(tiny)
     before = model.network.head.weight.detach().clone()
     trainer = firstlight.Trainer(max_epochs=1, accelerator="cpu", devices=2, strategy="ddp_fork", **SILENT)
