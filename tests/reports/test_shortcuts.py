@@ -15,11 +15,11 @@ from firstlight.reports.sampled_maps import sample_maps
 from firstlight.reports.shortcuts import cover_cell, find_shortcuts
 from reference.tiny import tiny_split
 
-WHITE = 3  # the class that a white corner gives away: grey
+GREY = 3  # the class that is predicted wherever a cell is white
 
 
 class CornerReader(StagedNetwork):
-    """Red, green and blue by their mean in each of 4x4 cells, grey by its bias, and any white cell says grey."""
+    """Predict red, green or blue by the mean of each of 4x4 cells, and grey by a bias or wherever a cell is white."""
 
     stages = ("cells",)
 
@@ -49,9 +49,9 @@ def test_the_corner_is_found_and_covering_it_restores_the_answers():
     network, (images, marked) = CornerReader().eval(), marked_images()
     found = find_shortcuts(network, images, sample_maps(network, images, "grad_cam", None))
     assert [(each.peaks.label, each.row, each.column, each.rows, each.columns) for each in found] == [
-        (WHITE, 0, 3, 4, 4)
+        (GREY, 0, 3, 4, 4)
     ]
-    shortcut, others = found[0], marked & (images.labels != WHITE)
+    shortcut, others = found[0], marked & (images.labels != GREY)
     assert shortcut.peaks.share == 1.0
     assert shortcut.peaks.share_elsewhere < 0.05
     assert shortcut.changed[3] == pytest.approx(float(others.float().mean())), "the marked images of other colours"
@@ -59,7 +59,7 @@ def test_the_corner_is_found_and_covering_it_restores_the_answers():
     assert shortcut.accuracy_covered == 1.0
     assert shortcut.largest_elsewhere == 0.0
     assert shortcut.changed_of_class[3] == pytest.approx(
-        float(others.sum() / (marked | (images.labels == WHITE)).sum())
+        float(others.sum() / (marked | (images.labels == GREY)).sum())
     )
     assert set(shortcut.examples) <= set(marked.nonzero().flatten().tolist())
 

@@ -1,4 +1,4 @@
-"""Shortcuts: positions that give a class away, found in the maps and proved by covering them."""
+"""Shortcuts: positions on which the predictions of a class depend, found in the maps and confirmed by covering them."""
 
 from __future__ import annotations
 
