@@ -58,9 +58,7 @@ def test_the_corner_is_found_and_covering_it_restores_the_answers():
     assert shortcut.accuracy == pytest.approx(1 - float(others.float().mean()))
     assert shortcut.accuracy_covered == 1.0
     assert shortcut.largest_elsewhere == 0.0
-    assert shortcut.changed_of_class[3] == pytest.approx(
-        float(others.sum() / (marked | (images.labels == GREY)).sum())
-    )
+    assert shortcut.changed_of_class[3] == pytest.approx(float(others.sum() / (marked | (images.labels == GREY)).sum()))
     assert set(shortcut.examples) <= set(marked.nonzero().flatten().tolist())
 
 
