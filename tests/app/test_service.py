@@ -163,7 +163,7 @@ def test_a_mistake_shows_both_classes_with_their_calibrated_probabilities(servic
         assert item.mistake.true_probability == pytest.approx(shares[item.true_name], abs=1e-4)
         np.testing.assert_array_equal(item.pixels, test.images[item.mistake.index].numpy())
         assert item.maps is not None
-        for evidence, name in zip(item.maps, (item.predicted_name, item.true_name), strict=True):
+        for evidence, name in zip(item.upsampled(), (item.predicted_name, item.true_name), strict=True):
             alone = service.predict(test.images[item.mistake.index], explained=name).evidence
             assert alone is not None
             np.testing.assert_allclose(evidence, alone, atol=1e-4 * np.abs(alone).max())
@@ -199,3 +199,10 @@ def test_a_page_number_out_of_range_gives_the_nearest_page(service: Service, ask
 def test_a_filter_of_an_unknown_class_is_refused(service: Service) -> None:
     with pytest.raises(UsageError, match="no class is called 'pink'"):
         service.mistakes(true="pink")
+
+
+def test_a_request_cannot_start_a_slow_method(service: Service, images: Tensor) -> None:
+    with pytest.raises(UsageError, match="no method is called 'rise': choose one of grad_cam"):
+        service.predict(images[0], MapOptions(method="rise"))
+    with pytest.raises(UsageError, match="no method is called 'score_cam'"):
+        service.mistakes(options=MapOptions(method="score_cam"))

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from firstlight.attribution import METHODS, explain
 from firstlight.attribution.closed_form import PooledHead, find_pooled_head
 
-# In the package, the name of the module is the function.
-explain_module = importlib.import_module("firstlight.attribution.explain")
+explainer_module = importlib.import_module("firstlight.attribution.cam_explainer")
 
 POOLS = {
     "adaptive max": nn.AdaptiveMaxPool2d(1),
@@ -21,7 +20,7 @@ POOLS = {
 
 def by_autograd(network: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch, **options) -> Tensor:
     with monkeypatch.context() as patch:
-        patch.setattr(explain_module, "find_pooled_head", lambda *_: None)
+        patch.setattr(explainer_module, "find_pooled_head", lambda *_: None)
         return explain(network, images, **options).maps
 
 

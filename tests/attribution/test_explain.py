@@ -100,7 +100,7 @@ def test_a_network_without_named_stages():
 
 def test_an_unknown_method(network, images):
     with pytest.raises(UsageError, match="choose one of grad_cam, grad_cam_pp, hires_cam, layer_cam"):
-        explain(network, images, method="score_cam")
+        explain(network, images, method="guided_backprop")
 
 
 class TokenNet(nn.Module):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.attribution import METHODS
+from firstlight.attribution import METHODS, explain
 from firstlight.cli import main, predict
 from firstlight.data.source import SOURCES
 from firstlight.evaluation.mistakes import MistakeFilter, MistakeOrder
@@ -213,6 +213,51 @@ def test_evaluate_prints_and_stores_a_row_for_each_method_and_stage(
     assert (content["num_images"], content["seed"]) == (4, 2)
     for line, row in zip(rows, content["rows"], strict=True):
         assert line[2:5] == [f"{row[name]:.3f}" for name in ("deletion", "insertion", "randomization")]
+
+
+def test_evaluate_measures_the_chosen_methods_those_of_pixels_beside_noise_of_pixels(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--evaluate", "--num_images", "2", "--methods", "occlusion", "eigen_cam"]
+    assert main(["explain", str(run.path), *arguments]) == 0
+    capsys.readouterr()
+    rows = json.loads((run.path / "trust.json").read_text())["rows"]
+    of_stages = [(stage, method) for stage in (*ResNet9.stages, "all") for method in ("eigen_cam", "random")]
+    expected = [*of_stages, ("pixels", "occlusion"), ("pixels", "random")]
+    assert [(row["stage"], row["method"]) for row in rows] == expected
+    assert main(["explain", str(run.path), "--evaluate", "--methods", "cam"]) == 2
+    assert "no method is called 'cam': choose one of grad_cam" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["true", "contrast", "blue"])
+def test_json_holds_the_maps_of_the_target(run: Run, capsys: pytest.CaptureFixture[str], target: str) -> None:
+    row = mistakes(run)[0]
+    said, images = run.predictions, tiny_split("test").images
+    assert main(["explain", str(run.path), "--count", "1", "--target", target, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["method"], content["stage"], content["target"]) == ("grad_cam", "residual3", target)
+    (found,) = content["images"]
+    label, top = int(said.labels[row]), int(said.logits[row].argmax())
+    assert (found["index"], found["true"], found["predicted"]) == (row, CLASS_NAMES[label], CLASS_NAMES[top])
+
+    def grad_cam_of(class_number: int) -> torch.Tensor:
+        return explain(run.network, images[row : row + 1] / 255, target=class_number).maps[0]
+
+    second = {"true": label, "contrast": label, "blue": CLASS_NAMES.index("blue")}[target]
+    expected = grad_cam_of(top) - grad_cam_of(second) if target == "contrast" else grad_cam_of(second)
+    np.testing.assert_allclose(found["maps"]["predicted"], grad_cam_of(top), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["maps"][target], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_sheet_names_the_target_and_refuses_an_unknown_one(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sheet.svg"
+    assert main(["explain", str(run.path), "--count", "1", "--target", "contrast", "--out", str(out)]) == 0
+    assert any(text.startswith("against ") for text in written_in(out))
+    capsys.readouterr()
+    assert main(["explain", str(run.path), "--target", "purple"]) == 2
+    assert "no class is called 'purple': the target is true, contrast or one of" in capsys.readouterr().err
 
 
 @pytest.fixture

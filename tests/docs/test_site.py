@@ -228,7 +228,7 @@ def run_worked_examples(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "my_networks", raising=False)
-    for table, name in ((SOURCES, "light"), (METHODS, "xgrad_cam")):
+    for table, name in ((SOURCES, "light"), (METHODS, "grad_cam_elementwise")):
         monkeypatch.setitem(table, name, None)  # entries that the page adds are removed after the test
     blocks = code_blocks(DOCS / "extending.md", "python")
     assert len(blocks) >= 10

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize
+from firstlight.layers.normalize import CIFAR10_MEAN, CIFAR10_STD, Normalize, without_range_check
 
 
 def test_each_channel_is_shifted_and_scaled_by_its_own_numbers() -> None:
@@ -29,3 +30,11 @@ def test_the_numbers_are_saved_with_the_weights_but_never_trained() -> None:
     other.load_state_dict(normalize.state_dict())
     assert other.mean.flatten().tolist() == pytest.approx([0.2, 0.3, 0.4])
     assert other.std.flatten().tolist() == pytest.approx([0.5, 0.6, 0.7])
+
+
+def test_a_block_without_the_range_check_warns_of_nothing() -> None:
+    layer = Normalize().eval()
+    with without_range_check(nn.Sequential(layer)):
+        layer(torch.full((1, 3, 2, 2), 9.0))
+    with pytest.warns(UserWarning, match="images have values from 9 to 9"):
+        layer(torch.full((1, 3, 2, 2), 9.0))

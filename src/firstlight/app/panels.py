@@ -113,7 +113,7 @@ def _mistake(item: ExplainedMistake) -> str:
         captions = f'<span class="fl-wrong">{says}</span><span class="fl-right">{truth}</span>'
         caption = f"{captions}<small>{name}</small>"
         return f'<figure class="fl-mistake">{image}<figcaption>{caption}</figcaption></figure>'
-    predicted_map, true_map = item.maps
+    predicted_map, true_map = item.upsampled()
     return (
         '<div class="fl-mistake fl-three">'
         + _figure(image, f"<small>{name}</small>")

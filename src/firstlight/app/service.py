@@ -128,9 +128,9 @@ class Service:
                 logits, evidence, stage = self.bundle.network(images), None, ""
         else:
             target: Literal["predicted"] | Tensor = "predicted" if label is None else torch.tensor([label])
-            stage_name = self._stage(options.stage)
+            method, stage_name = self._method(options.method), self._stage(options.stage)
             with self._lock:
-                found = explain(self.bundle.network, images, method=options.method, stage=stage_name, target=target)
+                found = explain(self.bundle.network, images, method=method, stage=stage_name, target=target)
             logits, evidence, stage = found.logits, found.upsampled()[0].numpy(), found.stage
         prediction = Prediction.of((logits[0] / self.bundle.temperature).softmax(dim=0), self.class_names)
         threshold = self.bundle.config.novelty_threshold
@@ -172,10 +172,16 @@ class Service:
         return MistakesPage(self._explain(mistakes, options), page, num_pages, len(rows), len(self._predictions))
 
     def _explain(self, mistakes: Sequence[Mistake], options: MapOptions) -> list[ExplainedMistake]:
-        method = options.method if mistakes else None
+        method = self._method(options.method) if mistakes and options.method is not None else None
         stage = None if method is None else self._stage(options.stage)
         with self._lock:
             return explain_mistakes(self.bundle.network, self.bundle.mistakes.images, mistakes, method, stage)
+
+    def _method(self, method: str) -> str:
+        """Return a method after checking that it is offered; requests must not start the slow ones."""
+        if method not in self.methods:
+            raise UsageError(f"no method is called {method!r}: choose one of {', '.join(self.methods)}")
+        return method
 
     def _stage(self, stage: str | None) -> str | None:
         """Return a stage after checking that it is a named one; requests must not name other modules of the network."""

@@ -13,7 +13,14 @@ from firstlight.app.service import MapOptions, Service
 from firstlight.errors import FirstlightError
 from firstlight.plots.overlay import DEFAULT_OPACITY
 
-METHOD_NAMES = {"grad_cam": "Grad-CAM", "grad_cam_pp": "Grad-CAM++", "hires_cam": "HiResCAM", "layer_cam": "LayerCAM"}
+METHOD_NAMES = {
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "hires_cam": "HiResCAM",
+    "layer_cam": "LayerCAM",
+    "xgrad_cam": "XGrad-CAM",
+    "eigen_cam": "Eigen-CAM",
+}
 EVENT_OPTIONS: dict[str, Any] = {  # of every event that calls the service; at most two run at a time
     "api_visibility": "private",
     "show_progress": "minimal",

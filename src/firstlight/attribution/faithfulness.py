@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from firstlight.arrays import Labels, Masks, UnitImages
 from firstlight.attribution.capture import capture, first_parameter, stage_names
-from firstlight.attribution.explain import ALL_STAGES, explain
+from firstlight.attribution.explain import ALL_STAGES, explain, explains_pixels
 from firstlight.attribution.fusion import fuse
 from firstlight.attribution.maps import upsample
-from firstlight.attribution.methods import METHODS
+from firstlight.attribution.methods import METHODS, check_method
+from firstlight.attribution.network_queries import covered_images
 from firstlight.attribution.overlap import energy_inside, pointing_game
 from firstlight.attribution.perturbation import (
     DEFAULT_NUM_STEPS,
@@ -22,11 +23,10 @@ from firstlight.attribution.perturbation import (
     blurred,
     deletion,
     insertion,
-    mean_colour,
     random_maps,
 )
+from firstlight.attribution.perturbing_methods import PIXELS
 from firstlight.attribution.randomization import rank_correlation, weight_randomization
-from firstlight.layers.normalize import Normalize
 
 RANDOM = "random"  # method name of the rows for noise, the baseline
 Replacement = Literal["mean", "blur"]
@@ -37,8 +37,9 @@ class Faithfulness:
     """Faithfulness metrics of one method at one stage, averaged over the images.
 
     Args:
-        method: Name of the method, a key of `METHODS`, or "random" for noise.
-        stage: Stage whose activations were weighted; "all" for the fused map.
+        method: Name of the method, or "random" for noise.
+        stage: Stage whose activations were weighted; "all" for the fused map, "pixels" for a method that explains
+            pixels.
         deletion: Area under the deletion curve, in [0, 1]; small is good.
         insertion: Area under the insertion curve, in [0, 1]; large is good.
         energy_inside: Share of the positive evidence that lies on the object, in [0, 1]; large is good. None without
@@ -73,12 +74,14 @@ def evaluate(
     """Measure the faithfulness of every method at every stage, and of noise at the same resolution.
 
     All maps explain the predicted class. Each image costs about two forward passes for each step, method and stage.
+    Methods that explain pixels are measured once, beside noise at the resolution of the image; those that run the
+    network many times for a map do so again for each step of the cascade of random weights.
 
     Args:
         network: Network that takes RGB in [0, 1] and returns logits.
         images: RGB in [0, 1], float [n 3 h w].
         masks: Pixels that show the object, bool [n h w]; None omits `energy_inside` and `pointing`.
-        methods: Names of the methods, keys of `METHODS`.
+        methods: Names of the methods.
         stages: Names or paths of the stages; None means every named stage and "all", the fused map.
         replacement: Values of deleted pixels: "mean" is the mean of the training set if the network has a `Normalize`
             layer, else the mean of the image; "blur" is the blurred image.
@@ -100,9 +103,12 @@ def evaluate(
     [('hires_cam', 'layer3'), ('random', 'layer3')]
     """
     stages = (*stage_names(network), ALL_STAGES) if stages is None else stages
+    for method in methods:
+        check_method(method)
     classes = explain(network, images, stage=stages[0]).classes
     metrics = _Metrics(network, images, classes, masks, _replacement_images(network, images, replacement), num_steps)
-    total = len(stages) * (len(methods) + 1)
+    groups = _groups(stages, methods)
+    total = sum(len(methods_of_stage) + 1 for _, methods_of_stage in groups)
     rows: list[Faithfulness] = []
 
     def add(row: Faithfulness) -> None:
@@ -112,8 +118,8 @@ def evaluate(
 
     if on_row is not None:
         on_row(0, total)
-    for stage in stages:
-        for method in methods:
+    for stage, methods_of_stage in groups:
+        for method in methods_of_stage:
             maps = explain(network, images, method=method, stage=stage, target=classes).maps
             correlations = weight_randomization(network, images, classes, method=method, stage=stage, seed=seed)
             add(metrics.row(method, stage, maps, correlations))
@@ -149,8 +155,18 @@ class _Metrics:
         )
 
 
+def _groups(stages: Sequence[str], methods: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return the methods of each stage; methods that explain pixels form the last group."""
+    of_pixels = [method for method in methods if explains_pixels(method)]
+    of_stages = [method for method in methods if not explains_pixels(method)]
+    groups = [(stage, of_stages) for stage in stages] if of_stages else []
+    return groups + ([(PIXELS, of_pixels)] if of_pixels else [])
+
+
 def _noise(network: nn.Module, images: UnitImages, stage: str, seed: int) -> Float[Tensor, "n rows columns"]:
     """Return noise at the resolution of the stage's maps; for "all", noise at every stage's resolution, fused."""
+    if stage == PIXELS:
+        return random_maps(len(images), (images.shape[2], images.shape[3]), 1000 * seed)
     names = stage_names(network) if stage == ALL_STAGES else (stage,)
     parameter = first_parameter(network)
     with capture(network, names, with_gradients=False) as captured:
@@ -161,7 +177,4 @@ def _noise(network: nn.Module, images: UnitImages, stage: str, seed: int) -> Flo
 
 
 def _replacement_images(network: nn.Module, images: UnitImages, replacement: Replacement) -> UnitImages:
-    if replacement == "blur":
-        return blurred(images)
-    normalize = getattr(network, "normalize", None)
-    return mean_colour(images, normalize.mean.flatten() if isinstance(normalize, Normalize) else None)
+    return blurred(images) if replacement == "blur" else covered_images(network, images)

@@ -35,7 +35,7 @@ def weight_randomization(
             an error.
         images: RGB in [0, 1], float [n 3 h w].
         classes: Class that each map explains, before and after, int64 [n].
-        method: Name of the method, a key of `METHODS`.
+        method: Name of the method.
         stage: Stage to explain; see `explain`.
         seed: Seed of the random weights.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import METHOD_HELP, Parser, figure_path
+from firstlight.cli.parser import METHOD_HELP, METHODS_HELP, Parser, figure_path
 from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, add_run_argument, open_run
 
 if TYPE_CHECKING:
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 
     from firstlight.data.images import ImageSet
     from firstlight.evaluation.mistakes import MistakeFilter
+    from firstlight.reports.trust import MapChoice
     from firstlight.runs.run import Run
 
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
 
+ALL = "all"
 ORDERS = ["confidence", "margin", "loss", "index"]  # `evaluation.mistakes.MistakeOrder`, named here without torch
 
 
@@ -35,7 +38,9 @@ def run(arguments: Sequence[str]) -> None:
         return
     images = load_test_images(chosen, options.data_dir).test
     if options.evaluate:
-        _print_evaluation(chosen, images, options.num_images, options.seed)
+        _print_evaluation(chosen, images, options)
+    elif options.json:
+        _print_maps(chosen, images, options)
     else:
         _draw(chosen, images, options)
 
@@ -57,39 +62,78 @@ def build_parser() -> Parser:
     parser.add_argument("--index", type=int, nargs="+", default=[], help="exactly these test images")
     parser.add_argument("--method", type=str, default=None, help=METHOD_HELP)
     parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
+    parser.add_argument(
+        "--target",
+        type=str,
+        default="true",
+        help="the second map: evidence for the true class (true), for the predicted class against it (contrast), or "
+        "for the class of this name",
+    )
+    parser.add_argument("--json", action="store_true", help="print the images and their maps as JSON, and draw nothing")
     parser.add_argument("--out", type=str, default=None, help="the file to draw, if not misclassified.png of the run")
     parser.add_argument("--evaluate", action="store_true", help="print how far the maps of each method can be trusted")
+    parser.add_argument(
+        "--methods",
+        type=str,
+        nargs="+",
+        default=[],
+        help="with --evaluate: methods to measure, by default the first six; all takes hours for a large network: "
+        + METHODS_HELP,
+    )
     parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: number of test images")
     parser.add_argument("--seed", type=int, default=0, help="with --evaluate: seed of the choice of images")
     return parser
 
 
 def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
-    from firstlight.attribution import DEFAULT_METHOD
-    from firstlight.errors import RunError
-    from firstlight.evaluation.mistakes import DEFAULT_COUNT
     from firstlight.plots.figure import save_figure
     from firstlight.reports.explained_mistakes import misclassified_images
-    from firstlight.reports.trust import choose_maps
 
     target = figure_path("--out", options.out) if options.out else run.path / "misclassified.png"
-    if len(run.predictions) != len(images):
-        raise RunError(f"{run.path}: its predictions are not of these test images; run `firstlight test {run.path}`")
+    _check_number_of_images(run, images)
     if not len(run.predictions.misclassified()) and not (options.true or options.predicted or options.index):
         print(f"nothing to show: all {len(images):,} test images are classified right")
         return
-    which = _filter(options, DEFAULT_COUNT if options.count is None else options.count)
-    choice = choose_maps(run, options.method or DEFAULT_METHOD, options.stage)
-    if choice.reason:
-        print(choice.reason, file=sys.stderr)
-    figure = misclassified_images(run.network, images, run.predictions, which, choice.method, choice.stage)
+    choice = _choose_maps(run, options)
+    figure = misclassified_images(
+        run.network, images, run.predictions, _filter(options), choice.method, choice.stage, options.target
+    )
     save_figure(figure, target)
     print(target)
 
 
-def _filter(options: Namespace, count: int | None) -> MistakeFilter:
-    from firstlight.evaluation.mistakes import MistakeFilter
+def _print_maps(run: Run, images: ImageSet, options: Namespace) -> None:
+    """Print the mistakes with their maps as JSON, for programs."""
+    from firstlight.reports.explained_mistakes import explain_mistakes, maps_as_json
 
+    _check_number_of_images(run, images)
+    choice = _choose_maps(run, options)
+    mistakes = _filter(options).select(run.predictions, run.class_names)
+    explained = explain_mistakes(run.network, images, mistakes, choice.method, choice.stage, options.target)
+    print(json.dumps(maps_as_json(run.network, explained, choice.method, choice.stage, options.target)))
+
+
+def _check_number_of_images(run: Run, images: ImageSet) -> None:
+    from firstlight.errors import RunError
+
+    if len(run.predictions) != len(images):
+        raise RunError(f"{run.path}: its predictions are not of these test images; run `firstlight test {run.path}`")
+
+
+def _choose_maps(run: Run, options: Namespace) -> MapChoice:
+    from firstlight.attribution import DEFAULT_METHOD
+    from firstlight.reports.trust import choose_maps
+
+    choice = choose_maps(run, options.method or DEFAULT_METHOD, options.stage)
+    if choice.reason:
+        print(choice.reason, file=sys.stderr)
+    return choice
+
+
+def _filter(options: Namespace) -> MistakeFilter:
+    from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
+
+    count = DEFAULT_COUNT if options.count is None and not options.list else options.count
     return MistakeFilter(count, options.true, options.predicted, tuple(options.index), options.order)
 
 
@@ -104,18 +148,20 @@ def _print_list(run: Run, options: Namespace) -> None:
         print(hint, file=sys.stderr)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "index", "true", "predicted", "probability", "true_probability", "loss"])
-    for mistake in _filter(options, options.count).select(run.predictions, run.class_names):
+    for mistake in _filter(options).select(run.predictions, run.class_names):
         classes = run.class_names[mistake.true], run.class_names[mistake.predicted]
         numbers = (mistake.predicted_probability, mistake.true_probability, mistake.loss)
         writer.writerow([mistake.file_name or "", mistake.index, *classes, *(f"{number:.6f}" for number in numbers)])
 
 
-def _print_evaluation(run: Run, images: ImageSet, num_images: int, seed: int) -> None:
+def _print_evaluation(run: Run, images: ImageSet, options: Namespace) -> None:
     from rich.console import Console
 
+    from firstlight.attribution import METHODS, method_names
     from firstlight.cli.row_progress import row_progress
     from firstlight.reports.trust import evaluation_table, measure_trust
 
+    methods = method_names() if options.methods == [ALL] else tuple(options.methods) or tuple(METHODS)
     with row_progress("measuring") as on_row:
-        rows = measure_trust(run, images, num_images, seed, on_row)
+        rows = measure_trust(run, images, options.num_images, options.seed, on_row, methods)
     Console().print(evaluation_table(rows))

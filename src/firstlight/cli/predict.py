@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser, figure_path
+from firstlight.cli.parser import METHODS_HELP, Parser, figure_path
 from firstlight.cli.which_run import add_run_argument, open_run, report_choice
 from firstlight.errors import UsageError
 from firstlight.paths import printable, user_path
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> None:
         "--method",
         type=str,
         default=None,
-        help="method of --cam: grad_cam, grad_cam_pp, hires_cam or layer_cam",
+        help=f"method of --cam: {METHODS_HELP}",
     )
     parser.add_argument(
         "--stage",

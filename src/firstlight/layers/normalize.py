@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -65,3 +66,16 @@ class Normalize(nn.Module):
         refuse_integers(images)
         if is_checkable(images):
             self._needs_check = not warn_of_range(images) and images.device.type == "cpu"
+
+
+@contextmanager
+def without_range_check(network: nn.Module) -> Iterator[None]:
+    """Warn of no range inside the block, for images that are perturbed on purpose."""
+    checking = [layer for layer in network.modules() if isinstance(layer, Normalize) and layer._needs_check]
+    for layer in checking:
+        layer._needs_check = False
+    try:
+        yield
+    finally:
+        for layer in checking:
+            layer._needs_check = True

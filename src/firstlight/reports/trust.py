@@ -10,7 +10,7 @@ import torch
 from rich import box
 from rich.table import Table
 
-from firstlight.attribution import DEFAULT_METHOD, Faithfulness, evaluate
+from firstlight.attribution import DEFAULT_METHOD, METHODS, Faithfulness, evaluate
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
@@ -36,8 +36,9 @@ def measure_trust(
     num_images: int,
     seed: int = 0,
     on_row: Callable[[int, int], None] | None = None,
+    methods: Sequence[str] = tuple(METHODS),
 ) -> list[Faithfulness]:
-    """Measure the faithfulness of every method at every stage, and write `trust.json` into the run folder.
+    """Measure the faithfulness of methods at every stage, and write `trust.json` into the run folder.
 
     Args:
         run: Finished run.
@@ -45,17 +46,20 @@ def measure_trust(
         num_images: Largest number of test images, which are chosen at random.
         seed: Seed of the choice, of the noise and of the random weights.
         on_row: Called before the first row and after each row with the number of rows done and of all rows.
+        methods: Names of the methods; by default those that need no more than one backward pass.
 
     Returns:
         One row for each method and stage, with means over the images; see `firstlight.attribution.evaluate`.
 
     Raises:
-        UsageError: `num_images` is below 1.
+        UsageError: `num_images` is below 1, or a method does not exist.
     """
     if num_images < 1:
         raise UsageError(f"num_images must be 1 or more, not {num_images}")
     chosen = images[torch.randperm(len(images), generator=generator(seed, 0, "trust"))[:num_images]]
-    rows = evaluate(run.network, to_unit(chosen.images), masks=chosen.evidence, seed=seed, on_row=on_row)
+    rows = evaluate(
+        run.network, to_unit(chosen.images), masks=chosen.evidence, methods=methods, seed=seed, on_row=on_row
+    )
     content = {"data": images.name, "num_images": len(chosen), "seed": seed, "rows": [asdict(row) for row in rows]}
     run.save_json("trust.json", content)
     return rows
