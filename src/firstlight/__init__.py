@@ -26,6 +26,8 @@ _MODULES = {
     "load": "firstlight.runs.run",
     "Pretrained": "firstlight.export.pretrained",
     "fit": "firstlight.training.fit",
+    "fit_seeds": "firstlight.training.repeated_fits",
+    "cross_validate": "firstlight.training.cross_validation",
     "resume": "firstlight.training.resume",
     "ResNet9": "firstlight.networks",
     "ImageSet": "firstlight.data.images",
@@ -39,6 +41,8 @@ __all__ = [  # noqa: RUF022  # the exercise's names first
     "load",
     "Pretrained",
     "fit",
+    "fit_seeds",
+    "cross_validate",
     "resume",
     "Recipe",
     "Run",
@@ -54,8 +58,10 @@ if TYPE_CHECKING:
     from firstlight.networks import ResNet9
     from firstlight.recipes.config import Recipe
     from firstlight.runs.run import Run, load
+    from firstlight.training.cross_validation import cross_validate
     from firstlight.training.exercise import CustomResNet, custom_ResNet
     from firstlight.training.fit import fit
+    from firstlight.training.repeated_fits import fit_seeds
     from firstlight.training.resume import resume
     from firstlight.training.trainer import Trainer
 

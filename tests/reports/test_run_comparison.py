@@ -70,6 +70,12 @@ def test_seeds_of_one_recipe_are_a_group(tmp_path: Path) -> None:
     assert "another seed" not in pair.verdict
 
 
+def test_seeds_alone_are_compared_one_by_one(tmp_path: Path) -> None:
+    comparison = compare_runs(make_runs(tmp_path, [GOOD, BAD], seeds=(0, 1), epochs=(1, 1)))
+    assert [group.name for group in comparison.groups] == ["made, seed 0", "made, seed 1"]
+    assert comparison.pairs[0].better is comparison.groups[0]
+
+
 def test_a_difference_within_the_spread_of_the_seeds_gives_no_verdict(tmp_path: Path) -> None:
     """The images alone would tell them apart: 13 mistakes on average against 1."""
     runs = make_runs(tmp_path, [range(1), range(2), [], range(40, 76)], seeds=(0, 1, 0, 1), epochs=(1, 1, 2, 2))

@@ -68,7 +68,7 @@ def print_comparison(comparison: RunComparison) -> None:
     from rich.table import Table
 
     from firstlight.evaluation.comparison import METRICS
-    from firstlight.reports.run_comparison import METRIC_NAMES, as_p, difference_texts
+    from firstlight.reports.compared_groups import METRIC_NAMES, as_p, difference_texts
 
     console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)

@@ -13,6 +13,7 @@ import yaml
 
 from firstlight.cli.fit_options import build_parser, check_parts, help_for_all_parts, with_parts
 from firstlight.cli.network_options import import_from_command_line, network_from
+from firstlight.cli.repeat_fit import repeat_fit
 from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
 from firstlight.data.source import open_source
@@ -54,15 +55,11 @@ def run(arguments: Sequence[str]) -> None:
         dry_run(chosen, values["data_dir"], steps=values["steps"], **options)
         print("fast_dev_run: one batch went through training, validation and test; nothing was kept")
         return
-    finished = fit(
-        chosen,
-        values["data_dir"],
-        values["logs_dir"],
-        logger=values["logger"],
-        histograms=values["histograms"],
-        steps=values["steps"],
-        **options,
-    )
+    options |= {name: values[name] for name in ("logger", "histograms", "steps")}
+    if values["seeds"] is not None or values["folds"] is not None:
+        repeat_fit(chosen, values["data_dir"], values["logs_dir"], values["seeds"], values["folds"], options)
+        return
+    finished = fit(chosen, values["data_dir"], values["logs_dir"], **options)
     if is_first_process():
         print_run(finished)
 

@@ -55,6 +55,20 @@ def build_parser(recipe: Recipe) -> Parser:
     )
     parser.add_argument("--resume", type=str, metavar="RUN", help="resume an interrupted run in its own folder")
     parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train N runs, with the seeds from --seed on, and print mean, deviation and lower bound; the same command "
+        "again continues with the missing runs",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="cross-validate: train K runs, each without one fold of the training images, and keep the predictions for "
+        "the folds",
+    )
+    parser.add_argument(
         "--fast_dev_run",
         action="store_true",
         help="run one batch through training, validation and test, and keep nothing",

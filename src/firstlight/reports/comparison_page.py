@@ -17,16 +17,9 @@ from firstlight.data.images import ImageSet
 from firstlight.evaluation.comparison import METRICS, Metric
 from firstlight.files import write_atomic
 from firstlight.plots.overlay import has_evidence, overlay
+from firstlight.reports.compared_groups import METRIC_NAMES, PairComparison, RunGroup, as_p, difference_texts, points
 from firstlight.reports.html.rendering import image_uri, render_static_page
-from firstlight.reports.run_comparison import (
-    METRIC_NAMES,
-    PairComparison,
-    RunComparison,
-    RunGroup,
-    as_p,
-    difference_texts,
-    points,
-)
+from firstlight.reports.run_comparison import RunComparison
 from firstlight.reports.run_report import check_predictions
 from firstlight.runs.run import Run
 

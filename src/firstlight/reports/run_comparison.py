@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.comparison import (
     METRICS,
-    Difference,
     ImageScores,
-    McNemar,
-    Metric,
     agreement_matrix,
     holm_adjusted,
     image_scores,
@@ -22,115 +18,9 @@ from firstlight.evaluation.comparison import (
     paired_differences,
     paired_z_p_value,
 )
-from firstlight.evaluation.intervals import wilson_interval
-from firstlight.evaluation.student_t import MeanDifference, MetricSummary, summarize_values, welch_test
+from firstlight.evaluation.student_t import welch_test
+from firstlight.reports.compared_groups import PairComparison, RunGroup
 from firstlight.runs.run import Run
-
-LEVEL = 0.05
-METRIC_NAMES: dict[Metric, str] = {
-    "accuracy": "accuracy",
-    "nll": "negative log-likelihood",
-    "ece": "calibration error (ECE)",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class RunGroup:
-    """One run, or the runs of one recipe with several seeds.
-
-    Args:
-        letter: Short name in tables: A, B and so on.
-        name: What distinguishes the group from the others.
-        runs: Runs of the group.
-        scores: Scores of each run.
-    """
-
-    letter: str
-    name: str
-    runs: tuple[Run, ...]
-    scores: tuple[ImageScores, ...]
-
-    @cached_property
-    def summaries(self) -> dict[Metric, MetricSummary]:
-        """Mean of each metric over the runs."""
-        return {metric: summarize_values([scores.value(metric) for scores in self.scores]) for metric in METRICS}
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy: Student's t over the seeds, or Wilson's over the images of a single run."""
-        found = self.summaries["accuracy"].interval
-        right = self.scores[0].right
-        return found if found is not None else wilson_interval(int(right.sum()), len(right))
-
-
-@dataclass(frozen=True, eq=False)
-class PairComparison:
-    """Comparison of two groups of runs.
-
-    Args:
-        first: First group.
-        second: Second group.
-        differences: Differences, second minus first, with bootstrap intervals over the images.
-        mcnemar: McNemar's exact test; None if a group has several runs.
-        seeds: Welch's t-test of the accuracies of the seeds; None unless both groups have several runs.
-        p_value: p-value of equal accuracy: McNemar's, or the larger one of the z-test over the images and Welch's test.
-        adjusted_p_value: p-value after Holm's correction for the number of pairs.
-    """
-
-    first: RunGroup
-    second: RunGroup
-    differences: dict[Metric, Difference]
-    mcnemar: McNemar | None
-    seeds: MeanDifference | None
-    p_value: float
-    adjusted_p_value: float = 1.0
-
-    @property
-    def better(self) -> RunGroup | None:
-        """Group with the significantly higher accuracy; None if no difference can be shown."""
-        if self.adjusted_p_value >= LEVEL:
-            return None
-        return self.second if self.differences["accuracy"].value > 0 else self.first
-
-    @property
-    def verdict(self) -> str:
-        """One or two sentences that say which is better."""
-        return " ".join([self._accuracy_sentence(), *self._other_sentences(), *self._seed_sentence()])
-
-    def _accuracy_sentence(self) -> str:
-        accuracy = self.differences["accuracy"]
-        a, b = self.first.letter, self.second.letter
-        if self.better is None:
-            interval, kind = accuracy.interval, "95 % interval"
-            if self.seeds is not None and self.seeds.p_value == self.p_value:
-                interval, kind = self.seeds.interval, "95 % interval over the seeds"
-            bounds = " to ".join(f"{100 * bound:+.2f}" for bound in interval)
-            return (
-                f"No difference in accuracy between {a} and {b} can be shown (p = {as_p(self.adjusted_p_value)}). {b} "
-                f"minus {a} is {points(accuracy.value)}, {kind} {bounds}."
-            )
-        sign, worse = (1, a) if self.better is self.second else (-1, b)
-        low, high = sorted(100 * sign * bound for bound in accuracy.interval)
-        return (
-            f"{self.better.letter} is more accurate than {worse} by {100 * sign * accuracy.value:.2f} points (95 % "
-            f"interval {low:.2f} to {high:.2f}, p = {as_p(self.adjusted_p_value)})."
-        )
-
-    def _other_sentences(self) -> list[str]:
-        sentences = []
-        for metric in ("nll", "ece"):
-            found = self.differences[metric]
-            if found.is_clear:
-                better = self.second if found.value < 0 else self.first
-                sentences.append(f"The {METRIC_NAMES[metric]} is lower for {better.letter}.")
-        return sentences
-
-    def _seed_sentence(self) -> list[str]:
-        single = [group.letter for group in (self.first, self.second) if len(group.runs) == 1]
-        if not single or self.better is None:
-            return []
-        which = "these runs" if len(single) == 2 else f"this run of {single[0]}"
-        return [f"This holds for {which}; another seed may differ: firstlight fit --seeds N measures by how much."]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +66,9 @@ class RunComparison:
 
 
 def compare_runs(runs: Sequence[Run]) -> RunComparison:
-    """Compare runs that were tested on the same images. Runs whose recipes differ in the seed alone are one group.
+    """Compare runs that were tested on the same images.
 
+    Runs whose recipes differ in the seed alone are one group, unless all runs do.
     Log-likelihood and calibration error are those of the calibrated probabilities, which `Run.predict` returns.
 
     Args:
@@ -220,16 +111,20 @@ def _refuse_other_images(runs: Sequence[Run]) -> None:
 
 
 def _group(runs: Sequence[Run]) -> list[RunGroup]:
+    """Group the runs whose recipes differ in the seed alone; if all runs are of one recipe, each is on its own."""
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(repr(replace(run.recipe, seed=0).to_dict()), []).append(run)
+    unnamed: tuple[str, ...] = ("name", "seed")
+    if len(members) == 1:
+        members, unnamed = {str(run.path): [run] for run in runs}, ("name",)
     recipes = [found[0].recipe.flat() for found in members.values()]
     groups = []
     for number, found in enumerate(members.values()):
         differing = [
             f"{name} {value}"
             for name, value in recipes[number].items()
-            if name not in ("name", "seed") and any(other.get(name) != value for other in recipes)
+            if name not in unnamed and any(other.get(name) != value for other in recipes)
         ]
         scores = tuple(image_scores(run.predictions, run.temperature) for run in found)
         name = ", ".join([found[0].recipe.name, *differing[:3]])
@@ -286,33 +181,3 @@ def _pair_numbers(pair: PairComparison) -> dict[str, Any]:
         "better": None if pair.better is None else pair.better.letter,
         "verdict": pair.verdict,
     }
-
-
-def points(share: float) -> str:
-    """Return a difference of shares in percentage points.
-
-    >>> points(0.0123), points(-0.5), points(0.00001)
-    ('+1.23 points', '-50.00 points', '+0.00 points')
-    """
-    return f"{100 * share:+.2f} points"
-
-
-def as_p(p_value: float) -> str:
-    """Return a p-value as text.
-
-    >>> as_p(0.0421), as_p(1e-9)
-    ('0.042', '< 0.001')
-    """
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def difference_texts(metric: Metric, difference: Difference) -> tuple[str, str]:
-    """Return a difference and its interval as text: in nats for the log-likelihood, else in percentage points.
-
-    >>> difference_texts("ece", Difference(0.01, (-0.005, 0.02)))
-    ('+1.00 points', '-0.50 to +2.00 points')
-    """
-    low, high = difference.interval
-    if metric == "nll":
-        return f"{difference.value:+.4f}", f"{low:+.4f} to {high:+.4f}"
-    return points(difference.value), f"{100 * low:+.2f} to {points(high)}"

@@ -25,6 +25,7 @@ class FitOptions:
         steps: How a GPU runs the training steps.
         trainer: Arguments of Lightning's Trainer that are numbers or text.
         not_kept: Names of the arguments that are objects, which must be passed to `resume` again.
+        fold: Index and number of the folds, if the run is one of a cross-validation.
     """
 
     logger: str = "tensorboard"
@@ -32,6 +33,7 @@ class FitOptions:
     steps: Steps = "recorded"
     trainer: dict[str, Any] = field(default_factory=dict)
     not_kept: list[str] = field(default_factory=list)
+    fold: list[int] | None = None
 
     @staticmethod
     def of(logger: str, histograms: bool, steps: Steps, trainer: dict[str, Any]) -> FitOptions:

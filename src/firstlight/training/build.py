@@ -7,6 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from firstlight.data.folds import Fold
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
 from firstlight.training.data_module import ImageData
@@ -14,16 +15,19 @@ from firstlight.training.initialization import init_from_train_images, seeded_ne
 from firstlight.training.module import Classifier
 
 
-def build(recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded") -> tuple[Classifier, ImageData]:
+def build(
+    recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded", fold: Fold | None = None
+) -> tuple[Classifier, ImageData]:
     """Build the module and the data of a recipe, with all random numbers seeded.
 
     Args:
         recipe: Recipe of the training.
         data_dir: Folder of the data sets, or of the user's images.
         steps: How a GPU runs the training steps; see `Classifier`.
+        fold: Fold of a cross-validation; see `ImageData`.
     """
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
-    data = ImageData(recipe, data_dir)
+    data = ImageData(recipe, data_dir, fold)
     data.prepare_data()
     data.setup("fit")
     network = seeded_network(len(data.train.class_names), recipe)

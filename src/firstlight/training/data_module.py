@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from firstlight.data.batches import Augmentation, Batches
 from firstlight.data.degenerate import describe_degenerate_data
 from firstlight.data.exact_copies import describe_copies
+from firstlight.data.folds import Fold, split_fold
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
 from firstlight.data.source import open_source
@@ -29,6 +30,7 @@ class ImageData(pl.LightningDataModule):
     Args:
         recipe: Recipe that sets the data set, the number of validation images, the augmentation and the batch size.
         data_dir: Folder that holds data sets on disk, or a folder with one folder of images per class.
+        fold: Fold of a cross-validation, whose images are the validation images; None splits off the recipe's number.
 
     Attributes:
         recipe: Recipe as it applies to these data. For a folder of images it names that folder as the data set; once
@@ -43,11 +45,14 @@ class ImageData(pl.LightningDataModule):
     val: ImageSet
     test: ImageSet
 
-    def __init__(self, recipe: Recipe = Recipe(), data_dir: Path | str = DEFAULT_DATA_DIR) -> None:
+    def __init__(
+        self, recipe: Recipe = Recipe(), data_dir: Path | str = DEFAULT_DATA_DIR, fold: Fold | None = None
+    ) -> None:
         super().__init__()
         self.data_dir = user_path(data_dir)
         self.source = open_source(recipe.data, self.data_dir, recipe.image_size)
-        self.recipe = replace(recipe, data=self.source.name)
+        self.fold = fold
+        self.recipe = replace(recipe, data=self.source.name, num_val=recipe.num_val if fold is None else 0)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without trainer and images: the images are loaded again when they are needed."""
@@ -82,6 +87,10 @@ class ImageData(pl.LightningDataModule):
     def _load_train_and_val(self) -> None:
         whole, val = self.source.train(), self.source.val()
         lines = self.source.remarks(whole)
+        every_image = whole
+        if self.fold is not None:
+            lines = self._describe_fold(lines, has_val=val is not None)
+            whole, val = split_fold(whole, self.fold)
         if self.source.adapts_recipe:
             self.recipe, changes = adapt_recipe(self.recipe, whole, val)
             lines += changes
@@ -93,12 +102,19 @@ class ImageData(pl.LightningDataModule):
             )
         train, split_off = split_stratified(whole, self.recipe.num_val, self.recipe.seed)
         if self.source.adapts_recipe:
-            refuse_lost_classes(whole, train)
+            refuse_lost_classes(every_image, train)
         self.train, self.val = train, split_off if val is None else val
         if self.source.may_hold_copies:
             self.test = self.source.test()
             _log_lines(describe_copies(self.train, self.val, self.test))
         _log_lines(describe_degenerate_data(self.train, self.val, getattr(self, "test", None)))
+
+    def _describe_fold(self, lines: list[str], *, has_val: bool) -> list[str]:
+        """Return the lines to log for a fold: those of the data set for the first one only."""
+        assert self.fold is not None
+        if self.fold.index:
+            return []
+        return lines + ["the images of the data set's own validation split are not used"] * has_val
 
     def train_dataloader(self) -> Batches:
         """Return shuffled, augmented batches of the training images."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from firstlight.data.folds import Fold
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import Recipe
@@ -36,6 +38,8 @@ def fit(
     histograms: bool = False,
     steps: Steps = "recorded",
     checkpoints: CheckpointTimes = CheckpointTimes(),
+    fold: Fold | None = None,
+    on_start: Callable[[Path], None] | None = None,
     **trainer_options: Any,
 ) -> Run:
     """Train and test a recipe, and leave a run folder. `firstlight.resume` continues a run that was interrupted.
@@ -48,6 +52,8 @@ def fit(
         histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
         steps: How a GPU runs the training steps; see `Classifier`.
         checkpoints: How often to write checkpoints.
+        fold: Fold of a cross-validation to validate on; see `firstlight.cross_validate`.
+        on_start: Function that is called with the run folder before the training begins.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`.
 
     Returns:
@@ -67,11 +73,15 @@ def fit(
     check_steps(steps)
     if (max_epochs := trainer_options.pop("max_epochs", None)) is not None:
         recipe = replace(recipe, max_epochs=max_epochs)
-    module, data = build(recipe, data_dir, steps)
+    module, data = build(recipe, data_dir, steps, fold)
     options = FitOptions.of(logger, histograms, steps, trainer_options)
+    if fold is not None:
+        options = replace(options, fold=[fold.index, fold.count])
     refuse_full_disk(user_path(logs_dir), module.network)
     folder = _new_run_folder(data, user_path(logs_dir), options)  # a folder of images changes data.recipe
     with only_training(folder):
+        if on_start is not None:
+            on_start(folder)
         try:
             return train_and_test(folder, module, data, options, trainer_options, checkpoints, None, started_s)
         except UsageError:  # the run never started

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from firstlight.data.folds import Fold
 from firstlight.errors import DataError, RunError, UsageError
 from firstlight.runs.checkpoints import Checkpoint
 from firstlight.runs.environment import describe_environment
@@ -58,7 +59,8 @@ def resume(
     check_logger(options.logger)
     check_steps(options.steps)
     with only_training(run.path):
-        module, data = build(run.recipe, data_dir or run.data["place"], options.steps)
+        fold = None if options.fold is None else Fold(*options.fold)
+        module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold)
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
         _refuse_other_recipe(run, checkpoint)

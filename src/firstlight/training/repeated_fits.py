@@ -1,0 +1,213 @@
+"""`firstlight.fit_seeds`: train a recipe several times, and summarize the runs. Called again, it continues."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from firstlight.errors import RunError, StoppedError, UsageError
+from firstlight.evaluation.student_t import MetricSummary, summarize_values
+from firstlight.files import write_atomic
+from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
+from firstlight.recipes.config import Recipe
+from firstlight.runs.options import FitOptions
+from firstlight.runs.run import Run
+from firstlight.training.fit import fit
+from firstlight.training.resume import resume
+
+SUMMARY = "summary.json"
+METRICS = ("test_acc", "test_acc_tta", "test_loss", "val_acc", "val_loss", "train_s")
+
+Fit = Callable[[Callable[[Path], None]], Run]
+
+
+@dataclass(frozen=True)
+class RepeatedFits:
+    """Runs of one recipe with several seeds.
+
+    Args:
+        path: Folder of `summary.json`.
+        runs: The runs, by seed.
+        metrics: Mean, standard deviation and bounds of each metric that all runs have.
+    """
+
+    path: Path
+    runs: tuple[Run, ...]
+    metrics: dict[str, MetricSummary]
+
+
+def fit_seeds(
+    recipe: Recipe,
+    num_seeds: int,
+    data_dir: Path | str = DEFAULT_DATA_DIR,
+    logs_dir: Path | str = DEFAULT_LOGS_DIR,
+    **options: Any,
+) -> RepeatedFits:
+    """Train and test a recipe with several seeds, one after the other on one device.
+
+    The runs stand side by side in `logs_dir/<recipe>`, and `seeds_<n>/summary.json` beside them lists them with the
+    mean, the standard deviation and the lower 95 % bound of their metrics. Called again with the same recipe, data and
+    options, it returns the finished runs, resumes an interrupted one and trains the others.
+
+    Args:
+        recipe: Network, data and training; its seed is the first one, and each run takes the next.
+        num_seeds: Number of runs, at least 2.
+        data_dir: Folder of the data sets, or one folder of images per class.
+        logs_dir: Folder of all runs.
+        **options: Further arguments of `firstlight.fit`.
+
+    Raises:
+        UsageError: There are fewer than two seeds, or `options` ask for several devices.
+        StoppedError, TrainingError, FirstlightError: See `firstlight.fit`.
+    """
+    if num_seeds < 2:
+        raise UsageError(f"seeds must be 2 or more, not {num_seeds}: a single run needs no --seeds")
+    options = on_one_device(options)
+    group = FitGroup.open("seeds", replace(recipe, seed=0), data_dir, logs_dir, options)
+    runs = []
+    for seed in range(recipe.seed, recipe.seed + num_seeds):
+        seeded = replace(recipe, seed=seed)
+
+        def start(on_start: Callable[[Path], None], seeded: Recipe = seeded) -> Run:
+            return fit(seeded, data_dir, logs_dir, on_start=on_start, **options)
+
+        runs.append(group.train(f"seed {seed}", start))
+    metrics = summarize_metrics(runs)
+    group.finish({"metrics": {name: asdict(summary) for name, summary in metrics.items()}})
+    return RepeatedFits(group.path, tuple(runs), metrics)
+
+
+def summarize_metrics(runs: list[Run]) -> dict[str, MetricSummary]:
+    """Return mean, standard deviation and bounds of each metric that all runs have."""
+    return {
+        name: summarize_values([float(run.results[name]) for run in runs])
+        for name in METRICS
+        if all(name in run.results for run in runs)
+    }
+
+
+def on_one_device(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of `firstlight.fit` for a training in one process.
+
+    Raises:
+        UsageError: The options ask for several devices, whose processes would not agree on which run comes next.
+    """
+    if options.get("devices", "auto") not in ("auto", 1, "1") or options.get("num_nodes", 1) != 1:
+        raise UsageError("several runs are trained one after the other on one device: leave out devices and num_nodes")
+    return options | {"devices": 1}
+
+
+class FitGroup:
+    """Runs that are trained one after the other, and the file that lists them, from which a later call continues.
+
+    Args:
+        path: Folder of `summary.json`.
+        request: What all runs of the group have in common.
+        names: Name of the run folder of each run that was begun.
+        data_dir: Folder of the data.
+        objects: Options of `fit` that no file can hold, for resumed runs.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        request: dict[str, Any],
+        names: dict[str, str],
+        data_dir: Path | str,
+        objects: dict[str, Any],
+    ) -> None:
+        self.path = path
+        self._request = request
+        self._names = names
+        self._data_dir = data_dir
+        self._objects = objects
+
+    @staticmethod
+    def open(
+        kind: str, recipe: Recipe, data_dir: Path | str, logs_dir: Path | str, options: Mapping[str, Any]
+    ) -> FitGroup:
+        """Open the group of the same kind, recipe, data and options, or begin a new one.
+
+        Args:
+            kind: Beginning of the folder's name.
+            recipe: Recipe that the runs have in common.
+            data_dir: Folder of the data.
+            logs_dir: Folder of all runs.
+            options: Options of `fit`.
+        """
+        kept = FitOptions.of("", False, "plain", dict(options))
+        request = {
+            "recipe": json.loads(json.dumps(recipe.to_dict())),
+            "data_dir": str(user_path(data_dir).absolute()),
+            "options": json.loads(
+                json.dumps({name: kept.trainer[name] for name in kept.trainer if name != "callbacks"})
+            ),
+        }
+        objects = {name: options[name] for name in kept.not_kept if name != "checkpoints"}
+        parent = user_path(logs_dir) / recipe.name
+        number = 0
+        while (path := parent / f"{kind}_{number}").exists():
+            names = _read_names(path, request)
+            if names is not None:
+                return FitGroup(path, request, names, data_dir, objects)
+            number += 1
+        return FitGroup(path, request, {}, data_dir, objects)
+
+    def train(self, key: str, start: Fit) -> Run:
+        """Return the run of this key: the finished one, the interrupted one resumed, or a new one.
+
+        Args:
+            key: What distinguishes the run within the group, for instance its seed.
+            start: Function that trains a new run and calls its argument with the run folder.
+        """
+        log = logging.getLogger("firstlight")
+        run = self._known(key)
+        if run is not None and run.is_finished:
+            log.info(f"{key}: {run.path} is finished")
+            return run
+
+        def note(folder: Path) -> None:
+            self._names[key] = folder.name
+            self.finish({})
+
+        try:
+            if run is not None:
+                return resume(run, self._data_dir, **self._objects)
+            log.info(f"{key}:")
+            return start(note)
+        except StoppedError as error:
+            raise StoppedError(
+                f"{error} (or repeat the command, which then also trains the other runs)",
+                error.exit_status,
+            ) from error
+
+    def finish(self, results: dict[str, Any]) -> None:
+        """Write `summary.json`.
+
+        Args:
+            results: Its content besides the request and the run folders.
+        """
+        content = {"request": self._request, "runs": self._names} | results
+        write_atomic(self.path / SUMMARY, json.dumps(content, indent=2) + "\n")
+
+    def _known(self, key: str) -> Run | None:
+        """Return the run of this key if its folder is there."""
+        try:
+            return Run(self.path.parent / self._names[key])
+        except (KeyError, RunError):
+            return None
+
+
+def _read_names(path: Path, request: dict[str, Any]) -> dict[str, str] | None:
+    """Return the run folders of a group; None if it is another group, or its file is damaged."""
+    try:
+        content = json.loads((path / SUMMARY).read_text())
+        if content["request"] != request:
+            return None
+        return {str(key): Path(str(name)).name for key, name in content["runs"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
