@@ -19,7 +19,7 @@ def test_equals_numpys_singular_vectors(channels):
         np.testing.assert_allclose(cam, expected * np.sign(expected.sum()), rtol=1e-3, atol=1e-4)
 
 
-def test_the_class_changes_nothing(network, images):
+def test_the_map_is_the_same_for_every_class(network, images):
     one, other = (explain(network, images, method="eigen_cam", target=target).maps for target in (0, 7))
     torch.testing.assert_close(one, other)
 

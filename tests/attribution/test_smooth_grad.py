@@ -23,7 +23,7 @@ def test_equals_a_slow_loop_over_captums_gradients(network, images):
     assert float(found.maps.min()) >= 0
 
 
-def test_noise_averages_out_what_oscillates():
+def test_averaging_over_noise_removes_oscillating_gradients():
     images = torch.rand(1, 3, 4, 4)
     found = smooth_grad(lambda x: (100 * x).cos(), images, num_samples=2000)
     assert float(found.max()) < 0.3  # a single gradient reaches 3

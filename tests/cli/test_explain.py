@@ -215,7 +215,7 @@ def test_evaluate_prints_and_stores_a_row_for_each_method_and_stage(
         assert line[2:5] == [f"{row[name]:.3f}" for name in ("deletion", "insertion", "randomization")]
 
 
-def test_evaluate_measures_the_chosen_methods_those_of_pixels_beside_noise_of_pixels(
+def test_evaluate_compares_methods_that_explain_pixels_with_pixel_noise(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--evaluate", "--num_images", "2", "--methods", "occlusion", "eigen_cam"]

@@ -17,13 +17,13 @@ from reference.made_runs import make_runs, predictions_with_mistakes
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--seeds", "2", "--folds", "2"], "--seeds and --folds: give one of them"),
+        (["--seeds", "2", "--folds", "2"], "give --seeds or --folds, not both"),
         (["--seeds", "1"], "seeds must be 2 or more, not 1"),
         (["--folds", "1"], "folds must be 2 or more, not 1"),
         (["--seeds", "2", "--trainer.devices", "2"], "on one device"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(options: list[str], says: str, tmp_path: Path, capsys) -> None:
+def test_impossible_arguments_are_refused_in_one_line(options: list[str], says: str, tmp_path: Path, capsys) -> None:
     assert main(["fit", "--recipe", "demo", "--logs_dir", str(tmp_path / "logs"), *options]) == 2
     error = capsys.readouterr().err
     assert says in error

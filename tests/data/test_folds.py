@@ -41,7 +41,7 @@ def test_the_folds_are_the_same_every_time_and_shuffled() -> None:
     assert int(gaps.min()) != int(gaps.max()), "not every fifth image"
 
 
-def test_what_is_no_fold_is_refused() -> None:
+def test_folds_that_do_not_exist_are_refused() -> None:
     for index, count in ((0, 1), (2, 2), (-1, 3)):
         with pytest.raises(UsageError, match="2 folds or more"):
             Fold(index, count)

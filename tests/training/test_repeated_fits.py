@@ -43,7 +43,7 @@ class CutTraining(pl.Callback):
             raise PowerCut
 
 
-def test_seeds_are_continued_where_they_were_cut_and_summarized(tiny: str, tmp_path: Path) -> None:
+def test_seeds_are_continued_where_they_were_interrupted_and_summarized(tiny: str, tmp_path: Path) -> None:
     with pytest.raises(PowerCut):
         firstlight.fit_seeds(RECIPE, 2, tmp_path, tmp_path / "logs", callbacks=[CutTraining(6)], **QUIET)
     logs = tmp_path / "logs" / "small"
@@ -87,7 +87,7 @@ def test_another_recipe_or_other_data_are_another_group(tmp_path: Path) -> None:
 
     def path_of(recipe: Recipe = RECIPE, data_dir: Path = tmp_path, **options: Any) -> str:
         group = FitGroup.open("seeds", recipe, data_dir, tmp_path / "logs", options)
-        group.finish({})
+        group.write_summary({})
         return group.path.name
 
     assert path_of() == path_of() == "seeds_0"

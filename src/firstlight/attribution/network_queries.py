@@ -89,6 +89,6 @@ class NetworkQueries:
 
 
 def covered_images(network: nn.Module, images: UnitImages) -> UnitImages:
-    """Return images of the training set's mean colour if the network has a `Normalize` layer, else of their own."""
+    """Return images of one colour: the training set's mean if the network has a `Normalize` layer, else their own."""
     normalize = getattr(network, "normalize", None)
     return mean_colour(images, normalize.mean.flatten() if isinstance(normalize, Normalize) else None)

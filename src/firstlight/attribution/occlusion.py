@@ -22,8 +22,8 @@ def occlusion(
 
         map[i,j] = mean over the windows R that contain i,j of  score(x) - score(x with R covered)
 
-    Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2, who record the score itself. It costs a forward pass for each
-    position of the window: 49 at the default size and stride.
+    Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2; their map has the scores, not the falls. It costs a forward
+    pass for each position of the window: 49 at the default size and stride.
 
     Args:
         score: Target score of each image of a batch, float [n 3 h w] to float [n].

@@ -1,4 +1,4 @@
-"""Score-CAM: the sum of the channels, each weighted by the score of the image that only it uncovers."""
+"""Score-CAM: the sum of the channels, each weighted by the score of the image masked with it."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ SMALL = 1e-7  # a channel whose activations sum to less than this has no weight
 
 
 def xgrad_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
-    """Return XGrad-CAM: the sum of the channels, each weighted by the mean of its gradient over its activations.
+    """Return XGrad-CAM: the sum of the channels, each weighted by its mean gradient; cells count by their activation.
 
         w[c] = sum_ij g[c,i,j] A[c,i,j] / sum_ij A[c,i,j]        cam[i,j] = sum_c w[c] A[c,i,j]
 
-    Fu et al. 2020, "Axiom-based Grad-CAM", arXiv 2008.02312, equation 8. The map sums to that of HiResCAM. A channel
-    whose activations sum to zero has the weight zero, and so does one without activation.
+    Fu et al. 2020, "Axiom-based Grad-CAM", arXiv 2008.02312, equation 8. The map has the same sum as HiResCAM's. A
+    channel whose activations sum to zero has the weight zero.
 
     Args:
         activations: Activations A of the stage, float [n c h w].

@@ -77,8 +77,8 @@ def build_parser() -> Parser:
         type=str,
         nargs="+",
         default=[],
-        help="with --evaluate: methods to measure, by default the first six; all takes hours for a large network: "
-        + METHODS_HELP,
+        help="with --evaluate: methods to measure, or all, which takes hours for a large network; by default the first "
+        "six: " + METHODS_HELP,
     )
     parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: number of test images")
     parser.add_argument("--seed", type=int, default=0, help="with --evaluate: seed of the choice of images")

@@ -58,8 +58,8 @@ def build_parser(recipe: Recipe) -> Parser:
         "--seeds",
         type=int,
         metavar="N",
-        help="train N runs, with the seeds from --seed on, and print mean, deviation and lower bound; the same command "
-        "again continues with the missing runs",
+        help="train N runs, whose seeds count up from --seed, and print mean, deviation and lower bound; repeat the "
+        "command to train the runs that are missing",
     )
     parser.add_argument(
         "--folds",

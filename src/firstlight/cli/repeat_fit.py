@@ -23,7 +23,7 @@ def repeat_fit(
         UsageError: Both numbers are given.
     """
     if num_seeds is not None and num_folds is not None:
-        raise UsageError("--seeds and --folds: give one of them")
+        raise UsageError("give --seeds or --folds, not both")
     if num_seeds is not None:
         from firstlight.training.repeated_fits import fit_seeds
 

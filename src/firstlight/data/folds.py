@@ -30,15 +30,14 @@ class Fold:
 
     def __post_init__(self) -> None:
         if self.count < 2 or not 0 <= self.index < self.count:
-            raise UsageError(f"a cross-validation has 2 folds or more, not {self.count}; this is number {self.index}")
+            raise UsageError(f"there is no fold {self.index} of {self.count}: use 2 folds or more, counted from 0")
 
 
 def split_fold(images: ImageSet, fold: Fold) -> tuple[ImageSet, ImageSet]:
     """Split images into those outside of a fold and those in it; each image is in exactly one of the folds.
 
     The folds are stratified: the images of each class are shuffled with a fixed seed and dealt out in turn, each class
-    beginning where the one before ended, so that neither the sizes of two folds nor their numbers of images of a class
-    differ by more than one.
+    beginning where the one before ended. Two folds therefore differ by at most one image, in all and in each class.
 
     Args:
         images: Images to split.

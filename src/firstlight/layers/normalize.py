@@ -70,7 +70,7 @@ class Normalize(nn.Module):
 
 @contextmanager
 def without_range_check(network: nn.Module) -> Iterator[None]:
-    """Warn of no range inside the block, for images that are perturbed on purpose."""
+    """Check no pixel ranges inside the block, for images that are perturbed on purpose."""
     checking = [layer for layer in network.modules() if isinstance(layer, Normalize) and layer._needs_check]
     for layer in checking:
         layer._needs_check = False

@@ -68,7 +68,7 @@ class RunComparison:
 def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """Compare runs that were tested on the same images.
 
-    Runs whose recipes differ in the seed alone are one group, unless all runs do.
+    Runs whose recipes differ in the seed alone are one group, unless all runs are of one recipe.
     Log-likelihood and calibration error are those of the calibrated probabilities, which `Run.predict` returns.
 
     Args:
@@ -111,7 +111,7 @@ def _refuse_other_images(runs: Sequence[Run]) -> None:
 
 
 def _group(runs: Sequence[Run]) -> list[RunGroup]:
-    """Group the runs whose recipes differ in the seed alone; if all runs are of one recipe, each is on its own."""
+    """Group the runs whose recipes differ in the seed alone; if all runs are of one recipe, each is its own group."""
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(repr(replace(run.recipe, seed=0).to_dict()), []).append(run)

@@ -87,7 +87,7 @@ def cross_validate(
     accuracy = summarize_values([part.accuracy for part in parts])
     predictions.save(group.path / PREDICTIONS)
     num_right = int((predictions.predicted == predictions.labels).sum())
-    group.finish(
+    group.write_summary(
         {
             "num_images": [len(part) for part in parts],
             "class_names": list(runs[0].class_names),

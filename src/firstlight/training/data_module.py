@@ -30,7 +30,7 @@ class ImageData(pl.LightningDataModule):
     Args:
         recipe: Recipe that sets the data set, the number of validation images, the augmentation and the batch size.
         data_dir: Folder that holds data sets on disk, or a folder with one folder of images per class.
-        fold: Fold of a cross-validation, whose images are the validation images; None splits off the recipe's number.
+        fold: Fold of a cross-validation, whose images are the validation images; None takes as many as the recipe says.
 
     Attributes:
         recipe: Recipe as it applies to these data. For a folder of images it names that folder as the data set; once

@@ -77,7 +77,7 @@ def fit_seeds(
 
         runs.append(group.train(f"seed {seed}", start))
     metrics = summarize_metrics(runs)
-    group.finish({"metrics": {name: asdict(summary) for name, summary in metrics.items()}})
+    group.write_summary({"metrics": {name: asdict(summary) for name, summary in metrics.items()}})
     return RepeatedFits(group.path, tuple(runs), metrics)
 
 
@@ -94,7 +94,7 @@ def on_one_device(options: dict[str, Any]) -> dict[str, Any]:
     """Return options of `firstlight.fit` for a training in one process.
 
     Raises:
-        UsageError: The options ask for several devices, whose processes would not agree on which run comes next.
+        UsageError: The options ask for several devices; their processes could disagree about which run comes next.
     """
     if options.get("devices", "auto") not in ("auto", 1, "1") or options.get("num_nodes", 1) != 1:
         raise UsageError("several runs are trained one after the other on one device: leave out devices and num_nodes")
@@ -172,7 +172,7 @@ class FitGroup:
 
         def note(folder: Path) -> None:
             self._names[key] = folder.name
-            self.finish({})
+            self.write_summary({})
 
         try:
             if run is not None:
@@ -185,7 +185,7 @@ class FitGroup:
                 error.exit_status,
             ) from error
 
-    def finish(self, results: dict[str, Any]) -> None:
+    def write_summary(self, results: dict[str, Any]) -> None:
         """Write `summary.json`.
 
         Args:
