@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
+from firstlight.training.retest import load_test_images, load_train_images
 from reference.made_run import say
 from reference.tiny import tiny_split
 
@@ -73,6 +75,9 @@ def test_each_training_image_is_predicted_by_the_run_that_did_not_see_it(tiny: s
         seen, held_out = split_fold(train, Fold(index, 2))
         assert run.data["digests"]["train"] == seen.digest()
         assert run.data["digests"]["test"] == tiny_split("test").digest()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert load_train_images(run, load_test_images(run)).ids.equal(seen.ids), "for the report"
         plain = say(run.network, held_out)
         torch.testing.assert_close(stored.logits[held_out.ids], plain.logits, rtol=1e-4, atol=1e-5)
         assert found.accuracy.values[index] == pytest.approx(plain.accuracy)

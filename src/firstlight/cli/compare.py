@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import METHODS_HELP, Parser
 
 if TYPE_CHECKING:
     from firstlight.reports.run_comparison import RunComparison
@@ -15,6 +15,7 @@ DESCRIPTION = (
     "Compare runs that were tested on the same images: differences with their intervals, tests, and one HTML file with "
     "the images that one run gets right and another wrong. Runs of one recipe with several seeds count as a group."
 )
+SHORT_NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
 DEFAULT_MAX_IMAGES = 24  # `reports.comparison_page.MAX_IMAGES`, repeated here to load no torch for --help
 
 
@@ -52,7 +53,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--data_dir", type=str, default=None, help="folder of the first run's data set, if it was moved"
     )
-    parser.add_argument("--method", type=str, default=None, help="attribution method of the maps")
+    parser.add_argument("--method", type=str, default=None, help=METHODS_HELP)
     parser.add_argument(
         "--max_images", type=int, default=DEFAULT_MAX_IMAGES, help="largest number of images for each pair of runs"
     )
@@ -68,32 +69,31 @@ def print_comparison(comparison: RunComparison) -> None:
     from rich.table import Table
 
     from firstlight.evaluation.comparison import METRICS
-    from firstlight.reports.compared_groups import METRIC_NAMES, as_p, difference_texts
+    from firstlight.reports.compared_groups import difference_texts
 
     console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
+    has_groups = any(len(group.runs) > 1 for group in comparison.groups)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("", overflow="fold")
-    for heading in ("accuracy", "95 % interval", "deviation", "NLL", "ECE"):
+    for heading in ("accuracy", "95 % interval", *["deviation"] * has_groups, "NLL", "ECE"):
         table.add_column(heading, justify="right")
     for group in comparison.groups:
         accuracy, nll, ece = (group.summaries[metric] for metric in METRICS)
         low, high = group.interval
-        deviation = "" if accuracy.deviation is None else f"{accuracy.deviation:.2%}"
+        deviation = ["" if accuracy.deviation is None else f"{accuracy.deviation:.2%}"] * has_groups
         interval = f"{low:.2%} to {high:.2%}"
-        table.add_row(group.letter, f"{accuracy.mean:.2%}", interval, deviation, f"{nll.mean:.4f}", f"{ece.mean:.2%}")
+        table.add_row(group.letter, f"{accuracy.mean:.2%}", interval, *deviation, f"{nll.mean:.4f}", f"{ece.mean:.2%}")
     console.print(table)
     for name, run in comparison.runs:
         console.print(f"{name}: {run.path} (seed {run.recipe.seed})", highlight=False)
     console.print()
     differences = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for heading in ("", "metric", "difference", "95 % interval", "p"):
+    for heading in ("", "metric", "difference", "95 % interval"):
         differences.add_column(heading, justify="left" if heading in ("", "metric") else "right")
     for pair in comparison.pairs:
         for metric, found in pair.differences.items():
-            value, interval = difference_texts(metric, found)
-            p_text = as_p(pair.adjusted_p_value) if metric == "accuracy" else ""
             name = f"{pair.second.letter} - {pair.first.letter}"
-            differences.add_row(name, METRIC_NAMES[metric], value, interval, p_text)
+            differences.add_row(name, SHORT_NAMES[metric], *difference_texts(metric, found))
     console.print(differences)
     for pair in comparison.pairs:
         console.print(pair.verdict, highlight=False)

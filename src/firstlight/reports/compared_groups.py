@@ -90,14 +90,14 @@ class PairComparison:
                 interval, kind = self.seeds.interval, "95 % interval over the seeds"
             bounds = " to ".join(f"{100 * bound:+.2f}" for bound in interval)
             return (
-                f"No difference in accuracy between {a} and {b} can be shown (p = {as_p(self.adjusted_p_value)}). {b} "
+                f"No difference in accuracy between {a} and {b} can be shown ({as_p(self.adjusted_p_value)}). {b} "
                 f"minus {a} is {points(accuracy.value)}, {kind} {bounds}."
             )
         sign, worse = (1, a) if self.better is self.second else (-1, b)
         low, high = sorted(100 * sign * bound for bound in accuracy.interval)
         return (
             f"{self.better.letter} is more accurate than {worse} by {100 * sign * accuracy.value:.2f} points (95 % "
-            f"interval {low:.2f} to {high:.2f}, p = {as_p(self.adjusted_p_value)})."
+            f"interval {low:.2f} to {high:.2f}, {as_p(self.adjusted_p_value)})."
         )
 
     def _other_sentences(self) -> list[str]:
@@ -130,9 +130,9 @@ def as_p(p_value: float) -> str:
     """Return a p-value as text.
 
     >>> as_p(0.0421), as_p(1e-9)
-    ('0.042', '< 0.001')
+    ('p = 0.042', 'p < 0.001')
     """
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def difference_texts(metric: Metric, difference: Difference) -> tuple[str, str]:

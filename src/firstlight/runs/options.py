@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from firstlight.data.folds import Fold
 from firstlight.errors import RunError, UsageError
 from firstlight.files import write_atomic
 
@@ -66,15 +67,32 @@ class FitOptions:
             found = FitOptions(**json.loads(path.read_text()))
         except (OSError, TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read, so the run cannot be resumed; start a new one") from error
-        if not isinstance(found.trainer, dict) or not isinstance(found.not_kept, list):
+        if not isinstance(found.trainer, dict) or not isinstance(found.not_kept, list) or not _is_fold(found.fold):
             raise RunError(f"{path}: is damaged, so the run cannot be resumed; start a new one")
         return found
+
+
+def fold_of(folder: Path) -> Fold | None:
+    """Return the fold of a cross-validation that a run was validated on; None for other runs.
+
+    Raises:
+        RunError: `options.json` is damaged.
+    """
+    fold = FitOptions.load(folder).fold if (folder / FILE_NAME).is_file() else None
+    return None if fold is None else Fold(*fold)
 
 
 def check_steps(steps: str) -> None:
     """Raise UsageError unless `steps` is one of "plain", "recorded" and "compiled"."""
     if steps not in get_args(Steps):
         raise UsageError(f"steps must be one of {', '.join(get_args(Steps))}, not {steps!r}")
+
+
+def _is_fold(value: Any) -> bool:
+    if value is None:
+        return True
+    is_pair = isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
+    return is_pair and value[1] > 1 and 0 <= value[0] < value[1]
 
 
 def _is_plain(value: Any) -> bool:

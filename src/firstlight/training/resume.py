@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from firstlight.data.folds import Fold
 from firstlight.errors import DataError, RunError, UsageError
 from firstlight.runs.checkpoints import Checkpoint
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.lock import LOCK
-from firstlight.runs.options import FitOptions, check_steps
+from firstlight.runs.options import FitOptions, check_steps, fold_of
 from firstlight.runs.run import Run
 from firstlight.training.build import build
 from firstlight.training.callbacks.checkpointing import CheckpointTimes, as_text
@@ -59,8 +58,7 @@ def resume(
     check_logger(options.logger)
     check_steps(options.steps)
     with only_training(run.path):
-        fold = None if options.fold is None else Fold(*options.fold)
-        module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold)
+        module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold_of(run.path))
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
         _refuse_other_recipe(run, checkpoint)

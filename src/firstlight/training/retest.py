@@ -7,9 +7,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from firstlight.data.folds import split_fold
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.errors import DataError, FirstlightError
 from firstlight.reports.class_report import save_class_report
+from firstlight.runs.options import fold_of
 from firstlight.runs.run import Run
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
@@ -96,7 +98,7 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
         RunError: The run does not name its data set.
         DataError: The data set is missing or malformed, or has other classes than the run.
     """
-    data = ImageData(run.recipe, data_dir or run.data["place"])
+    data = ImageData(run.recipe, data_dir or run.data["place"], fold_of(run.path))
     data.setup("test")
     if data.test.class_names != run.class_names:
         raise DataError(f"{data.data_dir}: its classes are not the run's; give the run's data set with --data_dir")
@@ -114,12 +116,16 @@ def load_train_images(run: Run, data: ImageData) -> ImageSet:
         data: Data of the run, from `load_test_images`.
 
     Returns:
-        The training images, without those that were split off for validation.
+        The training images, without those that were split off for validation, or those of the fold that it left out.
 
     Raises:
         DataError: The data set is missing or malformed.
     """
-    train = split_stratified(data.source.train(), run.recipe.num_val, run.recipe.seed)[0]
+    whole = data.source.train()
+    if data.fold is not None:
+        train, _ = split_fold(whole, data.fold)
+    else:
+        train, _ = split_stratified(whole, run.recipe.num_val, run.recipe.seed)
     expected = run.data.get("digests", {}).get("train")
     if expected is not None and expected != train.digest():
         warnings.warn(f"{data.data_dir}: the training images are not the ones of {run.path}", stacklevel=2)
