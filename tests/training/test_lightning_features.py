@@ -71,3 +71,30 @@ def test_forked_processes_return_weights_and_metrics(
         model.show_misclassified_images()
     firstlight.Trainer(devices=1, **SILENT).test(model, verbose=False)
     assert model.show_misclassified_images(count=1)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_forked_processes_train_and_test_one_run(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tiny_model(tiny, max_epochs=1)
+    options = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_fork", "enable_progress_bar": False}
+    trainer = firstlight.Trainer(**options)
+    trainer.fit(model)
+    trainer.test(model, verbose=False)
+    run = firstlight.load("logs/exercise/version_0")
+    assert [path.name for path in Path("logs/exercise").iterdir()] == ["version_0"]
+    assert run.is_finished
+    assert {"train_s", "val_acc", "test_acc"} <= run.results.keys()
+    assert run.recipe.max_epochs == 1
+    assert model.test_predictions is not None
+    assert torch.equal(model.test_predictions.logits, run.predictions.logits)
+    assert len(run.predictions) == len(model.data.test)
+    assert model.show_misclassified_images(count=1)._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match=r"cannot return their predictions: .*devices=1"):
+        trainer.predict(model)
+
+
+def test_a_run_of_fit_refuses_processes_that_end_with_the_training(tiny: str, tmp_path: Path) -> None:
+    recipe = tiny_model(tiny).recipe
+    with pytest.raises(UsageError, match="choose the strategy ddp, or one device"):
+        firstlight.fit(recipe, logs_dir=tmp_path, accelerator="cpu", devices=2, strategy="ddp_spawn")
+    assert not list(tmp_path.glob("*/*"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities.compile import to_uncompiled
 
 
@@ -136,6 +137,14 @@ def position_within_epoch(checkpoint: dict[str, Any]) -> dict[str, Any]:
         return {}
     states = fit_loop["state_dict"].get("combined_loader") or [{}]
     return {**(states[0] or {}), "epoch": int(checkpoint["epoch"]), "next_batch": next_batch}
+
+
+def starts_processes_at_each_call(trainer: pl.Trainer) -> bool:
+    """Return whether the strategy starts processes in `fit`, `test` and `predict`: ddp_spawn, ddp_fork, ddp_notebook.
+
+    This process then only waits for them. What they compute is lost with them, except for weights and metrics.
+    """
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def kill_workers(trainer: pl.Trainer) -> None:

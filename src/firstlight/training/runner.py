@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from firstlight.errors import StoppedError, TrainingError, WriteError
+from firstlight.errors import StoppedError, TrainingError, UsageError, WriteError
 from firstlight.runs.checkpoints import Checkpoint, CheckpointFolder
 from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run
@@ -26,7 +26,7 @@ from firstlight.training.callbacks.run_folder import RunFolder
 from firstlight.training.callbacks.stop_signals import StopSignals, resume_command
 from firstlight.training.checkpoint_io import CheckpointIO
 from firstlight.training.data_module import ImageData
-from firstlight.training.lightning_internals import kill_workers
+from firstlight.training.lightning_internals import kill_workers, starts_processes_at_each_call
 from firstlight.training.loggers.csv_rows import restore_rows, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
@@ -123,6 +123,11 @@ def _make_trainer(
                 | {"enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in user_callbacks)}
                 | {name: value for name, value in trainer_options.items() if name != "callbacks"}
             ),
+        )
+    if starts_processes_at_each_call(trainer):
+        raise UsageError(
+            "a run needs processes that last from the training to the end of the test, which this strategy does not "
+            "start: choose the strategy ddp, or one device"
         )
     trainer.strategy.checkpoint_io = CheckpointIO(checkpointing.folder)
     return trainer

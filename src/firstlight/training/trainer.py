@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
-from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.callbacks import BasePredictionWriter, LearningRateMonitor
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from firstlight.compiled import uncompiled
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
@@ -26,7 +28,9 @@ from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
 from firstlight.training.callbacks.scalars_layout import ScalarsLayout
+from firstlight.training.lightning_internals import starts_processes_at_each_call
 from firstlight.training.loggers.graph_logger import GraphLogger
+from firstlight.training.module import Classifier
 from firstlight.training.notices import show_own_notices, without_foreign_notices
 from firstlight.training.precision import default_precision, keep_freed_memory
 from firstlight.training.print_metrics import print_metrics
@@ -104,6 +108,7 @@ class Trainer(pl.Trainer):
         recipe = getattr(model, "recipe", None)
         if self._takes_epochs_of_model and isinstance(recipe, Recipe):
             self.fit_loop.max_epochs = recipe.max_epochs
+        self._folder_of_processes(model)
         with without_foreign_notices():
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)  # type: ignore[arg-type]
         self.enable_autolog_hparams = False  # graph and hyperparameters are logged once
@@ -132,7 +137,29 @@ class Trainer(pl.Trainer):
     ) -> Any:
         """Test a model and print its metrics, rounded. See `pytorch_lightning.Trainer.test`."""
         evaluate, title = super().test, "test" if verbose else None
-        return self._evaluate(evaluate, title, model, dataloaders, ckpt_path, False, datamodule, weights_only)
+        tested = self.lightning_module if model is None else uncompiled(model)
+        folder = self._folder_of_processes(tested)
+        if folder is not None:
+            folder.forget_predictions(cast(Classifier, tested))
+        found = self._evaluate(evaluate, title, model, dataloaders, ckpt_path, False, datamodule, weights_only)
+        if folder is not None:
+            folder.take_predictions(cast(Classifier, tested))
+        return found
+
+    def _folder_of_processes(self, model: nn.Module | None) -> RunFolder | None:
+        """Choose the run folder here if the strategy starts processes at each call: they could not agree on one.
+
+        Returns:
+            The callback that writes the folder; None if this process trains and tests by itself, or nothing is written.
+        """
+        if model is None or not starts_processes_at_each_call(self) or not isinstance(uncompiled(model), Classifier):
+            return None
+        for callback in self.callbacks:  # type: ignore[attr-defined]  # set by Lightning's connector
+            if isinstance(callback, RunFolder):
+                if callback.path is None:
+                    callback.choose_path(self)
+                return callback
+        return None
 
     def _evaluate(self, evaluate: Callable[..., Any], title: str | None, *arguments: Any) -> Any:
         """Run a validation or test of Lightning's that prints nothing, and print its metrics below a title."""
@@ -142,10 +169,37 @@ class Trainer(pl.Trainer):
             print_metrics(found, title)
         return found
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the predictions of a model. See `pytorch_lightning.Trainer.predict`."""
+    def predict(
+        self,
+        model: nn.Module | None = None,
+        dataloaders: Any = None,
+        datamodule: pl.LightningDataModule | None = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+    ) -> Any:
+        """Return the predictions of a model. See `pytorch_lightning.Trainer.predict`.
+
+        Of several processes, each returns the predictions of its own share of the images.
+
+        Raises:
+            UsageError: The strategy starts processes that could not return their predictions.
+        """
+        has_writer = any(isinstance(each, BasePredictionWriter) for each in self.callbacks)  # type: ignore[attr-defined]
+        if starts_processes_at_each_call(self) and (
+            return_predictions or (return_predictions is None and not has_writer)
+        ):
+            raise UsageError(
+                "the processes that this strategy starts cannot return their predictions: predict with "
+                "Trainer(devices=1), or add a callback of the kind pytorch_lightning.callbacks.BasePredictionWriter"
+            )
+        if self.world_size > 1 and not has_writer and self.is_global_zero:
+            logging.getLogger("firstlight").info(
+                f"each of {self.world_size} processes returns the predictions of its own share of the images; "
+                "Trainer(devices=1) returns all of them"
+            )
         with without_foreign_notices():
-            return super().predict(*args, **kwargs)
+            return super().predict(model, dataloaders, datamodule, return_predictions, ckpt_path, weights_only)  # type: ignore[arg-type]
 
 
 def _logging_callbacks(given: list[Any], histograms: bool) -> list[pl.Callback]:

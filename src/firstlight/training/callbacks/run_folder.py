@@ -82,12 +82,16 @@ class RunFolder(pl.Callback):
         if stage == "fit" and not self._is_begun_by_fit and trainer.loggers:  # `fit` has checked it
             refuse_full_disk(Path(trainer.default_root_dir), pl_module.network)
         if self.path is None:
-            self.path = trainer.strategy.broadcast(_new_folder(trainer) if trainer.is_global_zero else None)
-            self._set_paths()
+            self.choose_path(trainer)
         if stage == "fit":
             self._clock.start_fit()
         else:
             self._test_started_s = time.perf_counter()
+
+    def choose_path(self, trainer: pl.Trainer) -> None:
+        """Choose the folder; the processes of a trainer choose the same one."""
+        self.path = trainer.strategy.broadcast(_new_folder(trainer) if trainer.is_global_zero else None)
+        self._set_paths()
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -120,6 +124,7 @@ class RunFolder(pl.Callback):
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the tested weights, their predictions and the results."""
+        self._continue_run(pl_module)
         opened = self._open_run(trainer, pl_module, "test")
         if opened is None:
             return
@@ -161,6 +166,30 @@ class RunFolder(pl.Callback):
     def _train_and_test_s(self) -> float:
         """Return the seconds of training and test, without the time in between, when a notebook may idle."""
         return self._results.get("train_s", 0.0) + time.perf_counter() - self._test_started_s
+
+    def forget_predictions(self, module: Classifier) -> None:
+        """Discard the predictions of an earlier test before other processes run the next one."""
+        module.test_predictions = module.test_images = module.run_path = None
+        if self.path is not None:
+            (self.path / "predictions.npz").unlink(missing_ok=True)
+
+    def take_predictions(self, module: Classifier) -> None:
+        """Give the module the predictions that other processes have written; nothing if they wrote none."""
+        data = getattr(module, "data", None)
+        if self.path is None or not isinstance(data, ImageData) or not (self.path / "predictions.npz").is_file():
+            return
+        data.setup("test")
+        module.test_predictions, module.test_images, module.run_path = Run(self.path).predictions, data.test, self.path
+
+    def _continue_run(self, pl_module: pl.LightningModule) -> None:
+        """Read the results of the training from its folder if they were computed in a process that has ended."""
+        if self._is_begun_by_fit or self._results or self.path is None or not (self.path / "recipe.yaml").is_file():
+            return
+        run = Run(self.path)
+        if not isinstance(pl_module, Classifier) or not run.is_finished or "train_s" not in run.results:
+            return
+        if run.holds_weights(pl_module.network):
+            self._recipe, self._results = run.recipe, run.results
 
     def _open_run(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str
