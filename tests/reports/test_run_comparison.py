@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.predictions import Predictions
@@ -98,6 +99,18 @@ def test_the_numbers_are_json(runs: list[Run]) -> None:
     assert numbers["pairs"][0]["better"] == "A"
 
 
+def test_a_single_image_gives_no_verdict_and_no_clear_interval(tmp_path: Path) -> None:
+    runs = make_runs(tmp_path, [[0], []], seeds=(0, 0), epochs=(1, 2))
+    first = torch.tensor([0])
+    for run in runs:
+        rows = (getattr(run.predictions, name)[first] for name in ("logits", "features", "labels", "ids"))
+        Predictions(*rows).save(run.path / "predictions.npz")
+    (pair,) = compare_runs([Run(run.path) for run in runs]).pairs
+    assert pair.better is None
+    assert not any(pair.is_clear(metric) for metric in pair.differences)
+    assert "fewer than 30 test images" in pair.verdict
+
+
 def test_other_test_images_are_refused(runs: list[Run], tmp_path: Path) -> None:
     other = copy_run(runs[1], tmp_path / "digest")
     data = other.data | {"digests": {"test": "0" * 64}}
@@ -116,6 +129,6 @@ def test_other_test_images_are_refused(runs: list[Run], tmp_path: Path) -> None:
         compare_runs([runs[0], Run(other.path)])
 
 
-def test_a_temperature_changes_no_accuracy(runs: list[Run], tmp_path: Path) -> None:
-    predictions: Predictions = runs[0].predictions
-    assert compare_runs(runs).groups[0].summaries["nll"].mean == pytest.approx(predictions.loss)
+def test_the_log_likelihood_is_the_loss_of_the_predictions(runs: list[Run]) -> None:
+    assert runs[0].temperature == 1
+    assert compare_runs(runs).groups[0].summaries["nll"].mean == pytest.approx(runs[0].predictions.loss)

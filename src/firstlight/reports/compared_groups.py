@@ -11,6 +11,7 @@ from firstlight.evaluation.student_t import MeanDifference, MetricSummary, summa
 from firstlight.runs.run import Run
 
 LEVEL = 0.05
+MIN_IMAGES = 30  # with fewer, a bootstrap sample hardly differs from the images
 METRIC_NAMES: dict[Metric, str] = {
     "accuracy": "accuracy",
     "nll": "negative log-likelihood",
@@ -100,11 +101,18 @@ class PairComparison:
             f"interval {low:.2f} to {high:.2f}, {as_p(self.adjusted_p_value)})."
         )
 
+    def is_clear(self, metric: Metric) -> bool:
+        """Return whether the interval of a metric excludes 0 and there are enough images for the bootstrap."""
+        return self.differences[metric].is_clear and len(self.first.scores[0].right) >= MIN_IMAGES
+
     def _other_sentences(self) -> list[str]:
-        sentences = []
+        num_images = len(self.first.scores[0].right)
+        if num_images < MIN_IMAGES:
+            return [f"The intervals are not reliable, because there are fewer than {MIN_IMAGES} test images."]
+        sentences: list[str] = []
         for metric in ("nll", "ece"):
             found = self.differences[metric]
-            if found.is_clear:
+            if self.is_clear(metric):
                 better = self.second if found.value < 0 else self.first
                 sentences.append(f"The {METRIC_NAMES[metric]} is lower for {better.letter}.")
         return sentences

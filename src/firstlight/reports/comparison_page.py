@@ -154,8 +154,8 @@ def _difference_row(pair: PairComparison, metric: Metric) -> dict[str, Any]:
         "name": METRIC_NAMES[metric],
         "value": value,
         "interval": interval,
-        "is_clear": found.is_clear,
-        "better": (pair.second if second_is_better else pair.first).letter if found.is_clear else None,
+        "is_clear": pair.is_clear(metric),
+        "better": (pair.second if second_is_better else pair.first).letter if pair.is_clear(metric) else None,
         "x": (positions[0], positions[2], positions[1]),
     }
 
