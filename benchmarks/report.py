@@ -29,6 +29,7 @@ from firstlight.export.pretrained import Pretrained
 from firstlight.recipes.config import Recipe
 from firstlight.recipes.nested import from_dict
 from firstlight.reports import run_report
+from firstlight.reports.shortcuts import Shortcut
 from firstlight.reports.training_evidence import predict_images
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.run import Run
@@ -48,17 +49,20 @@ def main() -> None:
         test = source.test()
         run = Run(options.run) if options.run else make_run(Path(folder), test, options.data_dir)
         train = split_stratified(source.train(), run.recipe.num_val, run.recipe.seed)[0]
-        seconds = [measure(run, test, train, Path(folder) / "report.html") for _ in range(options.num_trials)]
+        page = options.out or Path(folder) / "report.html"
+        found: dict[str, Any] = {}
+        seconds = [measure(run, test, train, page, found) for _ in range(options.num_trials)]
         results = {
             "what": "write_report with all findings; the time to read the data set is not included",
             "threads": torch.get_num_threads(),
             "num_test": len(test),
             "num_train": len(train),
             "num_mistakes": len(run.predictions.misclassified()),
-            "megabytes": (Path(folder) / "report.html").stat().st_size / 1e6,
+            "megabytes": page.stat().st_size / 1e6,
             "seconds": {name: spread([each[name][0] for each in seconds]) for name in seconds[0]},
             "cpu_s": {name: spread([each[name][1] for each in seconds]) for name in seconds[0]},
-            "open_s": open_in_browser(Path(folder) / "report.html"),
+            "shortcuts": [describe(each, test) for each in found["find_shortcuts"]],
+            "open_s": open_in_browser(page),
         }
     print(json.dumps(results, indent=2))
     if not options.dry_run:
@@ -71,6 +75,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, help="a finished run; without it the bundled network on CIFAR-10")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--num_trials", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="keep the report in this file")
     parser.add_argument("--dry_run", action="store_true", help="print only, write no result")
     return parser.parse_args()
 
@@ -88,30 +93,51 @@ def make_run(folder: Path, test: ImageSet, data_dir: Path) -> Run:
     return run
 
 
-def measure(run: Run, test: ImageSet, train: ImageSet, path: Path) -> dict[str, tuple[float, float]]:
+def measure(
+    run: Run, test: ImageSet, train: ImageSet, path: Path, found: dict[str, Any]
+) -> dict[str, tuple[float, float]]:
     """Write the report, and return the seconds and the seconds of CPU time of each stage and of all."""
     seconds: dict[str, tuple[float, float]] = {}
     originals = {name: getattr(run_report, name) for name in STAGES}
     try:
         for name, function in originals.items():
-            setattr(run_report, name, timed(name, function, seconds))
-        timed("all", run_report.write_report, seconds)(run, test, path, train=train)
+            setattr(run_report, name, timed(name, function, seconds, found))
+        timed("all", run_report.write_report, seconds, found)(run, test, path, train=train)
     finally:
         for name, function in originals.items():
             setattr(run_report, name, function)
     return seconds
 
 
-def timed(name: str, function: Callable[..., _Value], seconds: dict[str, tuple[float, float]]) -> Callable[..., _Value]:
-    """Return the function, which writes its seconds into a dictionary at each call."""
+def timed(
+    name: str, function: Callable[..., _Value], seconds: dict[str, tuple[float, float]], found: dict[str, Any]
+) -> Callable[..., _Value]:
+    """Return the function, which writes its seconds and its result into dictionaries at each call."""
 
     def run(*arguments: Any, **options: Any) -> _Value:
         started, started_cpu = time.perf_counter(), time.process_time()
         result = function(*arguments, **options)
         seconds[name] = time.perf_counter() - started, time.process_time() - started_cpu
+        found[name] = result
         return result
 
     return run
+
+
+def describe(shortcut: Shortcut, test: ImageSet) -> dict[str, Any]:
+    """Return the numbers of a shortcut."""
+    return {
+        "class": test.class_names[shortcut.peaks.label],
+        "cell": [shortcut.row, shortcut.column],
+        "share_of_peaks": shortcut.peaks.share,
+        "share_of_peaks_elsewhere": shortcut.peaks.share_elsewhere,
+        "changed_of_class": shortcut.changed_of_class[shortcut.peaks.cell],
+        "largest_changed_of_class_elsewhere": shortcut.largest_elsewhere,
+        "num_images": shortcut.num_images,
+        "changed": shortcut.changed[shortcut.peaks.cell],
+        "accuracy": shortcut.accuracy,
+        "accuracy_covered": shortcut.accuracy_covered,
+    }
 
 
 def open_in_browser(path: Path) -> float | None:

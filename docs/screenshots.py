@@ -1,6 +1,9 @@
-"""Takes the pictures of the app in docs/figures with a headless Chromium (Debian's packages chromium, chromium-driver).
+"""Take the pictures of the app and of the report in docs/figures with a headless Chromium.
 
 python docs/screenshots.py BUNDLE [DIR]
+python docs/screenshots.py report.html [DIR]
+
+Chromium and its driver are Debian's packages chromium and chromium-driver.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ from firstlight.app.serving import served
 from firstlight.export.bundle import Bundle
 
 PICTURES = {"Classify": "app_classify", "Mistakes": "app_mistakes"}
+REPORT_PICTURES = {  # the first and the last element of each picture
+    "report_shortcut": ("#shortcuts-title", "#shortcuts"),
+    "report_mistakes": (".card", ".card"),
+}
 EXAMPLE = 7  # a horse
 WIDTH_PX, MAX_HEIGHT_PX = 1280, 800
 WAIT_S = 60
@@ -41,8 +48,12 @@ def start_chromium() -> Any:
 def take(driver: Any, path: Path) -> None:
     """Keep the page as a PNG, cut where a reader has seen enough."""
     whole = int(driver.execute_script("return document.documentElement.scrollHeight"))
-    height = min(whole, MAX_HEIGHT_PX)
-    clip = {"x": 0, "y": 0, "width": WIDTH_PX, "height": height, "scale": 1}
+    capture(driver, path, 0, min(whole, MAX_HEIGHT_PX))
+
+
+def capture(driver: Any, path: Path, top: int, height: int) -> None:
+    """Write a part of the page as a PNG."""
+    clip = {"x": 0, "y": top, "width": WIDTH_PX, "height": height, "scale": 1}
     options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
     content = base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
     Image.open(io.BytesIO(content)).convert("RGB").save(path, optimize=True)
@@ -69,5 +80,26 @@ def main(place: Path, folder: Path) -> None:
             driver.quit()
 
 
+def take_report(page: Path, folder: Path) -> None:
+    """Open a report, and take the pictures of its shortcuts and of its first mistakes."""
+    driver = start_chromium()
+    try:
+        metrics = {"width": WIDTH_PX, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        driver.get(page.resolve().as_uri())
+        WebDriverWait(driver, WAIT_S).until(lambda it: it.find_elements(By.CSS_SELECTOR, ".card canvas"))
+        time.sleep(1.5)  # maps are drawn once their images are decoded
+        for name, (first, last) in REPORT_PICTURES.items():
+            script = """
+            const [top, bottom] = [arguments[0], arguments[1]].map((selector) => document.querySelector(selector));
+            return [top.getBoundingClientRect().top + scrollY, bottom.getBoundingClientRect().bottom + scrollY];
+            """
+            top, bottom = driver.execute_script(script, first, last)
+            capture(driver, folder / f"{name}.png", int(top) - 8, int(bottom - top) + 16)
+    finally:
+        driver.quit()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent / "figures")
+    take_pictures = take_report if sys.argv[1].endswith(".html") else main
+    take_pictures(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent / "figures")
