@@ -134,7 +134,7 @@ def describe(shortcut: Shortcut, test: ImageSet) -> dict[str, Any]:
         "changed_of_class": shortcut.changed_of_class[shortcut.peaks.cell],
         "largest_changed_of_class_elsewhere": shortcut.largest_elsewhere,
         "num_images": shortcut.num_images,
-        "changed": shortcut.changed[shortcut.peaks.cell],
+        "num_changed": shortcut.num_changed,
         "accuracy": shortcut.accuracy,
         "accuracy_covered": shortcut.accuracy_covered,
     }

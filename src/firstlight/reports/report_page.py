@@ -136,14 +136,12 @@ def _mean_map(sampled: SampledMaps, label: int) -> str | None:
 
 def _describe_shortcut(shortcut: Shortcut, images: ImageSet, names: Sequence[str]) -> dict[str, Any]:
     """Return the variables of the template for a shortcut."""
-    columns = shortcut.columns
+    columns, changed = shortcut.columns, shortcut.changed_of_class
     return {
         "name": names[shortcut.peaks.label],
         "position": _position(shortcut.row, shortcut.rows, shortcut.column, shortcut.columns),
         "finding": shortcut,
-        "grid": [
-            shortcut.changed_of_class[start : start + columns] for start in range(0, len(shortcut.changed), columns)
-        ],
+        "grid": [changed[start : start + columns] for start in range(0, len(changed), columns)],
         "box": {
             "top": 100 * shortcut.row / shortcut.rows,
             "left": 100 * shortcut.column / columns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from firstlight.arrays import Images, Labels
@@ -37,7 +37,7 @@ class Shortcut:
         num_of_class: Number of images of the experiment that are predicted as the class.
         changed_of_class: Share of their predictions that change if a cell is covered, for each cell, in [0, 1].
         num_images: Number of all images of the experiment.
-        changed: Share of all predictions that change if a cell is covered, for each cell, in [0, 1].
+        num_changed: Number of their predictions that change if the cell is covered.
         accuracy: Accuracy on the images of the experiment, in [0, 1].
         accuracy_covered: Accuracy with the cell covered, in [0, 1].
         examples: Rows of test images whose maps peak most sharply in the cell.
@@ -49,7 +49,7 @@ class Shortcut:
     num_of_class: int
     changed_of_class: list[float]
     num_images: int
-    changed: list[float]
+    num_changed: int
     accuracy: float
     accuracy_covered: float
     examples: list[int]
@@ -122,9 +122,9 @@ def _measure(
     counts: list[int],
     num_of_class: int,
 ) -> Shortcut:
-    """Cover each cell in all sampled images, and collect the numbers."""
+    """Cover the cell in all sampled images, and collect the numbers."""
     tested, labels = images[sampled.rows], images.labels[sampled.rows]
-    covered = _predicted_with_covered_cells(network, tested, size)
+    covered = _predicted_with_covered_cell(network, tested, peaks.cell, size)
     is_example = (sampled.predicted == peaks.label) & (cells == peaks.cell)
     sharpness = sampled.maps.clamp(min=0).amax(dim=(1, 2)) / sampled.maps.abs().sum(dim=(1, 2)).clamp(min=1e-12)
     order = torch.where(is_example, sharpness, -1.0).argsort(descending=True, stable=True)
@@ -134,29 +134,29 @@ def _measure(
         num_of_class,
         [count / num_of_class for count in counts],
         len(tested),
-        (covered != sampled.predicted).float().mean(dim=1).tolist(),
+        int((covered != sampled.predicted).sum()),
         float((sampled.predicted == labels).float().mean()),
-        float((covered[peaks.cell] == labels).float().mean()),
+        float((covered == labels).float().mean()),
         sampled.rows[order[: min(NUM_EXAMPLES, int(is_example.sum()))]].tolist(),
     )
 
 
-def _changed(network: StagedNetwork, images: ImageSet, size: tuple[int, int], predicted: Labels) -> Tensor:
+def _changed(
+    network: StagedNetwork, images: ImageSet, size: tuple[int, int], predicted: Labels
+) -> Bool[Tensor, "cells n"]:
     """Return whether covering each cell changes each prediction, bool [cells n]."""
-    return _predicted_with_covered_cells(network, images, size) != predicted
+    cells = range(size[0] * size[1])
+    return torch.stack([_predicted_with_covered_cell(network, images, cell, size) != predicted for cell in cells])
 
 
-def _predicted_with_covered_cells(
-    network: StagedNetwork, images: ImageSet, size: tuple[int, int]
-) -> Int64[Tensor, "cells n"]:
-    """Return the predicted classes with each cell in turn covered by the mean colour, int64 [cells n]."""
-    rows, columns = size
-    predicted = []
-    for cell in range(rows * columns):
-        covered = cover_cell(images, (cell // columns, cell % columns), size, network.normalize.mean.flatten())
-        with in_evaluation(network):
-            predicted.append(logits_of(network, covered).argmax(dim=1))
-    return torch.stack(predicted)
+def _predicted_with_covered_cell(
+    network: StagedNetwork, images: ImageSet, cell: int, size: tuple[int, int]
+) -> Int64[Tensor, " n"]:
+    """Return the predicted classes of images with a cell covered by the mean colour, int64 [n]."""
+    position = cell // size[1], cell % size[1]
+    covered = cover_cell(images, position, size, network.normalize.mean.flatten())
+    with in_evaluation(network):
+        return logits_of(network, covered).argmax(dim=1)
 
 
 def cover_cell(images: ImageSet, cell: tuple[int, int], size: tuple[int, int], colour: Float[Tensor, " 3"]) -> Images:
