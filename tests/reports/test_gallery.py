@@ -65,6 +65,19 @@ def test_the_maps_are_those_of_explain(run, method, stage):
             np.testing.assert_allclose(found, relative, atol=0.5 / 127 + 1e-4)
 
 
+def test_fine_maps_are_averaged(run):
+    images = tiny_split("test", size_px=32)
+    gallery = make_gallery(run.network, images, run.predictions, "hires_cam", "prep", max_mistakes=1)
+    assert gallery.map_size == (16, 16)
+    entry = gallery.entries[0]
+    row = slice(entry["index"], entry["index"] + 1)
+    target = torch.tensor([entry["true"]])
+    full = explain(run.network, to_unit(images.images[row]), method="hires_cam", stage="prep", target=target).maps[0]
+    means = full.reshape(16, 2, 16, 2).mean(dim=(1, 3))
+    found = decoded(entry["maps"]["true"], gallery.map_size) / 127
+    np.testing.assert_allclose(found, (means / means.abs().max()).numpy(), atol=0.5 / 127 + 1e-4)
+
+
 def test_the_most_confident_mistakes_are_kept(run):
     images = tiny_split("test")
     full = make_gallery(run.network, images, run.predictions, "grad_cam", None)

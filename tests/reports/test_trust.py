@@ -187,6 +187,10 @@ def test_auto_chooses_the_best_mean_rank_among_the_maps_that_beat_noise(tmp_path
     assert (chosen.method, chosen.stage) == ("hires_cam", "layer3")
     assert "mean rank (1.0) over deletion, insertion, randomization, of the 2 measured maps" in chosen.reason
     assert choose_maps(run, "auto", "residual3").method == "grad_cam"
+    slow = [faithful("pixels", "rise", 0.1, 0.9), faithful("pixels", "random", 0.4, 0.3)]
+    run.save_json("trust.json", {"rows": rows + slow})
+    assert (choose_maps(run).method, choose_maps(run).stage) == ("rise", "pixels")
+    assert choose_maps(run, only_fast=True).method == "hires_cam"
     assert choose_maps(run, "layer_cam", "prep") == MapChoice("layer_cam", "prep")
 
 

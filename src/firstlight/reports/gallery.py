@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from firstlight.attribution import Attribution, explain
 from firstlight.data.batches import to_unit
@@ -23,6 +24,7 @@ MAX_MISTAKES = 1000
 MAX_RIGHT, MAX_RIGHT_OF_CLASS = 400, 24  # correctly classified images in all, and of one class
 NUM_TOP = 3  # most probable classes listed for an image
 LARGEST_INT8 = 127
+MAX_MAP_SIDE = 16  # rows and columns of a map on the page; finer maps are averaged, because they would fill the file
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,17 @@ def make_gallery(
     wrong = predictions.misclassified()[:max_mistakes]
     right = extreme_right_rows(predictions, len(images.class_names))
     rows = torch.cat([wrong, right])
-    predicted_maps = explain(network, to_unit(images.images[rows]), method=method, stage=stage)
+    predicted_maps = _coarse(explain(network, to_unit(images.images[rows]), method=method, stage=stage))
     wrong_maps = [
-        explain(
-            network,
-            to_unit(images.images[wrong]),
-            method=method,
-            stage=stage,
-            target=target,
-            labels=images.labels[wrong],
+        _coarse(
+            explain(
+                network,
+                to_unit(images.images[wrong]),
+                method=method,
+                stage=stage,
+                target=target,
+                labels=images.labels[wrong],
+            )
         )
         for target in ("true", "contrast")
     ]
@@ -135,6 +139,15 @@ def _evidence(attribution: Attribution, position: int) -> str | None:
     """Return an encoded map, or None if it has no positive evidence."""
     has_evidence = bool(attribution.has_positive_evidence[position])
     return encode_map(_to_int8(attribution.maps[position])) if has_evidence else None
+
+
+def _coarse(attribution: Attribution) -> Attribution:
+    """Return maps of at most 16x16 positions; finer maps are averaged."""
+    height, width = attribution.maps.shape[1:]
+    if max(height, width) <= MAX_MAP_SIDE:
+        return attribution
+    size = (min(height, MAX_MAP_SIDE), min(width, MAX_MAP_SIDE))
+    return replace(attribution, maps=functional.adaptive_avg_pool2d(attribution.maps, size))
 
 
 def _to_int8(cam: Float[Tensor, "h w"]) -> Any:

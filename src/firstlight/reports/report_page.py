@@ -100,6 +100,7 @@ def render_report(run: Run, images: ImageSet, findings: Findings, train: ImageSe
         trust=_trust_rows(load_trust(run)),
         mean_maps=[_mean_map(findings.sampled, label) for label in range(len(names))],
         num_sampled=len(findings.sampled.rows),
+        sampled_maps=f"{findings.sampled.method} at stage {findings.sampled.stage}",
         shortcuts=[_describe_shortcut(each, images, names) for each in findings.shortcuts],
         num_training=findings.training and findings.training.num_images,
         feature_map=findings.feature_map,

@@ -61,7 +61,7 @@ def write_report(
     """
     path = path or run.path / FILE_NAME
     check_predictions(run, images)
-    predictions, choice = run.predictions, choose_maps(run, method, stage)
+    predictions, choice = run.predictions, choose_maps(run, method, stage, only_fast=True)
     gallery = make_gallery(run.network, images, predictions, choice.method, choice.stage, max_mistakes)
     sampled = sample_maps(run.network, images, choice.method, choice.stage)
     wrong = predictions.misclassified()[:max_mistakes]

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from firstlight.arrays import Labels
-from firstlight.attribution import explain
+from firstlight.attribution import DEFAULT_METHOD, METHODS, explain
+from firstlight.attribution.methods import check_method
 from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
@@ -23,11 +24,15 @@ class SampledMaps:
     """Maps for the predicted class.
 
     Args:
+        method: Attribution method.
+        stage: Name of the explained stage.
         rows: Rows of the test images, int64 [n].
         predicted: Predicted class of each image, int64 [n].
         maps: Maps, each divided by its largest absolute value, float32 [n h w].
     """
 
+    method: str
+    stage: str
     rows: Int64[Tensor, " n"]
     predicted: Labels
     maps: Float[Tensor, "n h w"]
@@ -43,6 +48,8 @@ def sample_maps(
 ) -> SampledMaps:
     """Compute the maps of at most `max_images` test images for their predicted classes.
 
+    A method that runs the network many times for each map is replaced by the default method at the last stage.
+
     Args:
         network: Trained network.
         images: Test images.
@@ -54,6 +61,9 @@ def sample_maps(
         UsageError: No method or stage has that name.
     """
     rows = torch.randperm(len(images), generator=generator(0, 0, "sampled maps"))[:max_images].sort().values
+    if method not in METHODS:
+        check_method(method)
+        method, stage = DEFAULT_METHOD, None
     found = explain(network, to_unit(images.images[rows]), method=method, stage=stage)
     largest = found.maps.abs().amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(found.maps.dtype).tiny)
-    return SampledMaps(rows, found.classes, found.maps / largest)
+    return SampledMaps(found.method, found.stage, rows, found.classes, found.maps / largest)

@@ -112,7 +112,7 @@ class MapChoice:
     reason: str = ""
 
 
-def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None) -> MapChoice:
+def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None, *, only_fast: bool = False) -> MapChoice:
     """Return the named method and stage, or for "auto" those that `explain --evaluate` has found most faithful.
 
     Rows that are not better than noise at their stage are left out. The others are ranked by each metric that was
@@ -122,6 +122,7 @@ def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None) -
         run: Finished run.
         method: Name of an attribution method, or "auto"; None means "auto".
         stage: Name of a stage, to which the choice is then restricted; None for any stage.
+        only_fast: Restrict the choice to methods that need no more than one backward pass, for many images.
 
     Raises:
         RunError: `trust.json` is damaged.
@@ -129,7 +130,11 @@ def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None) -
     if method not in (None, AUTO):
         return MapChoice(method, stage)
     rows = [row for row in load_trust(run) if stage in (None, row.stage)]
-    faithful = [row for row in rows if row.method != RANDOM and not not_better_than_noise(row, rows)]
+    faithful = [
+        row
+        for row in rows
+        if row.method != RANDOM and (row.method in METHODS or not only_fast) and not not_better_than_noise(row, rows)
+    ]
     if not faithful:
         cause = "no measured map is better than noise" if rows else "their faithfulness has not been measured"
         return MapChoice(DEFAULT_METHOD, stage, f"the maps are those of the default method, {DEFAULT_METHOD}: {cause}")
