@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def fit(
     data_dir: Path | str = DEFAULT_DATA_DIR,
     logs_dir: Path | str = DEFAULT_LOGS_DIR,
     *,
-    logger: str | Logger | bool = "tensorboard",
+    logger: str | Logger | Iterable[Logger] | bool = "tensorboard",
     histograms: bool = False,
     steps: Steps = "recorded",
     checkpoints: CheckpointTimes = CheckpointTimes(),
@@ -48,13 +48,13 @@ def fit(
         recipe: Network, data and training.
         data_dir: Folder that holds the data sets, or one folder of images per class.
         logs_dir: Folder of all runs; this one is written to `logs_dir/<recipe>/version_<n>`.
-        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none"; or one of Lightning's loggers.
+        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none"; or one or several of Lightning's loggers.
         histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
         steps: How a GPU runs the training steps; see `Classifier`.
         checkpoints: How often to write checkpoints.
         fold: Fold of a cross-validation to validate on; see `firstlight.cross_validate`.
         on_start: Function that is called with the run folder before the training begins.
-        **trainer_options: Any argument of `pytorch_lightning.Trainer`.
+        **trainer_options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
 
     Returns:
         The finished run.

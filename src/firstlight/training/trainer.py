@@ -60,11 +60,19 @@ class Trainer(pl.Trainer):
     Args:
         max_epochs: Epochs of the training; by default those of the model's recipe.
         histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
-        **options: Any argument of `pytorch_lightning.Trainer`.
+        **options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
+
+    Raises:
+        UsageError: `barebones=True` would turn off what these defaults add.
     """
 
     @accepts_arguments_of(pl.Trainer)
     def __init__(self, max_epochs: int | None = None, *, histograms: bool = False, **options: Any) -> None:
+        if options.get("barebones"):
+            raise UsageError(
+                "barebones turns off the logging and the callbacks that firstlight's Trainer adds: measure with "
+                "pytorch_lightning.Trainer(barebones=True)"
+            )
         self._takes_epochs_of_model = max_epochs is None
         if self._takes_epochs_of_model:
             max_epochs = Recipe().max_epochs
