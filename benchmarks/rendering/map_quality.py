@@ -48,3 +48,26 @@ def trust_drawn() -> str:
 
 def trust_cifar() -> str:
     return trust("trust_cifar10")
+
+
+def trust_methods() -> str:
+    """The faithfulness of all methods on the embedded data, at the last stage or of pixels, and their cost."""
+    entry = load("trust_methods_drawn")
+    results = entry["results"]
+    rows = [
+        [
+            row["stage"],
+            row["method"],
+            *(f"{row[measure]:.3f}" for measure in MEASURES),
+            "" if row["passes_per_image"] is None else f"{row['passes_per_image']:.0f}",
+            ", ".join(name.split("_")[0] for name in row["no_better_than_noise"]) if row["method"] != "random" else "",
+        ]
+        for row in results["rows"]
+    ]
+    heads = [f"{each.replace('_', ' ')} {'↓' if each in LOWER_IS_BETTER else '↑'}" for each in MEASURES]
+    head = " | ".join(["stage", "method", *heads, "passes", "no better than noise in"])
+    return (
+        f"{markdown(head, 'llrrrrrrl', rows)}\n\nMeans over {results['num_images']} test images of a single run of "
+        f"`{results['recipe']['name']}` ({results['recipe']['max_epochs']} epochs, test accuracy "
+        f"{results['test_acc']:.2%}). Passes: forward passes of the network for one image; a backward pass counts two."
+    )

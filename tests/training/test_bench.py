@@ -98,3 +98,17 @@ def test_the_data_set_of_every_recipe_has_a_size() -> None:
 
 def test_the_rate_of_a_matrix_product_is_positive() -> None:
     assert matmul_rate(torch.float32, num_trials=1) > 1e6
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(1e-5, 2048), (0.01, 256), (1.0, 128)])
+def test_products_that_would_take_long_are_not_made(monkeypatch: pytest.MonkeyPatch, seconds: float, size: int) -> None:
+    """A product of 128 rows takes so many seconds, and one of twice the rows eight times as many."""
+    sizes = []
+
+    def duration_s(size: int, *_: object) -> float:
+        sizes.append(size)
+        return seconds * (size / 128) ** 3
+
+    monkeypatch.setattr(bench, "_fastest_matmul_s", duration_s)
+    assert matmul_rate(torch.float32) == pytest.approx(2 * 128**3 / seconds)
+    assert max(sizes) == size

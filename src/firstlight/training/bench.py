@@ -30,7 +30,8 @@ SIZES = {
     "watermark": (10_000, 2_000, 10, 32),
 }
 NUM_WARMUP_STEPS = 2
-MATMUL_SIZE = 2048
+SMALLEST_MATMUL, LARGEST_MATMUL = 128, 2048
+LONGEST_MATMUL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
             gradient_share=expected_images(recipe.gradient_share),  # noise: similar gradients
         )
         clock = StepClock(NUM_WARMUP_STEPS)
-        trainer = Trainer(max_epochs=1, limit_val_batches=0, callbacks=[clock], **(SILENT | trainer_options))
+        # With the recipe's epochs, so that the schedule trains and freezes what it does in the first epoch.
+        limits = {"max_epochs": recipe.max_epochs, "max_steps": NUM_WARMUP_STEPS + num_steps, "limit_val_batches": 0}
+        trainer = Trainer(callbacks=[clock], **(SILENT | limits | trainer_options))
         sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
         trainer.fit(module, Batches(images, sampler, recipe.augmentation, trainer.strategy.root_device))
         image_s += share * clock.seconds / (recipe.batch_size * num_steps)
@@ -88,18 +91,30 @@ def _always(resizing: ProgressiveResizing, scale: float) -> ProgressiveResizing:
 def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_trials: int = 5) -> float:
     """Return the floating-point operations a second of a large matrix product, an upper bound for any training.
 
+    The matrices have up to 2,048 rows, or fewer if their product would take much longer than 0.2 seconds: CPUs without
+    instructions for bfloat16 emulate it hundreds of times more slowly.
+
     Args:
         dtype: Type of the matrices.
         device: Device of the matrices.
-        num_trials: Number of products; the result is the rate of the fastest.
+        num_trials: Number of products; the fastest counts.
     """
-    a, b = (torch.rand(MATMUL_SIZE, MATMUL_SIZE, device=device).to(dtype) for _ in range(2))
-    fastest_s = float("inf")
+    size = SMALLEST_MATMUL
+    seconds = _fastest_matmul_s(size, dtype, torch.device(device), num_trials)
+    while size < LARGEST_MATMUL and 8 * seconds < LONGEST_MATMUL_S:  # twice the size takes eight times as long
+        size *= 2
+        seconds = _fastest_matmul_s(size, dtype, torch.device(device), num_trials)
+    return 2 * size**3 / seconds
+
+
+def _fastest_matmul_s(size: int, dtype: torch.dtype, device: torch.device, num_trials: int) -> float:
+    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+    durations_s = []
     for _ in range(num_trials):
-        started_s = finished_s(torch.device(device))
+        started_s = finished_s(device)
         a @ b
-        fastest_s = min(fastest_s, finished_s(torch.device(device)) - started_s)
-    return 2 * MATMUL_SIZE**3 / fastest_s
+        durations_s.append(finished_s(device) - started_s)
+    return min(durations_s)
 
 
 def _test_rate(trainer: pl.Trainer, module: Classifier, images: ImageSet, batch_size: int) -> float:
