@@ -21,7 +21,7 @@ STUDENT = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81)  # one-si
 
 
 def command_line() -> str:
-    """Return the command of this process as it can be typed in a checkout; `DATA_DIR` replaces the data folder.
+    """Return the command of this process as it can be typed in a checkout, with DATA_DIR and RUN for private folders.
 
     >>> from unittest import mock
     >>> with mock.patch("sys.argv", ["/home/me/benchmarks/ddp.py", "--data_dir", "/mnt/my data", "--num_turns", "3"]):
@@ -29,7 +29,8 @@ def command_line() -> str:
     python benchmarks/ddp.py --data_dir DATA_DIR --num_turns 3
     """
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    return re.sub(r"(--data_dir[ =])('[^']*'|\S+)", r"\1DATA_DIR", command)
+    command = re.sub(r"(--data_dir[ =])('[^']*'|\S+)", r"\1DATA_DIR", command)
+    return re.sub(r"(--run[ =])('[^']*'|\S+)", r"\1RUN", command)
 
 
 def record(name: str, command: str, results: dict[str, Any]) -> Path:
