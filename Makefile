@@ -34,6 +34,7 @@ test-slow: $(VENV)/.ready  ## the tests that take minutes
 setup: $(VENV)/.ready  ## make the virtual environment with all that the tests need
 
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "installing into $(VENV): this takes minutes, most of them without output"
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
