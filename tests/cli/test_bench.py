@@ -14,7 +14,7 @@ from firstlight.training import bench
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small recipe and small matrices."""
-    monkeypatch.setattr(bench, "MATMUL_SIZE", 64)
+    monkeypatch.setattr(bench, "LARGEST_MATMUL", 128)
     small = Recipe(name="demo", data="drawn", network=ResNet9Config(width=2), batch_size=16)
     monkeypatch.setitem(RECIPES, "demo", lambda: small)
 

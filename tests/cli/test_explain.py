@@ -15,12 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.attribution import METHODS, explain
+from firstlight.attribution import METHODS, Faithfulness, explain, method_names
 from firstlight.cli import main, predict
 from firstlight.data.source import SOURCES
 from firstlight.evaluation.mistakes import MistakeFilter, MistakeOrder
 from firstlight.networks import ResNet9
 from firstlight.plots.mistake_sheet import percent
+from firstlight.reports import trust
 from firstlight.runs.run import Run
 from reference.made_run import make_run
 from reference.tiny import CLASS_NAMES, tiny_split
@@ -203,16 +204,32 @@ def test_other_test_images_than_the_run_was_tested_on_are_a_warning_of_one_line(
 def test_evaluate_prints_and_stores_a_row_for_each_method_and_stage(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explain", str(run.path), "--evaluate", "--num_images", "4", "--seed", "2"]) == 0
+    arguments = ["--evaluate", "--num_images", "4", "--seed", "2", "--methods", "hires_cam", "grad_cam"]
+    assert main(["explain", str(run.path), *arguments]) == 0
     printed = capsys.readouterr().out
     words = [re.findall(r"[\w.]+", line) for line in printed.splitlines()]
-    expected = [(stage, method) for stage in (*ResNet9.stages, "all") for method in (*METHODS, "random")]
+    expected = [(stage, method) for stage in (*ResNet9.stages, "all") for method in ("hires_cam", "grad_cam", "random")]
     rows = [line for line in words if tuple(line[:2]) in expected]
     assert [tuple(line[:2]) for line in rows] == expected
     content = json.loads((run.path / "trust.json").read_text())
     assert (content["num_images"], content["seed"]) == (4, 2)
     for line, row in zip(rows, content["rows"], strict=True):
         assert line[2:5] == [f"{row[name]:.3f}" for name in ("deletion", "insertion", "randomization")]
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], tuple(METHODS)), (["--methods", "all"], method_names())])
+def test_evaluate_measures_the_fast_methods_by_default_and_all_by_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], expected: tuple[str, ...]
+) -> None:
+    measured = []
+
+    def measure_trust(*arguments: object) -> list[Faithfulness]:
+        measured.append(arguments[-1])
+        return [Faithfulness(method, "prep", 0.1, 0.9, None, None, 0.1) for method in ("grad_cam", "random")]
+
+    monkeypatch.setattr(trust, "measure_trust", measure_trust)
+    assert main(["explain", str(run.path), "--evaluate", *options]) == 0
+    assert measured == [expected]
 
 
 def test_evaluate_compares_methods_that_explain_pixels_with_pixel_noise(

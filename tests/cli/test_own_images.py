@@ -96,7 +96,7 @@ def test_later_verbs_find_the_images_or_name_the_searched_path(capsys: pytest.Ca
     assert main(["test", str(run.path), "--data_dir", "moved"]) == 0
     make_folder(Path("moved"), {"blue": 10})
     assert main(["test", str(run.path), "--data_dir", "moved"]) == 2
-    assert "its classes are not the run's" in capsys.readouterr().err
+    assert "has the class 'blue', which the network does not know" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", ["adam24", "demo"])

@@ -101,7 +101,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         monkeypatch.setitem(RECIPES, name, partial(quick, make))
     monkeypatch.setitem(SOURCES, "drawn", lambda data_dir, split: draw(80 if split == "train" else 24, 0, split))
     monkeypatch.setattr(serving, "serve", visit)
-    monkeypatch.setattr(bench, "MATMUL_SIZE", 64)
+    monkeypatch.setattr(bench, "LARGEST_MATMUL", 128)
     monkeypatch.setattr(trust, "evaluate", partial(evaluate, stages=["residual3"], num_steps=2))
     for name in ("photo.jpg", "new_photo.jpg", "photos/a.jpg", "photos/b.png"):
         save_photo(Path(name), (60, 90, 200), size=(60, 40))
