@@ -37,7 +37,7 @@ class ClassifyTab:
     The page, not the server, keeps the pixels of the current picture: every later request sends them along.
 
     Args:
-        service: Service that answers.
+        service: Service that reads and classifies the pictures.
     """
 
     def __init__(self, service: Service) -> None:
@@ -90,7 +90,7 @@ class ClassifyTab:
     def classify_upload(
         self, raw: RawPicture | None, top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> Outputs:
-        """Classify a new picture; one that cannot be read is removed, and a line says why."""
+        """Classify a new picture; if it cannot be read, remove it and show the reason."""
         if raw is None:
             return _empty_outputs()
         try:

@@ -1,4 +1,4 @@
-"""JavaScript of the page: it scrolls results into view, names previews, and marks tables that scroll."""
+"""JavaScript of the page: it scrolls results into view, names previews, and marks tables that can be scrolled."""
 
 from __future__ import annotations
 

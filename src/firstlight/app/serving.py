@@ -24,7 +24,7 @@ from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
 
 STYLE = Path(__file__).parent / "style.css"
-MULTIPART_BYTES = 4_096  # of an upload request without the file
+MULTIPART_BYTES = 4_096  # largest size of an upload request apart from the file itself
 MAX_KEPT_BYTES = 1_000_000_000  # of uploads that are not deleted yet
 MAX_SESSIONS = 200
 MAX_THREADS = 8

@@ -52,7 +52,7 @@ def as_maps(network: nn.Module, stage: str, output: Tensor, reshape: Reshape | N
         reshape: Function that turns the output into maps; None if they are maps already.
 
     Raises:
-        UsageError: The output has another number of axes.
+        UsageError: The output, after `reshape` if given, does not have four axes.
     """
     maps = output if reshape is None else reshape(output)
     if maps.ndim == 4:

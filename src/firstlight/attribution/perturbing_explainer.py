@@ -1,4 +1,4 @@
-"""Maps of a batch of images from the answers of a network to perturbed images."""
+"""Attribution maps computed from a network's outputs for perturbed images."""
 
 from __future__ import annotations
 

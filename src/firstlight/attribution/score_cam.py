@@ -20,8 +20,8 @@ def score_cam(
         w = softmax_c(score(x H[c] + b (1 - H[c])) - score(b))        cam[i,j] = sum_c w[c] A[c,i,j]
 
     Wang et al. 2020, arXiv 1910.01279, equations 5 to 8. Masked pixels take the colour of the covered image b, which
-    the paper sets to zero after normalization. The paper's final ReLU is not applied. A constant channel masks nothing
-    out, and has the weight zero. It costs a forward pass for each channel.
+    the paper sets to zero after normalization. The paper's final ReLU is not applied. A constant channel has
+    the weight zero, because its mask carries no information. The method takes a forward pass for each channel.
 
     Args:
         score: Target score of each image of a batch, float [n 3 h w] to float [n].

@@ -1,4 +1,4 @@
-"""Backward rules of the layers of this package: the forward pass of each layer, and its gradient function."""
+"""Backward rules for the layers of `torch.nn` and `firstlight.layers`: forward pass and gradient function."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
 @rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
     conv, epilogue = cast(Conv3x3, modules[0]), Epilogue(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
-    algorithm, after = conv.algorithm(x), modules[1 + sum(epilogue) :]  # batch norm, and what comes then
+    algorithm, after = conv.algorithm(x), modules[1 + sum(epilogue) :]  # batch norm and the layers after it
     if not isinstance(algorithm, AmxConvolution) or (epilogue.pools and min(x.shape[2:]) < 2):
         return None
     norm = cast(BatchNorm, after[0]) if after else None

@@ -15,12 +15,12 @@ from firstlight.layers.residual import Residual
 
 @dataclass
 class Backward:
-    """One backward pass.
+    """State of one backward pass.
 
     Args:
         indices: Indices of the images that have a gradient, int64 [k]; None if all have one.
         num_images: Number of images in the batch.
-        gradients: Gradients of the parameters that were computed so far.
+        gradients: Parameter gradients computed so far.
     """
 
     indices: Tensor | None

@@ -25,7 +25,7 @@ def training_logits(network: nn.Module, images: Tensor, *, skip_zero_gradients: 
     """Compute the logits of a training batch, with the fastest backward pass that the network allows.
 
     On a CPU in training, the stages use VJPs instead of autograd if no module has a hook. In all other cases
-    this is `network(images)`. A second or a differentiable backward pass repeats the forward pass by autograd.
+    this is `network(images)`. A second or a differentiable backward pass first repeats the forward pass with autograd.
 
     Args:
         network: Network to train, of any class.

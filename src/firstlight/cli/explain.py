@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
 
 ALL = "all"
-ORDERS = ["confidence", "margin", "loss", "index"]  # `evaluation.mistakes.MistakeOrder`, named here without torch
+ORDERS = [
+    "confidence",
+    "margin",
+    "loss",
+    "index",
+]  # as in `evaluation.mistakes`, without torch
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -70,7 +75,9 @@ def build_parser() -> Parser:
         "for the class of this name",
     )
     parser.add_argument("--json", action="store_true", help="print the images and their maps as JSON, and draw nothing")
-    parser.add_argument("--out", type=str, default=None, help="the file to draw, if not misclassified.png of the run")
+    parser.add_argument(
+        "--out", type=str, default=None, help="file of the figure (by default misclassified.png in the run folder)"
+    )
     parser.add_argument("--evaluate", action="store_true", help="print how far the maps of each method can be trusted")
     parser.add_argument(
         "--methods",
@@ -81,7 +88,12 @@ def build_parser() -> Parser:
         "six: " + METHODS_HELP,
     )
     parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: number of test images")
-    parser.add_argument("--seed", type=int, default=0, help="with --evaluate: seed of the choice of images")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="with --evaluate: seed of all random choices",
+    )
     return parser
 
 

@@ -180,7 +180,7 @@ class FolderSource(Source):
         return read_split(self.layout, split, self.size_px)
 
     def external_test(self) -> ImageSet:
-        """Read the test split; all images if the folder has classes alone."""
+        """Read the test split, or all images if the folder has no test split."""
         return read_split(find_layout(self.data_dir, splits_off_test=False), "test", self.size_px)
 
     def remarks(self, train: ImageSet) -> list[str]:

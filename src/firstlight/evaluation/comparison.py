@@ -18,7 +18,7 @@ Metric = Literal["accuracy", "nll", "ece"]
 METRICS: tuple[Metric, ...] = ("accuracy", "nll", "ece")
 NUM_REPLICATES = 2000
 SEED = 0
-_CHUNK = 100  # replicates at a time: their counts of 10,000 images take 8 MB
+_CHUNK = 100  # replicates computed at once: for 10,000 images their counts take 8 MB
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,7 +58,7 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
     def check_range(self, images: Tensor) -> None:
-        """Warn once if images are not in [0, 1]; on a GPU, which must stop for the check, check only the first batch.
+        """Warn once if images are not in [0, 1]; on a GPU check only the first batch, to synchronize once.
 
         Raises:
             UsageError: The images are integers.

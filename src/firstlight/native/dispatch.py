@@ -72,7 +72,7 @@ def call_for(dtype: torch.dtype, library: ctypes.CDLL | None, name: str, *argume
 
 
 def fx_leaf(layer: nn.Module, proxy: Proxy) -> Tensor:
-    """Record a call of a layer in the graph that `torch.fx.symbolic_trace` builds, as for the layers of `torch.nn`.
+    """Record a layer as one node of the graph of `torch.fx.symbolic_trace`, as torch.fx does for `torch.nn` layers.
 
     Otherwise `torch.fx` would trace the code of a layer outside of `torch.nn`, whose checks of its input it cannot
     trace.

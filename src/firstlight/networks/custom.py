@@ -82,8 +82,9 @@ def find_network_class(name: str) -> type[StagedNetwork]:
     module_name, _, path = name.partition(":")
     if module_name not in sys.modules:
         raise UsageError(
-            f"the network {name} is code outside firstlight, and no module is imported that only a file names. If you "
-            f"trust it, add --network_module {module_name} to the command, or `import {module_name}` first in Python"
+            f"the network {name} is code outside firstlight, which does not import a module that only a file names. "
+            f"If you trust it, add --network_module {module_name} to the command, or `import {module_name}` first in "
+            "Python"
         )
     try:
         found = reduce(getattr, path.split("."), sys.modules[module_name])

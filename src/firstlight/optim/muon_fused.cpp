@@ -4,7 +4,7 @@
 // vectors of 16 numbers:
 //
 //     weights    |--- thread 0 ---|--- thread 1 ---|--- thread 2 --|     32-bit float
-//     gradient   |----------------|----------------|---------------|     float; momentum buffer and update alike
+//     gradient   |----------------|----------------|---------------|     float; the momentum buffer and the update (float or bfloat16) are split in the same way
 //     squares    [    sum 0       ,     sum 1      ,     sum 2     ]     double, one for each thread
 
 #include "simd.hpp"

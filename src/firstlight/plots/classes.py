@@ -15,7 +15,7 @@ from firstlight.plots.samples import shorten
 # squares of one size.
 IMAGE_DOTS = 128  # approximate side of an image; ten by ten images fit on a page
 GAP_DOTS, MARGIN_DOTS, TITLE_DOTS = 8, 18, 56
-MAX_ROWS = 25  # more classes are drawn smaller, in several columns
+MAX_ROWS = 25  # with more classes, the images are smaller and fill several columns
 
 
 @literal_text

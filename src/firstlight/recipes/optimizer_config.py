@@ -41,7 +41,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class MuonConfig:
-    """Muon for the convolution filters, and SGD with Nesterov momentum for the head and the biases.
+    """Muon for the convolution filters, and SGD with Nesterov momentum for head, biases and batch norm's scales.
 
     All learning rates fall linearly from the first step to zero at the last.
 

@@ -45,7 +45,7 @@ class Findings:
 
     Args:
         predictions: Predictions for the test images.
-        choice: Method and stage of the maps, and why.
+        choice: Method and stage of the maps, and the reason for this choice.
         gallery: Images with their maps.
         slices: Weak slices, from `find_weak_slices`.
         sampled: Maps of a sample of the test images.
@@ -71,7 +71,7 @@ def render_report(run: Run, images: ImageSet, findings: Findings, train: ImageSe
         run: Finished run.
         images: Test images.
         findings: What the report shows.
-        train: Training images, of which a page without JavaScript shows some.
+        train: Training images; the nearest ones are shown even without JavaScript.
     """
     names, predictions, gallery = run.class_names, findings.predictions, findings.gallery
     matrix = confusion(predictions.labels, predictions.predicted, len(names))
@@ -246,7 +246,7 @@ def _charts(run: Run, predictions: Predictions) -> list[dict[str, Any]]:
 
 
 def most_confused_classes(matrix: Int64[Tensor, "k k"]) -> list[int]:
-    """Return the labels of the confusion matrix on the page: all, or of many classes those with the most mistakes.
+    """Return the classes of the page's confusion matrix: all, or the 100 with the most mistakes.
 
     Args:
         matrix: Number of images by true class (row) and predicted class (column), int64 [k k].

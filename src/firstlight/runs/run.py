@@ -146,7 +146,7 @@ class Run(Predictor):
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """Temperature and novelty threshold; None if the run kept no validation images, or is of an older version."""
+        """Temperature and novelty threshold; None without validation images, or in a run of an older version."""
         return self._from_metadata("calibration", _calibration) if "calibration" in self.metadata else None
 
     @property

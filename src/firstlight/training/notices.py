@@ -15,7 +15,7 @@ NOT_FOR_USERS = (
     r".*is not supported by the model summary.*",
     r".*The number of training batches.*is smaller than the logging interval.*",  # the first and last step are logged
     r".*does not have many workers.*",  # the batches are made on the device, there are no workers
-    r".*it is recommended to use `devices=1`.*",  # shards without repeats make the metrics exact
+    r".*it is recommended to use `devices=1`.*",  # no image is repeated: the metrics are exact
     r".*recommended to use `self\.log\(.*sync_dist=True.*",  # the epoch's means are added up once an epoch
     r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
     r".*Checkpoint directory .* exists and is not empty.*",  # the same trainer is used again

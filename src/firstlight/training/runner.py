@@ -105,7 +105,7 @@ def _make_trainer(
         EpochMeans(),
         *writers,
         *user_callbacks,
-        run_folder,  # last: its results finish the run, after the users' callbacks
+        run_folder,  # last, because results.json must be written after all user callbacks have run
     ]
     path = folder.absolute()
     rows = rows_before(folder, checkpoint.step) if checkpoint else []

@@ -1,4 +1,4 @@
-"""When Winograd's algorithm is faster than PyTorch's convolution: shared by its two implementations."""
+"""Base class of the two Winograd convolutions: decides when they are faster than PyTorch's."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class RunFolder(pl.Callback):
         """Choose the folder and start the clock."""
         if stage not in ("fit", "test") or not isinstance(pl_module, Classifier):
             return
-        if stage == "fit" and not self._is_begun_by_fit and trainer.loggers:  # `fit` has checked it
+        if stage == "fit" and not self._is_begun_by_fit and trainer.loggers:  # `firstlight.fit` checks it
             refuse_full_disk(Path(trainer.default_root_dir), pl_module.network)
         if self.path is None:
             self.choose_path(trainer)
@@ -174,7 +174,7 @@ class RunFolder(pl.Callback):
             (self.path / "predictions.npz").unlink(missing_ok=True)
 
     def take_predictions(self, module: Classifier) -> None:
-        """Give the module the predictions that other processes have written; nothing if they wrote none."""
+        """Load the predictions that other processes have written, if there are any, into the module."""
         data = getattr(module, "data", None)
         if self.path is None or not isinstance(data, ImageData) or not (self.path / "predictions.npz").is_file():
             return
