@@ -29,6 +29,7 @@ from typing import Any
 from torch.nn import functional as F
 
 from firstlight.cli.quiet import quiet_lightning
+from firstlight.evaluation.student_t import quantile
 from firstlight.evaluation.tta_views import logits_of
 from firstlight.files import write_atomic
 from firstlight.native import cpu
@@ -45,7 +46,6 @@ BFLOAT16 = "bfloat16"  # the change of precision, beside the names of kernels
 WIDTHS = {"page24": 16, "adam24": 16, "demo": 16, "fast94": 32}  # narrow, so that many seeds fit into a night
 NUM_TRAIN = 45_000  # of CIFAR-10; the other training images are the validation images
 LOSS_LIMIT = 0.1  # points of accuracy that a harmless change may cost
-QUANTILES = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)  # of Student's t, two-sided 95 %
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Summary:
         if n < 2:
             return cls(mean, math.inf, -math.inf, math.inf, n)
         error = statistics.stdev(differences) / math.sqrt(n)
-        margin = student_quantile(n - 1) * error
+        margin = quantile(0.975, n - 1) * error
         return cls(mean, error, mean - margin, mean + margin, n)
 
     @property
@@ -99,11 +99,6 @@ class Summary:
         return (
             f"difference {self.mean:+.3f} points, standard error {self.standard_error:.3f}, 95 % {interval}, n={self.n}"
         )
-
-
-def student_quantile(freedom: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t; the approximation above 10 degrees is off by under 0.01."""
-    return QUANTILES[freedom - 1] if freedom <= len(QUANTILES) else 1.96 + 2.6 / freedom
 
 
 def settings_of(change: str, precision: str) -> tuple[Setting, Setting]:

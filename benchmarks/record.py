@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 import statistics
@@ -12,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from firstlight.evaluation.student_t import summarize_values
 from firstlight.files import write_atomic
 from firstlight.runs.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 NUM_CIFAR10 = 50_000  # training images
-STUDENT = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81)  # one-sided 95 % quantiles, 1 to 10 degrees
 
 
 def command_line() -> str:
@@ -59,9 +58,9 @@ def usual_precision(line: dict[str, Any]) -> str:
 
 def lower_bound(values: Sequence[float]) -> float:
     """Return the one-sided 95 % lower confidence bound of the mean of at least two values (Student's t)."""
-    freedom = len(values) - 1
-    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 1.645 + 1.6 / freedom  # off by under 0.01
-    return statistics.fmean(values) - quantile * statistics.stdev(values) / math.sqrt(len(values))
+    lower = summarize_values(values).lower_bound
+    assert lower is not None
+    return lower
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -10,19 +10,18 @@ each backward pass counts two more, because it computes two products for each on
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from firstlight.attribution import evaluate, explain, method_names
 from firstlight.data.batches import to_unit
-from firstlight.data.rng import generator
-from firstlight.reports.trust import not_better_than_noise
-from firstlight.runs.run import load
+from firstlight.data.images import ImageSet
+from firstlight.reports.trust import RANDOM, choose_images
+from firstlight.runs.run import Run, load
 from firstlight.training.retest import load_test_images
 from record import command_line, record
+from trust import describe
 
 NUM_COUNTED = 8  # images of which the passes are counted
 
@@ -49,28 +48,18 @@ def passes_per_image(network: nn.Module, images: Tensor, method: str) -> float:
     return total / len(images)
 
 
-def measure(run: Any, data_dir: str | None, num_images: int) -> dict[str, Any]:
-    """Return the rows of all methods, with the test accuracy and the recipe of the run."""
-    images = load_test_images(run, data_dir).test
-    chosen = images[torch.randperm(len(images), generator=generator(0, 0, "trust"))[:num_images]]
+def measure(run: Run, images: ImageSet, num_images: int) -> dict[str, Any]:
+    """Return the rows of all methods at the last stage or of pixels, with the passes of each."""
+    chosen = choose_images(images, num_images)
     pixels, stage = to_unit(chosen.images), run.network.stages[-1]
     rows = evaluate(run.network, pixels, masks=chosen.evidence, methods=method_names(), stages=[stage])
-    return {
-        "what": "means over test images chosen at random, single run; methods of a stage explain the last one",
-        "recipe": run.recipe.to_dict(),
-        "test_acc": run.results["test_acc"],
-        "num_images": len(chosen),
-        "rows": [
-            asdict(row)
-            | {"no_better_than_noise": not_better_than_noise(row, rows)}
-            | {
-                "passes_per_image": None
-                if row.method == "random"
-                else passes_per_image(run.network, pixels[:NUM_COUNTED], row.method)
-            }
-            for row in rows
-        ],
-    }
+    what = "means over test images chosen at random, single run; methods of a stage explain the last one"
+    results = describe(run, rows, len(chosen), what)
+    for row in results["rows"]:
+        is_noise = row["method"] == RANDOM
+        counted = pixels[:NUM_COUNTED]
+        row["passes_per_image"] = None if is_noise else passes_per_image(run.network, counted, row["method"])
+    return results
 
 
 def main() -> None:
@@ -80,7 +69,8 @@ def main() -> None:
     parser.add_argument("--data_dir", default=None)
     parser.add_argument("--num_images", type=int, default=100)
     options = parser.parse_args()
-    results = measure(load(options.run), options.data_dir, options.num_images)
+    run = load(options.run)
+    results = measure(run, load_test_images(run, options.data_dir).test, options.num_images)
     print(record(f"trust_methods_{options.data}", command_line(), results))
 
 

@@ -83,7 +83,7 @@ def images_for(channels: int, side: int, dtype: torch.dtype = torch.float64, cou
 
 
 def results(apply: Callable[[Tensor], Tensor], module: nn.Module, images: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Return output, gradients and buffers after one pass; `weights` [n] are the weights of the images in the loss."""
+    """Return output, gradients and buffers of a training step; `weights` [n] weight the images in the loss."""
     x = images.clone(memory_format=torch.preserve_format).requires_grad_()
     output = apply(x)
     each = torch.linspace(-1, 2, output[0].numel()).reshape(output.shape[1:]).to(output.dtype)

@@ -15,7 +15,7 @@ from firstlight.attribution.forward_pass import Precision, Reshape
 from firstlight.attribution.maps import has_positive_evidence, upsample
 from firstlight.attribution.methods import METHODS, check_method
 from firstlight.attribution.perturbing_explainer import PerturbingExplainer
-from firstlight.attribution.perturbing_methods import PERTURBING_METHODS, PIXELS
+from firstlight.attribution.perturbing_methods import PIXELS, explains_pixels
 from firstlight.attribution.target import TargetName
 from firstlight.errors import UsageError
 from firstlight.layers.input_range import refuse_integers
@@ -137,15 +137,6 @@ def _as_batch(images: Tensor) -> UnitImages:
 
 def _is_contrast(target: TargetName | Tensor | int) -> bool:
     return isinstance(target, str) and target == "contrast"
-
-
-def explains_pixels(method: str) -> bool:
-    """Whether a method gives a value to each pixel, and so has no stage.
-
-    >>> explains_pixels("rise"), explains_pixels("grad_cam")
-    (True, False)
-    """
-    return method in PERTURBING_METHODS and PERTURBING_METHODS[method].explains_pixels
 
 
 def _choose_stages(network: nn.Module, stage: Stage | None, method: str) -> tuple[tuple[Stage, ...], str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from firstlight.arrays import Labels, Masks, UnitImages
 from firstlight.attribution.capture import capture, first_parameter, stage_names
-from firstlight.attribution.explain import ALL_STAGES, explain, explains_pixels
+from firstlight.attribution.explain import ALL_STAGES, explain
 from firstlight.attribution.fusion import fuse
 from firstlight.attribution.maps import upsample
 from firstlight.attribution.methods import METHODS, check_method
@@ -25,7 +25,7 @@ from firstlight.attribution.perturbation import (
     insertion,
     random_maps,
 )
-from firstlight.attribution.perturbing_methods import PIXELS
+from firstlight.attribution.perturbing_methods import PIXELS, explains_pixels
 from firstlight.attribution.randomization import rank_correlation, weight_randomization
 
 RANDOM = "random"  # method name of the rows for noise, the baseline

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from firstlight.arrays import UnitImages
-from firstlight.attribution.capture import capture, find_stages, frozen_in_evaluation
+from firstlight.attribution.capture import capture, find_stages
 from firstlight.attribution.perturbation import mean_colour
 from firstlight.attribution.target import Target
 from firstlight.compiled import running_eagerly
-from firstlight.layers.normalize import Normalize, without_range_check
+from firstlight.layers.normalize import Normalize
 
 Score = Callable[[UnitImages], Float[Tensor, " n"]]
 Gradient = Callable[[UnitImages], UnitImages]
@@ -25,7 +25,7 @@ class NetworkQueries:
     """Scores and gradients of a network for one batch of images; every perturbed batch keeps their order.
 
     Args:
-        network: Network that takes RGB in [0, 1] and returns logits; it runs in eval mode.
+        network: Network in eval mode that takes RGB in [0, 1] and returns logits; its parameters need no gradient.
         images: RGB in [0, 1], float [n 3 h w].
         target: Target score of each image; it stays that of the unchanged images.
         autocast: Context of each forward pass.
@@ -50,12 +50,12 @@ class NetworkQueries:
 
     def score(self, images: UnitImages) -> Float[Tensor, " n"]:
         """Return the target score of each image, float32 [n]."""
-        with torch.inference_mode(), self._quiet_network(), self._autocast():
+        with torch.inference_mode(), self._autocast():
             return self.target.values(self.network(images)).clone()
 
     def gradient(self, images: UnitImages) -> UnitImages:
         """Return the gradient of each image's score by its pixels, float [n 3 h w]."""
-        with torch.inference_mode(False), torch.enable_grad(), self._quiet_network():
+        with torch.inference_mode(False), torch.enable_grad():
             pixels = images.clone().detach().requires_grad_()
             with running_eagerly(self.network), self._autocast():
                 score = self.target.values(self.network(pixels))
@@ -80,12 +80,6 @@ class NetworkQueries:
                 hook.remove()
 
         return score
-
-    @contextmanager
-    def _quiet_network(self) -> Iterator[None]:
-        """Put the network in eval mode; it does not warn of images whose noise leaves [0, 1]."""
-        with frozen_in_evaluation(self.network), without_range_check(self.network):
-            yield
 
 
 def covered_images(network: nn.Module, images: UnitImages) -> UnitImages:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from firstlight.arrays import Labels, Logits, UnitImages
-from firstlight.attribution.capture import Stage, find_stages, first_parameter, frozen_in_evaluation
-from firstlight.attribution.forward_pass import Precision, Reshape, as_maps, autocast, checked_logits
-from firstlight.attribution.fusion import fuse
+from firstlight.attribution.capture import Stage, frozen_in_evaluation
+from firstlight.attribution.explainer import Explainer
+from firstlight.attribution.forward_pass import Precision, Reshape, checked_logits
 from firstlight.attribution.network_queries import NetworkQueries
 from firstlight.attribution.perturbing_methods import PERTURBING_METHODS, PIXELS
 from firstlight.attribution.target import Target, TargetName, choose_target
 from firstlight.errors import UsageError
+from firstlight.layers.normalize import without_range_check
 
 
-class PerturbingExplainer:
-    """Applies a method of `PERTURBING_METHODS` to batches of images; see `CamExplainer`."""
+class PerturbingExplainer(Explainer):
+    """Applies a method of `PERTURBING_METHODS`; see `Explainer` for the arguments."""
 
     def __init__(
         self,
@@ -28,25 +27,21 @@ class PerturbingExplainer:
         precision: Precision,
         reshape: Reshape | None = None,
     ) -> None:
-        self.network, self.precision, self.reshape = network, precision, reshape
+        super().__init__(network, stages, method, precision, reshape)
         self.method = PERTURBING_METHODS[method]
-        self.stages = [PIXELS] if self.method.explains_pixels else list(find_stages(network, stages))
-        self.parameter = first_parameter(network)
+        if self.method.explains_pixels:
+            self.stages = [PIXELS]
         if reshape is not None and self.method.replaces_activations:
             raise UsageError(f"{method} cannot take reshape: it puts changed activations back into the network")
 
-    def explain(
+    def _maps_of_stages(
         self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
-    ) -> tuple[Tensor, Logits, Target]:
-        """Return the maps, float32 [n h w], the logits and the score that the maps explain."""
-        images = images.to(self.parameter.device, self.parameter.dtype, memory_format=torch.channels_last)
-        cast = partial(autocast, self.precision, self.parameter.device.type)
-        with torch.inference_mode(), frozen_in_evaluation(self.network), cast():
-            logits = checked_logits(self.network(images)).clone()
-        score = choose_target(target, logits, labels)
-        queries = NetworkQueries(
-            self.network, images, score, cast, lambda stage, output: as_maps(self.network, stage, output, self.reshape)
-        )
-        maps = [self.method.make_maps(queries, stage).float() for stage in self.stages]
-        fused = maps[0] if len(maps) == 1 else fuse(maps, (images.shape[2], images.shape[3]))
-        return fused, logits, score
+    ) -> tuple[list[Tensor], Logits, Target]:
+        with frozen_in_evaluation(self.network):
+            with torch.inference_mode(), self._autocast():
+                logits = checked_logits(self.network(images)).clone()
+            score = choose_target(target, logits, labels)
+            queries = NetworkQueries(self.network, images, score, self._autocast, self._as_maps)
+            with without_range_check(self.network):  # noise may leave [0, 1]
+                maps = [self.method.make_maps(queries, stage).float() for stage in self.stages]
+        return maps, logits, score

@@ -55,3 +55,12 @@ PERTURBING_METHODS: dict[str, PerturbingMethod] = {
     ),
 }
 PIXELS = "pixels"  # the stage name of a map with a value for each pixel
+
+
+def explains_pixels(method: str) -> bool:
+    """Whether a method gives a value to each pixel, and so has no stage.
+
+    >>> explains_pixels("rise"), explains_pixels("grad_cam")
+    (True, False)
+    """
+    return method in PERTURBING_METHODS and PERTURBING_METHODS[method].explains_pixels

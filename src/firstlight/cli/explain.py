@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "Draw misclassified test images with the evidence for the predicted and for the true class."
 
 ALL = "all"
-ORDERS = [
-    "confidence",
-    "margin",
-    "loss",
-    "index",
-]  # as in `evaluation.mistakes`, without torch
+ORDERS = ["confidence", "margin", "loss", "index"]  # `evaluation.mistakes.MistakeOrder`, without importing torch
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -88,12 +83,7 @@ def build_parser() -> Parser:
         "six: " + METHODS_HELP,
     )
     parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: number of test images")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="with --evaluate: seed of all random choices",
-    )
+    parser.add_argument("--seed", type=int, default=0, help="with --evaluate: seed of all random choices")
     return parser
 
 

@@ -100,7 +100,7 @@ def sha256(path: Path) -> str:
 def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> Calibration:
     if source is run and run.calibration is not None:  # `predict` and the app must give the same probabilities
         return run.calibration
-    data = ImageData(source.recipe, data_dir or source.data["place"])
+    data = ImageData.of_run(source, data_dir)
     data.setup("validate")
     if not len(data.val):
         raise RunError(

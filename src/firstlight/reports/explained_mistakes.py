@@ -139,7 +139,6 @@ def maps_as_json(
         stage: Explained stage; None for the last.
         target: Second target.
     """
-    stage = PIXELS if explains_pixels(method) else stage or network.stages[-1]
     images = []
     for item in explained:
         assert item.maps is not None
@@ -156,7 +155,7 @@ def maps_as_json(
                 "maps": {"predicted": first, target: second},
             }
         )
-    return {"method": method, "stage": stage, "target": target, "images": images}
+    return {"method": method, "stage": _stage_name(network, method, stage), "target": target, "images": images}
 
 
 def _named(mistakes: Sequence[Mistake], images: ImageSet) -> list[Mistake]:
@@ -214,8 +213,14 @@ def _captions(item: ExplainedMistake) -> tuple[str, str, str]:
     )
 
 
+def _stage_name(network: StagedNetwork, method: str, stage: str | None) -> str:
+    """Return the name of the explained stage, as `Attribution.stage` has it."""
+    return PIXELS if explains_pixels(method) else stage or network.stages[-1]
+
+
 def _made_by(network: StagedNetwork, method: str, stage: str | None) -> str:
-    return f"{method} of the pixels" if explains_pixels(method) else f"{method}, stage {stage or network.stages[-1]}"
+    name = _stage_name(network, method, stage)
+    return f"{method} of the pixels" if name == PIXELS else f"{method}, stage {name}"
 
 
 def _title(images: ImageSet, predictions: Predictions, which: MistakeFilter) -> str:

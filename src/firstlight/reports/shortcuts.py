@@ -17,11 +17,13 @@ from firstlight.modes import in_evaluation
 from firstlight.networks import StagedNetwork
 from firstlight.reports.sampled_maps import SampledMaps
 
-# A candidate: share of the class's peaks in one cell, its ratio to the share of the other classes, and its q-value.
-MIN_SHARE, MIN_RATIO, MAX_Q_VALUE = 0.3, 3.0, 1e-3
+# Thresholds of a candidate: number of images of the class, share of their maps that peak in the cell, ratio of this
+# share to that of the other classes, and q-value.
+MIN_IMAGES, MIN_SHARE, MIN_RATIO, MAX_Q_VALUE = 10, 0.3, 3.0, 1e-3
 MAX_CANDIDATES = 3
-MIN_IMAGES, MAX_IMAGES = 10, 200  # of a class, in the experiment that confirms a candidate
-# A confirmation: effect of covering the cell, as a ratio to that of the most effective other cell, and its p-value.
+MAX_IMAGES = 200  # most images of the class in the experiment that confirms a candidate
+# A candidate is confirmed if covering its cell changes at least this many times as many predictions as covering any
+# other cell does, with a p-value below the maximum.
 MIN_EFFECT_RATIO, MAX_P_VALUE = 2.0, 0.01
 NUM_EXAMPLES = 5
 

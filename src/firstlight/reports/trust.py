@@ -54,15 +54,29 @@ def measure_trust(
     Raises:
         UsageError: `num_images` is below 1, or a method does not exist.
     """
-    if num_images < 1:
-        raise UsageError(f"num_images must be 1 or more, not {num_images}")
-    chosen = images[torch.randperm(len(images), generator=generator(seed, 0, "trust"))[:num_images]]
+    chosen = choose_images(images, num_images, seed)
     rows = evaluate(
         run.network, to_unit(chosen.images), masks=chosen.evidence, methods=methods, seed=seed, on_row=on_row
     )
     content = {"data": images.name, "num_images": len(chosen), "seed": seed, "rows": [asdict(row) for row in rows]}
     run.save_json("trust.json", content)
     return rows
+
+
+def choose_images(images: ImageSet, num_images: int, seed: int = 0) -> ImageSet:
+    """Choose images at random on which to measure the faithfulness of maps.
+
+    Args:
+        images: Test images.
+        num_images: Largest number of images.
+        seed: Seed of the choice.
+
+    Raises:
+        UsageError: `num_images` is below 1.
+    """
+    if num_images < 1:
+        raise UsageError(f"num_images must be 1 or more, not {num_images}")
+    return images[torch.randperm(len(images), generator=generator(seed, 0, "trust"))[:num_images]]
 
 
 def load_trust(run: Run) -> list[Faithfulness]:

@@ -21,6 +21,8 @@ from firstlight.data.source import open_source
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, user_path
 from firstlight.recipes.config import Recipe
+from firstlight.runs.options import fold_of
+from firstlight.runs.run import Run
 from firstlight.training.adapt_recipe import adapt_recipe, refuse_lost_classes
 
 
@@ -53,6 +55,16 @@ class ImageData(pl.LightningDataModule):
         self.source = open_source(recipe.data, self.data_dir, recipe.image_size)
         self.fold = fold
         self.recipe = replace(recipe, data=self.source.name, num_val=recipe.num_val if fold is None else 0)
+
+    @classmethod
+    def of_run(cls, run: Run, data_dir: Path | str | None = None) -> ImageData:
+        """Return the data of a run, with its fold if it belongs to a cross-validation.
+
+        Args:
+            run: Run that names its data set.
+            data_dir: Folder of the data; None for the one that the run names.
+        """
+        return cls(run.recipe, data_dir or run.data["place"], fold_of(run.path))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without trainer and images: the images are loaded again when they are needed."""

@@ -11,7 +11,6 @@ from firstlight.data.folds import split_fold
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.errors import DataError, FirstlightError
 from firstlight.reports.class_report import save_class_report
-from firstlight.runs.options import fold_of
 from firstlight.runs.run import Run
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
@@ -98,7 +97,7 @@ def load_test_images(run: Run, data_dir: Path | str | None = None) -> ImageData:
         RunError: The run does not name its data set.
         DataError: The data set is missing or malformed, or has other classes than the run.
     """
-    data = ImageData(run.recipe, data_dir or run.data["place"], fold_of(run.path))
+    data = ImageData.of_run(run, data_dir)
     data.setup("test")
     if data.test.class_names != run.class_names:
         raise DataError(f"{data.data_dir}: its classes are not the run's; give the run's data set with --data_dir")

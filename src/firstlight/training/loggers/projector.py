@@ -9,6 +9,7 @@ from typing import Any
 from torch.nn import functional as F
 
 from firstlight.arrays import UnitImages
+from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.principal_components import principal_components
@@ -60,6 +61,6 @@ def add_features(experiment: Any, images: ImageSet, predictions: Predictions, st
 
 
 def _thumbnails(images: ImageSet) -> UnitImages:
-    pixels = images.images.float() / 255
+    pixels = to_unit(images.images)
     scale = MAX_SIDE_PX / max(images.size_px)
     return pixels if scale >= 1 else F.interpolate(pixels, scale_factor=scale, mode="area")
