@@ -20,6 +20,7 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
+from firstlight.training.data_module import ImageData
 from firstlight.training.retest import load_test_images, load_train_images
 from reference.made_run import say
 from reference.tiny import tiny_split
@@ -78,6 +79,9 @@ def test_each_training_image_is_predicted_by_the_run_that_did_not_see_it(tiny: s
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert load_train_images(run, load_test_images(run)).ids.equal(seen.ids), "for the report"
+        data = ImageData.of_run(run)
+        data.setup("validate")
+        assert data.val.ids.equal(held_out.ids), "for a bundle that is calibrated on the run"
         plain = say(run.network, held_out)
         torch.testing.assert_close(stored.logits[held_out.ids], plain.logits, rtol=1e-4, atol=1e-5)
         assert found.accuracy.values[index] == pytest.approx(plain.accuracy)

@@ -14,7 +14,7 @@ from firstlight.paths import user_path
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 OPENS_RUNS = frozenset(("app", "compare", "explain", "export", "predict", "report", "summary", "test"))
-DATA_DIR_HELP = "folder of the data sets, or a folder that holds one folder of your own images per class"
+DATA_DIR_HELP = "folder that holds the data sets, or a folder of your own images with one subfolder per class"
 NETWORK_MODULE_HELP = "module with the class of the run's network, if it is your own; importing it runs its code"
 METHODS_HELP = (
     "grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam, eigen_cam; slow: score_cam, ablation_cam, "

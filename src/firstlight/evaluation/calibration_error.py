@@ -17,7 +17,8 @@ def calibration_error(probabilities: Float[torch.Tensor, "n k"], labels: Labels,
 
         ECE = sum_b n_b / n |accuracy_b - confidence_b|
 
-    over bins b of equal width of the predicted class's probability. Guo et al. 2017, arXiv 1706.04599, equation 3.
+    where the bins b divide the range of the predicted class's probability into equal widths. Guo et al.
+    2017, arXiv 1706.04599, equation 3.
 
     Args:
         probabilities: Probability of each class, float [n k].

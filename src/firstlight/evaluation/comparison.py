@@ -84,8 +84,8 @@ def paired_differences(
 
     Each replicate draws as many images as there are, with replacement, and evaluates all runs on them; the interval
     has the 2.5 % and the 97.5 % quantile of the differences (Efron and Tibshirani 1993, "An Introduction to the
-    Bootstrap", chapter 13). It covers the choice of the test images, not the seeds of the trainings: that is what
-    `firstlight.evaluation.student_t.welch_test` is for. The ECE of a replicate is larger than that of the images,
+    Bootstrap", chapter 13). It accounts for the choice of the test images only; for the variation between seeds use
+    `firstlight.evaluation.student_t.welch_test`. The ECE of a replicate is larger than that of the images,
     by about the same amount for both runs.
 
     Args:
@@ -167,7 +167,7 @@ def mcnemar_test(first: ImageScores, second: ImageScores) -> McNemar:
 
 
 def exact_sign_p_value(first: int, second: int) -> float:
-    """Return the two-sided p-value of two counts whose events are equally likely, in exact integer arithmetic.
+    """Return the two-sided p-value of the sign test, whose null hypothesis is that both events are equally likely.
 
     >>> exact_sign_p_value(1, 5)  # 2 (1 + 6) / 2^6
     0.21875

@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrix is replaced by the nearest orthogonal one, beside SGD for everything else."""
+"""Muon: the momentum update of each matrix is orthogonalized; SGD updates all other parameters."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ def _matrix_rows(matrix: Int64[Tensor, "k k"], labels: Sequence[int], names: Seq
 
 
 def _trust_rows(rows: Sequence[Faithfulness]) -> list[dict[str, Any]]:
-    """Return the rows of the table of faithfulness: the metrics as text, and those that are not better than noise."""
+    """Return the rows of the table of faithfulness: each metric as text, and those no better than noise."""
     return [
         {
             "stage": row.stage,

@@ -23,10 +23,11 @@ class FitOptions:
     Args:
         logger: Name of the logger.
         histograms: Whether histograms of weights and gradients are written to TensorBoard.
-        steps: How a GPU runs the training steps.
+        steps: How a GPU runs the training steps: "plain" launches every kernel, "recorded" replays CUDA graphs,
+            "compiled" also compiles them.
         trainer: Arguments of Lightning's Trainer that are numbers or text.
         not_kept: Names of the arguments that are objects, which must be passed to `resume` again.
-        fold: Index and number of the folds, if the run is one of a cross-validation.
+        fold: Index of the run's fold and the number of folds, if the run belongs to a cross-validation.
     """
 
     logger: str = "tensorboard"

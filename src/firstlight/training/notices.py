@@ -16,7 +16,7 @@ NOT_FOR_USERS = (
     r".*The number of training batches.*is smaller than the logging interval.*",  # the first and last step are logged
     r".*does not have many workers.*",  # the batches are made on the device, there are no workers
     r".*it is recommended to use `devices=1`.*",  # no image is repeated: the metrics are exact
-    r".*recommended to use `self\.log\(.*sync_dist=True.*",  # the epoch's means are added up once an epoch
+    r".*recommended to use `self\.log\(.*sync_dist=True.*",  # we reduce the means of an epoch once, at its end
     r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
     r".*Checkpoint directory .* exists and is not empty.*",  # the same trainer is used again
     r"Using `torch\.compile\(module\)` when there are global hooks",  # the summary's count of operations sets some

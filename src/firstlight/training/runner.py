@@ -126,8 +126,8 @@ def _make_trainer(
         )
     if starts_processes_at_each_call(trainer):
         raise UsageError(
-            "a run needs processes that last from the training to the end of the test, which this strategy does not "
-            "start: choose the strategy ddp, or one device"
+            "this strategy starts new processes for the training and for the test, and a run needs the same ones for "
+            "both: choose the strategy ddp, or one device"
         )
     trainer.strategy.checkpoint_io = CheckpointIO(checkpointing.folder)
     return trainer

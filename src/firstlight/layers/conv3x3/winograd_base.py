@@ -20,10 +20,10 @@ class Winograd(ConvAlgorithm):
 
         Y = A' [ (G g G') * (B' d B) ] A
 
-    where * multiplies element by element, summed over the input channels. For all tiles and channels at once that is
-    36 matrix products, one for each element of the 6x6, which take most of the time. So the algorithm is fast on CPUs
-    that are limited by arithmetic, not by memory. Where 3x3 tiles fit the output better, the native implementation
-    uses F(3x3, 3x3): 25 products, of tiles of 5x5.
+    where * is the elementwise product, summed over the input channels. Over all tiles and channels this sum is one
+    matrix product for each of the 36 elements of a tile, and these products take most of the time. The algorithm is
+    therefore fast on CPUs that are limited by arithmetic, not by memory. Where 3x3 tiles fit the output better, the
+    native implementation uses F(3x3, 3x3): 25 products, of tiles of 5x5.
     """
 
     name = "winograd"

@@ -44,15 +44,14 @@ class RunFolder(pl.Callback):
     It must come after `table` and `sheet` in the list of callbacks, because `results.json` is written last.
 
     Without `path`, the callback chooses the folder: TensorBoard's, or a new one in `logs/exercise` for other loggers.
-    A training without a test is then a finished run, too. The callback writes a folder only for a `Classifier` whose
-    network is that of its recipe, trained or tested on the images of its data module: otherwise no later command could
-    open it.
+    A training without a test is then a finished run, too. The callback writes a folder only if later commands can open
+    it: the module is a `Classifier`, its network matches its recipe, and the images are those of its data module.
 
     Args:
         table: Callback that writes `metrics.csv`.
         sheet: Callback that writes `misclassified.png`.
         path: Folder that `firstlight.fit` has created.
-        clock: Duration and logged values, which `Checkpointing` restores in a run of `firstlight.fit`.
+        clock: Clock of the training, with its last logged values; `firstlight.fit` restores it on resume.
     """
 
     def __init__(
