@@ -40,7 +40,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-lint: $(VENV)/.ready  ## ruff, mypy and the import floors
+lint: $(VENV)/.ready  ## ruff, mypy, and import-linter, which checks which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

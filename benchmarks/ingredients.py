@@ -1,8 +1,8 @@
-"""Measure the value of each ingredient of a recipe: the recipe without it, on validation images, over paired seeds.
+"""Measure the value of each ingredient of a recipe: train the recipe with and without it, over paired seeds.
 
-A narrow network and part of the images rank the ingredients, so that many runs fit into an hour. Every seed is run with
-every variant, so that differences are paired. Each run appends a line to `results/ingredients.jsonl`, and
-`benchmarks/tables.py` renders the mean differences. The test split is not used.
+The network is narrow and only part of the images is used, so that many runs fit into an hour. Every variant is run with
+every seed, so that differences are paired. Accuracy is measured on validation images; the test split is not used. Each
+run appends a line to `results/ingredients.jsonl`, and `benchmarks/tables.py` renders the mean differences.
 
     python benchmarks/ingredients.py page24 --data_dir DATA_DIR --seeds 0 1 2
     python benchmarks/ingredients.py fast94 --data_dir DATA_DIR --seeds 0 1 2 --variants whole no_small_batches
@@ -57,8 +57,8 @@ def with_batches_of_airbench94(recipe: Recipe) -> Recipe:
     assert isinstance(control.network, SpeedNetConfig)
     scaled = ("learning_rate", "head_rate", "bias_rate", "weight_decay")
     rates = {name: getattr(control.optimizer, name) for name in scaled}
-    of_large = with_network(norm_momentum=control.network.norm_momentum)(with_optimizer(**rates)(recipe))
-    return replace(of_large, batch_size=control.batch_size)
+    scaled_recipe = with_network(norm_momentum=control.network.norm_momentum)(with_optimizer(**rates)(recipe))
+    return replace(scaled_recipe, batch_size=control.batch_size)
 
 
 def with_half_the_rate(recipe: Recipe) -> Recipe:

@@ -13,6 +13,28 @@ from rendering.cells import Row, load_lines, markdown, mean_percent, with_standa
 from rendering.recipe_versions import differences, recipe_of
 
 SMALL = ("name", "num_val", "max_epochs", "network.width")  # fields that only make the runs short
+DESCRIPTIONS = {  # variants whose names do not say what changes
+    "the_sgd_of_page": "with David Page's SGD instead of Muon",
+    "no_slow_head": "with a head rate 16 times as high",
+    "no_alternation": "with random instead of alternating flips",
+    "half_the_rate": "with half the learning rate",
+    "averaged_weights": "with averaged weights (0.99)",
+    "no_small_batches": "with the batches of 2,000 of `airbench94`, rates scaled",
+    "no_slow_norm_statistics": "with batch norm momentum 0.4",
+    "no_translation": "without random shifts",
+    "all_images": "with all images in every epoch (`hardest_share` 1)",
+    "hardest_half": "with the hardest half of the images (`hardest_share` 0.5)",
+    "all_gradients": "with the gradients of all images (`gradient_share` 1)",
+    "no_crops": "with whole images from the start",
+    "crops_of_28_pixels_only": "with crops of 28 pixels for three quarters of the training",
+    "crops_of_28_pixels_between": "with crops of 28 pixels between crops of 24 and whole images",
+    "small_images_instead_of_crops": "with scaled images instead of crops",
+    "patches_padded": "with padded images (`network.pad_patches`)",
+    "eight_patch_directions": "with 8 instead of 12 whitening directions",
+    "no_third_convolution": "without a deep group (`network.deep_groups` 0)",
+    "first_stages_frozen_from_75_percent": "with the first two stages frozen from 75 % on",
+    "whitening_bias_for_one_epoch": "with a whitening bias that learns for one epoch instead of three",
+}
 
 
 def ingredients_page() -> str:
@@ -51,8 +73,8 @@ def compare(variant: str, found: dict[int, Row], whole: dict[int, Row]) -> list[
         for name in ("val_acc", "val_acc_tta")
     ]
     time = statistics.fmean(line["cpu_s"] / other["cpu_s"] for line, other in pairs)
-    shown = ("without " if variant.startswith("no_") else "with ") + variant.removeprefix("no_").replace("_", " ")
-    return [shown, *points, f"x {time:.2f}", str(len(pairs))]
+    name = ("without " if variant.startswith("no_") else "with ") + variant.removeprefix("no_").replace("_", " ")
+    return [DESCRIPTIONS.get(variant, name), *points, f"x {time:.2f}", str(len(pairs))]
 
 
 def is_variant(line: Row, measured: Recipe) -> bool:

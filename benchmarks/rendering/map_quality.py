@@ -13,6 +13,7 @@ CONTESTANTS = {
 }
 MEASURES = ("deletion", "insertion", "energy_inside", "pointing", "randomization")
 LOWER_IS_BETTER = ("deletion", "randomization")
+SHOWN_STAGES = ("layer1", "residual3", "all")  # the page names the JSON, which has every stage
 
 
 def explain_speed() -> str:
@@ -29,12 +30,16 @@ def explain_speed() -> str:
 
 
 def trust(name: str) -> str:
-    """The faithfulness of every method's maps at every stage."""
+    """The faithfulness of every method's maps at `SHOWN_STAGES`."""
     results = load(name)["results"]
     found, recipe = results["rows"], results["recipe"]
     shown = [measure for measure in MEASURES if found[0][measure] is not None]
     heads = [f"{each.replace('_', ' ')} {'↓' if each in LOWER_IS_BETTER else '↑'}" for each in shown]
-    rows = [[row["stage"], row["method"], *(f"{row[measure]:.3f}" for measure in shown)] for row in found]
+    rows = [
+        [row["stage"], row["method"], *(f"{row[measure]:.3f}" for measure in shown)]
+        for row in found
+        if row["stage"] in SHOWN_STAGES
+    ]
     table = markdown(f"stage | method | {' | '.join(heads)}", "ll" + "r" * len(shown), rows)
     return (
         f"{table}\n\nMeans over {results['num_images']} test images of a single run of `{recipe['name']}` "

@@ -12,7 +12,7 @@ from rendering.cells import Row, commit, count, hardware, hardware_with_threads,
 from rendering.recipe_versions import differences, recipe_of
 
 VIEWS = ("views", "views_margin")  # the tables have a column for the views
-COLUMNS = "recipe | epochs | seconds | views | tta | 95 % sure above | single view | n | hardware"
+COLUMNS = "recipe | epochs | seconds | views | tta | lower bound (95 %) | single view | n | hardware"
 
 
 def of_last_commit(rows: list[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
@@ -140,5 +140,5 @@ def on_gpu() -> str:
         ]
         for (name, steps, machine), runs in groups.items()
     ]
-    header = "recipe | steps | tta | 95 % sure above | single view | n | hardware | fields that have changed since"
+    header = "recipe | steps | tta | lower bound (95 %) | single view | n | hardware | fields that have changed since"
     return markdown(header, "llrrrrll", rows)

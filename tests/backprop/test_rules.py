@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.backprop import RULES, Backward, chain_vjps, has_hooks, have_rules, rule_for
-from firstlight.backprop.rules import RUN_RULES, VJP, rule_for_run
+from firstlight.backprop.rules import SEQUENCE_RULES, VJP, rule_for_sequence
 from firstlight.layers.conv3x3 import Conv3x3
 from firstlight.layers.gelu import Gelu
 from firstlight.layers.residual import Residual
@@ -43,7 +43,7 @@ class Other(Two):
     """A subclass of a known class, which may compute something else."""
 
 
-def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | None = None) -> list[int]:
+def rules_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | None = None) -> list[int]:
     """Return the number of layers of each rule that ran, with rules for two and three layers; one may decline."""
     taken: list[int] = []
 
@@ -55,26 +55,26 @@ def runs_taken(layers: list[nn.Module], declined: tuple[type[nn.Module], ...] | 
 
     kinds: list[tuple[type[nn.Module], ...]] = [(One, Two, One), (One, Two), (Two, One)]
     for each in kinds:
-        rule_for_run(*each)(rule)
+        rule_for_sequence(*each)(rule)
     try:
         chain_vjps(layers, torch.ones(1, 1, 1, 1), needs_gradient=True)
     finally:
         for each in kinds:
-            del RUN_RULES[each]
+            del SEQUENCE_RULES[each]
     return taken
 
 
-def test_the_longest_run_of_layers_has_priority() -> None:
-    assert runs_taken([One(), Two(), One(), Two()]) == [3]
-    assert runs_taken([One(), Two(), One(), Two()], declined=(One, Two, One)) == [2, 2]
-    assert runs_taken([One(), Two(), Two(), One()]) == [2, 2]
-    assert runs_taken([Two(), One(), Two()]) == [2]
-    assert runs_taken([One(), One()]) == []
-    assert runs_taken([]) == []
+def test_the_longest_sequence_of_layers_has_priority() -> None:
+    assert rules_taken([One(), Two(), One(), Two()]) == [3]
+    assert rules_taken([One(), Two(), One(), Two()], declined=(One, Two, One)) == [2, 2]
+    assert rules_taken([One(), Two(), Two(), One()]) == [2, 2]
+    assert rules_taken([Two(), One(), Two()]) == [2]
+    assert rules_taken([One(), One()]) == []
+    assert rules_taken([]) == []
 
 
-def test_rules_for_runs_match_exact_classes() -> None:
-    assert runs_taken([One(), Other()]) == []
+def test_rules_for_sequences_match_exact_classes() -> None:
+    assert rules_taken([One(), Other()]) == []
 
 
 def test_every_kind_of_hook_is_detected() -> None:

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from firstlight.backprop.rules import (
     VJP,
     Backward,
-    by_autograd,
+    autograd_rule,
     chain_vjps,
     compose,
     forward_with_vjp,
     rule_for,
-    rule_for_run,
+    rule_for_sequence,
 )
 from firstlight.layers import batch_norm
 from firstlight.layers.batch_norm import BatchNorm, Moments
@@ -37,30 +37,30 @@ def _(module: nn.Sequential, x: Tensor, needs_gradient: bool) -> tuple[Tensor, V
 
 @rule_for(Residual)
 def _(module: Residual, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
-    of_branch, vjp = forward_with_vjp(module.branch, x, needs_gradient)
+    branch_output, branch_vjp = forward_with_vjp(module.branch, x, needs_gradient)
 
-    def vjp_of_sum(gradient: Tensor, backward: Backward) -> Tensor | None:
-        of_input = vjp(gradient, backward)
-        return None if of_input is None else of_input + gradient
+    def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
+        grad_input = branch_vjp(gradient, backward)
+        return None if grad_input is None else grad_input + gradient
 
-    return x + of_branch, vjp_of_sum
+    return x + branch_output, vjp
 
 
 @rule_for(nn.Conv2d)
 def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        return by_autograd(module, x, needs_gradient)
+        return autograd_rule(module, x, needs_gradient)
     output = module(x)
     weight, bias = module.weight, module.bias
-    asked = [needs_gradient, weight.requires_grad, bias is not None and bias.requires_grad]
+    output_mask = [needs_gradient, weight.requires_grad, bias is not None and bias.requires_grad]
     images = x.to(output.dtype)
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
-        if bias is not None and asked[2]:
+        if bias is not None and output_mask[2]:
             backward.add(bias, gradient.sum((0, 2, 3), dtype=bias.dtype))
-        if not any(asked[:2]):
+        if not any(output_mask[:2]):
             return None
-        of_images, of_weight, _ = torch.ops.aten.convolution_backward(
+        grad_images, grad_weight, _ = torch.ops.aten.convolution_backward(
             gradient,
             backward.select(images),
             weight.to(gradient.dtype),
@@ -71,10 +71,10 @@ def _direct(module: nn.Conv2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor,
             False,
             [0, 0],
             module.groups,
-            [*asked[:2], False],
+            [*output_mask[:2], False],
         )
-        backward.add(weight, of_weight)
-        return of_images
+        backward.add(weight, grad_weight)
+        return grad_images
 
     return output, vjp
 
@@ -88,13 +88,13 @@ def _(module: Conv3x3, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     return output, _convolution_vjp(algorithm.gradients, module.weight, x.to(output.dtype), needs_gradient)
 
 
-@rule_for_run(Conv3x3, MaxPool2x2)
-@rule_for_run(Conv3x3, BatchNorm)
-@rule_for_run(Conv3x3, BatchNorm, Gelu)
-@rule_for_run(Conv3x3, nn.ReLU, BatchNorm)
-@rule_for_run(Conv3x3, MaxPool2x2, BatchNorm)
-@rule_for_run(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
-@rule_for_run(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
+@rule_for_sequence(Conv3x3, MaxPool2x2)
+@rule_for_sequence(Conv3x3, BatchNorm)
+@rule_for_sequence(Conv3x3, BatchNorm, Gelu)
+@rule_for_sequence(Conv3x3, nn.ReLU, BatchNorm)
+@rule_for_sequence(Conv3x3, MaxPool2x2, BatchNorm)
+@rule_for_sequence(Conv3x3, MaxPool2x2, BatchNorm, Gelu)
+@rule_for_sequence(Conv3x3, MaxPool2x2, nn.ReLU, BatchNorm)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
     conv, epilogue = cast(Conv3x3, modules[0]), Epilogue(_has(MaxPool2x2, modules), _has(nn.ReLU, modules))
     algorithm, after = conv.algorithm(x), modules[1 + sum(epilogue) :]  # batch norm and the layers after it
@@ -104,19 +104,19 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
     images, pivots = x.to(compute_dtype(x)), None if norm is None else norm.running_mean
     output, argmax, sums = algorithm.convolve_to_train(images.permute(0, 2, 3, 1), conv.weight, epilogue, pivots)
     convolved = output.permute(0, 3, 1, 2)
-    back = _convolution_vjp(partial(algorithm.gradients, argmax=argmax), conv.weight, images, needs_gradient)
+    conv_vjp = _convolution_vjp(partial(algorithm.gradients, argmax=argmax), conv.weight, images, needs_gradient)
     if epilogue.applies_relu:
-        back = compose(back, _relu_vjp(convolved))
+        conv_vjp = compose(conv_vjp, _relu_vjp(convolved))
     if norm is None:
-        return convolved, back
-    asked = needs_gradient or conv.weight.requires_grad
+        return convolved, conv_vjp
+    conv_needs_gradient = needs_gradient or conv.weight.requires_grad
     if pivots is None or sums is None or not norm.is_faster(convolved):
-        normal, vjp = chain_vjps(after, convolved, asked)
+        normal, vjp = chain_vjps(after, convolved, conv_needs_gradient)
     else:
-        of = Moments.from_sums(pivots, sums, output.numel() // output.shape[3])
-        known = of if of.is_accurate_about(pivots) else None
-        normal, vjp = _native_batch_norm(norm, convolved, asked, known, with_gelu=_has(Gelu, after))
-    return normal, compose(back, vjp)
+        moments = Moments.from_sums(pivots, sums, output.numel() // output.shape[3])
+        accurate = moments if moments.is_accurate_about(pivots) else None
+        normal, vjp = _native_batch_norm(norm, convolved, conv_needs_gradient, accurate, with_gelu=_has(Gelu, after))
+    return normal, compose(conv_vjp, vjp)
 
 
 def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
@@ -127,14 +127,14 @@ def _has(kind: type[nn.Module], modules: Sequence[nn.Module]) -> bool:
 def _convolution_vjp(
     gradients: Callable[..., tuple[Tensor | None, Tensor | None]], filters: Tensor, images: Tensor, needs_gradient: bool
 ) -> VJP:
-    """Return the VJP of a convolution of images from the `gradients` function of an algorithm."""
+    """Return the VJP of a convolution of images; `gradients` is the algorithm's method of that name."""
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
-        maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        asked = needs_gradient, filters.requires_grad
-        of_maps, of_filters = gradients(maps, filters, of_output, *asked, indices=backward.indices)
-        backward.add(filters, of_filters)
-        return None if of_maps is None else of_maps.permute(0, 3, 1, 2)
+        maps, grad_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        output_mask = needs_gradient, filters.requires_grad
+        grad_maps, grad_filters = gradients(maps, filters, grad_output, *output_mask, indices=backward.indices)
+        backward.add(filters, grad_filters)
+        return None if grad_maps is None else grad_maps.permute(0, 3, 1, 2)
 
     return vjp
 
@@ -146,7 +146,7 @@ def _(module: BatchNorm, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     return _native_batch_norm(module, x, needs_gradient, with_gelu=False)
 
 
-@rule_for_run(BatchNorm, Gelu)
+@rule_for_sequence(BatchNorm, Gelu)
 def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP] | None:
     norm, activation = cast(tuple[BatchNorm, Gelu], modules)
     if not (norm.is_faster(x) and activation.is_faster(x)):
@@ -165,13 +165,13 @@ def _native_batch_norm(
     module.update_running_stats(moments, x.numel() // x.shape[1])
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
-        of_output = gradient.permute(0, 2, 3, 1)
-        of_maps, of_weight, of_bias = batch_norm.gradients(
-            of_output, maps, slopes, backward.indices, moments, weight, module.eps
+        grad_output = gradient.permute(0, 2, 3, 1)
+        grad_maps, grad_weight, grad_bias = batch_norm.gradients(
+            grad_output, maps, slopes, backward.indices, moments, weight, module.eps
         )
-        backward.add(weight, of_weight if weight.requires_grad else None)
-        backward.add(bias, of_bias if bias.requires_grad else None)
-        return of_maps.permute(0, 3, 1, 2) if needs_gradient else None
+        backward.add(weight, grad_weight if weight.requires_grad else None)
+        backward.add(bias, grad_bias if bias.requires_grad else None)
+        return grad_maps.permute(0, 3, 1, 2) if needs_gradient else None
 
     return output.permute(0, 3, 1, 2), vjp
 
@@ -180,20 +180,20 @@ def _native_batch_norm(
 def _batch_norm(module: nn.BatchNorm2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     weight, bias, means, variances = module.weight, module.bias, module.running_mean, module.running_var
     if weight is None or means is None or module.momentum is None:
-        return by_autograd(module, x, needs_gradient)
+        return autograd_rule(module, x, needs_gradient)
     cast(Tensor, module.num_batches_tracked).add_(1)
     output, mean, reciprocal_std = torch.ops.aten._native_batch_norm_legit(
         x, weight, bias, means, variances, True, module.momentum, module.eps
     )
-    asked = [needs_gradient, weight.requires_grad, bias.requires_grad]
+    output_mask = [needs_gradient, weight.requires_grad, bias.requires_grad]
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:
-        of_input, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, backward.select(x), weight, means, variances, mean, reciprocal_std, True, module.eps, asked
+        grad_input, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, backward.select(x), weight, means, variances, mean, reciprocal_std, True, module.eps, output_mask
         )
-        backward.add(weight, of_weight if asked[1] else None)
-        backward.add(bias, of_bias if asked[2] else None)
-        return of_input if needs_gradient else None
+        backward.add(weight, grad_weight if output_mask[1] else None)
+        backward.add(bias, grad_bias if output_mask[2] else None)
+        return grad_input if needs_gradient else None
 
     return output, vjp
 
@@ -230,12 +230,12 @@ def _(module: MaxPool2x2, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]
 
         return output, vjp
     kernel = stride = [2, 2]
-    output, winners = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride)
+    output, argmax = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride)
 
     def vjp_by_aten(gradient: Tensor, backward: Backward) -> Tensor:
-        no_padding, dilation, rounds_up = [0, 0], [1, 1], False
+        no_padding, dilation, ceil_mode = [0, 0], [1, 1], False
         return torch.ops.aten.max_pool2d_with_indices_backward(
-            gradient, backward.select(x), kernel, stride, no_padding, dilation, rounds_up, backward.select(winners)
+            gradient, backward.select(x), kernel, stride, no_padding, dilation, ceil_mode, backward.select(argmax)
         )
 
     return output, vjp_by_aten
@@ -254,9 +254,9 @@ def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, VJP]:
         kept = argmax if backward.indices is None else argmax.index_select(0, backward.indices)
         number = torch.arange(4, dtype=torch.uint8, device=x.device).view(2, 1, 2, 1)
         spread = gradient.permute(0, 2, 3, 1)[:, :, None, :, None]  # [k rows 1 columns 1 channels]
-        of_windows = torch.where(kept[:, :, None, :, None] == number, spread, 0.0)
-        of_maps = of_windows.reshape(len(kept), 2 * rows, 2 * columns, channels)
-        return F.pad(of_maps, (0, 0, 0, width - 2 * columns, 0, height - 2 * rows)).permute(0, 3, 1, 2)
+        grad_windows = torch.where(kept[:, :, None, :, None] == number, spread, 0.0)
+        grad_maps = grad_windows.reshape(len(kept), 2 * rows, 2 * columns, channels)
+        return F.pad(grad_maps, (0, 0, 0, width - 2 * columns, 0, height - 2 * rows)).permute(0, 3, 1, 2)
 
     return torch.maximum(top, bottom).permute(0, 3, 1, 2), vjp
 
@@ -264,12 +264,12 @@ def _max_pool_to_fuse(x: Tensor) -> tuple[Tensor, VJP]:
 @rule_for(nn.AdaptiveMaxPool2d)
 def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if module.output_size != 1:
-        return by_autograd(module, x, needs_gradient)
+        return autograd_rule(module, x, needs_gradient)
     height, width = x.shape[2:]
-    output, winner = x.flatten(2).max(dim=2)
+    output, argmax = x.flatten(2).max(dim=2)
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor:
-        is_largest = backward.select(winner)[:, :, None] == torch.arange(height * width, device=gradient.device)
+        is_largest = backward.select(argmax)[:, :, None] == torch.arange(height * width, device=gradient.device)
         return (gradient.flatten(2) * is_largest).unflatten(2, (height, width))
 
     return output[:, :, None, None], vjp
@@ -279,7 +279,7 @@ def _(module: nn.AdaptiveMaxPool2d, x: Tensor, needs_gradient: bool) -> tuple[Te
 def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     left, _, top, _ = module.padding
     if min(module.padding) < 0:
-        return by_autograd(module, x, needs_gradient)
+        return autograd_rule(module, x, needs_gradient)
     height, width = x.shape[2:]
     return module(x), lambda gradient, _: gradient[:, :, top : top + height, left : left + width]
 
@@ -287,7 +287,7 @@ def _(module: nn.ZeroPad2d, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJ
 @rule_for(nn.Linear)
 def _(module: nn.Linear, x: Tensor, needs_gradient: bool) -> tuple[Tensor, VJP]:
     if x.ndim != 2:
-        return by_autograd(module, x, needs_gradient)
+        return autograd_rule(module, x, needs_gradient)
     output = module(x)
 
     def vjp(gradient: Tensor, backward: Backward) -> Tensor | None:

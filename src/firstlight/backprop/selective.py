@@ -2,8 +2,8 @@
 
 A loss that leaves out some images of a batch gives them gradients of zero. Autograd computes those zeros in every
 layer, which wastes up to two thirds of a training step. Here the backward pass of a network's stages is made of
-vector-Jacobian products (VJPs). It looks at the gradient of the last stage's output and continues with the images
-that have one.
+vector-Jacobian products (VJPs). It continues only with the images whose gradient at the last stage's output is not
+zero.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ def apply_vjps(modules: Sequence[nn.Module], x: Tensor, *, skip_zero_gradients: 
         x: Maps, float [n c h w], on the CPU.
         skip_zero_gradients: Whether the backward pass leaves out images whose gradient is zero.
 
+    Returns:
+        Output of the last module, float [n ...].
+
     >>> import torch
     >>> layers, images = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)], torch.rand(2, 3, 8, 8)
     >>> apply_vjps(layers, images).shape
@@ -98,10 +101,10 @@ class _ApplyVJPs(Function):
             return repeated[0], None, None, *repeated[1:]
         indices = _indices_with_gradient(gradient) if ctx.skip_zero_gradients else None
         backward = Backward(indices, len(gradient))
-        of_input = ctx.vjp(backward.select(gradient), backward)
+        grad_input = ctx.vjp(backward.select(gradient), backward)
         ctx.vjp = None  # frees the activations that it holds
-        of_parameters = (backward.gradients.get(parameter) for parameter in ctx.parameters)
-        return None if of_input is None else backward.scatter(of_input), None, None, *of_parameters
+        grad_parameters = (backward.gradients.get(parameter) for parameter in ctx.parameters)
+        return None if grad_input is None else backward.scatter(grad_input), None, None, *grad_parameters
 
 
 class _RepeatedForward:
