@@ -29,8 +29,8 @@ from firstlight.export.pretrained import Pretrained
 from firstlight.recipes.config import Recipe
 from firstlight.recipes.nested import from_dict
 from firstlight.reports import run_report
+from firstlight.reports.cached_predictions import predict_images
 from firstlight.reports.shortcuts import Shortcut
-from firstlight.reports.training_evidence import predict_images
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.run import Run
 from record import command_line, record, spread

@@ -24,6 +24,7 @@ def run(arguments: Sequence[str]) -> None:
     """Write the report and print its path, or print its numbers as JSON."""
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
+    from firstlight.cli.row_progress import row_progress
     from firstlight.reports.run_report import report_numbers, write_report
     from firstlight.training.retest import load_test_images
 
@@ -36,16 +37,18 @@ def run(arguments: Sequence[str]) -> None:
         print(json.dumps(report_numbers(chosen, images, attributes), indent=2))
         return
     out = Path(options.out) if options.out else None
-    path = write_report(
-        chosen,
-        images,
-        out,
-        method=options.method,
-        stage=options.stage,
-        max_mistakes=options.max_mistakes,
-        train=None if options.without_training_images else _training_images(chosen, data),
-        attributes=attributes,
-    )
+    with row_progress("features of the training images") as on_image:
+        path = write_report(
+            chosen,
+            images,
+            out,
+            method=options.method,
+            stage=options.stage,
+            max_mistakes=options.max_mistakes,
+            train=None if options.without_training_images else _training_images(chosen, data),
+            attributes=attributes,
+            on_image=on_image,
+        )
     print(path)
 
 

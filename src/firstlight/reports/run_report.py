@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def write_report(
     max_mistakes: int = MAX_MISTAKES,
     train: ImageSet | None = None,
     attributes: Attributes | None = None,
+    on_image: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the HTML report of a run: one file that needs no server and no network.
 
@@ -51,6 +52,7 @@ def write_report(
         max_mistakes: Largest number of mistakes with images; the most confident are chosen.
         train: Training images of the run; None omits the training images that explain each mistake.
         attributes: More attributes of the test images by which to look for weak slices.
+        on_image: Called with the number of training images done and of all, while their features are computed.
 
     Returns:
         The path of the file.
@@ -72,7 +74,7 @@ def write_report(
         slices=find_weak_slices(images, predictions, attributes),
         sampled=sampled,
         shortcuts=find_shortcuts(run.network, images, sampled),
-        training=None if train is None else find_training_evidence(run, train, predictions, wrong),
+        training=None if train is None else find_training_evidence(run, train, predictions, wrong, on_image),
         feature_map=make_feature_map(images, predictions),
     )
     write_atomic(path, render_report(run, images, findings, train))

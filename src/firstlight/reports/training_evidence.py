@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +10,16 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.influence import Influences, LastLayerGradients, most_influential
 from firstlight.evaluation.neighbours import Neighbours, nearest_neighbours
 from firstlight.evaluation.predictions import Predictions
-from firstlight.modes import in_evaluation
 from firstlight.native import cpu
-from firstlight.networks import StagedNetwork
+from firstlight.reports.cached_predictions import cached_predictions
 from firstlight.reports.html.sprites import Sprite, make_sprite
 from firstlight.runs.run import Run
 
 NUM_NEIGHBOURS, NUM_INFLUENTIAL = 5, 2
-BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,11 @@ class TrainingEvidence:
 
 
 def find_training_evidence(
-    run: Run, train: ImageSet, predictions: Predictions, rows: Int64[Tensor, " m"]
+    run: Run,
+    train: ImageSet,
+    predictions: Predictions,
+    rows: Int64[Tensor, " m"],
+    on_image: Callable[[int, int], None] | None = None,
 ) -> TrainingEvidence | None:
     """Find the training images that are nearest to some test images, and those that influence their loss most.
 
@@ -58,6 +59,7 @@ def find_training_evidence(
         train: Training images of the run.
         predictions: Predictions for the test images.
         rows: Rows of the test images to explain.
+        on_image: Called with the number of training images done and of all, while their features are computed.
 
     Returns:
         The evidence, or None if there is no training image or the predictions have no features.
@@ -65,7 +67,7 @@ def find_training_evidence(
     width = run.network.head.in_features
     if not len(train) or predictions.features.shape[1] != width:
         return None
-    known = predict_images(run.network, train, is_bfloat16=is_tested_in_bfloat16(run))
+    known = cached_predictions(run.network, train, is_bfloat16=is_tested_in_bfloat16(run), on_image=on_image)
     nearest = nearest_neighbours(predictions.features[rows], known.features, NUM_NEIGHBOURS)
     gradients = LastLayerGradients.of(predictions.logits[rows], predictions.features[rows], predictions.labels[rows])
     training = LastLayerGradients.of(known.logits, known.features, known.labels, run.recipe.label_smoothing)
@@ -100,21 +102,3 @@ def _pairs(position: dict[int, int], rows: Tensor, values: Tensor) -> list[tuple
 def is_tested_in_bfloat16(run: Run) -> bool:
     """Return whether the run was tested in bfloat16 and this CPU multiplies it, so that features here match its own."""
     return "bf16" in str(run.environment.get("precision", "")) and cpu.multiplies_bfloat16()
-
-
-def predict_images(network: StagedNetwork, images: ImageSet, *, is_bfloat16: bool = False) -> Predictions:
-    """Compute logits and features of images without augmentation, in eval mode.
-
-    Args:
-        network: Network that returns logits, on the CPU.
-        images: Images.
-        is_bfloat16: Whether to compute in bfloat16 with autocast, as a test with mixed precision does.
-    """
-    logits, features = [], []
-    precision = torch.autocast("cpu", torch.bfloat16) if is_bfloat16 else nullcontext()
-    with in_evaluation(network), torch.inference_mode(), precision:
-        for batch in images.images.split(BATCH_SIZE):
-            batch_features = network.features(to_unit(batch))
-            features.append(batch_features.float())
-            logits.append(network.head(batch_features).float())
-    return Predictions(torch.cat(logits), torch.cat(features), images.labels, images.ids, images.file_names)
