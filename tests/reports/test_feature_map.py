@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from firstlight.errors import MissingPackageError, UsageError
 from firstlight.evaluation.predictions import Predictions
-from firstlight.reports.feature_map import make_feature_map, thinned_rows
+from firstlight.reports import feature_map
+from firstlight.reports.feature_map import make_feature_map, thinned_rows, umap_coordinates
 from firstlight.reports.html.sprites import make_sprite
 from reference.tiny import tiny_split
 
@@ -48,6 +52,43 @@ def test_mistakes_survive_the_thinning():
 @pytest.mark.parametrize("features", [torch.zeros(83, 0), torch.full((83, 2), float("nan"))])
 def test_without_finite_features_there_is_no_map(features):
     assert make_feature_map(tiny_split("test"), predictions_with(features, 1)) is None
+
+
+class FirstFeatures:
+    """Stands for UMAP, whose package is large: places each image at its first two features."""
+
+    def __init__(self, **options):
+        self.options = options
+
+    def fit_transform(self, features):
+        assert self.options["n_neighbors"] < len(features)
+        return features[:, :2]
+
+
+def test_umap_places_the_points_and_has_no_share_of_variance(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstFeatures, __spec__=object()))
+    features = torch.rand(83, 5)
+    found = make_feature_map(tiny_split("test"), predictions_with(features, 5), projection="umap")
+    assert found.explained is None
+    x = features[:, 0]
+    order = x.argsort().tolist()
+    assert np.all(np.diff(np.array(found.points["x"])[order]) >= 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_umap_of_too_few_images_is_their_principal_components(count):
+    assert umap_coordinates(torch.rand(count, 7)).shape == (count, 2)
+
+
+def test_a_missing_package_is_named_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr(feature_map, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"firstlight\[umap\]"):
+        make_feature_map(tiny_split("test"), predictions_with(torch.rand(83, 2), 5), projection="umap")
+
+
+def test_an_unknown_projection_is_refused():
+    with pytest.raises(UsageError, match="'tsne' is not known; choose one of pca, umap"):
+        make_feature_map(tiny_split("test"), predictions_with(torch.rand(83, 2), 5), projection="tsne")
 
 
 def test_a_sprite_holds_the_images_row_by_row():

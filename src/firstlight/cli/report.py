@@ -47,6 +47,7 @@ def run(arguments: Sequence[str]) -> None:
             max_mistakes=options.max_mistakes,
             train=None if options.without_training_images else _training_images(chosen, data),
             attributes=attributes,
+            projection=options.projection,
             on_image=on_image,
         )
     print(path)
@@ -78,6 +79,12 @@ def build_parser() -> Parser:
         "--without_training_images",
         action="store_true",
         help="omit the training images that explain each mistake, which need a forward pass of all of them",
+    )
+    parser.add_argument(
+        "--projection",
+        choices=("pca", "umap"),
+        default="pca",
+        help="projection of the map of the features: principal components, or UMAP (pip install 'firstlight[umap]')",
     )
     parser.add_argument("--out", type=str, default=None, help="the file to write, if not report.html of the run")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of writing the page")

@@ -1,21 +1,27 @@
-"""A map of the test images in two dimensions: the principal components of the network's features."""
+"""A map of the test images in two dimensions: principal components or UMAP of the network's features."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from firstlight.arrays import Features
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
+from firstlight.errors import MissingPackageError, UsageError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.principal_components import principal_components
 from firstlight.reports.html.sprites import Sprite, make_sprite
 
+PROJECTIONS = ("pca", "umap")
 MAX_POINTS = 3000
+MIN_UMAP_IMAGES = 4
 SCALE = 1000  # coordinates on the page go from 0 to this
 
 
@@ -27,13 +33,13 @@ class FeatureMap:
         points: For the page's script, lists with an entry for each point: `index` of the image, `x` and `y` from 0 to
             1000 (y downwards), `true` and `predicted` class, `confidence`.
         sprite: Images of the points.
-        explained: Share of the variance along x and along y, in [0, 1].
+        explained: Share of the variance along x and along y, in [0, 1]; None for UMAP, whose axes have no unit.
         num_images: Number of all test images.
     """
 
     points: dict[str, list[Any]]
     sprite: Sprite
-    explained: tuple[float, float]
+    explained: tuple[float, float] | None
     num_images: int
 
     @property
@@ -42,22 +48,36 @@ class FeatureMap:
         return len(self.points["x"])
 
 
-def make_feature_map(images: ImageSet, predictions: Predictions, max_points: int = MAX_POINTS) -> FeatureMap | None:
-    """Project the features of the test images onto their first two principal components.
+def make_feature_map(
+    images: ImageSet, predictions: Predictions, max_points: int = MAX_POINTS, projection: str = "pca"
+) -> FeatureMap | None:
+    """Project the features of the test images into two dimensions.
 
     Args:
         images: Test images.
         predictions: Predictions for these images.
         max_points: Largest number of points. Mistakes come first; the other images are chosen at random.
+        projection: "pca" for the first two principal components; "umap" for UMAP, which keeps neighbours together.
 
     Returns:
         The map, or None if the predictions have no features.
+
+    Raises:
+        MissingPackageError: The package of UMAP is not installed.
+        UsageError: No projection has that name.
     """
+    check_projection(projection)
     if not predictions.features.shape[1] or not bool(predictions.features.isfinite().all()):
         return None
-    projection = principal_components(predictions.features)
+    explained = None
+    if projection == "umap":
+        coordinates = umap_coordinates(predictions.features)
+    else:
+        components = principal_components(predictions.features)
+        coordinates, (first, second) = components.coordinates, components.explained.tolist()
+        explained = first, second
     rows = thinned_rows(predictions, max_points)
-    x, y = _to_page(projection.coordinates)
+    x, y = _to_page(coordinates)
     points = {
         "index": predictions.ids[rows].tolist(),
         "x": x[rows].tolist(),
@@ -66,8 +86,37 @@ def make_feature_map(images: ImageSet, predictions: Predictions, max_points: int
         "predicted": predictions.predicted[rows].tolist(),
         "confidence": [round(value, 3) for value in predictions.probabilities().amax(dim=1)[rows].tolist()],
     }
-    first, second = projection.explained.tolist()
-    return FeatureMap(points, make_sprite(images.images[rows].numpy()), (first, second), len(predictions))
+    return FeatureMap(points, make_sprite(images.images[rows].numpy()), explained, len(predictions))
+
+
+def check_projection(projection: str) -> None:
+    """Check that a projection exists and that its package is installed.
+
+    Raises:
+        MissingPackageError: The package of UMAP is not installed.
+        UsageError: No projection has that name.
+    """
+    if projection not in PROJECTIONS:
+        raise UsageError(f"projection {projection!r} is not known; choose one of {', '.join(PROJECTIONS)}")
+    if projection == "umap" and find_spec("umap") is None:
+        raise MissingPackageError("projection umap: its package is not installed; run pip install 'firstlight[umap]'")
+
+
+def umap_coordinates(features: Features) -> Float[Tensor, "n 2"]:
+    """Return the coordinates of UMAP (McInnes et al. 2018, arXiv 1802.03426), the same at every call.
+
+    The number of neighbours is the package's default of 15, or the number of other images if that is smaller. Fewer
+    than four images have too few neighbours, so their principal components are returned.
+
+    Args:
+        features: Features, float32 [n f].
+    """
+    if len(features) < MIN_UMAP_IMAGES:
+        return principal_components(features).coordinates
+    from umap import UMAP
+
+    reducer = UMAP(n_components=2, n_neighbors=min(15, len(features) - 1), random_state=0, n_jobs=1)
+    return torch.from_numpy(np.asarray(reducer.fit_transform(features.numpy()), np.float32))
 
 
 def thinned_rows(predictions: Predictions, max_points: int) -> Int64[Tensor, " m"]:

@@ -14,7 +14,7 @@ from firstlight.errors import RunError
 from firstlight.evaluation.confusion import confusion
 from firstlight.files import write_atomic
 from firstlight.reports.class_report import class_results
-from firstlight.reports.feature_map import make_feature_map
+from firstlight.reports.feature_map import check_projection, make_feature_map
 from firstlight.reports.gallery import MAX_MISTAKES, make_gallery
 from firstlight.reports.report_page import Findings, render_report
 from firstlight.reports.sampled_maps import sample_maps
@@ -38,6 +38,7 @@ def write_report(
     max_mistakes: int = MAX_MISTAKES,
     train: ImageSet | None = None,
     attributes: Attributes | None = None,
+    projection: str = "pca",
     on_image: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the HTML report of a run: one file that needs no server and no network.
@@ -52,6 +53,7 @@ def write_report(
         max_mistakes: Largest number of mistakes with images; the most confident are chosen.
         train: Training images of the run; None omits the training images that explain each mistake.
         attributes: More attributes of the test images by which to look for weak slices.
+        projection: Projection of the map of the features; see `firstlight.reports.feature_map.make_feature_map`.
         on_image: Called with the number of training images done and of all, while their features are computed.
 
     Returns:
@@ -59,9 +61,11 @@ def write_report(
 
     Raises:
         RunError: The predictions of the run are not for these images, there is none, or `trust.json` is damaged.
-        UsageError: No method or stage has that name.
+        UsageError: No method, stage or projection has that name.
+        MissingPackageError: The package of UMAP is not installed.
     """
     path = path or run.path / FILE_NAME
+    check_projection(projection)
     check_predictions(run, images)
     predictions, choice = run.predictions, choose_maps(run, method, stage, only_fast=True)
     gallery = make_gallery(run.network, images, predictions, choice.method, choice.stage, max_mistakes)
@@ -75,7 +79,7 @@ def write_report(
         sampled=sampled,
         shortcuts=find_shortcuts(run.network, images, sampled),
         training=None if train is None else find_training_evidence(run, train, predictions, wrong, on_image),
-        feature_map=make_feature_map(images, predictions),
+        feature_map=make_feature_map(images, predictions, projection=projection),
     )
     write_atomic(path, render_report(run, images, findings, train))
     return path
