@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from firstlight.openmp import limit_spinning
+
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -50,6 +52,8 @@ __all__ = [  # noqa: RUF022  # the exercise's names first
     "ImageSet",
     "FirstlightError",
 ]
+
+limit_spinning()
 
 if TYPE_CHECKING:
     from firstlight.data.images import ImageSet

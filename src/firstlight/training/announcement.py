@@ -8,6 +8,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from firstlight.compiled import uncompiled
+from firstlight.openmp import came_too_late
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 
@@ -22,5 +23,10 @@ def announce(trainer: pl.Trainer, module: Classifier, data: ImageData, folder: P
         f"{len(data.train):,} images to train, {len(data.val):,} to validate; "
         f"{trainer.precision} on {device}; run folder {folder}"
     )
+    if trainer.strategy.root_device.type == "cpu" and came_too_late():
+        log.info(
+            "torch was imported before firstlight, so a training beside other programs is slower than it need be: "
+            "import firstlight first, or set GOMP_SPINCOUNT=1000"
+        )
     if module.steps == "compiled" and trainer.strategy.root_device.type != "cuda":
         log.warning("warning: steps are compiled on a GPU only; on this device they run uncompiled")
