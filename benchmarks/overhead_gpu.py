@@ -20,7 +20,7 @@ from firstlight.data.batches import Batches
 from firstlight.networks import build_network
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
-from firstlight.training.callbacks.step_clock import finished_s
+from firstlight.training.callbacks.step_clock import synchronized_time_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import NUM_INIT_IMAGES
 from firstlight.training.lr_schedules import lr_schedules
@@ -50,7 +50,7 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
     steps = StepGraphs(network, recipe, optimizer, torch.bfloat16, is_compiled=is_compiled)
     steps.prepare(shapes, DEVICE)
     step = 0
-    started_s = finished_s(DEVICE)
+    started_s = synchronized_time_s(DEVICE)
     for epoch in range(recipe.max_epochs):
         batches.sampler.set_epoch(epoch)
         for images, labels, ids in batches:
@@ -60,11 +60,11 @@ def bare_s(recipe: Recipe, data: ImageData, *, is_compiled: bool) -> float:
                 each.requires_grad_(learns)
             progress = progress_at(step, num_steps)
             losses = steps(recipe.resizing.apply(images, progress), labels, progress)
-            assert losses is not None, "every step was recorded"
+            assert losses is not None, "every step was captured"
             batches.add_losses(ids, losses.plain)
             optimizer.step()
             step += 1
-    return finished_s(DEVICE) - started_s
+    return synchronized_time_s(DEVICE) - started_s
 
 
 def main() -> None:

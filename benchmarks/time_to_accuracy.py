@@ -33,7 +33,7 @@ from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.options import Steps
-from firstlight.training.callbacks.step_clock import finished_s
+from firstlight.training.callbacks.step_clock import synchronized_time_s
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import NUM_INIT_IMAGES
 from firstlight.training.module import Classifier
@@ -57,10 +57,10 @@ class Clock(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.current_epoch == 0:  # compiling and capturing steps is not counted
-            self._started_s = finished_s(trainer.strategy.root_device) - self._turns.waited_s
+            self._started_s = synchronized_time_s(trainer.strategy.root_device) - self._turns.waited_s
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds = finished_s(trainer.strategy.root_device) - self._turns.waited_s - self._started_s
+        self.seconds = synchronized_time_s(trainer.strategy.root_device) - self._turns.waited_s - self._started_s
 
 
 def run_once(
@@ -75,9 +75,9 @@ def run_once(
         max_epochs=recipe.max_epochs, limit_val_batches=0, callbacks=[clock, turns], log_every_n_steps=50, **SILENT
     )
     device = trainer.strategy.root_device
-    started_s = finished_s(device)
+    started_s = synchronized_time_s(device)
     network.to(device).init_from_data(data.train.images[:NUM_INIT_IMAGES].to(device))
-    adopt_s = finished_s(device) - started_s
+    adopt_s = synchronized_time_s(device) - started_s
     module = Classifier(network, recipe, steps)
     data.recipe, data.trainer = recipe, trainer
     batches = data.train_dataloader()
@@ -85,7 +85,7 @@ def run_once(
     trainer.fit(module, batches)
     module.to(device).eval()
     images, labels = data.test.images.to(device), data.test.labels.to(device)
-    started_s = finished_s(device)
+    started_s = synchronized_time_s(device)
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
         logits = torch.cat(
             [
@@ -94,7 +94,7 @@ def run_once(
             ]
         )
         tta = (logits.argmax(dim=1) == labels).double().mean()
-        test_s = finished_s(device) - started_s
+        test_s = synchronized_time_s(device) - started_s
         single = torch.cat([network(to_unit(part)) for part in images.split(TEST_BATCH_SIZE)])
     return {
         "seconds": adopt_s + clock.seconds + test_s,

@@ -161,12 +161,12 @@ def test_a_recorded_update_is_the_update() -> None:
         filters, biases = [each.weight for each in module], [each.bias for each in module]
         groups = [{"params": filters, "kind": "muon"}, {"params": biases, "lr": 0.3, "weight_decay": 0.1}]
         pairs.append((module, Muon(groups)))
-    (usual, plain), (recorded, replayed) = pairs
-    for each in recorded.parameters():
+    (usual, plain), (captured, replayed) = pairs
+    for each in captured.parameters():
         each.grad = torch.zeros_like(each)
-    replayed.record(called)
-    for one, other in zip(usual.parameters(), recorded.parameters(), strict=True):
-        assert torch.equal(one, other), "recording changes nothing"
+    replayed.capture_update(called)
+    for one, other in zip(usual.parameters(), captured.parameters(), strict=True):
+        assert torch.equal(one, other), "capturing changes nothing"
     for step in range(3):
         images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
         for module, optimizer in pairs:
@@ -175,7 +175,7 @@ def test_a_recorded_update_is_the_update() -> None:
             for group in optimizer.param_groups:
                 group["lr"] *= 0.7
             optimizer.step()
-    for one, other in zip(usual.parameters(), recorded.parameters(), strict=True):
+    for one, other in zip(usual.parameters(), captured.parameters(), strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -193,7 +193,7 @@ for is_compiled in (False, True):
                       {"params": [each.bias for each in module], "lr": 0.3, "weight_decay": 0.1}])
     for each in module.parameters():
         each.grad = torch.randn_like(each)
-    optimizer.record(lambda function, inputs, changed: function, is_compiled=is_compiled)
+    optimizer.capture_update(lambda function, inputs, changed: function, is_compiled=is_compiled)
     for _ in range(2):
         optimizer.step()
     found.append(list(module.parameters()))

@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_named_skipped_and_not_counted(
     assert [record.getMessage() for record in caplog.records] == [
         f"{bad} is damaged; looking for the checkpoint before it"
     ]
-    folder.set_damaged_aside()
+    folder.rename_damaged()
     assert folder.files() == [good]
     assert bad.with_suffix(".damaged").exists()
     another = folder.write(content(3), "epoch_0-step_3")

@@ -15,7 +15,7 @@ from firstlight.recipes import RECIPES, get_recipe
 from firstlight.training import bench
 from firstlight.training.bench import SIZES, estimate, matmul_rate
 from firstlight.training.module import Classifier
-from firstlight.training.steps.importance import expected_images, largest_gradients
+from firstlight.training.steps.importance import expected_image_share, largest_gradients
 from firstlight.training.trainer import SILENT, Trainer
 
 TINY = replace(get_recipe("demo"), network=ResNet9Config(width=2), batch_size=16)
@@ -64,7 +64,7 @@ def test_a_share_of_the_gradient_is_measured_with_its_expected_images(
 
     monkeypatch.setattr("firstlight.training.steps.step.largest_gradients", watched)
     estimate(replace(TINY, num_val=0, gradient_share=0.75), num_steps=2)
-    assert shares == pytest.approx([expected_images(0.75)] * 4, abs=0.1)
+    assert shares == pytest.approx([expected_image_share(0.75)] * 4, abs=0.1)
 
 
 def test_the_test_has_one_pass_per_view_and_a_validation_one_pass(

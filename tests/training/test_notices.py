@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from firstlight.training.notices import OneLine, show_own_notices, without_foreign_notices
+from firstlight.training.notices import StderrHandler, show_own_notices, without_foreign_notices
 
 
 @pytest.fixture
@@ -61,5 +61,5 @@ def test_firstlights_messages_are_printed_unless_the_user_has_configured_logging
     monkeypatch.setattr(ours, "propagate", False)
     show_own_notices()
     show_own_notices()
-    assert [type(each) for each in ours.handlers] == [OneLine]
+    assert [type(each) for each in ours.handlers] == [StderrHandler]
     assert ours.level == logging.INFO

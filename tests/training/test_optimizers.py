@@ -125,7 +125,7 @@ def test_more_frozen_stages_than_the_network_has_are_refused() -> None:
 @pytest.mark.parametrize("config", [MuonConfig(), OptimizerConfig(head_rate=0.1)], ids=["muon", "head rate"])
 def test_a_network_without_a_named_head_has_one_learning_rate(config: MuonConfig | OptimizerConfig) -> None:
     network = torch.nn.Linear(3, 2)
-    with pytest.raises(UsageError, match="Linear is no StagedNetwork"):
+    with pytest.raises(UsageError, match="Linear is not a StagedNetwork"):
         build_optimizer(config, network)
     (group,) = build_optimizer(OptimizerConfig(), network).param_groups
     assert group["params"] == [network.weight, network.bias]

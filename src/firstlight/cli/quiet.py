@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
-from firstlight.training.notices import LIGHTNING_LOGGERS, NOT_FOR_USERS, OneLine
+from firstlight.training.notices import LIGHTNING_LOGGERS, NOT_FOR_USERS, StderrHandler
 
 
 def quiet_lightning() -> None:
@@ -14,8 +14,10 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logger = logging.getLogger("firstlight")
     logger.setLevel(logging.INFO)
-    if not any(isinstance(each, OneLine) for each in logger.handlers):  # a second verb in one process uses the first's
-        logger.addHandler(OneLine())
+    if not any(
+        isinstance(each, StderrHandler) for each in logger.handlers
+    ):  # a second verb in one process uses the first's
+        logger.addHandler(StderrHandler())
     for pattern in NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message=pattern)
     warnings.showwarning = _one_line  # type: ignore[assignment]

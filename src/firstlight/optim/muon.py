@@ -114,7 +114,7 @@ class Muon(torch.optim.Optimizer):
         defaults = {"kind": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__([dict(group) for group in groups], defaults)
         self.matmul_dtype = matmul_dtype
-        self._rates: list[Tensor] = []  # on the device, where a recorded update reads them
+        self._rates: list[Tensor] = []  # on the device, where a captured update reads them
         self._replay: Callable[[], None] | None = None
         for group in self.param_groups:
             if group["kind"] not in ("muon", "sgd"):
@@ -136,20 +136,20 @@ class Muon(torch.optim.Optimizer):
             self._replay()
         return loss
 
-    def record(self, recorder: Callable[..., Callable[[], None]], *, is_compiled: bool = False) -> None:
-        """Record the update of all parameters that have a gradient now; later steps replay the record.
+    def capture_update(self, capture: Callable[..., Callable[[], None]], *, is_compiled: bool = False) -> None:
+        """Capture the update of all parameters that have a gradient now; later steps replay it.
 
         The gradients must keep their memory: write new values in place.
 
         Args:
-            recorder: Function that captures a function; see `training.steps.cuda_graph.capture`.
+            capture: Function that captures a function; see `training.steps.cuda_graph.capture`.
             is_compiled: Whether `torch.compile` compiles the update first.
         """
         self._rates = [torch.zeros((), device=group["params"][0].device) for group in self.param_groups]
         updates = self._updates(self._rates)
         changed = [each for group in updates for each in (*group.parameters, *group.buffers)]
         update = _compiled_update() if is_compiled else _update
-        self._replay = recorder(lambda: update(updates), [], changed)
+        self._replay = capture(lambda: update(updates), [], changed)
 
     def _updates(self, rates: Sequence[float | Tensor]) -> list[_GroupUpdate]:
         """Return the update of each group, for the parameters that have a gradient."""
@@ -170,7 +170,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class _GroupUpdate(NamedTuple):
-    """The operands of the update of a group: tensors and numbers only, so that it can be compiled and recorded."""
+    """The operands of the update of a group: tensors and numbers only, so that it can be compiled and captured."""
 
     is_muon: bool
     parameters: list[Tensor]

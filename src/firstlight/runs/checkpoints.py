@@ -96,8 +96,8 @@ class CheckpointFolder:
             logging.getLogger("firstlight").warning(f"{path} is damaged; looking for the checkpoint before it")
         return None
 
-    def set_damaged_aside(self) -> None:
-        """Rename damaged files, so that they do not count as one of the two kept checkpoints."""
+    def rename_damaged(self) -> None:
+        """Rename damaged files to `.damaged`, so that they do not count among the two kept checkpoints."""
         for path in self.files():
             if not path.stem.endswith(_digest(_read(path))):
                 path.rename(path.with_suffix(".damaged"))
@@ -117,10 +117,10 @@ def load(file: io.BytesIO, path: Path) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # the restricted unpickler raises many kinds for a foreign file
         raise RunError(
-            f"{path}: is not a checkpoint of firstlight, and was not opened. Remove it to use the one before."
+            f"{path}: is not a checkpoint of firstlight, and was not opened. Remove it to use the checkpoint before it."
         ) from error
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict | list) for name in NEEDED):
-        raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to use the one before.")
+        raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to use the checkpoint before it.")
     return content
 
 

@@ -12,6 +12,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.files import write_atomic
 
 FILE_NAME = "options.json"
+UNSAVED_KEY = "not_kept"  # name of `FitOptions.unsaved` in the file
 
 Steps = Literal["plain", "recorded", "compiled"]
 
@@ -23,10 +24,10 @@ class FitOptions:
     Args:
         logger: Name of the logger.
         histograms: Whether histograms of weights and gradients are written to TensorBoard.
-        steps: How a GPU runs the training steps: "plain" launches every kernel, "recorded" replays CUDA graphs,
-            "compiled" also compiles them.
+        steps: How a GPU runs the training steps: "plain" launches every kernel by itself, "recorded" captures the steps
+            as CUDA graphs and replays them, "compiled" also compiles the steps before it captures them.
         trainer: Arguments of Lightning's Trainer that are numbers or text.
-        not_kept: Names of the arguments that are objects, which must be passed to `resume` again.
+        unsaved: Names of the arguments that are objects, which must be passed to `resume` again; `not_kept` on file.
         fold: Index of the run's fold and the number of folds, if the run belongs to a cross-validation.
     """
 
@@ -34,14 +35,14 @@ class FitOptions:
     histograms: bool = False
     steps: Steps = "recorded"
     trainer: dict[str, Any] = field(default_factory=dict)
-    not_kept: list[str] = field(default_factory=list)
+    unsaved: list[str] = field(default_factory=list)
     fold: list[int] | None = None
 
     @staticmethod
     def of(logger: str, histograms: bool, steps: Steps, trainer: dict[str, Any]) -> FitOptions:
         """Split the arguments of Lightning's Trainer into those that a file can hold and the names of the others.
 
-        >>> FitOptions.of("none", False, "plain", {"devices": 2, "callbacks": [object()]}).not_kept
+        >>> FitOptions.of("none", False, "plain", {"devices": 2, "callbacks": [object()]}).unsaved
         ['callbacks']
         """
         kept = {name: value for name, value in trainer.items() if _is_plain(value)}
@@ -49,7 +50,9 @@ class FitOptions:
 
     def save(self, folder: Path) -> None:
         """Write `options.json`."""
-        write_atomic(folder / FILE_NAME, json.dumps(asdict(self), indent=2) + "\n")
+        values = asdict(self)
+        values[UNSAVED_KEY] = values.pop("unsaved")
+        write_atomic(folder / FILE_NAME, json.dumps(values, indent=2) + "\n")
 
     @staticmethod
     def load(folder: Path) -> FitOptions:
@@ -65,10 +68,12 @@ class FitOptions:
                 "with trainer.fit(model, ckpt_path=...)"
             )
         try:
-            found = FitOptions(**json.loads(path.read_text()))
+            values = dict(json.loads(path.read_text()))
+            unsaved = values.pop(UNSAVED_KEY, [])
+            found = FitOptions(**values, unsaved=unsaved)
         except (OSError, TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read, so the run cannot be resumed; start a new one") from error
-        if not isinstance(found.trainer, dict) or not isinstance(found.not_kept, list) or not _is_fold(found.fold):
+        if not isinstance(found.trainer, dict) or not isinstance(found.unsaved, list) or not _is_fold(found.fold):
             raise RunError(f"{path}: is damaged, so the run cannot be resumed; start a new one")
         return found
 

@@ -19,8 +19,8 @@ MIN_BATCH_SIZE = 8  # batch norm needs a few images to average over
 def adapt_recipe(recipe: Recipe, train: ImageSet, val: ImageSet | None) -> tuple[Recipe, list[str]]:
     """Return a recipe that fits the images, and a line about each setting that had to be changed.
 
-    The image size becomes that of the images. Validation images that the data set brings itself replace those split
-    off the training images. A validation share or a batch size that is too large for the data set is reduced.
+    The image size becomes that of the images. If the data set has its own validation images, none are split off the
+    training images. A number of validation images or a batch size that is too large for the data set is reduced.
 
     Args:
         recipe: Recipe as the user chose it.

@@ -1,4 +1,4 @@
-"""Say in one line what is trained, on what, with which precision, and where the run is kept."""
+"""Log one line at the start of a training: network, data set, precision, devices and run folder."""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ from firstlight.data.sampler import EpochSampler
 from firstlight.evaluation.tta_views import expected_passes
 from firstlight.networks import build_network
 from firstlight.recipes.config import Recipe
-from firstlight.training.callbacks.step_clock import StepClock, finished_s
+from firstlight.training.callbacks.step_clock import StepClock, synchronized_time_s
 from firstlight.training.module import Classifier
-from firstlight.training.steps.importance import expected_images
+from firstlight.training.steps.importance import expected_image_share
 from firstlight.training.trainer import SILENT, Trainer
 
-# Train images, test images, classes, side in pixels. The durations depend on these, not on the values of the pixels.
+# Number of training images, of test images and of classes, and image side in pixels, by data set. The durations depend
+# on these numbers, not on the values of the pixels.
 SIZES = {
     "cifar10": (50_000, 10_000, 10, 32),
     "cifar100": (50_000, 10_000, 100, 32),
@@ -39,7 +40,7 @@ class Estimate:
     """Estimated duration of a recipe on this machine, from a few steps on noise images.
 
     Args:
-        images_per_s: Training images a second, averaged over all image sizes of the recipe.
+        images_per_s: Training images per second, averaged over all image sizes of the recipe.
         train_s: Duration of all epochs and validations.
         test_s: Duration of the test with the recipe's views; `expected_passes` estimates their number.
     """
@@ -67,10 +68,11 @@ def estimate(recipe: Recipe, num_steps: int = 3, **trainer_options: Any) -> Esti
         module.recipe = replace(
             recipe,
             resizing=_always(recipe.resizing, trained_px / side_px),
-            gradient_share=expected_images(recipe.gradient_share),  # noise: similar gradients
+            # The gradients of noise images are of similar size: a share of their norm needs the same share of images.
+            gradient_share=expected_image_share(recipe.gradient_share),
         )
         clock = StepClock(NUM_WARMUP_STEPS)
-        # With the recipe's epochs, so that the schedule trains and freezes what it does in the first epoch.
+        # The recipe's number of epochs makes the schedule freeze layers after the same share of the steps.
         limits = {"max_epochs": recipe.max_epochs, "max_steps": NUM_WARMUP_STEPS + num_steps, "limit_val_batches": 0}
         trainer = Trainer(callbacks=[clock], **(SILENT | limits | trainer_options))
         sampler = EpochSampler(len(images), recipe.batch_size, shuffle=True, seed=recipe.seed)
@@ -89,7 +91,7 @@ def _always(resizing: ProgressiveResizing, scale: float) -> ProgressiveResizing:
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", num_trials: int = 5) -> float:
-    """Return the floating-point operations a second of a large matrix product, an upper bound for any training.
+    """Return the floating-point operations per second of a large matrix product, an upper bound for every training.
 
     The matrices have up to 2,048 rows, or fewer if their product would take much longer than 0.2 seconds: CPUs without
     instructions for bfloat16 emulate it hundreds of times more slowly.
@@ -111,23 +113,23 @@ def _fastest_matmul_s(size: int, dtype: torch.dtype, device: torch.device, num_t
     a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
     durations_s = []
     for _ in range(num_trials):
-        started_s = finished_s(device)
+        started_s = synchronized_time_s(device)
         a @ b
-        durations_s.append(finished_s(device) - started_s)
+        durations_s.append(synchronized_time_s(device) - started_s)
     return min(durations_s)
 
 
 def _test_rate(trainer: pl.Trainer, module: Classifier, images: ImageSet, batch_size: int) -> float:
-    """Return the test images a second, with a single view."""
+    """Return the test images per second, with a single view."""
     device = trainer.strategy.root_device
     network = module.network.to(device).eval()
     batch = to_unit(images.images[:batch_size].to(device))
     durations_s = []
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         for _ in range(2):  # the first warms up
-            started_s = finished_s(device)
+            started_s = synchronized_time_s(device)
             network(batch)
-            durations_s.append(finished_s(device) - started_s)
+            durations_s.append(synchronized_time_s(device) - started_s)
     return len(batch) / durations_s[-1]
 
 

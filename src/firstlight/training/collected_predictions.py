@@ -35,7 +35,7 @@ class CollectedPredictions:
         self._batches.append((logits, features, labels, ids))
 
     def gather(self, num_processes: int) -> Predictions:
-        """Return the rows of all processes in the order of their ids, and discard them here."""
+        """Return the rows of all processes in the order of their ids, and discard those of this process."""
         columns = [torch.cat([part.cpu() for part in parts]) for parts in zip(*self._batches, strict=True)]
         self.clear()
         if num_processes > 1:

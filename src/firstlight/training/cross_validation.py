@@ -52,14 +52,13 @@ def cross_validate(
 ) -> CrossValidation:
     """Cross-validate a recipe: train as many runs as folds, each without one fold of the training images.
 
-    The folds are stratified and the same for every seed; see `firstlight.data.folds.split_fold`. A fold is the
-    validation split of its run, which is therefore also calibrated on it. No run is trained on the test split, and each
-    run is tested on it. The runs stand side by side in `logs_dir/<recipe>`, beside `folds_of_<k>_<n>` with
-    `summary.json` and `oof_predictions.npz`. Called again with the same arguments, it continues as
-    `firstlight.fit_seeds` does.
+    The folds are stratified and the same for every seed; see `firstlight.data.folds.split_fold`. Each run is validated
+    and calibrated on the fold that it leaves out, and tested on the test split. The run folders are in
+    `logs_dir/<recipe>`, beside the folder `folds_of_<k>_<n>` with `summary.json` and `oof_predictions.npz`. A second
+    call with the same arguments returns the finished runs, resumes an interrupted one and trains the others.
 
     Args:
-        recipe: Network, data and training. The number of validation images is not used.
+        recipe: Network, data and training; its `num_val` is ignored.
         num_folds: Number of folds, at least 2.
         data_dir: Folder of the data sets, or one folder of images per class.
         logs_dir: Folder of all runs.
@@ -104,9 +103,9 @@ def predict_fold(run: Run, data_dir: Path | str, fold: Fold, **trainer_options: 
     """Return a run's predictions for the fold that it was not trained on; ids are those of the training images.
 
     Args:
-        run: Run of the fold.
+        run: Run that left out the fold.
         data_dir: Folder of the data.
-        fold: The fold.
+        fold: Fold to predict.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`, for instance the precision.
     """
     data = ImageData(run.recipe, data_dir, fold)

@@ -32,11 +32,11 @@ class ImageData(pl.LightningDataModule):
     Args:
         recipe: Recipe that sets the data set, the number of validation images, the augmentation and the batch size.
         data_dir: Folder that holds data sets on disk, or a folder with one folder of images per class.
-        fold: Fold of a cross-validation, whose images are the validation images; None takes as many as the recipe says.
+        fold: Fold of a cross-validation whose images are the validation images; None splits off `recipe.num_val` images.
 
     Attributes:
-        recipe: Recipe as it applies to these data. For a folder of images it names that folder as the data set; once
-            the images are loaded, it also has their size, the number of validation images and the batch size.
+        recipe: Recipe as it applies to these data. If `data_dir` is a folder of images, `recipe.data` is "folder", and
+            loading the images also sets the image size, the number of validation images and the batch size.
 
     Raises:
         UsageError: No data set has the recipe's name.
@@ -67,7 +67,7 @@ class ImageData(pl.LightningDataModule):
         return cls(run.recipe, data_dir or run.data["place"], fold_of(run.path))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle without trainer and images: the images are loaded again when they are needed."""
+        """Return the state for copies and pickles, without the trainer and the images; a copy loads the images again."""
         left_out = ("trainer", "source", "train", "val", "test")
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
@@ -122,7 +122,7 @@ class ImageData(pl.LightningDataModule):
         _log_lines(describe_degenerate_data(self.train, self.val, getattr(self, "test", None)))
 
     def _describe_fold(self, lines: list[str], *, has_val: bool) -> list[str]:
-        """Return the lines to log for a fold: those of the data set for the first one only."""
+        """Return the lines to log for this fold: those about the data set for the first fold, none for the others."""
         assert self.fold is not None
         if self.fold.index:
             return []

@@ -1,4 +1,4 @@
-"""Test a run on other labelled images than its own test split, without changing its predictions and results."""
+"""Test a run on labelled images other than its own test split, without changing its predictions and results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_NAME = 80  # characters of a folder's name
 
 @dataclass(frozen=True)
 class ExternalTest:
-    """Results of a run on other images than its own test split.
+    """Results of a run on images other than its own test split.
 
     Args:
         path: Folder with `results.json`, `predictions.npz`, `environment.json`, the confusion matrix and figures.
@@ -45,10 +45,10 @@ class ExternalTest:
 
 
 def is_own_test(run: Run, data_dir: Path | str | None = None, data: str | None = None) -> bool:
-    """Return whether the named data are those that the run was trained on, perhaps in another folder.
+    """Return whether the named data set is the run's own, perhaps in another folder.
 
-    They are if the test images have the digest that the run recorded. The run's own folder remains its data even if
-    its images have changed.
+    A data set in another folder is the run's own if its test images have the digest in the run's `environment.json`.
+    The folder that the run names is always the run's own, even if its images have changed.
 
     Args:
         run: Run that names its data set.
@@ -82,9 +82,9 @@ def external_test(
 ) -> ExternalTest:
     """Test a run on other labelled images, and write the results to a folder of their own.
 
-    The classes are matched by name, in any order; the images may lack some of them. The test split of a data set is
-    used; of a folder that has classes alone, all images are. Images that the run was trained on are reported, as far
-    as its own data can be read.
+    The classes are matched by name, in any order; the images may lack some of them. The test uses the test split of a
+    data set, but all images of a folder without splits. If the run's own data can be read, a warning tells how many
+    of the tested images the run was trained or validated on.
 
     Args:
         run: Run with weights.
@@ -95,7 +95,7 @@ def external_test(
 
     Raises:
         DataError: The data are missing or malformed, or have a class that the run does not know.
-        UsageError: `out` holds other files than such results.
+        UsageError: `out` holds files other than the results of such a test.
         FirstlightError: The folder cannot be written.
     """
     images = _ExternalData(run, data_dir, data)
@@ -124,7 +124,7 @@ def external_test(
 
 
 class _ExternalData(ImageData):
-    """Test batches of other images than the run's, with the labels of the run."""
+    """Test batches of images other than the run's, with the run's class indices as labels."""
 
     def __init__(self, run: Run, data_dir: Path | str | None, data: str | None) -> None:
         source = _open(run, data_dir, data)
@@ -184,7 +184,7 @@ def _default_path(run: Run, description: dict[str, Any]) -> Path:
 
 
 def _file_name(name: str) -> str:
-    """Return a name that is a file name on every system.
+    """Return the name with every character replaced that a file name cannot hold on some system.
 
     >>> _file_name("my photos/2"), _file_name("..")
     ('my photos_2', 'data')
@@ -194,7 +194,7 @@ def _file_name(name: str) -> str:
 
 
 def _refuse_other_files(path: Path) -> None:
-    """Raise UsageError if a path holds anything but the results of such a test."""
+    """Raise UsageError if a path holds anything but the results of an external test."""
     is_own = (path / RESULTS).is_file() and not (path / "recipe.yaml").exists()
     if path.exists() and not is_own and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path}: holds other files, which the results would replace; name a new folder with --out")

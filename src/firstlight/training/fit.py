@@ -23,10 +23,10 @@ from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.data_module import ImageData
 from firstlight.training.disk_space import refuse_full_disk
 from firstlight.training.loggers.factory import check_logger
-from firstlight.training.processes import is_first_process, only_training
+from firstlight.training.processes import is_first_process, training_lock
 from firstlight.training.runner import train_and_test
 from firstlight.training.save_run import save_description
-from firstlight.training.trainer import Trainer, refusals_in_one_line
+from firstlight.training.trainer import Trainer, convert_trainer_errors
 
 
 def fit(
@@ -48,7 +48,8 @@ def fit(
         recipe: Network, data and training.
         data_dir: Folder that holds the data sets, or one folder of images per class.
         logs_dir: Folder of all runs; this one is written to `logs_dir/<recipe>/version_<n>`.
-        logger: "tensorboard", "csv", "wandb", "mlflow", "comet" or "none"; or one or several of Lightning's loggers.
+        logger: "tensorboard" (or True), "csv", "wandb", "mlflow", "comet" or "none" (or False); or one or several of
+            Lightning's loggers.
         histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
         steps: How a GPU runs the training steps; see `Classifier`.
         checkpoints: How often to write checkpoints.
@@ -79,7 +80,7 @@ def fit(
         options = replace(options, fold=[fold.index, fold.count])
     refuse_full_disk(user_path(logs_dir), module.network)
     folder = _new_run_folder(data, user_path(logs_dir), options)  # a folder of images changes data.recipe
-    with only_training(folder):
+    with training_lock(folder):
         if on_start is not None:
             on_start(folder)
         try:
@@ -96,7 +97,7 @@ def dry_run(
     """Run one batch of training, validation and test, and write nothing (Lightning's `fast_dev_run`)."""
     check_steps(steps)
     module, data = build(recipe, data_dir, steps)
-    with refusals_in_one_line():
+    with convert_trainer_errors():
         trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)
     trainer.test(module, datamodule=data, verbose=False)

@@ -26,10 +26,10 @@ def seeded_network(num_classes: int, recipe: Recipe) -> StagedNetwork:
 
 
 def init_from_train_images(network: nn.Module, train: ImageSet) -> None:
-    """Set what depends on the training images but is not learned: the normalization, and whitening filters.
+    """Set the values that depend on the training images but are not learned: normalization and whitening filters.
 
     Args:
-        network: Network to initialize, compiled or not. A network that is no `StagedNetwork` is left as it is.
+        network: Network to initialize, compiled or not. A network that is not a `StagedNetwork` is left as it is.
         train: Training images.
     """
     network = uncompiled(network)

@@ -45,20 +45,20 @@ def outermost_frame() -> FrameType:
     return frame
 
 
-def take_compiler(module: pl.LightningModule) -> Callable[[Any], Any] | None:
-    """Undo what Lightning compiled of a LightningModule that `torch.compile` returned, and return its compiler.
+def pop_compiler(module: pl.LightningModule) -> Callable[[Any], Any] | None:
+    """Undo `torch.compile` of a LightningModule, and return the function that compiled it.
 
-    Lightning compiles the steps, including their logging, which `torch.compile` cannot trace.
+    Lightning compiles whole steps, with logging that `torch.compile` cannot trace.
 
     Returns:
-        The function with which `torch.compile` would compile; None if the module is not compiled.
+        A function that compiles a function with the same settings; None if the module is not compiled.
     """
     if module._compiler_ctx is None:
         return None
     compiler: Callable[[Any], Any] = module._compiler_ctx["dynamo_ctx"]
     to_uncompiled(module)
     for name in ("forward", "training_step", "validation_step", "test_step", "predict_step"):
-        module.__dict__.pop(name, None)  # Lightning leaves bound methods, which the class has, too
+        module.__dict__.pop(name, None)  # `to_uncompiled` leaves copies of the class's methods on the instance
     return compiler
 
 

@@ -31,7 +31,7 @@ from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.collected_predictions import CollectedPredictions
-from firstlight.training.lightning_internals import attached_trainer, position_within_epoch, take_compiler
+from firstlight.training.lightning_internals import attached_trainer, pop_compiler, position_within_epoch
 from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
 from firstlight.training.loggers.running_means import RunningMeans
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
@@ -55,8 +55,8 @@ class Classifier(pl.LightningModule):
         network: Network to train; may be the result of `torch.compile`. Explanations need a `StagedNetwork`; training
             and testing do not.
         recipe: Loss, optimizer and schedule.
-        steps: How a GPU runs the training steps: "plain" launches every kernel, "recorded" replays CUDA graphs,
-            "compiled" compiles the steps first, which takes a minute.
+        steps: How a GPU runs the training steps: "plain" launches every kernel by itself, "recorded" captures the steps
+            as CUDA graphs and replays them, "compiled" also compiles the steps first, which takes a minute.
 
     Attributes:
         test_predictions: Logits, features, labels and ids of the last test.
@@ -84,8 +84,8 @@ class Classifier(pl.LightningModule):
         self.register_load_state_dict_pre_hook(own_state_dict_names)
 
     def setup(self, stage: str) -> None:
-        """Discard the means that an earlier training did not log; if the module is compiled, compile its network."""
-        compiler = take_compiler(self)
+        """Discard the unlogged means of an earlier training; if the module is compiled, compile its network instead."""
+        compiler = pop_compiler(self)
         if compiler is not None:
             compile_in_place(self.network, compiler)
         if stage == "fit":
@@ -220,7 +220,10 @@ class Classifier(pl.LightningModule):
         return self.network(images).float().softmax(dim=1)
 
     def _logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, float [n k], and the features, float [n f]; f is 0 if the network names none."""
+        """Return the logits, float [n k], and the features, float [n f].
+
+        If the network is not a `StagedNetwork`, f is 0.
+        """
         network = uncompiled(self.network)
         if not isinstance(network, StagedNetwork):
             logits = self.network(images).float()
@@ -250,7 +253,7 @@ class Classifier(pl.LightningModule):
         method: str = DEFAULT_METHOD,
         stage: str | None = None,
     ) -> Figure:
-        """Show misclassified test images: the image, the map for the predicted class, the map for the true class.
+        """Show misclassified test images, each beside the maps for its predicted and its true class.
 
         A notebook displays the figure. Elsewhere it is saved as a PNG file, in the run folder of the test if there is
         one, and its path is printed.

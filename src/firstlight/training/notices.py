@@ -1,4 +1,4 @@
-"""Hide notices of other libraries that a user can do nothing about, and show those of firstlight in one line each."""
+"""Hide warnings of other libraries about which a user can do nothing, and print firstlight's log messages as lines."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from contextlib import contextmanager
 
 LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric")
 NOT_FOR_USERS = (
-    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's use of PyTorch
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning calls a deprecated function of PyTorch
     r".*is not supported by the model summary.*",
     r".*The number of training batches.*is smaller than the logging interval.*",  # the first and last step are logged
-    r".*does not have many workers.*",  # the batches are made on the device, there are no workers
+    r".*does not have many workers.*",  # the batches are made on the device, without workers
     r".*it is recommended to use `devices=1`.*",  # no image is repeated: the metrics are exact
     r".*recommended to use `self\.log\(.*sync_dist=True.*",  # we reduce the means of an epoch once, at its end
     r".*Experiment logs directory .* exists and is not empty.*",  # a run that is resumed keeps its rows
     r".*Checkpoint directory .* exists and is not empty.*",  # the same trainer is used again
-    r"Using `torch\.compile\(module\)` when there are global hooks",  # the summary's count of operations sets some
-    r".*torch\.jit\.trace.*",  # TensorBoard's graph is made with it
+    r"Using `torch\.compile\(module\)` when there are global hooks",  # the summary sets hooks to count operations
+    r".*torch\.jit\.trace.*",  # TensorBoard traces the model to draw its graph
     r"Converting a tensor to a Python .*might cause the trace to be incorrect.*",  # the graph is only drawn
-    r".*Glyph .* missing from font.*",  # a class name in a script that no installed font has
+    r".*Glyph .* missing from font.*",  # no installed font has the script of a class name
     r".*You defined a `validation_step` but have no `val_dataloader`.*",  # steps are only timed
-    r".*Total length of `list` across ranks is zero.*",  # a recipe that keeps no images to validate on
-    r".*This property will be removed in 2\.0\.0\. Use `Metric\.updated_called`.*",  # torchmetrics' use of itself
+    r".*Total length of `list` across ranks is zero.*",  # a recipe without validation images
+    r".*This property will be removed in 2\.0\.0\. Use `Metric\.updated_called`.*",  # torchmetrics calls it itself
 )
 # Log lines of Lightning: advertisements, and facts that firstlight logs itself.
 _LINES_NOT_FOR_USERS = re.compile(
@@ -34,8 +34,8 @@ _LINES_NOT_FOR_USERS = re.compile(
 )
 
 
-class OneLine(logging.Handler):
-    """Writes each message to the current standard error."""
+class StderrHandler(logging.Handler):
+    """Writes each message to the current `sys.stderr`, without level or time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message of a record."""
@@ -46,7 +46,7 @@ def show_own_notices() -> None:
     """Print firstlight's log messages, unless the user has configured logging."""
     logger = logging.getLogger("firstlight")
     if not logger.hasHandlers():
-        logger.addHandler(OneLine())
+        logger.addHandler(StderrHandler())
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
 

@@ -46,11 +46,15 @@ def build_optimizer(
 
 
 def _staged(network: nn.Module) -> StagedNetwork:
-    """Return the network, or refuse one that does not name its head, which needs a learning rate of its own."""
+    """Return the uncompiled network.
+
+    Raises:
+        UsageError: It is not a `StagedNetwork`, so that its head, which needs its own learning rate, is not known.
+    """
     network = uncompiled(network)
     if not isinstance(network, StagedNetwork):
         raise UsageError(
-            f"{type(network).__name__} is no StagedNetwork, so its head is not known: choose an optimizer with one "
+            f"{type(network).__name__} is not a StagedNetwork, so its head is not known: choose an optimizer with one "
             "learning rate for all layers (optimizer.name adam or sgd, optimizer.head_rate 1)"
         )
     return network
@@ -69,7 +73,7 @@ def _body_and_head(config: OptimizerConfig, network: StagedNetwork) -> list[dict
 
 
 def _muon_groups(config: MuonConfig, network: StagedNetwork) -> list[Group]:
-    """Group the parameters: Muon updates the filters; SGD the head, the biases, batch norm's scales and the whitening.
+    """Group the parameters: Muon updates the filters; SGD updates the head, the biases, batch norm and the whitening.
 
     Filters and biases of the stages that are frozen early have groups of their own.
     """

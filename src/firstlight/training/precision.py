@@ -16,12 +16,12 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 def default_precision(device_type: str) -> Precision:
     """Return Lightning's name of the precision that trains fastest at equal accuracy.
 
-    The rule: on a GPU, bfloat16 where the hardware has it, else float16, both by autocast. On a CPU, bfloat16 by
-    autocast where the CPU multiplies it in hardware (Intel AMX, or AVX512-BF16 on Intel and AMD), else float32. On any
-    other device, MPS included, float32.
+    A GPU uses bfloat16 if its hardware supports it, and float16 otherwise, both by autocast. A CPU uses bfloat16 by
+    autocast if it multiplies bfloat16 in hardware (Intel AMX, or AVX512-BF16 on Intel and AMD), and float32 otherwise.
+    All other devices, MPS included, use float32.
 
     Args:
-        device_type: "cpu", "cuda", "mps" ...
+        device_type: Type of a device in PyTorch, such as "cpu", "cuda" or "mps".
 
     >>> default_precision("mps")
     '32-true'

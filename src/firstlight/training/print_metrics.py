@@ -1,4 +1,4 @@
-"""Print the metrics of a validation or a test as a table, rounded to what their precision supports."""
+"""Print the metrics of a validation or a test as a table, rounded to four decimals."""
 
 from __future__ import annotations
 

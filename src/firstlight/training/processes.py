@@ -17,7 +17,7 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def only_training(folder: Path) -> Iterator[None]:
+def training_lock(folder: Path) -> Iterator[None]:
     """Hold the run folder's lock; the first process of a training holds it for all of them.
 
     Raises:

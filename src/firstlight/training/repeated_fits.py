@@ -1,4 +1,4 @@
-"""`firstlight.fit_seeds`: train a recipe several times, and summarize the runs. Called again, it continues."""
+"""`firstlight.fit_seeds`: train a recipe with several seeds, and summarize the runs."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def fit_seeds(
 ) -> RepeatedFits:
     """Train and test a recipe with several seeds, one after the other on one device.
 
-    The runs stand side by side in `logs_dir/<recipe>`, and `seeds_<n>/summary.json` beside them lists them with the
-    mean, the standard deviation and the lower 95 % bound of their metrics. Called again with the same recipe, data and
-    options, it returns the finished runs, resumes an interrupted one and trains the others.
+    The run folders are in `logs_dir/<recipe>`. Beside them, `seeds_<n>/summary.json` lists the runs, with the mean, the
+    standard deviation and the lower 95 % bound of their metrics. A second call with the same recipe, data and options
+    returns the finished runs, resumes an interrupted one and trains the others.
 
     Args:
-        recipe: Network, data and training; its seed is the first one, and each run takes the next.
+        recipe: Network, data and training; its seed is that of the first run, and each further run adds one.
         num_seeds: Number of runs, at least 2.
         data_dir: Folder of the data sets, or one folder of images per class.
         logs_dir: Folder of all runs.
@@ -109,7 +109,7 @@ class FitGroup:
         request: What all runs of the group have in common.
         names: Name of the run folder of each run that was begun.
         data_dir: Folder of the data.
-        objects: Options of `fit` that no file can hold, for resumed runs.
+        objects: Options of `fit` that a file cannot hold; a resumed run receives them again.
     """
 
     def __init__(
@@ -139,15 +139,15 @@ class FitGroup:
             logs_dir: Folder of all runs.
             options: Options of `fit`.
         """
-        kept = FitOptions.of("", False, "plain", dict(options))
+        split = FitOptions.of("", False, "plain", dict(options))
         request = {
             "recipe": json.loads(json.dumps(recipe.to_dict())),
             "data_dir": str(user_path(data_dir).absolute()),
             "options": json.loads(
-                json.dumps({name: kept.trainer[name] for name in kept.trainer if name != "callbacks"})
+                json.dumps({name: split.trainer[name] for name in split.trainer if name != "callbacks"})
             ),
         }
-        objects = {name: options[name] for name in kept.not_kept if name != "checkpoints"}
+        objects = {name: options[name] for name in split.unsaved if name != "checkpoints"}
         parent = user_path(logs_dir) / recipe.name
         number = 0
         while (path := parent / f"{kind}_{number}").exists():
@@ -189,7 +189,7 @@ class FitGroup:
         """Write `summary.json`.
 
         Args:
-            results: Its content besides the request and the run folders.
+            results: Further entries of the file, besides the request and the run folders.
         """
         content = {"request": self._request, "runs": self._names} | results
         write_atomic(self.path / SUMMARY, json.dumps(content, indent=2) + "\n")

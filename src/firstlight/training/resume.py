@@ -15,11 +15,11 @@ from firstlight.runs.lock import LOCK
 from firstlight.runs.options import FitOptions, check_steps, fold_of
 from firstlight.runs.run import Run
 from firstlight.training.build import build
-from firstlight.training.callbacks.checkpointing import CheckpointTimes, as_text
+from firstlight.training.callbacks.checkpointing import CheckpointTimes, recipe_json
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.event_files import cut_event_files
 from firstlight.training.loggers.factory import check_logger
-from firstlight.training.processes import is_first_process, only_training
+from firstlight.training.processes import is_first_process, training_lock
 from firstlight.training.runner import train_and_test
 
 
@@ -42,7 +42,7 @@ def resume(
             and text are kept with the run.
 
     Raises:
-        RunError: There is no run, its files do not fit together, or another process is training it.
+        RunError: There is no run, its files contradict each other, or another process is training it.
         DataError: The data set is missing, or is not the one that the run started with.
         StoppedError, TrainingError: See `fit`.
     """
@@ -57,7 +57,7 @@ def resume(
     _warn_of_missing(options, trainer_options)
     check_logger(options.logger)
     check_steps(options.steps)
-    with only_training(run.path):
+    with training_lock(run.path):
         module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold_of(run.path))
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
@@ -80,8 +80,8 @@ def _refuse_other_data(run: Run, data: ImageData) -> None:
 
 
 def _refuse_other_recipe(run: Run, checkpoint: Checkpoint | None) -> None:
-    if checkpoint is not None and checkpoint.content["firstlight"].get("recipe") != as_text(run.recipe):
-        raise RunError(f"{run.path}/recipe.yaml: was changed after {checkpoint.path.name} was written; undo the change")
+    if checkpoint is not None and checkpoint.content["firstlight"].get("recipe") != recipe_json(run.recipe):
+        raise RunError(f"{run.path}/recipe.yaml was changed after {checkpoint.path.name} was written; undo the change")
 
 
 def _restore_folder(run: Run, checkpoint: Checkpoint | None) -> None:
@@ -89,7 +89,7 @@ def _restore_folder(run: Run, checkpoint: Checkpoint | None) -> None:
     for path in [*run.path.glob(".*"), *run.checkpoints.path.glob(".*")]:
         if path.name != LOCK and path.is_file():
             path.unlink()
-    run.checkpoints.set_damaged_aside()
+    run.checkpoints.rename_damaged()
     cut_event_files(run.path, checkpoint.content["firstlight"]["event_sizes"] if checkpoint else {})
 
 
@@ -110,8 +110,8 @@ def _log_resumption(run: Run, checkpoint: Checkpoint | None) -> None:
 
 
 def _warn_of_missing(options: FitOptions, given: dict[str, Any]) -> None:
-    missing = sorted(set(options.not_kept) - set(given))
+    missing = sorted(set(options.unsaved) - set(given))
     if missing:
         logging.getLogger("firstlight").warning(
-            f"warning: the run started with {', '.join(missing)}, which no folder can keep: pass them to resume()"
+            f"warning: the run started with {', '.join(missing)}, which a run folder cannot hold: pass them to resume()"
         )

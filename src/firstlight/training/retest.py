@@ -23,12 +23,12 @@ _log = logging.getLogger("firstlight")
 
 
 def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any) -> dict[str, float]:
-    """Test the run's weights on its data set's test split and write `predictions.npz` anew.
+    """Test the run's weights on its data set's test split, and write `predictions.npz` again.
 
-    The metrics of each class are written anew, too: in `results.json`, `confusion.csv`, `confusion.png` and
-    `reliability.png`. A run that has never been tested also gets the sheet of its mistakes, and the accuracy and loss
-    in `results.json`. A run that has no calibration, for instance of an older version, is calibrated on its validation
-    images if there are any.
+    The test also writes the metrics of each class again: `results.json`, `confusion.csv`, `confusion.png` and
+    `reliability.png`. A run that has never been tested also gets the sheet of its mistakes, and its accuracy and loss
+    in `results.json`. A run without a calibration, for instance one of an older version of firstlight, is calibrated on
+    its validation images if there are any.
 
     Args:
         run: Run with weights.
@@ -36,7 +36,7 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
         **trainer_options: Any argument of `pytorch_lightning.Trainer`.
 
     Returns:
-        `test_acc` in [0, 1] and `test_loss` of a single view; `test_acc_tta` if the recipe names more views.
+        `test_acc` in [0, 1] and `test_loss` of a single view; also `test_acc_tta` if the recipe names more views.
 
     Raises:
         RunError: The run is incomplete or damaged.
@@ -115,7 +115,7 @@ def load_train_images(run: Run, data: ImageData) -> ImageSet:
         data: Data of the run, from `load_test_images`.
 
     Returns:
-        The training images, without those that were split off for validation, or those of the fold that it left out.
+        The training images, without the images that were split off for validation or the fold that the run left out.
 
     Raises:
         DataError: The data set is missing or malformed.

@@ -31,7 +31,7 @@ from firstlight.training.loggers.csv_rows import restore_rows, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
 from firstlight.training.processes import is_first_process
-from firstlight.training.trainer import Trainer, refusals_in_one_line
+from firstlight.training.trainer import Trainer, convert_trainer_errors
 from firstlight.training.training_clock import TrainingClock
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -64,7 +64,7 @@ def train_and_test(
         TrainingError: The loss is not finite, or the folder cannot be written.
         UsageError: Lightning's Trainer rejects its arguments.
     """
-    with StopSignals(folder) as stop, _one_line_errors(folder):
+    with StopSignals(folder) as stop, _convert_user_errors(folder):
         clock = TrainingClock(started_s)
         checkpoints = CheckpointFolder(folder / "checkpoints")
         checkpointing = Checkpointing(checkpoints, folder, module.recipe, times, stop, clock)
@@ -74,7 +74,7 @@ def train_and_test(
         trainer = _make_trainer(
             folder, module, options, trainer_options, checkpointing, writers, run_folder, checkpoint
         )
-        with _workers_killed_on_stop(trainer):
+        with _kill_workers_on_stop(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
         tested = trainer.test(module, datamodule=data, verbose=False)
         run = Run(trainer.strategy.broadcast(folder))
@@ -112,7 +112,7 @@ def _make_trainer(
     logger = make_logger(options.logger, path.parent.parent, path.parent.name, path.name)
     if is_first_process():
         restore_rows(logger, rows)
-    with refusals_in_one_line():
+    with convert_trainer_errors():
         trainer = Trainer(
             max_epochs=module.recipe.max_epochs,
             histograms=options.histograms,
@@ -126,15 +126,15 @@ def _make_trainer(
         )
     if starts_processes_at_each_call(trainer):
         raise UsageError(
-            "this strategy starts new processes for the training and for the test, and a run needs the same ones for "
-            "both: choose the strategy ddp, or one device"
+            "this strategy starts new processes for the training and again for the test, but a run needs the same "
+            "processes for both: choose the strategy ddp, or one device"
         )
     trainer.strategy.checkpoint_io = CheckpointIO(checkpointing.folder)
     return trainer
 
 
 @contextmanager
-def _workers_killed_on_stop(trainer: pl.Trainer) -> Iterator[None]:
+def _kill_workers_on_stop(trainer: pl.Trainer) -> Iterator[None]:
     """Kill Lightning's worker processes if this process is stopped."""
     try:
         yield
@@ -144,9 +144,9 @@ def _workers_killed_on_stop(trainer: pl.Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _one_line_errors(folder: Path) -> Iterator[None]:
-    """Raise an error of one line for what a user can fix: a full or read-only disk, Trainer arguments that clash."""
-    hook = threading.excepthook  # TensorBoard's writer fails in a thread of its own before it fails in this one
+def _convert_user_errors(folder: Path) -> Iterator[None]:
+    """Convert errors that a user can fix into one-line errors: a full or read-only disk, clashing Trainer arguments."""
+    hook = threading.excepthook  # TensorBoard's writer raises a disk error in its own thread first
     threading.excepthook = lambda args: None if _is_disk_error(args.exc_value) else hook(args)
     try:
         yield
@@ -159,7 +159,7 @@ def _one_line_errors(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}: {error.strerror}. Free space, then resume with: {resume_command(folder)}"
         ) from error
     except MisconfigurationException as error:
-        with refusals_in_one_line():
+        with convert_trainer_errors():
             raise error
     finally:
         threading.excepthook = hook

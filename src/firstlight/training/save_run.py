@@ -37,7 +37,7 @@ TEST_FILES = (  # the first one marks the run as finished
 
 
 def save_description(folder: Path, recipe: Recipe, data: ImageData) -> None:
-    """Write `environment.json` and `recipe.yaml`; the latter comes last, because it makes the folder a run."""
+    """Write `environment.json` and then `recipe.yaml`, whose presence makes the folder a run."""
     environment = describe_environment() | {"data": data.describe()}
     write_atomic(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
     recipe.save(folder / "recipe.yaml")
@@ -64,7 +64,7 @@ def save_training(run: Run, network: nn.Module, data: ImageData, trainer: pl.Tra
 def save_test(
     run: Run, data: ImageData, predictions: Predictions | None, trainer: pl.Trainer, results: dict[str, float]
 ) -> None:
-    """Write the predictions, the environment and the final metrics; `results.json` last, which finishes the run."""
+    """Write the predictions, the environment and the final metrics; `results.json` comes last and finishes the run."""
     class_results: dict[str, Any] = {}
     if predictions is not None:
         predictions.save(run.path / "predictions.npz")
@@ -87,7 +87,7 @@ def save_test(
 
 
 def save_environment(run: Run, data: ImageData, trainer: pl.Trainer) -> None:
-    """Add the data as loaded so far and the precision to `environment.json`."""
+    """Add the precision and a description of the data loaded so far to `environment.json`."""
     run.save_json("environment.json", run.environment | {"data": data.describe(), "precision": str(trainer.precision)})
 
 
@@ -105,13 +105,13 @@ def tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
 
 
 def fits_recipe(network: nn.Module, recipe: Recipe, images: ImageSet) -> bool:
-    """Return whether the network of the recipe can load the weights of this one."""
+    """Return whether a network's weights have the names and shapes of those of the recipe's network."""
     expected = seeded_network(len(images.class_names), recipe).state_dict()
     found = {plain_name(name): value.shape for name, value in network.state_dict().items()}
     return found == {name: value.shape for name, value in expected.items()}
 
 
-def as_trained(recipe: Recipe, data: ImageData, max_epochs: int | None) -> Recipe:
+def effective_recipe(recipe: Recipe, data: ImageData, max_epochs: int | None) -> Recipe:
     """Return the recipe with the changes that the data and the trainer have made to it.
 
     Args:

@@ -54,7 +54,7 @@ def draw_mistakes(
             "the last test ran on your own loader, whose images the model does not keep: call trainer.test(model) "
             "without a loader to draw mistakes"
         )
-    tested = torch.isin(images.ids, predictions.ids)  # a limit may have left some out
+    tested = torch.isin(images.ids, predictions.ids)  # `limit_test_batches` may have left some out
     plain = cast(StagedNetwork, uncompiled(network))
     return misclassified_images(plain, images[tested.nonzero().flatten()], predictions, which, method, stage)
 
@@ -65,7 +65,7 @@ def show_sheet(figure: Figure, run_path: Path | None, trainer: pl.Trainer | None
     Args:
         figure: Sheet of misclassified images.
         run_path: Run folder to save it in; None takes the current folder.
-        trainer: Trainer of the test; one with `fast_dev_run` keeps nothing.
+        trainer: Trainer of the test; with `fast_dev_run`, nothing is saved.
         is_default: Whether this is the sheet that a run keeps as `misclassified.png`. Other choices of images and maps
             get a number, so that they do not replace it.
 
@@ -91,7 +91,7 @@ def _notebook() -> Any:
 
 
 def _display_once(figure: Figure, shell: Any) -> None:
-    """Display a figure now, and not again if it is the value of the same cell."""
+    """Display a figure now, and let IPython not display it again as the value of the same cell."""
     from IPython.display import display
 
     shown_in = shell.execution_count

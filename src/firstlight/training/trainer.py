@@ -46,7 +46,7 @@ SILENT: dict[str, Any] = {
 
 
 class Trainer(pl.Trainer):
-    """A `pytorch_lightning.Trainer` with defaults for small images; every argument of Lightning's overrides them.
+    """A `pytorch_lightning.Trainer` with defaults for small images, which any of its arguments overrides.
 
     The defaults:
 
@@ -116,7 +116,7 @@ class Trainer(pl.Trainer):
         recipe = getattr(model, "recipe", None)
         if self._takes_epochs_of_model and isinstance(recipe, Recipe):
             self.fit_loop.max_epochs = recipe.max_epochs
-        self._folder_of_processes(model)
+        self._run_folder_for_workers(model)
         with without_foreign_notices():
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)  # type: ignore[arg-type]
         self.enable_autolog_hparams = False  # graph and hyperparameters are logged once
@@ -146,19 +146,21 @@ class Trainer(pl.Trainer):
         """Test a model and print its metrics, rounded. See `pytorch_lightning.Trainer.test`."""
         evaluate, title = super().test, "test" if verbose else None
         tested = self.lightning_module if model is None else uncompiled(model)
-        folder = self._folder_of_processes(tested)
+        folder = self._run_folder_for_workers(tested)
         if folder is not None:
-            folder.forget_predictions(cast(Classifier, tested))
+            folder.discard_predictions(cast(Classifier, tested))
         found = self._evaluate(evaluate, title, model, dataloaders, ckpt_path, False, datamodule, weights_only)
         if folder is not None:
-            folder.take_predictions(cast(Classifier, tested))
+            folder.load_predictions(cast(Classifier, tested))
         return found
 
-    def _folder_of_processes(self, model: nn.Module | None) -> RunFolder | None:
-        """Choose the run folder here if the strategy starts processes at each call: they could not agree on one.
+    def _run_folder_for_workers(self, model: nn.Module | None) -> RunFolder | None:
+        """Choose the run folder in this process if the strategy starts new worker processes at each call.
+
+        The workers of a training and those of a test would choose different folders.
 
         Returns:
-            The callback that writes the folder; None if this process trains and tests by itself, or nothing is written.
+            The callback that writes the folder; None if this process starts no workers, or nothing is written.
         """
         if model is None or not starts_processes_at_each_call(self) or not isinstance(uncompiled(model), Classifier):
             return None
@@ -211,7 +213,7 @@ class Trainer(pl.Trainer):
 
 
 def _logging_callbacks(given: list[Any], histograms: bool) -> list[pl.Callback]:
-    """Return the callbacks that log, except those that `firstlight.fit` has given."""
+    """Return the callbacks that log, except those that `firstlight.fit` has already passed."""
     callbacks: list[pl.Callback] = [LearningRateMonitor(logging_interval="step"), ScalarsLayout()]
     if histograms:
         callbacks.append(Histograms())
@@ -233,7 +235,7 @@ def lightning_options() -> list[str]:
 
 
 @contextmanager
-def refusals_in_one_line() -> Iterator[None]:
+def convert_trainer_errors() -> Iterator[None]:
     """Convert Lightning's error about an argument into a UsageError of one line."""
     try:
         yield
@@ -247,7 +249,7 @@ def _draws_progress(callbacks: list[Any]) -> bool:
 
 
 def _can_redraw() -> bool:
-    """Return whether standard error is a terminal, which a bar needs to redraw itself; a notebook gets plain lines."""
+    """Return whether standard error is a terminal, in which a progress bar can redraw itself; a notebook is none."""
     return sys.stderr.isatty()
 
 

@@ -16,8 +16,8 @@ def test_a_captured_function_computes_the_same_and_restores_its_tensors() -> Non
         total.add_(x)
         return 2 * total
 
-    replay = record(add, [torch.ones(3, device="cuda")], [total])
-    assert not total.any(), "recording is undone"
+    replay = capture(add, [torch.ones(3, device="cuda")], [total])
+    assert not total.any(), "capturing is undone"
     for count in (1, 2, 3):
         found = replay(torch.full((3,), 5.0, device="cuda"))
         assert found.tolist() == [10.0 * count] * 3

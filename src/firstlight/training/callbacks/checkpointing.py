@@ -57,7 +57,7 @@ class Checkpointing(pl.Callback):
         recipe: Recipe of the run; a checkpoint cannot be used with another one.
         times: How often to write checkpoints.
         stop: Signals that stop the training.
-        clock: Duration and logged values of the training, which checkpoints keep.
+        clock: Clock that measures the training and holds its last logged values; checkpoints keep both.
 
     Attributes:
         spent_s: Seconds that this process has spent on writing checkpoints.
@@ -103,9 +103,12 @@ class Checkpointing(pl.Callback):
             RunError: The processes have read different checkpoints.
         """
         if trainer.world_size > 1 and trainer.strategy.broadcast(trainer.global_step) != trainer.global_step:
-            raise RunError(f"{self.folder.path}: the processes see different checkpoints; put it on a shared disk")
+            raise RunError(
+                f"{self.folder.path}: the processes see different checkpoints; put the run folder on a disk that all of "
+                "them share"
+            )
         if "next_batch" in self._earlier:
-            # Lightning sets up the loader before it restores the batch if a schedule needs the number of steps.
+            # If a schedule needs the number of steps, Lightning sets up the loader before it restores the position.
             batches: Any = trainer.train_dataloader
             batches.load_state_dict(self._earlier["next_batch"])
         if "random" in self._earlier:
@@ -153,7 +156,7 @@ class Checkpointing(pl.Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.save()
         checkpoint["firstlight"] = {
-            "recipe": as_text(self.recipe),
+            "recipe": recipe_json(self.recipe),
             "train_s": self.clock.train_s,
             "logged": self.clock.logged(trainer),
             "is_trained": self._earlier.get("is_trained", False),
@@ -204,6 +207,6 @@ class Checkpointing(pl.Callback):
         self.spent_s += self._next_cost_s
 
 
-def as_text(recipe: Recipe) -> str:
+def recipe_json(recipe: Recipe) -> str:
     """Return the recipe as one line of JSON; equal recipes give equal lines."""
     return json.dumps(recipe.to_dict(), sort_keys=True)

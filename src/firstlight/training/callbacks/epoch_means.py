@@ -15,8 +15,8 @@ from firstlight.training.loggers.running_means import RunningMeans
 class EpochMeans(pl.Callback):
     """Saves the sums behind Lightning's epoch means in checkpoints, and adds them up over all processes.
 
-    Lightning does neither. The sums of the processes are added once, at the end of an epoch. This covers the values
-    that `training_step` logs with `on_epoch=True` and those that the module keeps in `unlogged_means`.
+    Lightning does neither by default. The sums of the processes are added once, at the end of an epoch. This covers the
+    values that `training_step` logs with `on_epoch=True` and those that the module keeps in `unlogged_means`.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class EpochMeans(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Load the sums of this process; `on_train_batch_end` adds them to those of its first step."""
+        """Load the sums of this process; `on_train_batch_end` adds them to the sums after the first step."""
         mine = slice(trainer.global_rank, None, trainer.world_size)
         means = checkpoint.get("epoch_means", {})
         self._earlier = {

@@ -16,7 +16,9 @@ from firstlight.durations import duration
 
 NUM_RECENT_STEPS = 50  # the mean of these predicts the next steps
 NUM_FIRST_STEPS = 5  # the estimate for the whole training is announced after these
-VALIDATION_SHARE = 1 / 3  # of a training step, until a validation was measured: it has no backward pass
+# Assumed duration of a validation batch, which needs no backward pass, as a share of a training step; used until a
+# validation has been measured.
+VALIDATION_SHARE = 1 / 3
 
 
 class Pace(pl.Callback):

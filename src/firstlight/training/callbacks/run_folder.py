@@ -23,8 +23,8 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.disk_space import refuse_full_disk
 from firstlight.training.module import Classifier
 from firstlight.training.save_run import (
-    as_trained,
     discard_test,
+    effective_recipe,
     exact_metrics,
     fits_recipe,
     save_description,
@@ -166,14 +166,14 @@ class RunFolder(pl.Callback):
         """Return the seconds of training and test, without the time in between, when a notebook may idle."""
         return self._results.get("train_s", 0.0) + time.perf_counter() - self._test_started_s
 
-    def forget_predictions(self, module: Classifier) -> None:
+    def discard_predictions(self, module: Classifier) -> None:
         """Discard the predictions of an earlier test before other processes run the next one."""
         module.test_predictions = module.test_images = module.run_path = None
         if self.path is not None:
             (self.path / "predictions.npz").unlink(missing_ok=True)
 
-    def take_predictions(self, module: Classifier) -> None:
-        """Load the predictions that other processes have written, if there are any, into the module."""
+    def load_predictions(self, module: Classifier) -> None:
+        """Load into the module the predictions that other processes have written, if there are any."""
         data = getattr(module, "data", None)
         if self.path is None or not isinstance(data, ImageData) or not (self.path / "predictions.npz").is_file():
             return
@@ -206,7 +206,7 @@ class RunFolder(pl.Callback):
         if data is None:
             return None
         is_trained_here = split == "train" or bool(self._results)
-        recipe = as_trained(pl_module.recipe, data, trainer.max_epochs if is_trained_here else None)
+        recipe = effective_recipe(pl_module.recipe, data, trainer.max_epochs if is_trained_here else None)
         if not fits_recipe(pl_module.network, recipe, getattr(data, split)):
             return None
         if recipe != self._recipe:

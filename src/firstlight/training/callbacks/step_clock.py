@@ -28,13 +28,13 @@ class StepClock(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Start after the warm-up; update `seconds` after every step."""
-        now_s = finished_s(trainer.strategy.root_device)
+        now_s = synchronized_time_s(trainer.strategy.root_device)
         if batch_idx + 1 == self.num_warmup_steps:
             self._started_s = now_s
         self.seconds = now_s - self._started_s
 
 
-def finished_s(device: torch.device) -> float:
+def synchronized_time_s(device: torch.device) -> float:
     """Wait until the device has finished, and return the time on the clock of `time.perf_counter`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -51,7 +51,7 @@ class StopSignals(pl.Callback):
         self._install_handlers()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make a signal raise at once; raise now if one was received."""
+        """Let further signals stop the process at once; stop it now if a signal was received."""
         self._is_training = False
         if self.received is not None:
             self.end("after the last step")
@@ -61,7 +61,7 @@ class StopSignals(pl.Callback):
         self._install_handlers()
 
     def end(self, where: str) -> NoReturn:
-        """Stop the process, and name the command that resumes the run.
+        """Raise the error that stops the process and names the command that resumes the run.
 
         Raises:
             StoppedError: Always, in the first process.

@@ -22,7 +22,7 @@ from firstlight.runs.options import Steps
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.steps.cuda_graph import capture
 from firstlight.training.steps.gradients import step_gradients, supports_step_gradients
-from firstlight.training.steps.importance import most_images
+from firstlight.training.steps.importance import max_image_share
 from firstlight.training.steps.losses import Losses
 from firstlight.training.steps.step import AutogradStep, TrainingStep
 
@@ -95,7 +95,7 @@ class StepGraphs:
             self._graphs[shape] = self._capture(step, [images, labels], [*self._network.buffers(), *gradients])
         _set_requires_grad(self._parameters, before)
         if isinstance(self._optimizer, Muon):
-            self._optimizer.record(self._capture, is_compiled=self._is_compiled)
+            self._optimizer.capture_update(self._capture, is_compiled=self._is_compiled)
 
     def __call__(self, images: UnitImages, labels: Tensor, progress: float) -> Losses | None:
         """Compute the gradients of a batch into `parameter.grad`, and return its losses.
@@ -166,7 +166,7 @@ def capture_steps(
         trainer: Trainer whose optimizers and batches are ready.
         network: Network to train.
         recipe: Recipe of the training.
-        steps: "plain" captures nothing, "compiled" compiles the steps first.
+        steps: "plain" captures nothing, "recorded" captures the steps, "compiled" also compiles them first.
         capture: Function that captures a step; see `cuda_graph.capture`.
 
     Returns:
@@ -187,7 +187,8 @@ def capture_steps(
         graphs.prepare(shapes, trainer.strategy.root_device)
     except torch.OutOfMemoryError as error:
         raise UsageError(
-            "the GPU has too little memory to record the training steps: use a smaller --batch_size, or --steps plain"
+            "the GPU has too little memory to capture the training steps as CUDA graphs: use a smaller --batch_size, "
+            "or --steps plain"
         ) from error
     except RuntimeError as error:
         if steps != "compiled":
@@ -242,7 +243,7 @@ def step_shapes(
 
 
 def _max_images(recipe: Recipe, num_images: int, progress: float) -> int:
-    return max(1, round(most_images(recipe.gradient_share, progress) * num_images))
+    return max(1, round(max_image_share(recipe.gradient_share, progress) * num_images))
 
 
 def _set_requires_grad(parameters: list[nn.Parameter], flags: Any) -> None:

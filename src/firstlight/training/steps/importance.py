@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IMAGES_PER_SHARE = 2 / 3  # measured for `fast94`: a fraction 2/3 s of the images holds a share s of the gradient norm
-SIMILAR_NORMS_UNTIL = 3 / 7  # share of a training; most images are wrong before, and their gradients of similar size
+# Share of a training. Before it, the network misclassifies most images, and their gradients are of similar size.
+SIMILAR_NORMS_UNTIL = 3 / 7
 
 
 def largest_gradients(
@@ -62,30 +63,30 @@ def order_by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[In
     return order, (held_by_larger < share * norms.sum()).to(norms.dtype)
 
 
-def expected_images(share: float) -> float:
+def expected_image_share(share: float) -> float:
     """Estimate the share of a batch that `largest_gradients` chooses, on average over a training.
 
     The share depends on the network and the images. The estimate was measured for `fast94` on CIFAR-10: a fraction
     2/3 s of the images held a share s of the gradient norm (docs/LOG.md).
 
-    >>> expected_images(0.75), expected_images(1.0)
+    >>> expected_image_share(0.75), expected_image_share(1.0)
     (0.5, 1.0)
     """
     return 1.0 if share == 1 else IMAGES_PER_SHARE * share
 
 
-def most_images(share: float, progress: float) -> float:
+def max_image_share(share: float, progress: float) -> float:
     """Return the largest share of a batch that a captured step may choose; the number of images is part of its shape.
 
-    A share s of the gradient norm never needs more than a share s of the images, those with the largest gradients.
-    In the first three sevenths of a training, when the gradients are of similar size, it needs nearly as many. Later
-    the share of `expected_images` is enough.
+    The images with the largest gradients, a share s of the batch, always hold at least a share s of the gradient norm.
+    In the first three sevenths of a training, when the gradients are of similar size, hardly fewer images hold it.
+    Later the share from `expected_image_share` is enough.
 
     Args:
         share: Share of the sum of all norms.
         progress: Share of the training that is done, 0 to 1.
 
-    >>> round(most_images(0.8, progress=0.0), 2), round(most_images(0.8, progress=0.5), 2), most_images(1.0, 0.0)
-    (0.8, 0.53, 1.0)
+    >>> [round(max_image_share(0.8, progress), 2) for progress in (0.0, 0.5)]
+    [0.8, 0.53]
     """
-    return share if progress < SIMILAR_NORMS_UNTIL else expected_images(share)
+    return share if progress < SIMILAR_NORMS_UNTIL else expected_image_share(share)

@@ -46,7 +46,7 @@ class AutogradStep(TrainingStep):
 
     Args:
         network: Network to train.
-        recipe: Label smoothing, and the share of the gradient to compute.
+        recipe: Recipe that sets the label smoothing and the share of the gradient norm to compute.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
