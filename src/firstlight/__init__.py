@@ -7,7 +7,7 @@
     trainer.test(model)
     model.show_misclassified_images()
 
-Names are imported when they are first used, so that `import firstlight` costs nothing.
+Names are imported when they are first used, so that `import firstlight` itself does not load PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Modules wrapped by `torch.compile`: the original module, its names, and running it without compiled code."""
+"""Modules wrapped by `torch.compile`: find the original module and its names, and run it without compiled code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain_name(name: str) -> str:
 
 @contextmanager
 def running_eagerly(network: nn.Module) -> Iterator[None]:
-    """Run the network without compiled code: code that is already compiled does not call new hooks."""
+    """Run the network without compiled code within the block, because compiled code does not call new hooks."""
     if not any(map(_is_compiled, network.modules())):
         yield
         return
@@ -40,9 +40,9 @@ def running_eagerly(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def without_compiled_code(module: nn.Module) -> Iterator[None]:
-    """Take the wrappers of `torch.compile` off a module and its submodules, and put them on again afterwards.
+    """Remove the wrappers of `torch.compile` from a module and its submodules within the block, then restore them.
 
-    `torch.jit.trace`, with which TensorBoard draws a graph, raises an error where it meets compiled code, even under
+    TensorBoard draws a graph with `torch.jit.trace`, which raises an error for compiled code, even under
     `torch.compiler.set_stance("force_eager")`.
     """
     wrapped = [
@@ -65,8 +65,8 @@ def without_compiled_code(module: nn.Module) -> Iterator[None]:
             each._compiled_call_impl = call
 
 
-def plain_state_dict_names(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    """Rename the entries of a state dict to those of the module without `torch.compile`: a post-hook of `state_dict`.
+def rename_saved_state(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    """Post-hook of `state_dict`: give the entries the names that they have without `torch.compile`.
 
     Args:
         _module: Module whose state it is.
@@ -79,8 +79,8 @@ def plain_state_dict_names(_module: nn.Module, state: dict[str, Any], prefix: st
         state.update({plain_name(name) if name.startswith(prefix) else name: value for name, value in entries})
 
 
-def own_state_dict_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename the entries of a state dict to those of the module, compiled or not: a pre-hook of `load_state_dict`.
+def rename_loaded_state(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Pre-hook of `load_state_dict`: give the entries the names that they have in the module, compiled or not.
 
     Args:
         module: Module that loads the state.
@@ -100,7 +100,7 @@ def compile_in_place(module: nn.Module, compiler: Callable[[Any], Any]) -> None:
 
     Args:
         module: Module to compile.
-        compiler: Function that compiles a function; `torch.compile` keeps it as `dynamo_ctx` of the module it returns.
+        compiler: Function that compiles a function, such as the `dynamo_ctx` of a module that `torch.compile` returned.
     """
     if not _is_compiled(module):
         module._compiled_call_impl = compiler(module._call_impl)

@@ -37,7 +37,7 @@ class WriteError(FirstlightError):
 class StoppedError(BaseException):
     """A signal has stopped the training, which can be resumed.
 
-    Like KeyboardInterrupt it does not derive from Exception, so that no library handles it as a failure of its own.
+    Like KeyboardInterrupt, it does not derive from Exception, so that no library catches it.
 
     Args:
         message: How to resume.

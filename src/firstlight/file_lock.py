@@ -31,9 +31,8 @@ def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[N
     try:
         yield
     finally:
-        with suppress(
-            OSError
-        ):  # removed while the lock is held: a waiting process notices this and creates another file
+        # The file is removed while the lock is held. A waiting process notices this and creates another file.
+        with suppress(OSError):
             path.unlink()
         os.close(descriptor)
 

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def in_evaluation(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode, and restore the mode of every module when the block ends, also by an error.
+    """Put a network in evaluation mode within the block, then restore the mode of every module, also after an error.
 
     >>> network = nn.Sequential(nn.Dropout())
     >>> with in_evaluation(network):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 DEFAULT_DATA_DIR = "data"
 DEFAULT_LOGS_DIR = "logs"
-CACHE = "FIRSTLIGHT_CACHE"  # environment variable: the folder of files that can be made again at any time
+CACHE = "FIRSTLIGHT_CACHE"  # environment variable that names the cache folder
 
 
 def user_path(path: Path | str) -> Path:
@@ -20,7 +20,7 @@ def user_path(path: Path | str) -> Path:
     >>> user_path("~/photos") == Path.home() / "photos", user_path("photos").as_posix()
     (True, 'photos')
     """
-    return Path(os.path.expanduser(path))  # unlike Path.expanduser, it keeps a `~` that stands for no home
+    return Path(os.path.expanduser(path))  # keeps the `~` of an unknown user, for which Path.expanduser raises an error
 
 
 def printable(path: Path | str) -> str:

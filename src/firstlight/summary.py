@@ -17,7 +17,7 @@ from firstlight.receptive_field import Field, Layer, trace
 
 HEADINGS = ("stage", "layer", "kind", "output", "receptive field", "narrowest path", "jump", "parameters", "MACs")
 NUM_TEXT_COLUMNS = 3  # the other columns hold numbers and are aligned right
-CAPTION = "In brackets: the receptive field over the path with the smallest one."
+CAPTION = "A number in brackets is the smallest receptive field over any single path."
 STYLES: dict[str, Any] = {"title_style": "bold", "title_justify": "left", "caption_justify": "left"}
 
 
@@ -30,7 +30,7 @@ class LayerRow:
         kind: Class of the module with its window, or the operation.
         output: Shape of the output for one image: (c, h, w), or (f,).
         receptive_field_px: Receptive field of one unit, over all paths through the network.
-        narrowest_px: Receptive field over the path with the smallest one.
+        narrowest_px: Smallest receptive field of one unit over any single path.
         jump_px: Distance in the image between two neighbouring units.
         parameters: Number of parameters of the layer. Shared parameters count at their first use.
         macs: Number of multiply-accumulates for one image.
@@ -62,7 +62,7 @@ class Summary:
         network: Class name of the network.
         size_px: Side of the square image in pixels.
         stages: Stages in forward order.
-        parameters: Number of parameters of the network, including those that no layer in the table has.
+        parameters: Number of parameters of the network, including parameters that belong to no layer of the table.
         macs: Number of multiply-accumulates of convolutions and linear layers in a forward pass of one image.
     """
 

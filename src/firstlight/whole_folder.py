@@ -1,4 +1,4 @@
-"""Writes a folder completely or not at all: it is built under a temporary name and then moved."""
+"""Write a folder completely or not at all: build it under a temporary name, then move its content."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firstlight.app.markup import plain
+from firstlight.app.markup import picture_html
 from firstlight.app.service import MapOptions, Service
 from firstlight.app.upload_limits import MAX_BYTES, read_upload
 from firstlight.export.bundle import Bundle
@@ -124,7 +124,7 @@ def test_every_example_is_classified_and_clear_empties_the_page(page: Page, bund
     for place in range(4):
         answer = service.predict(bundle.examples.images[place], MapOptions(None))
         page.click(".fl-example", place)
-        seen = plain(answer.pixels, "").partition('src="')[2].partition('"')[0]
+        seen = picture_html(answer.pixels, "").partition('src="')[2].partition('"')[0]
         page.until(partial(_shows, page, seen), f"example {place} is not shown")
         assert page.text("#answer h2").startswith(answer.prediction.label)
     page.click("#clear")

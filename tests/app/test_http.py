@@ -221,7 +221,7 @@ def test_the_server_never_fetches_what_a_request_names(address: str) -> None:
         joined = {"data": [file_data(f"{other}/h.png"), *rest], "fn_index": 0, "session_hash": "h"}
         refused = httpx.post(f"{address}/gradio_api/queue/join", json=joined, timeout=60)
         assert refused.status_code == 400
-        assert refused.json()["detail"] == "pictures are not fetched from addresses: upload the file"
+        assert refused.json()["detail"] == "pictures are not fetched from URLs: upload the file"
         assert asked == []
         assert httpx.get(f"{other}/alive").status_code == 200
         assert asked == ["/alive"], "the counter counts"

@@ -136,5 +136,5 @@ def test_fast_dev_run_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "--data", "tiny", "--num_val", "32", "--network.width", "4", "--fast_dev_run"]) == 0
-    assert "nothing was kept" in capsys.readouterr().out
+    assert "no file was written" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -62,7 +62,7 @@ def test_temperature_and_threshold_were_fitted_on_the_validation_images_only(bun
     assert all(scaled(logits / (bundle.temperature * off), val.labels) >= best for off in (0.95, 1.05))
     assert bundle.measured["calibration"]["num_validation_images"] == 32
     assert bundle.measured["calibration"]["other_recipe"] is None
-    assert "another training" not in (bundle.path / "README.md").read_text()
+    assert "another run" not in (bundle.path / "README.md").read_text()
     energies = -logits.exp().sum(1).log()
     assert int((energies > bundle.config.novelty_threshold).sum()) in (1, 2), "5% of 32"
 
@@ -139,7 +139,7 @@ def test_a_run_without_validation_images_is_calibrated_by_another_or_not_at_all(
         build_bundle(without_val, tmp_path / "none")
     made = build_bundle(without_val, tmp_path / "lent", calibrate_on=run)
     assert made.measured["calibration"]["other_recipe"] == run.recipe.to_dict()
-    said = f"another training, of {run.recipe.max_epochs} epochs by recipe `{run.recipe.name}`"
+    said = f"another run ({run.recipe.max_epochs} epochs by recipe `{run.recipe.name}`)"
     assert said in (made.path / "README.md").read_text()
     assert made.temperature == pytest.approx(bundle.temperature, rel=0.02), "the same network, not rounded to half"
     other = Run(shutil.copytree(run.path, tmp_path / "other"))

@@ -94,8 +94,11 @@ def test_a_network_without_a_mistake_has_an_empty_sheet_that_says_so(network: Re
     ("which", "says"),
     [
         (MistakeFilter(true="red"), "no misclassified test image is red"),
-        (MistakeFilter(predicted="grey"), "no misclassified test image is taken for grey"),
-        (MistakeFilter(true="red", predicted="red"), "no misclassified test image is red and is taken for red"),
+        (MistakeFilter(predicted="grey"), "no misclassified test image has the predicted class grey"),
+        (
+            MistakeFilter(true="red", predicted="red"),
+            "has the true class red and the predicted class red",
+        ),
     ],
 )
 def test_classes_without_a_mistake_between_them_are_refused_in_one_line(

@@ -15,7 +15,7 @@ from PIL import Image
 from firstlight.errors import MissingPackageError, UsageError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.reports import feature_map
-from firstlight.reports.feature_map import make_feature_map, thinned_rows, umap_coordinates
+from firstlight.reports.feature_map import choose_rows, make_feature_map, umap_coordinates
 from firstlight.reports.html.sprites import make_sprite
 from reference.tiny import tiny_split
 
@@ -44,7 +44,7 @@ def test_points_lie_where_the_principal_components_put_them():
 
 def test_mistakes_survive_the_thinning():
     predictions = predictions_with(torch.rand(83, 2), 10)
-    rows = thinned_rows(predictions, 30).tolist()
+    rows = choose_rows(predictions, 30).tolist()
     assert len(rows) == len(set(rows)) == 30
     assert set(range(10)) <= set(rows)
 

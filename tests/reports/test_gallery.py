@@ -12,7 +12,7 @@ import torch
 from firstlight.attribution import explain
 from firstlight.data.batches import to_unit
 from firstlight.evaluation.predictions import Predictions
-from firstlight.reports.gallery import examples_of_classes, extreme_right_rows, make_gallery, right_images_of_class
+from firstlight.reports.gallery import choose_correct_rows, examples_of_classes, make_gallery, max_correct_of_class
 from firstlight.runs.run import Run
 from reference.made_run import make_run
 from reference.tiny import tiny_split
@@ -96,8 +96,8 @@ def predictions_without_mistakes(num_classes: int, per_class: int) -> Prediction
 @pytest.mark.parametrize("num_classes", [2, 10, 100, 250])
 def test_correct_images_are_the_extremes_of_each_class(num_classes):
     predictions = predictions_without_mistakes(num_classes, per_class=30)
-    rows = extreme_right_rows(predictions, num_classes)
-    each = right_images_of_class(num_classes)
+    rows = choose_correct_rows(predictions, num_classes)
+    each = max_correct_of_class(num_classes)
     assert torch.bincount(predictions.labels[rows], minlength=num_classes).tolist() == [each] * num_classes
     own = rows[predictions.labels[rows] == 0].tolist()
     assert own == [*range(29, 29 - each // 2, -1), *range(each // 2 - 1, -1, -1)], "confidence grows with the row"

@@ -103,7 +103,7 @@ def test_other_images_are_refused(tiny: str, cut: Path, monkeypatch: pytest.Monk
 def test_an_edited_recipe_is_refused(tiny: str, cut: Path) -> None:
     text = (cut / "recipe.yaml").read_text()
     (cut / "recipe.yaml").write_text(text.replace("learning_rate: 0.02", "learning_rate: 0.03"))
-    with pytest.raises(RunError, match=r"recipe\.yaml: was changed"):
+    with pytest.raises(RunError, match=r"recipe\.yaml was changed"):
         resume(cut)
 
 

@@ -1,1 +1,1 @@
-"""The live demo: `service` predicts, the tabs and `panels` show it, `gate` and `upload_limits` reject hostile input."""
+"""The live demo: `service` predicts, the tabs show the results, `gate` and `upload_limits` reject bad input."""

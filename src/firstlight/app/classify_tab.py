@@ -28,13 +28,13 @@ element.addEventListener('click', (event) => {
 });
 """
 
-Outputs = tuple[Image.Image | None, str, str, str]  # preview, packed pixels, notes, panel
+Outputs = tuple[Image.Image | None, str, str, str]  # preview, encoded pixels, notes, panel
 
 
 class ClassifyTab:
     """Widgets and events of the tab.
 
-    The page, not the server, keeps the pixels of the current picture: every later request sends them along.
+    The page, not the server, keeps the pixels of the current picture, and sends them with every later request.
 
     Args:
         service: Service that reads and classifies the pictures.
@@ -56,29 +56,29 @@ class ClassifyTab:
                     elem_id="picture",
                 )
                 notes = gr.HTML("", elem_id="notes")
-                panel_of_examples = examples_panel(self.service.bundle.examples)
+                buttons = examples_panel(self.service.bundle.examples)
                 has_examples = self.service.bundle.has_images
-                examples = gr.HTML(panel_of_examples, js_on_load=PICK_EXAMPLE, elem_id="examples", visible=has_examples)
+                examples = gr.HTML(buttons, js_on_load=PICK_EXAMPLE, elem_id="examples", visible=has_examples)
                 clear = gr.Button("Clear", size="sm", elem_id="clear")
             with gr.Column(scale=7, min_width=320):
                 panel = gr.HTML(NOTHING_YET, elem_id="answer")
                 with gr.Group(elem_classes="fl-controls"):
                     with gr.Row():
-                        explained, top = self._choices()
+                        explained, top = self._build_class_controls()
                         shown = MapControls.toggle("classify")
                     controls = MapControls.build(self.service, "classify", shown)
-        seen = gr.Textbox(visible=False)
-        how = [top, explained, *controls.widgets]
-        everything = [picture, seen, notes, panel]
-        shown_answers = [picture.input(self.classify_upload, [picture, *how], everything, **EVENT_OPTIONS)]
-        gr.on([picture.clear, clear.click], _empty_outputs, None, everything, **EVENT_OPTIONS)
-        shown_answers.append(examples.click(self.classify_example, how, everything, **EVENT_OPTIONS))
-        for answered in shown_answers:
-            answered.then(None, None, None, js=SHOW_ANSWER, api_visibility="private")
+        encoded = gr.Textbox(visible=False)
+        settings = [top, explained, *controls.widgets]
+        outputs = [picture, encoded, notes, panel]
+        classified = [picture.input(self.classify_upload, [picture, *settings], outputs, **EVENT_OPTIONS)]
+        gr.on([picture.clear, clear.click], _empty_outputs, None, outputs, **EVENT_OPTIONS)
+        classified.append(examples.click(self.classify_example, settings, outputs, **EVENT_OPTIONS))
+        for event in classified:
+            event.then(None, None, None, js=SHOW_ANSWER, api_visibility="private")
         changes = [each.input for each in (explained, *controls.widgets)] + [top.release]
-        gr.on(changes, self.update_panel, [seen, *how], panel, trigger_mode="always_last", **EVENT_OPTIONS)
+        gr.on(changes, self.update_panel, [encoded, *settings], panel, trigger_mode="always_last", **EVENT_OPTIONS)
 
-    def _choices(self) -> tuple[gr.Dropdown, gr.Slider]:
+    def _build_class_controls(self) -> tuple[gr.Dropdown, gr.Slider]:
         names = self.service.class_names
         classes = [("predicted class", PREDICTED), *((name, name) for name in names)]
         explained = gr.Dropdown(classes, value=PREDICTED, label="Class to explain", elem_id="explained")
@@ -97,8 +97,8 @@ class ClassifyTab:
             upload = self.service.read(raw.content, raw.name)
         except DataError as error:
             return None, "", "", refusal_panel(str(error))
-        panel = self._panel(upload.pixels, top, explained, shown, method, stage)
-        return upload.preview, pack(upload.pixels), notes_panel(upload.notes), panel
+        panel = self._classify(upload.pixels, top, explained, shown, method, stage)
+        return upload.preview, encode_pixels(upload.pixels), notes_panel(upload.notes), panel
 
     @show_errors
     def classify_example(
@@ -112,33 +112,33 @@ class ClassifyTab:
         preview = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
         factor = max(1, EXAMPLE_PX // max(preview.size))
         preview = preview.resize((preview.width * factor, preview.height * factor), Image.Resampling.NEAREST)
-        return preview, pack(pixels), "", self._panel(pixels, top, explained, shown, method, stage)
+        return preview, encode_pixels(pixels), "", self._classify(pixels, top, explained, shown, method, stage)
 
     @show_errors
-    def update_panel(self, seen: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
+    def update_panel(self, encoded: str, top: int | float, explained: str, shown: bool, method: str, stage: str) -> str:
         """Return the panel of the current picture after a widget has changed."""
-        if not seen:
+        if not encoded:
             return NOTHING_YET
-        return self._panel(unpack(seen, self.service.size_px), top, explained, shown, method, stage)
+        return self._classify(decode_pixels(encoded, self.service.size_px), top, explained, shown, method, stage)
 
-    def _panel(
+    def _classify(
         self, pixels: UInt8[Tensor, "3 h w"], top: int | float, explained: str, shown: bool, method: str, stage: str
     ) -> str:
         answer = self.service.predict(pixels, map_options(shown, method, stage), explained)
         return prediction_panel(answer, max(1, int(top)))
 
 
-def pack(pixels: UInt8[Tensor, "3 h w"]) -> str:
-    """Return pixels as text, which the page keeps.
+def encode_pixels(pixels: UInt8[Tensor, "3 h w"]) -> str:
+    """Encode pixels as base64 text, which the page keeps.
 
-    >>> pack(torch.zeros(3, 1, 1, dtype=torch.uint8))
+    >>> encode_pixels(torch.zeros(3, 1, 1, dtype=torch.uint8))
     'AAAA'
     """
     return base64.b64encode(pixels.contiguous().numpy().tobytes()).decode()
 
 
-def unpack(text: str, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-    """Return the pixels that `pack` packed.
+def decode_pixels(text: str, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+    """Decode the text of `encode_pixels`.
 
     Raises:
         UsageError: The text does not hold an image of this size; it comes from the browser and may be anything.

@@ -22,7 +22,7 @@ DESCRIPTION = (
 
 
 def add_endpoint(service: Service) -> None:
-    """Add the endpoint `/classify` to the page that is being built; it is invisible there.
+    """Add the endpoint `/classify` to the page that is being built; its widgets are invisible.
 
     Args:
         service: Service that answers.
@@ -68,7 +68,7 @@ def describe(answer: ExplainedPrediction, upload: Upload, top: int, opacity: int
 
     Args:
         answer: Prediction and its explanation.
-        upload: The picture.
+        upload: Picture that was classified, with notes on how it was read.
         top: Number of classes to list.
         opacity: Opacity of the overlay's colours, from 0 to 1.
     """

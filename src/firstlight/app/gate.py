@@ -1,7 +1,7 @@
 """Gate: allow-lists the routes and rejects requests that would make the server fetch a URL.
 
-Gradio can do much that this app does not need: relay files of other servers, convert videos, keep a history of runs,
-fetch a picture from a URL inside a request. The gate lets through only the routes that the page uses.
+Gradio offers routes that this app does not need: they relay files of other servers, convert videos, keep a history of
+runs, or fetch a picture from a URL inside a request. The gate forwards only requests to routes that the page uses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPEN_BELOW = {
     "POST": (f"{API}/call/",),
 }
 MAX_BODY_BYTES = 512_000  # of every request that is not an upload
-MAX_DEPTH = 20
+MAX_DEPTH = 20  # of nested lists and objects in the JSON of a request
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
@@ -51,11 +51,11 @@ class Budget:
         self.num_bytes, self.window_s = num_bytes, window_s
         self._spent: deque[tuple[float, int]] = deque()
 
-    def takes(self, num_bytes: int) -> bool:
+    def try_spend(self, num_bytes: int) -> bool:
         """Return whether the budget has this many bytes left, and spend them if it has.
 
         >>> budget = Budget(100, 60.0)
-        >>> budget.takes(70), budget.takes(40), budget.takes(30)
+        >>> budget.try_spend(70), budget.try_spend(40), budget.try_spend(30)
         (True, False, True)
         """
         now_s = time.monotonic()
@@ -90,25 +90,25 @@ class Gate:
             await send({"type": "websocket.close"})
             return
         if not is_open(scope["method"], scope["path"]):
-            await _refuse(send, 404, "there is nothing here")
+            await _refuse(send, 404, "this address does not exist")
             return
         if scope["method"] == "POST":
             is_upload = _bare(scope["path"]) == UPLOAD
             limit = self.max_upload_bytes if is_upload else MAX_BODY_BYTES
             length = _content_length(scope)
             if length is None:
-                await _refuse(send, 411, "say how long the request is (Content-Length)")
+                await _refuse(send, 411, "the request has no Content-Length header")
                 return
             if length > limit:
-                await _refuse(send, 413, f"this is larger than {limit / 1e6:.3g} MB: send a smaller picture")
+                await _refuse(send, 413, f"the request is larger than {limit / 1e6:.3g} MB: send a smaller picture")
                 return
-            if is_upload and not self.budget.takes(length):
+            if is_upload and not self.budget.try_spend(length):
                 await _refuse(send, 503, "too many pictures at once: try again in a minute")
                 return
             if not is_upload:
                 body = await _whole_body(receive)
                 if names_a_url(body):
-                    await _refuse(send, 400, "pictures are not fetched from addresses: upload the file")
+                    await _refuse(send, 400, "pictures are not fetched from URLs: upload the file")
                     return
                 receive = _replay(body, receive)
         await self.app(scope, receive, send)
@@ -128,7 +128,7 @@ def is_open(method: str, path: str) -> bool:
 
 
 def names_a_url(body: bytes) -> bool:
-    """Return whether a JSON body names a file by a URL instead of an upload; other bodies name no file.
+    """Return whether a JSON body names a file by a URL instead of an upload; False for a body that is not JSON.
 
     >>> names_a_url(b'{"data": [{"path": "http://localhost/x.png", "meta": {"_type": "gradio.FileData"}}]}')
     True

@@ -1,4 +1,4 @@
-"""Small pieces of HTML: images as data URLs, maps as two layers, tables; all text is escaped."""
+"""Functions that return pieces of HTML: images as data URLs, maps as two layers, and tables. All text is escaped."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ def data_url(image: Image.Image, form: str = "PNG", **options: int) -> str:
     return f"data:image/{form.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def pixels(image: UInt8[np.ndarray, "h w 3"], alt: str, name: str = "") -> str:
+def image_tag(image: UInt8[np.ndarray, "h w 3"], alt: str, name: str = "") -> str:
     """Return an image tag; the style sheet enlarges the image without interpolation.
 
-    >>> pixels(np.zeros((1, 1, 3), np.uint8), 'a "cat"').startswith('<img class="fl-pixels" alt="a &quot;cat&quot;"')
-    True
+    >>> image_tag(np.zeros((1, 1, 3), np.uint8), 'a "cat"')[:47]
+    '<img class="fl-pixels" alt="a &quot;cat&quot;" '
     """
     classes = f"fl-pixels {name}".strip()
     return f'<img class="{classes}" alt="{escape(alt)}" src="{data_url(Image.fromarray(image))}">'
 
 
-def plain(image: UInt8[np.ndarray, "3 h w"], alt: str) -> str:
-    """Return an image tag for raw pixels."""
-    return f'<div class="fl-stack">{pixels(np.ascontiguousarray(image.transpose(1, 2, 0)), alt)}</div>'
+def picture_html(image: UInt8[np.ndarray, "3 h w"], alt: str) -> str:
+    """Return an image without a map."""
+    return f'<div class="fl-stack">{image_tag(np.ascontiguousarray(image.transpose(1, 2, 0)), alt)}</div>'
 
 
-def mapped(image: UInt8[np.ndarray, "3 h w"], evidence: Float[np.ndarray, "h w"], alt: str) -> str:
-    """Return the grey image with its map as a layer of its own, whose opacity the style sheet sets.
+def map_html(image: UInt8[np.ndarray, "3 h w"], evidence: Float[np.ndarray, "h w"], alt: str) -> str:
+    """Return the grey image with its map as a second layer, whose opacity the style sheet sets.
 
     Blended at that opacity, the two layers look like `firstlight.plots.overlay.overlay`. A map without positive
-    evidence is labelled so.
+    evidence is replaced by a label.
     """
-    layers = pixels(overlay(image, evidence, 0.0), "the picture in grey")
+    layers = image_tag(overlay(image, evidence, 0.0), "the picture in grey")
     if has_evidence(evidence):
-        layers += pixels(overlay(image, evidence, 1.0), f"{alt}: brighter where it is stronger", "fl-map")
+        layers += image_tag(overlay(image, evidence, 1.0), f"{alt}: brighter where it is stronger", "fl-map")
     else:
         layers += f'<span class="fl-none">{NO_EVIDENCE}</span>'
     return f'<div class="fl-stack">{layers}</div>'
 
 
 @cache
-def scale() -> str:
+def scale_html() -> str:
     """Return the colour scale of all maps."""
     colours = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, _SCALE_STEPS))[None, :, :3]
     bar = data_url(Image.fromarray((colours * 255).round().astype(np.uint8)))

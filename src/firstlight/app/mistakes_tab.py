@@ -40,9 +40,9 @@ class MistakesTab:
         number = gr.Number(1, visible=False, precision=0)
         with gr.Row(elem_classes="fl-pager"):
             back = gr.Button("Previous", size="sm", interactive=False, elem_id="back", min_width=100)
-            on = gr.Button("Next", size="sm", interactive=first.num_pages > 1, elem_id="next", min_width=100)
+            forward = gr.Button("Next", size="sm", interactive=first.num_pages > 1, elem_id="next", min_width=100)
         inputs: list[Any] = [number, true, predicted, *controls.widgets]
-        outputs: list[Any] = [panel, number, back, on]
+        outputs: list[Any] = [panel, number, back, forward]
         gr.on(
             [true.input, predicted.input], self.first_page, inputs, outputs, trigger_mode="always_last", **EVENT_OPTIONS
         )
@@ -50,7 +50,7 @@ class MistakesTab:
         gr.on(changes, self.this_page, inputs, outputs, trigger_mode="always_last", **EVENT_OPTIONS)
         for turned in (
             back.click(self.previous_page, inputs, outputs, **EVENT_OPTIONS),
-            on.click(self.next_page, inputs, outputs, **EVENT_OPTIONS),
+            forward.click(self.next_page, inputs, outputs, **EVENT_OPTIONS),
         ):
             turned.then(None, None, None, js=SHOW_FIRST_MISTAKE, api_visibility="private")
 
@@ -79,5 +79,5 @@ class MistakesTab:
     ) -> tuple[str, int, Any, Any]:
         page = self.service.mistakes(true, predicted, number, map_options(shown, method, stage))
         back = gr.update(interactive=page.number > 1)
-        on = gr.update(interactive=page.number < page.num_pages)
-        return mistakes_panel(page, self.num_tested), page.number, back, on
+        forward = gr.update(interactive=page.number < page.num_pages)
+        return mistakes_panel(page, self.num_tested), page.number, back, forward

@@ -47,7 +47,11 @@ def _tiles(bundle: Bundle) -> str:
     tiles = [
         (f"{test['single_view']:.2%}", "test accuracy", f"one view, {num}"),
         (f"{test['averaged']:.2%}", "test accuracy", f"{NUM_VIEWS[test['views']]}, {num}"),
-        (f"{calibration['error_after']:.1%}", "calibration error", f"{calibration['error_before']:.1%} before"),
+        (
+            f"{calibration['error_after']:.1%}",
+            "calibration error",
+            f"{calibration['error_before']:.1%} before calibration",
+        ),
         (f"{parameters:,}", "parameters", f"recipe {bundle.config.recipe.get('name', 'unknown')}"),
     ]
     cells = "".join(
@@ -90,7 +94,7 @@ def _novelty(bundle: Bundle) -> str:
 
 
 def layer_table(summary: Summary) -> str:
-    """Return the table of all layers; each name starts with its stage."""
+    """Return the table of all layers; the name of a layer starts with that of its stage."""
     head = ["layer", "kind", "output", "receptive field, px", "jump, px", "parameters", "MACs"]
     rows = [_cells(stage, row) for stage in summary.stages for row in stage.layers]
     total = ["total", "", "", "", "", f"{summary.parameters:,}", f"{summary.macs:,}"]

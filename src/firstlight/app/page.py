@@ -12,7 +12,7 @@ from firstlight.app.page_scripts import MARK_SCROLLING
 from firstlight.app.panels import header
 from firstlight.app.service import Service
 
-MAX_WAITING = 64  # requests in the queue; further ones are rejected
+MAX_WAITING = 64  # requests in the queue; further requests are rejected
 
 
 def build_page(service: Service) -> gr.Blocks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from firstlight.app.markup import mapped, pixels, plain, scale
+from firstlight.app.markup import image_tag, map_html, picture_html, scale_html
 from firstlight.app.service import ExplainedPrediction, MistakesPage
 from firstlight.data.images import ImageSet
 from firstlight.export.bundle import Bundle
@@ -36,7 +36,7 @@ def notes_panel(notes: Sequence[str]) -> str:
 
 
 def refusal_panel(line: str) -> str:
-    """Return the reason why a picture was rejected; it takes the place of the answer."""
+    """Return the panel with the reason why a picture was rejected, which is shown instead of an answer."""
     return f'<div class="fl-empty fl-refused" role="alert"><p>{escape(line)}</p><p>Choose another picture.</p></div>'
 
 
@@ -49,16 +49,16 @@ def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
     """
     height, width = answer.pixels.shape[1:]
     figures = _figure(
-        plain(answer.pixels, f"the picture at {width}x{height} pixels"),
+        picture_html(answer.pixels, f"the picture at {width}x{height} pixels"),
         f"As the model sees it<small>{width} \N{MULTIPLICATION SIGN} {height} pixels</small>",
     )
     legend = ""
     if answer.evidence is not None:
         figures += _figure(
-            mapped(answer.pixels, answer.evidence, f"evidence for {answer.explained}"),
+            map_html(answer.pixels, answer.evidence, f"evidence for {answer.explained}"),
             f"Evidence for <b>{escape(answer.explained)}</b><small>stage {escape(answer.stage)}</small>",
         )
-        legend = scale()
+        legend = scale_html()
     warning = f'<p class="fl-warning" role="status">{NOVEL}</p>' if answer.is_novel else ""
     return (
         f'<section class="fl-answer" aria-live="polite">{warning}'
@@ -73,7 +73,7 @@ def examples_panel(examples: ImageSet) -> str:
         return ""
     buttons = [
         f'<button type="button" class="fl-example" data-index="{index}" title="{name}">'
-        f"{pixels(image.permute(1, 2, 0).contiguous().numpy(), '')}<span>{name}</span></button>"
+        f"{image_tag(image.permute(1, 2, 0).contiguous().numpy(), '')}<span>{name}</span></button>"
         for index, (image, label) in enumerate(zip(examples.images, examples.labels.tolist(), strict=True))
         for name in [escape(examples.class_names[label])]
     ]
@@ -91,7 +91,7 @@ def mistakes_panel(page: MistakesPage, num_tested: int) -> str:
     head = f'<p class="fl-count">{count}, the most confident first. Page {page.number} of {page.num_pages}.</p>'
     if not page.items:
         return f'{head}<div class="fl-empty"><p>No test image is misclassified in this way.</p></div>'
-    legend = scale() if page.items[0].maps is not None else ""
+    legend = scale_html() if page.items[0].maps is not None else ""
     return f'{head}<div class="fl-mistakes">{"".join(map(_mistake, page.items))}</div>{legend}'
 
 
@@ -108,7 +108,7 @@ def _mistake(item: ExplainedMistake) -> str:
     says = f"says <b>{escape(predicted_name)}</b><br>{percent_text(mistake.predicted_probability)}"
     truth = f"is <b>{escape(true_name)}</b><br>{percent_text(mistake.true_probability)}"
     name = escape(mistake.name)
-    image = plain(item.pixels, f"test image {mistake.file_name or mistake.index}")
+    image = picture_html(item.pixels, f"test image {mistake.file_name or mistake.index}")
     if item.maps is None:
         captions = f'<span class="fl-wrong">{says}</span><span class="fl-right">{truth}</span>'
         caption = f"{captions}<small>{name}</small>"
@@ -117,8 +117,8 @@ def _mistake(item: ExplainedMistake) -> str:
     return (
         '<div class="fl-mistake fl-three">'
         + _figure(image, f"<small>{name}</small>")
-        + _figure(mapped(item.pixels, predicted_map, f"evidence for {predicted_name}"), says, "fl-wrong")
-        + _figure(mapped(item.pixels, true_map, f"evidence for {true_name}"), truth, "fl-right")
+        + _figure(map_html(item.pixels, predicted_map, f"evidence for {predicted_name}"), says, "fl-wrong")
+        + _figure(map_html(item.pixels, true_map, f"evidence for {true_name}"), truth, "fl-right")
         + "</div>"
     )
 

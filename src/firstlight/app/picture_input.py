@@ -1,4 +1,4 @@
-"""The upload widget: Gradio's image widget, but uploads arrive as bytes and previews are not written to disk."""
+"""The upload widget: Gradio's image widget, changed to pass on uploads as bytes and to write no preview to disk."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def raw_picture(payload: ImageData | None) -> RawPicture | None:
     try:
         path = Path(payload.path)
         if path.stat().st_size > MAX_BYTES:
-            raise gr.Error(f"{name} is larger than {MAX_BYTES // 1_000_000} MB: shrink it", print_exception=False)
+            raise gr.Error(
+                f"{name} is larger than {MAX_BYTES // 1_000_000} MB: choose a smaller file", print_exception=False
+            )
         return RawPicture(path.read_bytes(), name)
     except OSError as error:
         raise gr.Error(f"{name} has been deleted in the meantime: choose it again", print_exception=False) from error

@@ -83,7 +83,7 @@ class MistakesPage:
 
 
 class Service:
-    """Answers requests with the network of one bundle. Threads may share it: they use the network one at a time.
+    """Answers requests with the network of one bundle. Threads may share a service; they use the network one at a time.
 
     Args:
         bundle: Network with its examples and its mistakes.
@@ -151,7 +151,7 @@ class Service:
         Args:
             true: Only images of this class, or "any".
             predicted: Only images classified as this class, or "any".
-            page: Number of the page, from 1; a larger number than the last means the last page.
+            page: Number of the page, from 1; a number that is too large selects the last page.
             options: Options of the evidence maps.
 
         Raises:

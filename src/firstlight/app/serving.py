@@ -35,7 +35,7 @@ GRADIO_SETTINGS = {
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_SHARE": "False",
     "GRADIO_MCP_SERVER": "False",
-    # By default Gradio keeps statistics of all events and computes them anew after every event.
+    # By default Gradio keeps statistics of all events and computes them again after every event.
     "GRADIO_ANALYTICS_MAX_EVENTS": "100",
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",
 }
@@ -43,9 +43,9 @@ GRADIO_SETTINGS = {
 
 @contextmanager
 def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> Iterator[str]:
-    """Serve the page of a bundle for the length of the block; yield its address.
+    """Serve the page of a bundle within the block, and yield its address.
 
-    Uploads go to a folder of their own. Old uploads are deleted every few seconds, the folder at the end.
+    Uploads are written to a temporary folder. Old uploads are deleted every few seconds, and the folder at the end.
 
     Args:
         bundle: Model to show.

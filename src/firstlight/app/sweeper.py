@@ -15,8 +15,8 @@ EVERY_S, AFTER_S = 15.0, 60.0
 def sweep(folder: Path, after_s: float) -> None:
     """Delete every entry of a folder that was not written to for `after_s` seconds.
 
-    A file that is put into a subfolder counts as written to the subfolder, so that a picture that is uploaded twice is
-    kept for the second upload.
+    A file that is written into a subfolder renews the subfolder, because a picture that is uploaded twice must be kept
+    for the second upload.
     """
     deadline_s = time.time() - after_s
     for entry in folder.iterdir():
@@ -32,11 +32,11 @@ def sweep(folder: Path, after_s: float) -> None:
 def swept(
     folder: Path, forget: Callable[[], None], every_s: float = EVERY_S, after_s: float = AFTER_S
 ) -> Iterator[None]:
-    """Sweep a folder repeatedly for the length of the block, then delete it.
+    """Sweep a folder repeatedly within the block, then delete it.
 
     Args:
         folder: Folder of the uploads.
-        forget: Called after each round to drop the server's references to deleted files.
+        forget: Function that is called after each round to drop the server's references to deleted files.
         every_s: Seconds between two rounds.
         after_s: Seconds after which an upload is deleted.
     """

@@ -1,4 +1,4 @@
-"""Limits of uploads: size, number of pixels and file formats; reads an upload in memory or rejects it with one line."""
+"""Read uploads in memory, within limits of size, number of pixels and file formats; reject others with one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Upload:
     Args:
         pixels: Pixels at the input size of the network, uint8 [3 h w].
         preview: The picture, small enough for a page, RGB.
-        notes: Sentences about how the picture was read that the user should know.
+        notes: Sentences that tell the user how the picture was read.
     """
 
     pixels: UInt8[Tensor, "3 h w"]
@@ -40,7 +40,7 @@ class Upload:
 def read_upload(content: bytes, name: str, size_px: tuple[int, int]) -> Upload:
     """Read an uploaded picture as `firstlight.data.preprocess.to_pixels` reads a file.
 
-    Of an animation the first frame is used. Only the formats of `FORMATS` are decoded, up to `MAX_PIXELS` pixels.
+    Only the first frame of an animation is read. Only the formats of `FORMATS` are decoded, up to `MAX_PIXELS` pixels.
 
     Args:
         content: Bytes of the file.

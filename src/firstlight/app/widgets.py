@@ -63,7 +63,7 @@ class MapControls:
 
     @staticmethod
     def build(service: Service, tab: str, shown: gr.Checkbox) -> MapControls:
-        """Create the widgets in a row; `toggle` creates `shown`, which is placed elsewhere.
+        """Create the widgets in a row; `toggle` creates `shown`, which stands elsewhere on the page.
 
         The opacity is not sent to the server: the browser blends two layers.
         """

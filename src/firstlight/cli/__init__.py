@@ -1,4 +1,4 @@
-"""The command line: chooses the verb before importing anything large."""
+"""The command line: it finds the verb, and imports only what this verb needs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ EXIT_USER_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status.
 
-    It is 0 without an error, 2 after an error that the user can fix, which is printed in one line, and 130 or 143 if a
-    signal has stopped the verb.
+    The status is 0 without an error, 2 after an error that the user can fix, which is printed in one line, and 130 or
+    143 if a signal has stopped the verb.
     """
     _escape_unencodable_output()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
-        print(f"firstlight: no verb {verb!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
+        print(f"firstlight: there is no verb {verb!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
         return EXIT_USER_ERROR
     try:
         import_module(f"firstlight.cli.{verb}").run(rest)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"firstlight {verb}: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+    except BrokenPipeError:  # the program that reads the output, for instance `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -13,11 +13,13 @@ from firstlight.errors import MissingPackageError, RunError, UsageError
 if TYPE_CHECKING:
     from firstlight.export.bundle import Bundle
 
-BUNDLED = "bundled"  # instead of a run folder
-APP_RUN_HELP = f"a run folder, a folder that export made, or the word {BUNDLED}: the model that comes with firstlight"
+BUNDLED = "bundled"  # may be given instead of a run folder
+APP_RUN_HELP = (
+    f"a run folder, a folder that `firstlight export` wrote, or {BUNDLED} for the model that comes with firstlight"
+)
 DESCRIPTION = (
     "Serve a page that classifies pictures and shows the evidence, the mistakes of the model, and its measurements. "
-    "Without RUN it is the newest run in --logs_dir, or the bundled model if there is none."
+    "Without RUN, the page shows the newest run in --logs_dir, or the bundled model if there is no run."
 )
 
 
@@ -30,7 +32,7 @@ def run(arguments: Sequence[str]) -> None:
         "--host", type=str, default=None, help="the address to listen on; by default this machine alone"
     )
     parser.add_argument(
-        "--port", type=int, default=None, help="the port to listen on; by default the first free one from 7860"
+        "--port", type=int, default=None, help="the port to listen on; by default the first free port from 7860"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     options = parser.parse(arguments)

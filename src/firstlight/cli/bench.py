@@ -9,7 +9,7 @@ from dataclasses import asdict
 from firstlight.cli.parser import Parser
 from firstlight.errors import UsageError
 
-DESCRIPTION = "Measure this machine for about a minute: its matrix products, and a few steps of each recipe."
+DESCRIPTION = "Time matrix products and a few steps of each recipe, for about a minute, and estimate whole trainings."
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from firstlight.reports.run_comparison import RunComparison
 
 DESCRIPTION = (
-    "Compare runs that were tested on the same images: differences with their intervals, tests, and one HTML file with "
-    "the images that one run gets right and another wrong. Runs of one recipe with several seeds count as a group."
+    "Compare runs that were tested on the same images: print differences with intervals and significance tests, and "
+    "write one HTML file with the images that one run gets right and another wrong. Runs whose recipes differ only in "
+    "the seed form a group."
 )
 SHORT_NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
-DEFAULT_MAX_IMAGES = 24  # `reports.comparison_page.MAX_IMAGES`, repeated here to load no torch for --help
+DEFAULT_MAX_IMAGES = 24  # `reports.comparison_page.MAX_IMAGES`, repeated here so that --help does not load torch
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -53,11 +54,13 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--data_dir", type=str, default=None, help="folder of the first run's data set, if it was moved"
     )
-    parser.add_argument("--method", type=str, default=None, help=METHODS_HELP)
+    parser.add_argument("--method", type=str, default=None, help=f"attribution method of the maps: {METHODS_HELP}")
     parser.add_argument(
         "--max_images", type=int, default=DEFAULT_MAX_IMAGES, help="largest number of images for each pair of runs"
     )
-    parser.add_argument("--out", type=str, default=None, help="the file to write, if not compare.html of the first run")
+    parser.add_argument(
+        "--out", type=str, default=None, help="file to write (by default compare.html in the first run folder)"
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of writing the page")
     return parser
 

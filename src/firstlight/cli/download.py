@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> None:
         "--version",
         default=None,
         choices=["binary", "python"],
-        help="version to download (by default the first available)",
+        help="format of the downloaded files (by default the first format that can be downloaded)",
     )
     options = parser.parse(arguments)
     downloader = Downloader()

@@ -1,4 +1,4 @@
-"""`firstlight explain [RUN]`: what the model gets wrong, and what it looked at."""
+"""`firstlight explain [RUN]`: draw the misclassified test images of a run with their attribution maps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDERS = ["confidence", "margin", "loss", "index"]  # `evaluation.mistakes.Mista
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Draw the sheet into the run folder, or print how far each kind of map can be trusted."""
+    """Draw the sheet into the run folder, or print the list, the maps, or their faithfulness, as the options ask."""
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.training.retest import load_test_images
@@ -57,30 +57,34 @@ def build_parser() -> Parser:
         "--list", action="store_true", help="print the images as CSV, with their file names, instead of drawing them"
     )
     parser.add_argument("--order", default="confidence", choices=ORDERS, help="which mistakes come first")
-    parser.add_argument("--true", type=str, default=None, help="only images of this class")
-    parser.add_argument("--predicted", type=str, default=None, help="only images taken for this class")
-    parser.add_argument("--index", type=int, nargs="+", default=[], help="exactly these test images")
+    parser.add_argument("--true", type=str, default=None, help="only images of this true class")
+    parser.add_argument("--predicted", type=str, default=None, help="only images with this predicted class")
+    parser.add_argument(
+        "--index", type=int, nargs="+", default=[], help="indices of exactly the test images to draw, right or wrong"
+    )
     parser.add_argument("--method", type=str, default=None, help=METHOD_HELP)
-    parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
+    parser.add_argument(
+        "--stage", type=str, default=None, help="stage of the maps, for instance layer3, or all to fuse the stages"
+    )
     parser.add_argument(
         "--target",
         type=str,
         default="true",
-        help="the second map: evidence for the true class (true), for the predicted class against it (contrast), or "
-        "for the class of this name",
+        help="what the second map explains: the true class (true), the predicted class minus the true class "
+        "(contrast), or the class of this name",
     )
     parser.add_argument("--json", action="store_true", help="print the images and their maps as JSON, and draw nothing")
     parser.add_argument(
         "--out", type=str, default=None, help="file of the figure (by default misclassified.png in the run folder)"
     )
-    parser.add_argument("--evaluate", action="store_true", help="print how far the maps of each method can be trusted")
+    parser.add_argument("--evaluate", action="store_true", help="measure the faithfulness of the maps")
     parser.add_argument(
         "--methods",
         type=str,
         nargs="+",
         default=[],
         help="with --evaluate: methods to measure, or all, which takes hours for a large network; by default the first "
-        "six: " + METHODS_HELP,
+        "six of " + METHODS_HELP,
     )
     parser.add_argument("--num_images", type=int, default=500, help="with --evaluate: number of test images")
     parser.add_argument("--seed", type=int, default=0, help="with --evaluate: seed of all random choices")
@@ -145,7 +149,8 @@ def _print_list(run: Run, options: Namespace) -> None:
 
     if run.predictions.file_names is None and run.recipe.data == FOLDER_NAME:
         hint = (
-            f"{run.path} was tested by an older version, without file names; this adds them: firstlight test {run.path}"
+            f"{run.path} was tested by an older version, which stored no file names; to add them, run: "
+            f"firstlight test {run.path}"
         )
         print(hint, file=sys.stderr)
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 KINDS = ("hub", "space", "bundle")
 BUNDLED = "bundled"
-LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # an identifier as the hub lists them
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # identifier of a licence on the hub
 DESCRIPTION = (
-    "Write a folder to share: for a model hub (weights, configuration, card), for a Hugging Face Space (the live demo, "
-    "ready to push), or a bundle (the measured model that the app opens; without DIR it replaces the bundled model)."
+    "Write a folder to share: hub for a model hub (weights, configuration, card), space for a Hugging Face Space (the "
+    "live demo, ready to push), or bundle for the measured model that the app opens. A bundle without DIR replaces the "
+    "bundled model."
 )
 
 
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("export", DESCRIPTION, usage="firstlight export [RUN] --to KIND DIR [OPTION ...]")
-    description = f"{RUN_HELP}, a bundle, or the word {BUNDLED}: the model that comes with firstlight"
+    description = f"{RUN_HELP}, a bundle, or {BUNDLED} for the model that comes with firstlight"
     add_run_argument(parser, description=description)
     parser.add_argument(
         "--to", type=str, nargs="+", required=True, help=f"what to write ({', '.join(KINDS)}), and the folder for it"
@@ -58,7 +59,7 @@ def build_parser() -> Parser:
         "--calibrate_on",
         type=str,
         default=None,
-        help="a run of the same recipe with validation images, if this one was trained on all images",
+        help="a run of the same recipe with validation images; needed if RUN was trained on all images",
     )
     parser.add_argument(
         "--without_images",
@@ -109,7 +110,7 @@ def _warn_of_private_images(kind: str, bundle: Bundle, target: Path, without_ima
     num_examples, num_wrong = len(bundle.examples), len(bundle.mistakes.images)
     print(
         f"warning: {target} will contain {num_examples + num_wrong} test images of {bundle.data.name} ({num_examples} "
-        f"examples, {num_wrong} misclassified) with their file names; everyone who can open it sees them. "
+        f"examples, {num_wrong} misclassified) with their file names; everyone who can open the folder sees them. "
         "--without_images leaves them out.",
         file=sys.stderr,
         flush=True,

@@ -28,7 +28,7 @@ TRAINER_HELP = "Any other argument of Lightning's Trainer: --trainer.KEY VALUE, 
 def run(arguments: Sequence[str]) -> None:
     """Train and test, then print the results and the run folder."""
     arguments, extras = split_trainer_extras(arguments)
-    early = _early(arguments)
+    early = _parse_early_options(arguments)
     import_from_command_line(early.named_network, early.network_module)
     if early.resume is not None:
         resume_run(early.resume, arguments, extras)
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
     quiet_lightning()
     if values["fast_dev_run"]:
         dry_run(chosen, values["data_dir"], steps=values["steps"], **options)
-        print("fast_dev_run: one batch went through training, validation and test; nothing was kept")
+        print("fast_dev_run: one batch went through training, validation and test; no file was written")
         return
     options |= {name: values[name] for name in ("logger", "histograms", "steps")}
     if values["seeds"] is not None or values["folds"] is not None:
@@ -67,11 +67,11 @@ def run(arguments: Sequence[str]) -> None:
 def _starting_point(arguments: Sequence[str], early: argparse.Namespace) -> tuple[Sequence[str], Recipe]:
     """Return the arguments to parse, and the recipe that gives the defaults.
 
-    If `--config` names the `recipe.yaml` of a run, that recipe gives the defaults and the option is left out of the
-    arguments, because a recipe's file has no options of the command beside the recipe's fields.
+    If `--config` names the `recipe.yaml` of a run, that recipe gives the defaults, and `--config` is left out of the
+    arguments, because the parser accepts only files of options.
 
     Raises:
-        UsageError: `--recipe` names another recipe than the one in the file.
+        UsageError: `--recipe` names a recipe other than that of the file.
     """
     if not early.is_recipe_file:
         return arguments, with_parts(get_recipe(early.recipe or "adam24"), early.network, early.optimizer)
@@ -81,8 +81,8 @@ def _starting_point(arguments: Sequence[str], early: argparse.Namespace) -> tupl
     return early.without_config, with_parts(recipe, early.network, early.optimizer)
 
 
-def _early(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the options that decide which other options there are, before the parser is built."""
+def _parse_early_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the options that decide which other options the parser has."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     for name in ("--recipe", "--resume", "--network_module"):
         early.add_argument(name)
@@ -92,7 +92,7 @@ def _early(arguments: Sequence[str]) -> argparse.Namespace:
     early.add_argument("--help_all", action="store_true")
     names = ("recipe", "resume", "network_module", "config", "named_network", "optimizer", "help_all")
     found = argparse.Namespace(**dict.fromkeys(names))
-    with suppress(argparse.ArgumentError):  # the real parser says what is wrong
+    with suppress(argparse.ArgumentError):  # the main parser reports the error
         early.parse_known_args(list(arguments), found)
     content = _read_config(found.config)
     found.is_recipe_file = "name" in content and "recipe" not in content
@@ -114,7 +114,7 @@ def _without_config(arguments: Sequence[str]) -> list[str]:
 
 
 def _read_config(path: Path | None) -> dict[str, Any]:
-    """Return what a file of options holds; nothing if it cannot be read, which the real parser reports."""
+    """Return the content of a file of options; empty if the file cannot be read, which the main parser reports."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):

@@ -16,7 +16,10 @@ from firstlight.recipes import RECIPES
 from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 
-DESCRIPTION = "Train and test a network. A recipe gives the defaults; every field can be set. Writes a run folder."
+DESCRIPTION = (
+    "Train and test a network, and write a run folder. A recipe gives the default of every option; an option changes "
+    "one field of it."
+)
 EPILOG = "The options of --network and --optimizer are those of the recipe named by --recipe. --help_all shows all."
 
 OPTIMIZERS: dict[str, type[OptimizerConfig] | type[MuonConfig]] = {
@@ -24,7 +27,8 @@ OPTIMIZERS: dict[str, type[OptimizerConfig] | type[MuonConfig]] = {
     "sgd": OptimizerConfig,
     "muon": MuonConfig,
 }
-PARTS: dict[str, dict[str, type]] = {"network": {**BUILT_IN}, "optimizer": {**OPTIMIZERS}}  # options of the kind in use
+# Kinds of network and of optimizer by name. The parser has the options of one kind of each.
+PARTS: dict[str, dict[str, type]] = {"network": {**BUILT_IN}, "optimizer": {**OPTIMIZERS}}
 
 
 def build_parser(recipe: Recipe) -> Parser:
@@ -39,7 +43,9 @@ def build_parser(recipe: Recipe) -> Parser:
     )
     parser.add_argument("--recipe", default=recipe.name, choices=names, help="recipe that gives the defaults")
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
-    parser.add_argument("--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder in which the run folder is made")
+    parser.add_argument(
+        "--logs_dir", type=str, default=DEFAULT_LOGS_DIR, help="folder in which the run folder is created"
+    )
     parser.add_argument(
         "--logger", type=str, default="tensorboard", help="logger: tensorboard, csv, wandb, mlflow, comet or none"
     )
@@ -50,28 +56,28 @@ def build_parser(recipe: Recipe) -> Parser:
         "--steps",
         default="recorded",
         choices=get_args(Steps),
-        help="how a GPU runs the training steps: plain launches every kernel, recorded replays CUDA graphs, compiled "
-        "compiles the steps first",
+        help="how a GPU runs the training steps: plain launches every kernel by itself, recorded captures the steps as "
+        "CUDA graphs and replays them, compiled also compiles the steps first",
     )
     parser.add_argument("--resume", type=str, metavar="RUN", help="resume an interrupted run in its own folder")
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
-        help="train N runs, whose seeds count up from --seed, and print mean, deviation and lower bound; repeat the "
-        "command to train the runs that are missing",
+        help="train N runs with the seeds from --seed on, and print mean, standard deviation and lower bound of the "
+        "accuracy; repeat the command to train the runs that are missing",
     )
     parser.add_argument(
         "--folds",
         type=int,
         metavar="K",
-        help="cross-validate: train K runs, each without one fold of the training images, and keep the predictions for "
-        "the folds",
+        help="cross-validate: train K runs, each without one fold of the training images, and save the predictions for "
+        "the held-out folds",
     )
     parser.add_argument(
         "--fast_dev_run",
         action="store_true",
-        help="run one batch through training, validation and test, and keep nothing",
+        help="run one batch through training, validation and test, and write no file",
     )
     parser.add_argument("--help_all", action="store_true", help="show the options of every network and optimizer")
     parser.add_argument("--network_module", type=str, default=None, metavar="MODULE", help=NETWORK_MODULE_HELP)
@@ -85,7 +91,7 @@ def build_parser(recipe: Recipe) -> Parser:
 
 
 def with_parts(recipe: Recipe, network: str | None, optimizer: str | None) -> Recipe:
-    """Return the recipe with another kind of network or optimizer, if one is named, at its defaults.
+    """Return the recipe with the named kinds of network and optimizer; a kind that changes has its default options.
 
     Raises:
         UsageError: There is no network of that name.
@@ -98,10 +104,10 @@ def with_parts(recipe: Recipe, network: str | None, optimizer: str | None) -> Re
 
 
 def check_parts(recipe: Recipe, arguments: Sequence[str]) -> None:
-    """Refuse an option that belongs to another network or optimizer than the recipe's, and say to which.
+    """Check that no option belongs to a network or an optimizer that the recipe does not use.
 
     Raises:
-        UsageError: There is such an option.
+        UsageError: An option does; the message names the networks or optimizers that have this option.
     """
     for argument in arguments:
         option = argument.partition("=")[0]

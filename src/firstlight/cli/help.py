@@ -14,10 +14,10 @@ VERBS = {
     "app": "serve the live demo: classify pictures, and see the evidence",
     "export": "write a folder to share: for a model hub, or a Hugging Face Space",
     "show": "draw the data: samples, classes, channels, augmentation",
-    "summary": "print the layer table of a network, draw its diagram",
-    "download": "fetch and verify a data set",
+    "summary": "print the layer table of a network, and draw its diagram",
+    "download": "download and verify data sets",
     "bench": "measure this machine, and estimate how long each recipe takes",
-    "recipes": "list the recipes: what each is for, and what it reaches",
+    "recipes": "list the recipes: what each is for, and its test accuracy",
 }
 
 HELP = """usage: firstlight VERB [OPTION ...]

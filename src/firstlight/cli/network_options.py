@@ -1,4 +1,4 @@
-"""The options of a network on the command line: those of a built-in one, or of a class of the user's own."""
+"""The options of a network on the command line, for a built-in network or for a class of the user's own."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def add_network_options(parser: Parser, config: NetworkConfig) -> None:
 
 
 def network_from(parsed: Any) -> NetworkConfig:
-    """Return the configuration that was parsed; that of a class of the user's own is built from its options."""
+    """Return the parsed configuration; for a class of the user's own, build it from the parsed options."""
     return CustomNetworkConfig.from_values(parsed.as_dict()) if isinstance(parsed, Namespace) else parsed

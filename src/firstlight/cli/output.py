@@ -49,13 +49,13 @@ def print_classes(results: Mapping[str, Any]) -> None:
 
 
 def print_demo(run: Run) -> None:
-    """Print the demo's numbers, its figures, and commands to try next that can be pasted as they are."""
+    """Print the results of the demo, the paths of its figures, and commands to try next."""
     print_run(run)
     console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     for name, what in (
-        ("misclassified", "what it gets wrong"),
-        ("curves", "how it learned"),
-        ("samples", "what it was shown"),
+        ("misclassified", "mistakes"),
+        ("curves", "learning curves"),
+        ("samples", "training images"),
     ):
         console.print(f"{what + ':':<20}{run.path / (name + '.png')}", highlight=False)
     console.print("next:", highlight=False)
@@ -72,14 +72,14 @@ def _next_commands(run: Run) -> list[tuple[str, str]]:
         firstlight = "firstlight"
     return [
         *commands,
-        (f"{firstlight} explain {run.path} --evaluate", "measure whether its maps can be believed"),
+        (f"{firstlight} explain {run.path} --evaluate", "measure how faithful its attribution maps are"),
         (f"{firstlight} app {run.path}", "classify pictures in a browser"),
         (f"{firstlight} fit --recipe adam24 --data_dir data", "the exercise, on CIFAR-10"),
     ]
 
 
 def shell_command(name: str) -> str:
-    """Return a command of this Python environment as the user's shell finds it: by its name, or else by its path."""
+    """Return a command of this Python environment for the shell: its name if the shell finds it, else its path."""
     own = Path(sys.executable).with_name(name)
     found = shutil.which(name)
     if not own.is_file() or (found is not None and Path(found).parent.resolve() == own.parent.resolve()):

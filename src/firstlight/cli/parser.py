@@ -21,7 +21,8 @@ METHODS_HELP = (
     "integrated_gradients, smooth_grad, occlusion, rise"
 )
 METHOD_HELP = (
-    f"{METHODS_HELP}; or auto: the method and the stage that `firstlight explain --evaluate` has found most faithful"
+    f"attribution method of the maps: {METHODS_HELP}; or auto for the method and the stage that `firstlight explain "
+    "--evaluate` has found most faithful"
 )
 
 
@@ -38,13 +39,13 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a UsageError with the message in one line."""
-        text = _in_the_users_words(" ".join(str(message).split()).removesuffix("."))
+        text = _reword_type_error(" ".join(str(message).split()).removesuffix("."))
         raise UsageError(f"{text}. See `{self.prog} --help`") from ex
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
         """Parse the arguments into typed values; nested configurations become objects.
 
-        Imports the module that `--network_module` names, so that the network of a run is found.
+        The module that `--network_module` names is imported, so that the class of the run's network is found.
         """
         parsed = self.parse_args(list(arguments))
         module = parsed.pop("network_module", None)
@@ -55,12 +56,12 @@ class Parser(ArgumentParser):
         return self.instantiate(parsed)
 
 
-def _in_the_users_words(message: str) -> str:
-    r"""Return jsonargparse's message about a value, with the option and its type as the user knows them.
+def _reword_type_error(message: str) -> str:
+    r"""Return jsonargparse's message about a wrong value with the option and the type as a user writes them.
 
-    >>> _in_the_users_words("Parser key \"count\": Expected a <class 'int'>. Got value: x")
+    >>> _reword_type_error("Parser key \"count\": Expected a <class 'int'>. Got value: x")
     "--count must be of type int, not 'x'"
-    >>> _in_the_users_words("Parser key \"views\": Expected a typing.Literal['single', 'flip']. Got value: many")
+    >>> _reword_type_error("Parser key \"views\": Expected a typing.Literal['single', 'flip']. Got value: many")
     "--views must be one of single, flip, not 'many'"
     """
     found = _WRONG_TYPE.fullmatch(message)

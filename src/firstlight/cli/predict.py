@@ -25,19 +25,19 @@ MAX_DRAWN = 64
 UNCALIBRATED = "; its probabilities are not calibrated"
 MAX_COLUMNS = 5  # classes that fit in a row of 80 columns; more are listed in one column
 RUN_HELP = (
-    "a run folder, a folder that export made, or the word bundled: the model that comes with firstlight (by default "
-    "the newest run in --logs_dir, or else the bundled model)"
+    "a run folder, a folder that `firstlight export` wrote, or bundled for the model that comes with firstlight (by "
+    "default the newest run in --logs_dir, or else the bundled model)"
 )
 DESCRIPTION = (
-    "Classify your own images: print the most probable classes of each with their probabilities. Images that cannot be "
-    "read are named in a line each, after the predictions of the others; the exit status is then 2."
+    "Classify your own images: print the most probable classes of each image with their probabilities. A line after "
+    "the predictions names each image that cannot be read and the reason; the exit status is then 2."
 )
 
 
 def run(arguments: Sequence[str]) -> None:
     """Predict every image and print a table, CSV or JSON."""
     parser = Parser("predict", DESCRIPTION)
-    parser.add_argument("images", type=str, nargs="+", help="image files, or folders of them")
+    parser.add_argument("images", type=str, nargs="+", help="image files, or folders of images")
     add_run_argument(parser, "--run", RUN_HELP)
     parser.add_argument("--top", type=int, default=3, help="number of classes to list for each image")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="format of the output")
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
         "--cam",
         type=str,
         default=None,
-        help="draw the evidence for each prediction into this .png, .svg or .pdf",
+        help="draw the evidence for each prediction into this file (.png, .svg or .pdf)",
     )
     parser.add_argument(
         "--method",
@@ -57,13 +57,13 @@ def run(arguments: Sequence[str]) -> None:
         "--stage",
         type=str,
         default=None,
-        help="stage of --cam: for instance layer3, or all for the fused map",
+        help="stage of --cam: for instance layer3, or all to fuse the stages",
     )
     options = parser.parse(arguments)
     if options.top < 1:
         raise UsageError(f"--top must be 1 or more, not {options.top}")
     if options.cam:
-        figure_path("--cam", options.cam)  # refused before the work
+        figure_path("--cam", options.cam)  # reject a wrong file name before anything is computed
     from firstlight.data.image_files import find_images
 
     chosen = _choose(options.run, options.logs_dir)
@@ -84,7 +84,7 @@ def _predict(run: Predictor, paths: Sequence[Path]) -> tuple[list[Prediction], d
     from firstlight.errors import DataError
 
     predictions, refusals = [], {}
-    for path, answer in zip(paths, run.predict_readable(paths), strict=True):
+    for path, answer in zip(paths, run.predict_each(paths), strict=True):
         if isinstance(answer, DataError):
             refusals[path] = str(answer).removeprefix(f"{path}: ")
         else:
@@ -93,10 +93,10 @@ def _predict(run: Predictor, paths: Sequence[Path]) -> tuple[list[Prediction], d
 
 
 def _report(refusals: dict[Path, str], num_predicted: int) -> None:
-    """Print a line for each path without a prediction, after the predictions of the others.
+    """Print a line for each path without a prediction.
 
     Raises:
-        DataError: There is such a path; the exit status is then 2.
+        DataError: A path has no prediction; the exit status is then 2.
     """
     if not refusals:
         return
@@ -112,7 +112,7 @@ def _report(refusals: dict[Path, str], num_predicted: int) -> None:
 
 
 def _choose(path: str | None, logs_dir: str) -> Predictor:
-    """Open the model that the user names; or else the newest run, or the bundled model, and say which it is."""
+    """Open the model that the user names, or else the newest run or the bundled model; print which one."""
     from firstlight.errors import RunError
     from firstlight.export.bundle import BUNDLED_NAME, MEASURED_NAME, Bundle, bundled
     from firstlight.export.model_config import NAME as CONFIG_NAME
@@ -137,7 +137,7 @@ def _choose(path: str | None, logs_dir: str) -> Predictor:
 
 
 def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Prediction], options: Namespace) -> None:
-    """Draw every picture with its map, before anything is printed, so that an error leaves no partial output."""
+    """Draw every picture with its map; this comes before printing, so that an error leaves no partial output."""
     from firstlight.attribution import DEFAULT_METHOD
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.plots.figure import save_figure
@@ -151,7 +151,7 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
 
 
 def _print_table(model: ModelDescription, paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:
-    """Print the model in a line, then a row for each image; the last column is there if an image needs a note."""
+    """Print a line about the model and a row for each image; a last column appears if an image needs a note."""
     from rich.console import Console
     from rich.table import Table
 

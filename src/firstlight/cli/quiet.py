@@ -1,4 +1,4 @@
-"""Silence advice and notices of other libraries; warnings about the user's own data stay."""
+"""Hide log messages and warnings of other libraries that a user cannot act on; all other warnings stay."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from firstlight.training.notices import LIGHTNING_LOGGERS, NOT_FOR_USERS, Stderr
 
 
 def quiet_lightning() -> None:
-    """Silence notices that a user cannot act on, and print our own messages in one line each."""
+    """Hide messages that a user cannot act on, and print firstlight's messages and all warnings in one line each."""
     for name in LIGHTNING_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logger = logging.getLogger("firstlight")
     logger.setLevel(logging.INFO)
-    if not any(
-        isinstance(each, StderrHandler) for each in logger.handlers
-    ):  # a second verb in one process uses the first's
+    has_handler = any(isinstance(each, StderrHandler) for each in logger.handlers)  # of an earlier verb in this process
+    if not has_handler:
         logger.addHandler(StderrHandler())
     for pattern in NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message=pattern)

@@ -18,14 +18,14 @@ NUMBERS = frozenset(("epochs", "n", "minutes"))  # aligned right
 UNKNOWN = "-"
 FOOTNOTE = """\
 Test accuracy: mean ± standard deviation over n seeds. Test-time augmentation
-(tta) averages the logits over several views of each image. Minutes: one
-training, with the test for {timed}. They differ by machine."""
+(tta) averages the logits over several views of each image. Minutes: duration
+of one training, including the test for {timed}. They depend on the machine."""
 
 
 def run(arguments: Sequence[str]) -> None:
     """Print the recipes and their published results."""
     parser = PlainParser("recipes", DESCRIPTION)
-    parser.add_argument("--format", default="table", choices=["table", "json"], help="how to print them")
+    parser.add_argument("--format", default="table", choices=["table", "json"], help="format of the list")
     options = parser.parse_args(list(arguments))
     results = published_results()
     recipes = {name: make() for name, make in RECIPES.items()}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from firstlight.training.data_module import ImageData
 
 DESCRIPTION = "Write one HTML file with the metrics of a run, its mistakes and their attribution maps."
-DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here to load no torch for --help
+DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here so that --help does not load torch
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _training_images(run: Run, data: ImageData) -> ImageSet | None:
-    """Return the training images; if they cannot be read, say that the report goes without them."""
+    """Return the training images; None if they cannot be read, after printing the reason."""
     from firstlight.errors import DataError
     from firstlight.training.retest import load_train_images
 
@@ -71,14 +71,20 @@ def build_parser() -> Parser:
     add_run_argument(parser)
     parser.add_argument("--data_dir", type=str, default=None, help=MOVED_DATA_DIR_HELP)
     parser.add_argument("--method", type=str, default="auto", help=METHOD_HELP)
-    parser.add_argument("--stage", type=str, default=None, help="for instance layer3, or all for the fused map")
+    parser.add_argument(
+        "--stage", type=str, default=None, help="stage of the maps, for instance layer3, or all to fuse the stages"
+    )
     parser.add_argument(
         "--max_mistakes", type=int, default=DEFAULT_MAX_MISTAKES, help="largest number of mistakes shown"
     )
     parser.add_argument(
         "--without_training_images",
         action="store_true",
-        help="omit the training images that explain each mistake, which need a forward pass of all of them",
+        help="omit the training images that explain each mistake, and the forward pass over all training images that "
+        "finds them",
+    )
+    parser.add_argument(
+        "--out", type=str, default=None, help="file to write (by default report.html in the run folder)"
     )
     parser.add_argument(
         "--projection",
@@ -86,6 +92,5 @@ def build_parser() -> Parser:
         default="pca",
         help="projection of the map of the features: principal components, or UMAP (pip install 'firstlight[umap]')",
     )
-    parser.add_argument("--out", type=str, default=None, help="the file to write, if not report.html of the run")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of writing the page")
     return parser

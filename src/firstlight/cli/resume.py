@@ -18,10 +18,11 @@ NOT_COMPARED = ("data_dir", "logs_dir", "resume", "config", "network_module", "h
 def resume_run(folder: str, arguments: Sequence[str], extras: dict[str, Any]) -> None:
     """Resume the run, then print its results.
 
-    Options may be repeated: adding `--resume` to the command that started the run is enough.
+    An option may be given again with the value that the run was started with. So `--resume RUN` can simply be added to
+    the command that started the run.
 
     Raises:
-        UsageError: An option has another value than the run was started with.
+        UsageError: An option has a value other than the one that the run was started with.
     """
     from firstlight.cli.output import print_run
     from firstlight.cli.quiet import quiet_lightning

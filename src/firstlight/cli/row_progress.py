@@ -1,4 +1,4 @@
-"""Progress of a measurement in rows, with the time left: a bar on a terminal, else a line every 30 seconds."""
+"""Progress of a measurement in rows, with the time left, as a bar on a terminal and as lines of text elsewhere."""
 
 from __future__ import annotations
 

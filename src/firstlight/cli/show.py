@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATA = "drawn"
 DESCRIPTION = "Draw images of a data set: random samples, a row per class, colour channels, or augmented views."
-OWN_OPTIONS = {  # of each kind, besides the common ones
+OWN_OPTIONS = {  # options of each kind of figure, besides the common options
     "samples": {"count"},
     "classes": {"count"},
     "channels": {"index"},
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
     parser = build_parser()
     options = parser.parse(arguments)
     target = figure_path("--out", options.out or f"{options.kind}.png")
-    _refuse_idle_options(options, parser.get_defaults())
+    _refuse_ignored_options(options, parser.get_defaults())
     _refuse_count(options)
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.files import atomic
@@ -57,13 +57,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
     parser.add_argument(
-        "--image_size", type=int, default=0, help="side to which a folder's images are resized (0: 64, or 32 for small)"
+        "--image_size", type=int, default=0, help="side in pixels to which the images of a folder are resized"
     )
     parser.add_argument("--split", default="train", choices=["train", "test"], help="split of the data set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the chosen images and of the augmentation")
-    parser.add_argument(
-        "--count", type=int, default=None, help="number of samples, images per class, or epochs (by default a page)"
-    )
+    parser.add_argument("--count", type=int, default=None, help="number of samples, of images per class, or of epochs")
     parser.add_argument(
         "--index",
         type=int,
@@ -75,8 +73,8 @@ def build_parser() -> Parser:
     return parser
 
 
-def _refuse_idle_options(options: Namespace, defaults: Namespace) -> None:
-    """Refuse options that this kind of figure ignores."""
+def _refuse_ignored_options(options: Namespace, defaults: Namespace) -> None:
+    """Raise UsageError if an option is set that this kind of figure ignores."""
     for name in set().union(*OWN_OPTIONS.values()) - OWN_OPTIONS[options.kind]:
         if options[name] != defaults[name]:
             kinds = ", ".join(kind for kind, own in OWN_OPTIONS.items() if name in own)
@@ -93,7 +91,7 @@ def _draw(options: Namespace) -> Figure:
     from firstlight.data.source import open_source
     from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
 
-    how = Augmentation(options.crop_px, options.flip, options.cutout_px)
+    augmentation = Augmentation(options.crop_px, options.flip, options.cutout_px)
     source = open_source(
         options.data or DEFAULT_DATA, options.data_dir, options.image_size, is_named=options.data is not None
     )
@@ -107,4 +105,4 @@ def _draw(options: Namespace) -> Figure:
         return class_rows(images, options.seed, **count)
     if options.kind == "channels":
         return channel_sheet(images, options.index, options.seed)
-    return augmentation_views(images, how, options.index, options.seed, **count)
+    return augmentation_views(images, augmentation, options.index, options.seed, **count)

@@ -20,12 +20,12 @@ DESCRIPTION = "Print the output size, receptive field, parameters and multiply-a
 
 def run(arguments: Sequence[str]) -> None:
     """Print the table; draw the diagram if a file is named for it."""
-    early = _early(arguments)
+    early = _parse_early_options(arguments)
     import_from_command_line(early.network, None)
     options = build_parser(_config(early.recipe, early.network)).parse(arguments)
     target = figure_path("--diagram", options.diagram) if options.diagram else None
     if options.image_size < 8 or options.num_classes < 1:
-        raise UsageError("--image_size must be 8 or more, --num_classes 1 or more")
+        raise UsageError("--image_size must be 8 or more, and --num_classes 1 or more")
     from firstlight.summary import summarize
 
     if options.run is not None:
@@ -54,23 +54,25 @@ def run(arguments: Sequence[str]) -> None:
 def build_parser(config: NetworkConfig) -> Parser:
     """Return the parser, with the options of the network."""
     parser = Parser("summary", DESCRIPTION)
-    parser.add_argument("--recipe", type=str, default="adam24", help="a recipe, whose untrained network is described")
-    parser.add_argument("--run", type=str, default=None, help="a run folder instead of a recipe")
+    parser.add_argument("--recipe", type=str, default="adam24", help="recipe whose untrained network is described")
+    parser.add_argument("--run", type=str, default=None, help="run folder whose network is described instead")
     parser.add_argument("--image_size", type=int, default=32, help="side of the images in pixels, with --recipe")
     parser.add_argument("--num_classes", type=int, default=10, help="number of classes, with --recipe")
-    parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="how to print it")
-    parser.add_argument("--diagram", type=str, default=None, help="draw the model into this file (.svg, .png or .pdf)")
+    parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="format")
+    parser.add_argument(
+        "--diagram", type=str, default=None, help="draw the network into this file (.svg, .png or .pdf)"
+    )
     add_network_options(parser, config)
     return parser
 
 
-def _early(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the recipe and the network, which decide which other options there are, before the parser is built."""
+def _parse_early_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the recipe and the network, which decide which other options the parser has."""
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     early.add_argument("--recipe", default="adam24")
     early.add_argument("--network.name", dest="network")
     found = argparse.Namespace(recipe="adam24", network=None)
-    with suppress(argparse.ArgumentError):  # the real parser says what is wrong
+    with suppress(argparse.ArgumentError):  # the main parser reports the error
         early.parse_known_args(list(arguments), found)
     return found
 

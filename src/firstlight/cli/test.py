@@ -9,11 +9,12 @@ from firstlight.cli.parser import Parser
 from firstlight.cli.which_run import add_run_argument, open_run
 
 DESCRIPTION = (
-    "Test a run again on its own test images, or on another data set. Results on other images go to a folder of their "
-    "own, and the run keeps its predictions and results."
+    "Test a run again on its own test images, or on another data set. The results on another data set are written to a "
+    "separate folder; the run's own predictions and results stay unchanged."
 )
 TEST_DATA_DIR_HELP = (
-    "a folder of labelled images, one folder per class, or the folder of a data set; the run's own data if it moved"
+    "a folder of labelled images with one subfolder per class, or the folder of a data set, for instance that of the "
+    "run's own data set after it was moved"
 )
 
 
@@ -29,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
     tested = open_run(options.run, options.logs_dir)
     if is_own_test(tested, options.data_dir, options.data):
         if options.out is not None:
-            raise UsageError("--out is for tests on other images; results on the run's own test images stay with it")
+            raise UsageError("--out is for tests on another data set; results on the run's own stay in the run folder")
         metrics = retest(tested, options.data_dir)
         _print(metrics, tested.results, tested.recipe.views)
     else:
@@ -48,7 +49,7 @@ def build_parser() -> Parser:
         "--out",
         type=str,
         default=None,
-        help="folder of the results on other images, if not tests/<name of the data> in the run folder",
+        help="folder for the results on another data set (by default tests/<name of the data> in the run folder)",
     )
     return parser
 

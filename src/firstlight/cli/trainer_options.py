@@ -11,7 +11,8 @@ import yaml
 
 from firstlight.errors import UsageError
 
-OURS = frozenset(("max_epochs", "logger", "callbacks", "fast_dev_run"))  # `firstlight fit` has options for these
+# Arguments of Lightning's Trainer that `--trainer.KEY` cannot set, because `firstlight fit` sets them itself.
+RESERVED_ARGUMENTS = frozenset(("max_epochs", "logger", "callbacks", "fast_dev_run"))
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,13 @@ class TrainerOptions:
         devices: Number of devices, or their indices as a list, or auto for all of them.
         num_nodes: Number of machines.
         strategy: How several devices share the work, for instance ddp.
-        precision: For instance 32-true or bf16-mixed. By default bf16-mixed where the device computes it quickly.
+        precision: Floating-point precision, for instance 32-true. By default bf16-mixed if the hardware computes
+            bfloat16, else 16-mixed on a GPU and 32-true on other devices.
         max_time: Longest training time, as DD:HH:MM:SS.
         limit_train_batches: Number of training batches per epoch, or their share if it is a float.
         limit_val_batches: Number of validation batches per epoch, or their share if it is a float.
         limit_test_batches: Number of test batches, or their share if it is a float.
-        log_every_n_steps: Number of steps between two logged points.
+        log_every_n_steps: Number of steps between two logged values.
         gradient_clip_val: Largest norm of the gradient; larger gradients are scaled down.
     """
 
@@ -79,7 +81,7 @@ def split_trainer_extras(arguments: Sequence[str]) -> tuple[list[str], dict[str,
 def _check_known(key: str) -> None:
     from firstlight.training.trainer import lightning_options
 
-    known = [name for name in lightning_options() if name not in OURS]
+    known = [name for name in lightning_options() if name not in RESERVED_ARGUMENTS]
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean --trainer.{close[0]}?" if close else ""

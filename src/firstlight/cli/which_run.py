@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 RUN_HELP = "a run folder (by default the newest run in --logs_dir)"
 MOVED_DATA_DIR_HELP = "folder of the run's data set, if it was moved"
-LOGS_DIR_HELP = "folder in which the newest run is looked for, if none is named"
+LOGS_DIR_HELP = "folder of all runs, whose newest run is used if none is named"
 
 
 def add_run_argument(parser: ArgumentParser, name: str = "run", description: str = RUN_HELP) -> None:
@@ -31,7 +31,7 @@ def add_run_argument(parser: ArgumentParser, name: str = "run", description: str
 
 
 def open_run(named: str | None, logs_dir: str = DEFAULT_LOGS_DIR) -> Run:
-    """Open the run that the user names, or else the newest one; then say in one line on stderr which it is.
+    """Open the run that the user names, or else the newest run, which is then reported in one line on stderr.
 
     Raises:
         RunError: The folder is not a run, or `logs_dir` holds none.
@@ -46,10 +46,10 @@ def open_run(named: str | None, logs_dir: str = DEFAULT_LOGS_DIR) -> Run:
 
 
 def describe(run: Run) -> str:
-    """Return a run's folder, recipe, data set and test accuracy, as far as the run records them."""
+    """Return a run's folder, recipe, data set and test accuracy as text; facts that the run lacks are left out."""
     return str(run.description)
 
 
 def report_choice(what: str) -> None:
-    """Say on stderr which model is used, because the user named none."""
+    """Print on stderr which model is used if the user has named none."""
     print(f"no run named: using {what}", file=sys.stderr, flush=True)

@@ -13,10 +13,11 @@ from itertools import groupby
 from firstlight.receptive_field import Layer
 
 STAGE_SIZE, TEXT_SIZE = 9.5, 8.0  # font sizes in points
-CHARACTER, BOLD = 0.60 / 72, 1.15  # approximate width of a letter, in inches for each point of its size; of a bold one
-TALLEST, THICKEST, THIN = 1.45, 0.36, 0.09  # height of the tallest block, thickness of the thickest and of pools
+CHARACTER, BOLD = 0.60 / 72, 1.15  # approximate width of a character per point of font size, and factor for bold text
+TALLEST, THICKEST, THIN = 1.45, 0.36, 0.09  # height of the tallest block, width of the widest block and of a pool
 BACK_OFFSET = (0.17, 0.14)  # offset of a block's back face to the right and upward, for each inch of its height
-JOIN_RADIUS, ARC_GAP, ARROW, TEXT_GAP, LINE, ROW_GAP = 0.12, 0.17, 0.22, 0.10, 0.15, 0.06
+JOIN_RADIUS, ARC_GAP, ARROW = 0.12, 0.17, 0.22  # radius of a join's circle, gap between arcs, length of an arrow
+TEXT_GAP, LINE, ROW_GAP = 0.10, 0.15, 0.06  # gap beside a text, height of a line of text, gap between two rows
 SHORT_NAMES = {
     "input": "image",
     "BatchNorm2d": "BN",
@@ -30,16 +31,16 @@ ROWS = ("layer", "then", "channels", "map", "receptive\nfield, px")
 
 @dataclass(eq=False)
 class Block:
-    """One block of the diagram: a layer, and the pointwise layers behind it.
+    """One block of the diagram: a layer, and the pointwise layers that follow it.
 
     Args:
         layer: Layer that the block shows.
-        sources: Indices of the blocks whose outputs it takes.
-        width: Width of the front face, by the number of channels.
-        height: Height of the front face, by the size of the map.
-        x: Centre of its column.
-        column: Width of its column.
-        pointwise: Short names of the pointwise layers behind it.
+        sources: Indices of the blocks whose outputs the layer takes.
+        width: Width of the front face; it grows with the number of channels.
+        height: Height of the front face; it grows with the size of the map.
+        x: Horizontal centre of the block's column.
+        column: Width of the block's column.
+        pointwise: Short names of the pointwise layers that follow the layer.
     """
 
     layer: Layer
@@ -59,12 +60,12 @@ class Block:
 
     @property
     def top(self) -> float:
-        """Height of its highest point above y = 0."""
+        """Height of the block's highest point above y = 0."""
         return (self.height + self.back_offset[1]) / 2
 
     @property
     def half_width(self) -> float:
-        """Half of its total width, with the back face."""
+        """Half of the block's total width, including the back face."""
         return (self.width + self.back_offset[0]) / 2
 
     @property
@@ -92,7 +93,7 @@ class Arc:
 
 
 def make_blocks(layers: Sequence[Layer]) -> list[Block]:
-    """Return the blocks of a diagram with their sizes; a pointwise layer is listed at the block that it follows.
+    """Return the blocks of a diagram with their sizes; a pointwise layer is added to the block that it follows.
 
     Args:
         layers: Layers from `firstlight.receptive_field.trace`.
@@ -132,7 +133,7 @@ def route_arcs(blocks: Sequence[Block]) -> list[Arc]:
 
 
 def set_columns(blocks: Sequence[Block], left: float) -> float:
-    """Set each block's column, wide enough for its texts and its stage's name; return the right end of the last."""
+    """Set each block's column, wide enough for its texts and its stage's name; return the last column's right edge."""
     x = left
     for stage, group in groupby(blocks, key=lambda block: block.layer.stage):
         members = list(group)

@@ -31,16 +31,16 @@ from firstlight.receptive_field import Layer, trace
 COLOURS = {"image": "#bdbdbd", "convolution": "#6f9fd8", "pool": "#ee9a5f", "linear": "#80b980"}
 INK, PALE_INK, BANDS = "#222222", "#666666", ("#f5f5f2", "#e9eae6")
 TITLE_SIZE = 12.0  # points
-CORNER_RADIUS, ARC_OFFSET = 0.1, 0.05  # of arcs, inches
+CORNER_RADIUS, ARC_OFFSET = 0.1, 0.05  # radius of an arc's corners and its distance from a circle, in inches
 SIGNS = {"add": "+", "mul": "\N{MULTIPLICATION SIGN}", "sub": "\N{MINUS SIGN}", "cat": "\N{PARALLEL TO}"}
 
 
 def draw(network: nn.Module, size_px: int) -> Figure:
     """Draw the diagram of a network, from the trace of one image.
 
-    The height of a block grows with the square root of the side of its map, the thickness with the square root of its
-    number of channels. Pools are thin, and circles join paths. The texts below each block give the pointwise layers
-    behind it, its output and its receptive field in pixels.
+    The height of a block grows with the square root of the side of its map, and its width with the square root of its
+    number of channels. Pools are thin, and circles join paths. The texts below each block name the layer, the pointwise
+    layers that follow it, its output and its receptive field in pixels.
 
     Args:
         network: Network that takes RGB images in [0, 1]; its state is restored.

@@ -39,14 +39,15 @@ _log = logging.getLogger("firstlight")
 def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, calibrate_on: Run | None = None) -> Bundle:
     """Write the bundle of a run.
 
-    The weights are rounded first; accuracy, temperature, threshold and mistakes are those of the rounded weights.
-    Temperature and threshold are fitted on validation images; everything else is measured on the test images.
+    The weights are rounded first, and all numbers on the test images are measured with the rounded weights. Temperature
+    and novelty threshold are those of the run's calibration. A run without one is calibrated on its validation images,
+    or, if `calibrate_on` is given, on those of that run and with its network.
 
     Args:
         run: Finished run.
         folder: Empty folder; created if it does not exist.
         data_dir: Path of the run's data set if it was moved.
-        calibrate_on: Another run of the same recipe with validation images; needed if this one was trained on all.
+        calibrate_on: Another run of the same recipe with validation images; needed if `run` was trained on all images.
 
     Raises:
         RunError: The run has no validation images and no other run was named.
@@ -98,17 +99,17 @@ def sha256(path: Path) -> str:
 
 
 def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str | None) -> Calibration:
-    if source is run and run.calibration is not None:  # `predict` and the app must give the same probabilities
+    if source is run and run.calibration is not None:  # so that `predict` and the app give the same probabilities
         return run.calibration
     data = ImageData.of_run(source, data_dir)
     data.setup("validate")
     if not len(data.val):
         raise RunError(
-            f"{source.path} was trained on all images and has none left for calibration: name a run of the same recipe "
+            f"{source.path} was trained on all images and has none left for calibration. Name a run of the same recipe "
             f"that has validation images: firstlight export {run.path} --to bundle DIR --calibrate_on OTHER_RUN"
         )
     if data.val.class_names != run.class_names:
-        raise RunError(f"{source.path} has other classes than {run.path} and cannot calibrate it")
+        raise RunError(f"{source.path} cannot calibrate {run.path}, because it has other classes")
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
     logits = logits_of(rounded.network if source is run else source.network, data.val.images)
     return calibrate(logits, data.val.labels)

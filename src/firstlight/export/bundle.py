@@ -28,7 +28,7 @@ VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
     "flip_shift": "six: the image, moved by a pixel both ways, and the mirror images of all, logits averaged",
     "flip_star": "up to 34: moved by up to two pixels in eight directions, and their mirror images, logits averaged",
 }
-BUNDLED_NAME = "bundled"  # what the command line calls it
+BUNDLED_NAME = "bundled"  # name of this model on the command line
 BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that comes with the package
 
 
@@ -85,7 +85,7 @@ class Bundle(Pretrained):
 
     @property
     def description(self) -> ModelDescription:
-        """The folder, its recipe, its data set and the measured test accuracy."""
+        """The bundle's folder, recipe, data set and measured test accuracy."""
         name = BUNDLED_NAME if self.path == BUNDLED_PATH else str(self.path)
         accuracy = self.measured.get("test", {}).get("single_view")
         return replace(super().description, name=name, data=str(self.measured["data"]), test_accuracy=accuracy)
@@ -146,7 +146,7 @@ def bundled() -> Bundle:
     """
     if not (BUNDLED_PATH / MEASURED_NAME).is_file():
         raise RunError(
-            "this copy of firstlight contains no trained model: name a run (`firstlight fit` makes one), or build a "
-            "model in with `firstlight export RUN --to bundle`"
+            "this copy of firstlight contains no trained model: name a run, which `firstlight fit` creates, or put a "
+            "model into the package with `firstlight export RUN --to bundle`"
         )
     return Bundle(BUNDLED_PATH)

@@ -118,11 +118,11 @@ def card_text(bundle: Bundle) -> str:
 
 
 def _untrained(other_recipe: dict[str, Any] | None) -> str:
-    """Describe the validation images: of this training, or of another one, which is given by its recipe."""
+    """Describe the validation images; `other_recipe` is the recipe of the run that they belong to, if it is another."""
     if other_recipe is None:
-        return "that were not trained on"
-    training = f"{other_recipe['max_epochs']} epochs by recipe `{other_recipe['name']}`"
-    return f"that another training, of {training}, had not seen,\nwith its logits, because this training saw all images"
+        return "that the network was not trained on"
+    run = f"another run ({other_recipe['max_epochs']} epochs by recipe `{other_recipe['name']}`)"
+    return f"of {run}\nand the logits of that run, because this network was trained on all images"
 
 
 def _detected_rows(novelty: dict[str, Any]) -> str:
@@ -133,7 +133,7 @@ def _detected_rows(novelty: dict[str, Any]) -> str:
 
 
 def _front_matter(bundle: Bundle) -> str:
-    """Return what hubs read; it names a licence only if the user has given one."""
+    """Return the YAML that hubs read; it names a licence only if the user has given one."""
     test, hub_name = bundle.measured["test"], bundle.data.hub_name
     data = {"type": hub_name or str(bundle.measured["data"]), "name": bundle.data.name, "split": "test"}
     metrics = [

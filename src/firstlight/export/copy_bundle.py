@@ -1,4 +1,4 @@
-"""Copies a bundle into a folder to share, optionally without images or with a licence."""
+"""Copy a bundle into a folder to share, optionally without images or with a licence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from firstlight.export.card import write_card
 
 
 def copy_bundle(bundle: Bundle, folder: Path, licence: str | None = None, with_images: bool = True) -> Bundle:
-    """Copy a bundle and write its card anew.
+    """Copy a bundle, and write a new card for the copy.
 
     Args:
         bundle: Bundle to copy.

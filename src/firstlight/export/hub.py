@@ -1,4 +1,4 @@
-"""A folder for a model hub: weights, `config.json`, model card."""
+"""Write a folder for a model hub: weights, `config.json` and model card."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.export.pretrained import WEIGHTS_NAME, Pretrained
 
 
 def write_hub(bundle: Bundle, folder: Path, licence: str | None = None) -> Pretrained:
-    """Write the part of a bundle that a model hub needs; `Pretrained.from_pretrained` opens it. It holds no images.
+    """Write the part of a bundle that a model hub needs, without images; `Pretrained.from_pretrained` opens the folder.
 
     Args:
         bundle: Bundle to share.

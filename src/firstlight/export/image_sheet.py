@@ -1,4 +1,4 @@
-"""Sheets: many small images in one PNG, without loss."""
+"""Write and read sheets: many small images in one PNG, without loss."""
 
 from __future__ import annotations
 

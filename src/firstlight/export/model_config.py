@@ -27,15 +27,15 @@ MAX_SIDE_PX = 4096
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Configuration that the weights do not contain.
+    """Everything that opening a model needs besides its weights.
 
     Args:
         network: Configuration of the network.
-        class_names: Names of the classes in the order of their numbers.
+        class_names: Names of the classes, in the order of the logits.
         size_px: Height and width of the training images.
         temperature: Divisor of the logits before the softmax.
         novelty_threshold: Energy above which an image counts as unlike the training data; None if not measured.
-        recipe: Complete configuration of the training, for the record.
+        recipe: Complete configuration of the training, for information.
     """
 
     network: NetworkConfig
@@ -66,7 +66,7 @@ class ModelConfig:
         return next(name for name, kind in ARCHITECTURES.items() if isinstance(self.network, kind))
 
     def empty_network(self) -> StagedNetwork:
-        """Return the network on the meta device; its weights are to be assigned."""
+        """Return the network on the meta device, which allocates no weights."""
         with torch.device("meta"):
             return build_network(len(self.class_names), self.network)
 

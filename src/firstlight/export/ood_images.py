@@ -19,7 +19,7 @@ def ood_images(trained_on: str, size_px: tuple[int, int]) -> dict[str, Images]:
     """Return images of several kinds, the same on every machine up to rounding.
 
     Args:
-        trained_on: Name of the training set; it is not among the kinds.
+        trained_on: Name of the training set; the drawn shapes are left out if it is an embedded data set.
         size_px: Height and width of the images.
 
     Returns:

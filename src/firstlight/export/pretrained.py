@@ -42,7 +42,7 @@ class Pretrained(Predictor):
         self.path = user_path(path)
         for name in (CONFIG_NAME, WEIGHTS_NAME):
             if not (self.path / name).is_file():
-                raise RunError(f"{path} holds no {name}: name a folder that `firstlight export` made")
+                raise RunError(f"{path} holds no {name}: name a folder that `firstlight export` wrote")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -67,7 +67,7 @@ class Pretrained(Predictor):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of their numbers."""
+        """Names of the classes, in the order of the logits."""
         return self.config.class_names
 
     @property
@@ -87,7 +87,7 @@ class Pretrained(Predictor):
 
     @property
     def description(self) -> ModelDescription:
-        """The folder, and the recipe and data set that the weights were trained with."""
+        """The model's folder, and the recipe and the data set of its training."""
         recipe, data = (self.config.recipe.get(name) for name in ("name", "data"))
         return ModelDescription(str(self.path), recipe, data, None, self.config.novelty_threshold is not None)
 
@@ -117,7 +117,7 @@ def save_pretrained(folder: Path, config: ModelConfig, state: Mapping[str, Tenso
     Args:
         folder: Folder to write to; created if it does not exist.
         config: Configuration of the model.
-        state: State dict of its network.
+        state: State dict of the model's network.
     """
     config.save(folder)
     half = {name: _half(tensor) for name, tensor in state.items()}

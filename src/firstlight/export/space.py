@@ -1,4 +1,4 @@
-"""A folder for a Hugging Face Space: the app, its model, this package, and pinned requirements for CPU hardware."""
+"""Write a folder for a Hugging Face Space: the app, its model, this package, and pinned requirements for a CPU."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ Start it on your own machine with `pip install -r requirements.txt` and `python 
 
 IMAGES = ", example images, misclassified test images"
 
-# Files that git keeps out of line, as a Space requires of large and binary ones.
+# Files that git stores with Git LFS, as a Space requires for large and binary files.
 ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("safetensors", "png"))
 
 
 def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_images: bool = True) -> None:
-    """Write everything that a Space needs into a folder; the Space starts from that folder alone.
+    """Write a folder that holds everything that a Space needs.
 
     Args:
         bundle: Model to serve.
@@ -85,7 +85,7 @@ def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_i
 def requirements() -> str:
     """Return the content of `requirements.txt`: the installed version of every package that the app imports.
 
-    The CPU index offers the same version of PyTorch with a local suffix, which pip prefers.
+    The extra index offers PyTorch's build for CPUs under the same version with a local suffix, which pip prefers.
 
     Raises:
         MissingPackageError: One of the packages is not installed.

@@ -14,7 +14,7 @@ from firstlight.plots.figure import LABEL_SIZE, RIGHT, TITLE_SIZE, WRONG, Figure
 
 DIGIT_INCHES = 0.085  # approximate width of a digit at LABEL_SIZE
 CELL_INCHES = 0.42  # smallest side of a cell; the numbers of 100 classes stay readable
-LINE_INCHES = 0.15  # of a name that has several lines
+LINE_INCHES = 0.15  # height of a line of text
 MARGIN_INCHES, TITLE_INCHES = 0.25, 0.6
 MAX_CLASSES_WITH_ZEROS = 30  # larger matrices leave the cells of 0 empty
 MAX_TINT = 0.45  # opacity of the strongest cell colour: dark text stays readable on it
@@ -67,7 +67,7 @@ def _write_counts(axes: Axes, counts: Int64[np.ndarray, "k k"]) -> None:
 
 
 def _cell_colours(counts: Int64[np.ndarray, "k k"]) -> Float[np.ndarray, "k k 3"]:
-    """Return white, tinted by each cell's share of its row."""
+    """Return the colour of each cell, RGB in [0, 1]: white, tinted by the cell's share of its row."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     on_diagonal = np.eye(len(counts), dtype=bool)[:, :, None]
     full = np.where(on_diagonal, to_rgb(RIGHT), to_rgb(WRONG))

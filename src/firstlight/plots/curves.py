@@ -17,7 +17,7 @@ def learning_curves(columns: Mapping[str, Sequence[float | None]], title: str) -
 
     Args:
         columns: Values of each epoch by name: `train_loss`, `train_acc`, `val_loss` and `val_acc`. Accuracies are in
-            [0, 1]. A missing name has no curve, and None is an epoch without a value.
+            [0, 1]. A missing name has no curve; None stands for an epoch without a value.
         title: Title of the figure.
 
     >>> len(learning_curves({"train_loss": [2.0, 1.0], "train_acc": [0.2, 0.5]}, "two epochs").axes)

@@ -51,7 +51,7 @@ class Figure(matplotlib.figure.Figure):
 
 
 def literal_text(plot: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Decorate a plot so that it draws texts literally: `$x$` is no formula, and fallback fonts cover other scripts."""
+    """Decorate a plot so that it draws texts literally, `$x$` included, with fallback fonts for other scripts."""
 
     @wraps(plot)
     def plot_literally(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> Figure:

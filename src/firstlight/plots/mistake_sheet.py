@@ -26,7 +26,7 @@ INCHES_PER_TILE = 1.55
 TILES = 3  # for each mistake: the image, the map of the predicted class, the map of the true class
 GAP = 0.22  # gap between two mistakes in a row, in tiles
 MIN_WIDTH = 6.0  # inches, so that the label of the colour bar fits
-INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # in the title
+INCHES_PER_LETTER, INCHES_PER_LINE = 0.11, 0.26  # width of a character and height of a line of the title
 MAX_NAME_LENGTH = 17
 MAX_FILE_NAME_LENGTH = 15
 
@@ -45,9 +45,9 @@ def mistake_sheet(
     Args:
         images: Images in the order in which they are drawn, row by row, uint8 [3 h w].
         maps: Evidence for the predicted and for the true class of each image, raw and signed, float [h w].
-        captions: Texts above each image, its first and its second map.
+        captions: Texts above each image, above its first map and above its second map.
         title: Title of the sheet.
-        subtitle: How the maps were made.
+        subtitle: Method and stage of the maps.
         num_columns: Number of mistakes in a row.
     """
     num_columns = max(1, min(num_columns, len(images)))

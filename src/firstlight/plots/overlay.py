@@ -50,7 +50,7 @@ def overlay(
 
 
 def has_evidence(evidence: Float[np.ndarray, "h w"]) -> bool:
-    """Whether the map has a positive value beyond rounding."""
+    """Return whether a map has positive evidence, apart from rounding errors."""
     return bool(evidence.max() > NOISE * np.abs(evidence).max())
 
 

@@ -30,7 +30,7 @@ class PredictedPicture:
         picture: Original picture, uint8 [3 height width], of any size.
         network_input: Picture at the size of the network's input, uint8 [3 h w].
         evidence: Map of the predicted class, signed and not normalized, float [h w].
-        top: Classes with their probabilities, the most probable first. Beyond the tenth, the sheet gives their number.
+        top: Classes with their probabilities, the most probable first. The sheet draws ten, and counts the others.
         note: Warning below the name.
     """
 

@@ -35,22 +35,22 @@ def sample_sheet(
     """
     num_columns = max(1, min(num_columns, len(images)))
     height, width = (max(1, round(IMAGE_DOTS / max(images.shape[2:]))) * side for side in images.shape[2:])
-    right, down = width + GAP_DOTS, height + LABEL_DOTS
-    size = num_columns * right, -(-len(images) // num_columns) * down
+    column_dots, row_dots = width + GAP_DOTS, height + LABEL_DOTS
+    size = num_columns * column_dots, -(-len(images) // num_columns) * row_dots
     figure = Figure(layout="none")
     heading = figure.suptitle(title, fontsize=TITLE_SIZE, va="center")
-    across = max(size[0], int(heading.get_window_extent().width)) + 2 * MARGIN_DOTS
-    up = size[1] + MARGIN_DOTS + TITLE_DOTS
-    figure.set_size_inches(across / figure.dpi, up / figure.dpi)
-    heading.set_position((0.5, 1 - TITLE_DOTS / 2 / up))
-    left = (across - size[0]) // 2
-    axes = figure.add_axes((left / across, MARGIN_DOTS / up, size[0] / across, size[1] / up))
+    width_dots = max(size[0], int(heading.get_window_extent().width)) + 2 * MARGIN_DOTS
+    height_dots = size[1] + MARGIN_DOTS + TITLE_DOTS
+    figure.set_size_inches(width_dots / figure.dpi, height_dots / figure.dpi)
+    heading.set_position((0.5, 1 - TITLE_DOTS / 2 / height_dots))
+    left, bottom = (width_dots - size[0]) // 2 / width_dots, MARGIN_DOTS / height_dots
+    axes = figure.add_axes((left, bottom, size[0] / width_dots, size[1] / height_dots))
     for position, (image, label) in enumerate(zip(images, labels, strict=True)):
         row, column = divmod(position, num_columns)
-        x, y = column * right + GAP_DOTS // 2, row * down
+        x, y = column * column_dots + GAP_DOTS // 2, row * row_dots
         axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", extent=(x, x + width, y + height, y))
         text = axes.text(x + width / 2, y + height + 4, shorten(label), ha="center", va="top", fontsize=LABEL_SIZE)
-        _fit(text, right - 4)
+        _fit(text, column_dots - 4)
     hide_frame(axes)
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")
     return figure

@@ -13,7 +13,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.view_names import Views
 from firstlight.files import write_atomic
 from firstlight.networks.network_config import NetworkConfig, ResNet9Config
-from firstlight.recipes.nested import checked, flatten, from_dict
+from firstlight.recipes.nested import check_field, flatten, from_dict
 from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
 
@@ -37,8 +37,8 @@ class Recipe:
             whose loss was largest when they were last seen. An epoch keeps its number of steps, so these images occur
             more than once. 1 uses all images.
         gradient_share: Share of each step's gradient norm, in (0, 1], that is kept: only the smallest set of images
-            that holds this share has a backward pass. Saves time on a CPU, and on a GPU with captured steps. 1 keeps
-            all images.
+            that holds this share has a backward pass. This saves time on a CPU, and on a GPU if the steps are captured
+            as CUDA graphs. 1 keeps all images.
         optimizer: Optimizer, learning rates and schedule.
         averaging: Decay per step of an exponential moving average of the weights, in [0, 1). Validation and test use
             the average. 0 turns averaging off.
@@ -88,7 +88,7 @@ class Recipe:
                 raise UsageError(f"{name} must be above 0 and at most 1, not {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
-        checked(Recipe, "views", self.views)
+        check_field(Recipe, "views", self.views)
         if not 0 <= self.views_margin <= 1:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
         self.optimizer.check()

@@ -2,8 +2,8 @@
 
 command   firstlight demo
 accuracy  not published yet
-source    the rates of Muon follow page24. Six epochs replace nine of Adam with one cycle, whose accuracy depended on
-          the seed (docs/LOG.md, "The demo's optimizer").
+source    The rates of Muon follow page24. An earlier version trained nine epochs with Adam and a one-cycle schedule;
+          its accuracy depended on the seed (docs/LOG.md, "The demo's optimizer").
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def from_dict(cls: type, values: Any, prefix: str = "") -> Any:
         prefix: Text before the name of a field in messages, for instance "optimizer.".
 
     Raises:
-        TypeError: The values are no dictionary, or a name is no field.
+        TypeError: `values` is not a dictionary, or has a name that is not a field.
         UsageError: A value has the wrong type or is out of range.
 
     >>> from firstlight.recipes.optimizer_config import OptimizerConfig
@@ -31,7 +31,7 @@ def from_dict(cls: type, values: Any, prefix: str = "") -> Any:
     unknown = set(values) - set(known)
     if unknown:
         raise TypeError(f"{_owner(prefix)} has no field {', '.join(sorted(map(str, unknown)))}")
-    values = {name: checked(cls, name, value, prefix) for name, value in values.items()}
+    values = {name: check_field(cls, name, value, prefix) for name, value in values.items()}
     nested = {name: _nested_type(cls, name, values[name]) for name in values if is_dataclass(known[name].default)}
     return cls(**{name: _nested(nested[name], v, f"{name}.") if name in nested else v for name, v in values.items()})
 
@@ -61,14 +61,14 @@ def _nested_type(cls: type, name: str, values: Any) -> type:
     raise UsageError(f"{name}.name must be one of {', '.join(names)}, not {reprlib.repr(wanted)}{advice}")
 
 
-def checked(cls: type, name: str, value: Any, prefix: str = "") -> Any:
-    """Return a value of field `name` in the declared type; an int is accepted for a float.
+def check_field(cls: type, name: str, value: Any, prefix: str = "") -> Any:
+    """Check the type of a value for field `name`, and return the value; an int for a float field becomes a float.
 
     The check is needed because YAML yields values of any type. A message names the field as the user writes it, with
     the prefix, for instance `optimizer.momentum`.
 
     Raises:
-        UsageError: The value has another type, or is none of the values of a Literal.
+        UsageError: The value has another type, or is not among the values of a Literal.
     """
     kind = get_type_hints(cls)[name]
     if get_origin(kind) is Literal:

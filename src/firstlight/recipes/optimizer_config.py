@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from firstlight.errors import UsageError
-from firstlight.recipes.nested import checked
+from firstlight.recipes.nested import check_field
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class OptimizerConfig:
         name: "adam" (Kingma and Ba 2015, arXiv 1412.6980), or "sgd" with Nesterov momentum.
         learning_rate: Peak learning rate.
         head_rate: Learning rate of the head, as a multiple of `learning_rate`. The head's weight decay is divided by
-            it, so that the product of both stays the same.
+            this multiple, so that the product of rate and decay stays the same.
         schedule: "constant", or "one_cycle": a rise to the peak, then a cosine down to zero.
         momentum: Momentum of SGD; Adam ignores it.
         weight_decay: L2 penalty: this multiple of the weight is added to the gradient.
@@ -36,14 +36,15 @@ class OptimizerConfig:
         _above_zero(self, "learning_rate", "head_rate")
         _not_negative(self, "momentum", "weight_decay")
         for name in ("name", "schedule"):
-            checked(OptimizerConfig, name, getattr(self, name), prefix="optimizer.")
+            check_field(OptimizerConfig, name, getattr(self, name), prefix="optimizer.")
 
 
 @dataclass(frozen=True)
 class MuonConfig:
     """Muon for the convolution filters, and SGD with Nesterov momentum for head, biases and batch norm's scales.
 
-    All learning rates fall linearly from the first step to zero at the last.
+    All learning rates fall linearly from the first step to zero: those of the whitening layer and of the frozen stages
+    as the fields below set, all others at the last step.
 
     Args:
         name: "muon".
@@ -52,7 +53,8 @@ class MuonConfig:
         head_rate: Initial learning rate of the head, for the mean of the loss over the batch.
         bias_rate: Initial learning rate of the biases, for the mean of the loss over the batch.
         sgd_momentum: Momentum of the head and the biases.
-        weight_decay: Share by which the head and the biases shrink in each step.
+        weight_decay: Share by which weight decay shrinks the parameters of SGD in a step at the initial learning rate,
+            apart from momentum.
         whitening_epochs: Number of epochs in which the bias of the whitening layer learns.
         frozen_stages: Number of the network's first stages that stop learning early, which makes the remaining steps
             cheaper. (Brock et al. 2017, "FreezeOut", arXiv 1706.04983.)

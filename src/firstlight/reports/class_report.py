@@ -128,7 +128,7 @@ def draw_reliability(predictions: Predictions, temperature: float, title: str) -
 
 
 def class_table(results: Mapping[str, Any]) -> Table:
-    """Return a table of the class metrics for the terminal; of many classes, those with the lowest F1.
+    """Return a table of the class metrics for the terminal; of more than 20 classes, those with the lowest F1.
 
     Args:
         results: Class metrics from `class_results`.

@@ -1,4 +1,4 @@
-"""Groups of runs, and two of them compared: the numbers, and the sentences that say which is better."""
+"""Groups of runs, and the comparison of two groups: the numbers, and the verdict in sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from firstlight.evaluation.student_t import MeanDifference, MetricSummary, summa
 from firstlight.runs.run import Run
 
 LEVEL = 0.05
-MIN_IMAGES = 30  # with fewer, a bootstrap sample hardly differs from the images
+MIN_IMAGES = 30  # with fewer test images, bootstrap intervals are unreliable
 METRIC_NAMES: dict[Metric, str] = {
     "accuracy": "accuracy",
     "nll": "negative log-likelihood",
@@ -58,7 +58,8 @@ class PairComparison:
         differences: Differences, second minus first, with bootstrap intervals over the images.
         mcnemar: McNemar's exact test; None if a group has several runs.
         seeds: Welch's t-test of the accuracies of the seeds; None unless both groups have several runs.
-        p_value: p-value of equal accuracy: McNemar's, or the larger one of the z-test over the images and Welch's test.
+        p_value: p-value of equal accuracies, from McNemar's test or from the z-test over the images; the larger of the
+            z-test's and Welch's, if both were made.
         adjusted_p_value: p-value after Holm's correction for the number of pairs.
     """
 
@@ -79,7 +80,7 @@ class PairComparison:
 
     @property
     def verdict(self) -> str:
-        """One or two sentences that say which is better."""
+        """Sentences that say which group is better, and in what."""
         return " ".join([self._accuracy_sentence(), *self._other_sentences(), *self._seed_sentence()])
 
     def _accuracy_sentence(self) -> str:
@@ -91,14 +92,14 @@ class PairComparison:
                 interval, kind = self.seeds.interval, "95 % interval over the seeds"
             bounds = " to ".join(f"{100 * bound:+.2f}" for bound in interval)
             return (
-                f"No difference in accuracy between {a} and {b} can be shown ({as_p(self.adjusted_p_value)}). {b} "
-                f"minus {a} is {points(accuracy.value)}, {kind} {bounds}."
+                f"No difference in accuracy between {a} and {b} can be shown "
+                f"({p_value_text(self.adjusted_p_value)}). {b} minus {a} is {points(accuracy.value)}, {kind} {bounds}."
             )
         sign, worse = (1, a) if self.better is self.second else (-1, b)
         low, high = sorted(100 * sign * bound for bound in accuracy.interval)
         return (
             f"{self.better.letter} is more accurate than {worse} by {100 * sign * accuracy.value:.2f} points (95 % "
-            f"interval {low:.2f} to {high:.2f}, {as_p(self.adjusted_p_value)})."
+            f"interval {low:.2f} to {high:.2f}, {p_value_text(self.adjusted_p_value)})."
         )
 
     def is_clear(self, metric: Metric) -> bool:
@@ -134,10 +135,10 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f} points"
 
 
-def as_p(p_value: float) -> str:
+def p_value_text(p_value: float) -> str:
     """Return a p-value as text.
 
-    >>> as_p(0.0421), as_p(1e-9)
+    >>> p_value_text(0.0421), p_value_text(1e-9)
     ('p = 0.042', 'p < 0.001')
     """
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"

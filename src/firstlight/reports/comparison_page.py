@@ -17,17 +17,24 @@ from firstlight.data.images import ImageSet
 from firstlight.evaluation.comparison import METRICS, Metric
 from firstlight.files import write_atomic
 from firstlight.plots.overlay import has_evidence, overlay
-from firstlight.reports.compared_groups import METRIC_NAMES, PairComparison, RunGroup, as_p, difference_texts, points
+from firstlight.reports.compared_groups import (
+    METRIC_NAMES,
+    PairComparison,
+    RunGroup,
+    difference_texts,
+    p_value_text,
+    points,
+)
 from firstlight.reports.html.rendering import image_uri, render_static_page
 from firstlight.reports.run_comparison import RunComparison
 from firstlight.reports.run_report import check_predictions
 from firstlight.runs.run import Run
 
 FILE_NAME = "compare.html"
-MAX_IMAGES = 24  # of each pair of runs and direction
+MAX_IMAGES = 24  # images that one run gets right and another wrong, for each pair of runs and direction
 MAX_PAIRS = 6  # pairs of runs whose images are shown
 MAP_PX = 96  # longer side to which small images are enlarged before a smooth map is laid over them
-WHISKER_HALF = 72  # half of the width of an interval's drawing
+WHISKER_HALF = 72  # half of the largest width of a drawn interval, in the units of the SVG
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +137,7 @@ def _pair(pair: PairComparison) -> dict[str, Any]:
         "value": points(pair.seeds.difference),
         "low": points(pair.seeds.interval[0]),
         "high": points(pair.seeds.interval[1]),
-        "p": as_p(pair.seeds.p_value),
+        "p": p_value_text(pair.seeds.p_value),
     }
     return {
         "first": pair.first,
@@ -138,7 +145,7 @@ def _pair(pair: PairComparison) -> dict[str, Any]:
         "verdict": pair.verdict,
         "mcnemar": pair.mcnemar,
         "seeds": pair.seeds,
-        "p_text": as_p(pair.p_value),
+        "p_text": p_value_text(pair.p_value),
         "seed_text": seeds,
         "rows": [_difference_row(pair, metric) for metric in METRICS],
     }
@@ -161,7 +168,7 @@ def _difference_row(pair: PairComparison, metric: Metric) -> dict[str, Any]:
 
 
 def _shades(agreement: Sequence[Sequence[float]]) -> list[list[dict[str, float]]]:
-    """Return the values of the agreement matrix with a weight of the colour: 0 for the least agreement, 1 for 100 %."""
+    """Return the agreement matrix with a colour weight in each cell, from 0 (least agreement) to 1 (100 %)."""
     least = min(min(row) for row in agreement)
     scale = (1 - least) or 1.0
     return [[{"value": value, "weight": round((value - least) / scale, 3)} for value in row] for row in agreement]

@@ -111,9 +111,8 @@ def augmented_images(
     batches = Batches(images, sampler, augmentation)
     views = []
     for epoch in range(count):
-        sampler.load_state_dict(
-            {"epoch": epoch, "next_batch": row}
-        )  # batches have one image, so the next batch is this image
+        # A batch has one image, so the batch of this index is this image.
+        sampler.load_state_dict({"epoch": epoch, "next_batch": row})
         pixels = next(iter(batches)).images[0]
         draws = EpochDraws.of(len(images), images.size_px, augmentation, seed, epoch)
         view = AugmentedImage(

@@ -23,7 +23,7 @@ from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.plots.mistake_sheet import class_caption, image_caption, mistake_sheet
 
-TRUE, CONTRAST = "true", "contrast"  # names of the second target; any other is the name of a class
+TRUE, CONTRAST = "true", "contrast"  # values of the second target; any other value is the name of a class
 ORDER_TEXTS: dict[MistakeOrder, str] = {
     "confidence": "most confident first",
     "margin": "largest margin first",
@@ -159,7 +159,7 @@ def maps_as_json(
 
 
 def _named(mistakes: Sequence[Mistake], images: ImageSet) -> list[Mistake]:
-    """Return the mistakes with the file names of their images; predictions of older versions have none."""
+    """Return the mistakes with the file names of their images, which predictions of older versions lack."""
     names = images.file_names or [mistake.file_name for mistake in mistakes]
     return [replace(mistake, file_name=name) for mistake, name in zip(mistakes, names, strict=True)]
 
@@ -185,22 +185,20 @@ def misclassified_images(
         target: Second target; see `explain_mistakes`.
 
     Raises:
-        UsageError: The filter's classes have no mistake between them, or a class, an index, a method, a stage or a
-            target does not exist.
+        UsageError: No mistake matches the filter, or a class, an index, a method, a stage or a target does not exist.
     """
     mistakes = which.select(predictions, images.class_names)
     if not mistakes and (which.true or which.predicted):
-        conditions = [f"is {which.true}"] * bool(which.true) + [f"is taken for {which.predicted}"] * bool(
-            which.predicted
-        )
-        raise UsageError(f"nothing to show: no misclassified test image {' and '.join(conditions)}")
+        conditions = [f"the true class {which.true}"] * bool(which.true)
+        conditions += [f"the predicted class {which.predicted}"] * bool(which.predicted)
+        raise UsageError(f"nothing to show: no misclassified test image has {' and '.join(conditions)}")
     explained = explain_mistakes(network, images, mistakes, method, stage, target)
     return mistake_sheet(
         [item.pixels for item in explained],
         [item.upsampled() for item in explained],
         [_captions(item) for item in explained],
         _title(images, predictions, which),
-        _made_by(network, method, stage),
+        _describe_maps(network, method, stage),
     )
 
 
@@ -218,7 +216,7 @@ def _stage_name(network: StagedNetwork, method: str, stage: str | None) -> str:
     return PIXELS if explains_pixels(method) else stage or network.stages[-1]
 
 
-def _made_by(network: StagedNetwork, method: str, stage: str | None) -> str:
+def _describe_maps(network: StagedNetwork, method: str, stage: str | None) -> str:
     name = _stage_name(network, method, stage)
     return f"{method} of the pixels" if name == PIXELS else f"{method}, stage {name}"
 

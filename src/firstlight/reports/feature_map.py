@@ -30,10 +30,10 @@ class FeatureMap:
     """Test images as points.
 
     Args:
-        points: For the page's script, lists with an entry for each point: `index` of the image, `x` and `y` from 0 to
-            1000 (y downwards), `true` and `predicted` class, `confidence`.
+        points: Lists with an entry for each point, for the page's script: `index` of the image, `x` and `y` from 0 to
+            1000 (y points down), `true` and `predicted` class, and `confidence`.
         sprite: Images of the points.
-        explained: Share of the variance along x and along y, in [0, 1]; None for UMAP, whose axes have no unit.
+        explained: Shares of the variance that x and y explain, in [0, 1]; None for UMAP, whose axes have no unit.
         num_images: Number of all test images.
     """
 
@@ -76,7 +76,7 @@ def make_feature_map(
         components = principal_components(predictions.features)
         coordinates, (first, second) = components.coordinates, components.explained.tolist()
         explained = first, second
-    rows = thinned_rows(predictions, max_points)
+    rows = choose_rows(predictions, max_points)
     x, y = _to_page(coordinates)
     points = {
         "index": predictions.ids[rows].tolist(),
@@ -119,8 +119,12 @@ def umap_coordinates(features: Features) -> Float[Tensor, "n 2"]:
     return torch.from_numpy(np.asarray(reducer.fit_transform(features.numpy()), np.float32))
 
 
-def thinned_rows(predictions: Predictions, max_points: int) -> Int64[Tensor, " m"]:
-    """Return rows of at most `max_points` images, sorted: the most confident mistakes, then others at random."""
+def choose_rows(predictions: Predictions, max_points: int) -> Int64[Tensor, " m"]:
+    """Choose at most `max_points` images, the most confident mistakes first, then other images at random.
+
+    Returns:
+        Rows of the images in increasing order, int64 [m].
+    """
     wrong = predictions.misclassified()
     right = (predictions.predicted == predictions.labels).nonzero().flatten()
     right = right[torch.randperm(len(right), generator=generator(0, 0, "feature map"))]
@@ -128,7 +132,7 @@ def thinned_rows(predictions: Predictions, max_points: int) -> Int64[Tensor, " m
 
 
 def _to_page(coordinates: Float[Tensor, "n 2"]) -> Int64[Tensor, "2 n"]:
-    """Scale coordinates to the page, the same scale in both directions, and centre them."""
+    """Scale coordinates to the page, equally in both directions, and centre them."""
     low, high = coordinates.amin(dim=0), coordinates.amax(dim=0)
     extent = float((high - low).max()) or 1.0
     return (SCALE / 2 + (coordinates - (low + high) / 2) / extent * SCALE).round().long().T

@@ -1,4 +1,4 @@
-"""The images of a run's HTML report: which are chosen, and their data with attribution maps."""
+"""Choose the images of a run's HTML report, and collect their data and attribution maps."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from firstlight.networks import StagedNetwork
 from firstlight.reports.html.rendering import encode_map, image_uri
 
 MAX_MISTAKES = 1000
-MAX_RIGHT, MAX_RIGHT_OF_CLASS = 400, 24  # correctly classified images in all, and of one class
+MAX_CORRECT, MAX_CORRECT_OF_CLASS = 400, 24  # correctly classified images of all classes, and of one class
 NUM_TOP = 3  # most probable classes listed for an image
 LARGEST_INT8 = 127
-MAX_MAP_SIDE = 16  # rows and columns of a map on the page; finer maps are averaged, because they would fill the file
+MAX_MAP_SIDE = 16  # rows and columns of a map on the page; finer maps are averaged to keep the file small
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def make_gallery(
     if max_mistakes < 1:
         raise UsageError(f"max_mistakes must be 1 or more, not {max_mistakes}")
     wrong = predictions.misclassified()[:max_mistakes]
-    right = extreme_right_rows(predictions, len(images.class_names))
+    right = choose_correct_rows(predictions, len(images.class_names))
     rows = torch.cat([wrong, right])
     predicted_maps = _coarse(explain(network, to_unit(images.images[rows]), method=method, stage=stage))
     wrong_maps = [
@@ -100,18 +100,21 @@ def make_gallery(
     return Gallery(entries, (height, width), predicted_maps.stage, len(wrong))
 
 
-def extreme_right_rows(predictions: Predictions, num_classes: int) -> Int64[Tensor, " m"]:
-    """Return rows of correctly classified images: for each class in turn, the most and the least confident.
+def choose_correct_rows(predictions: Predictions, num_classes: int) -> Int64[Tensor, " m"]:
+    """Choose the most and the least confident of the correctly classified images of each class.
 
     Args:
         predictions: Predictions for the test images.
-        num_classes: Number of classes; the more there are, the fewer images each contributes.
+        num_classes: Number of classes; the more classes, the fewer images of each.
+
+    Returns:
+        Rows of the images, class by class, int64 [m].
 
     >>> logits, labels = torch.tensor([[3.0, 0], [2.0, 0], [1.0, 0]]), torch.tensor([0, 0, 0])
-    >>> extreme_right_rows(Predictions(logits, torch.zeros(3, 1), labels, torch.arange(3)), 300).tolist()
+    >>> choose_correct_rows(Predictions(logits, torch.zeros(3, 1), labels, torch.arange(3)), 300).tolist()
     [0, 2]
     """
-    half = right_images_of_class(num_classes) // 2
+    half = max_correct_of_class(num_classes) // 2
     confidence = predictions.probabilities().amax(dim=1)
     chosen = []
     for label in range(num_classes):
@@ -160,21 +163,21 @@ def _short(value: float) -> float:
     return round(value, 5)
 
 
-def right_images_of_class(num_classes: int) -> int:
+def max_correct_of_class(num_classes: int) -> int:
     """Return the largest number of correctly classified images of a class in a report."""
-    return 2 * max(1, min(MAX_RIGHT_OF_CLASS, MAX_RIGHT // num_classes) // 2)
+    return 2 * max(1, min(MAX_CORRECT_OF_CLASS, MAX_CORRECT // num_classes) // 2)
 
 
 def examples_of_classes(entries: Sequence[dict[str, Any]], num_classes: int) -> list[dict[str, int]]:
-    """Return for each class the positions of three entries: two correct ones, by confidence, and one mistake.
+    """Return for each class the positions of up to three example entries: two correct images and one mistake.
 
     Args:
         entries: Entries of a gallery.
         num_classes: Number of classes.
 
     Returns:
-        For each class the positions of `most_confident_right`, `least_confident_right` and `largest_loss`, the
-        mistake with the largest loss; a class without such an image lacks the key.
+        For each class a dictionary with the keys `most_confident_right`, `least_confident_right` and `largest_loss`
+        (the mistake with the largest loss). A key is missing if the class has no such image.
     """
     examples: list[dict[str, int]] = [{} for _ in range(num_classes)]
     for label, found in enumerate(examples):

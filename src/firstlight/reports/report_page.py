@@ -22,7 +22,7 @@ from firstlight.evaluation.slices import Slice
 from firstlight.plots.overlay import COLOUR_MAP, DEFAULT_OPACITY
 from firstlight.reports.class_report import class_results
 from firstlight.reports.feature_map import FeatureMap
-from firstlight.reports.gallery import Gallery, examples_of_classes, right_images_of_class
+from firstlight.reports.gallery import Gallery, examples_of_classes, max_correct_of_class
 from firstlight.reports.html.charts import bar_chart, line_chart
 from firstlight.reports.html.rendering import image_uri, render_page
 from firstlight.reports.sampled_maps import SampledMaps
@@ -71,7 +71,7 @@ def render_report(run: Run, images: ImageSet, findings: Findings, train: ImageSe
         run: Finished run.
         images: Test images.
         findings: What the report shows.
-        train: Training images; the nearest ones are shown even without JavaScript.
+        train: Training images; a browser without JavaScript shows those that are nearest to a mistake.
     """
     names, predictions, gallery = run.class_names, findings.predictions, findings.gallery
     matrix = confusion(predictions.labels, predictions.predicted, len(names))
@@ -126,7 +126,7 @@ def _neighbour(evidence: TrainingEvidence, train: ImageSet, position: int, dista
 
 
 def _mean_map(sampled: SampledMaps, label: int) -> str | None:
-    """Return the mean map of a class as a picture with one pixel for each position, or None if there is no image."""
+    """Return the mean map of a class as a data URI with one pixel per position; None if no image is predicted as it."""
     mean = sampled.mean_of(label)
     if mean is None:
         return None
@@ -195,7 +195,7 @@ def _script_data(
         "opacity": DEFAULT_OPACITY,
         "entries": entries,
         "examples": examples_of_classes(gallery.entries, len(names)),
-        "right_images_of_class": right_images_of_class(len(names)),
+        "right_images_of_class": max_correct_of_class(len(names)),
         "training": training and {"images": training.thumbnails, "sprite": training.sprite.to_dict()},
         "feature_map": feature_map and {"points": feature_map.points, "sprite": feature_map.sprite.to_dict()},
     }
@@ -246,7 +246,7 @@ def _charts(run: Run, predictions: Predictions) -> list[dict[str, Any]]:
 
 
 def most_confused_classes(matrix: Int64[Tensor, "k k"]) -> list[int]:
-    """Return the classes of the page's confusion matrix: all, or the 100 with the most mistakes.
+    """Return the classes of the page's confusion matrix: all of them, or the 100 classes with the most mistakes.
 
     Args:
         matrix: Number of images by true class (row) and predicted class (column), int64 [k k].
@@ -275,7 +275,7 @@ def _matrix_rows(matrix: Int64[Tensor, "k k"], labels: Sequence[int], names: Seq
 
 
 def _trust_rows(rows: Sequence[Faithfulness]) -> list[dict[str, Any]]:
-    """Return the rows of the table of faithfulness: each metric as text, and those no better than noise."""
+    """Return the rows of the faithfulness table: the metrics as text, and the names of those no better than noise."""
     return [
         {
             "stage": row.stage,

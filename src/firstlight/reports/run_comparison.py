@@ -1,4 +1,4 @@
-"""Compare runs on the same test images: which is better, by how much, and on which images."""
+"""Compare runs on the same test images: group them, and compare every two groups."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RunComparison:
 def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """Compare runs that were tested on the same images.
 
-    Runs whose recipes differ in the seed alone are one group, unless all runs are of one recipe.
+    Runs whose recipes differ only in the seed form one group. If this holds for all runs, each run is a group instead.
     Log-likelihood and calibration error are those of the calibrated probabilities, which `Run.predict` returns.
 
     Args:
@@ -80,7 +80,7 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """
     folders = [run.path.resolve() for run in runs]
     if len(set(folders)) < 2 or len(set(folders)) < len(folders):
-        raise UsageError("name at least two different runs to compare, each of them once")
+        raise UsageError("name at least two different runs to compare, and each of them once")
     _refuse_other_images(runs)
     groups = _group(runs)
     pairs = [_compare_pair(first, second) for first, second in combinations(groups, 2)]
@@ -111,7 +111,7 @@ def _refuse_other_images(runs: Sequence[Run]) -> None:
 
 
 def _group(runs: Sequence[Run]) -> list[RunGroup]:
-    """Group the runs whose recipes differ in the seed alone; if all runs are of one recipe, each is its own group."""
+    """Group the runs whose recipes differ only in the seed; if this holds for all runs, return one group per run."""
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(repr(replace(run.recipe, seed=0).to_dict()), []).append(run)

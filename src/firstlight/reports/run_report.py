@@ -60,7 +60,7 @@ def write_report(
         The path of the file.
 
     Raises:
-        RunError: The predictions of the run are not for these images, there is none, or `trust.json` is damaged.
+        RunError: There are no images, the predictions of the run are not for them, or `trust.json` is damaged.
         UsageError: No method, stage or projection has that name.
         MissingPackageError: The package of UMAP is not installed.
     """
@@ -98,7 +98,7 @@ def report_numbers(run: Run, images: ImageSet, attributes: Attributes | None = N
         `confusion` (a list for each true class), and `slices`, the weak slices with their intervals and q-values.
 
     Raises:
-        RunError: The predictions of the run are not for these images, or there is none.
+        RunError: There are no images, or the predictions of the run are not for them.
     """
     check_predictions(run, images)
     predictions = run.predictions
@@ -126,7 +126,7 @@ def check_predictions(run: Run, images: ImageSet) -> None:
     """Check that the predictions of a run are for these images.
 
     Raises:
-        RunError: Their numbers or labels differ, or there is no image.
+        RunError: The number of images or their labels differ, or there are no images.
     """
     predictions = run.predictions
     if len(predictions) != len(images) or not predictions.labels.equal(images.labels):

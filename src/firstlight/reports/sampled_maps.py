@@ -21,7 +21,7 @@ MAX_IMAGES = 2000
 
 @dataclass(frozen=True, eq=False)
 class SampledMaps:
-    """Maps for the predicted class.
+    """Attribution maps of a sample of test images for their predicted classes.
 
     Args:
         method: Attribution method.
@@ -55,7 +55,7 @@ def sample_maps(
         images: Test images.
         method: Attribution method.
         stage: Stage to explain; None for the last.
-        max_images: Largest number of images; they are chosen at random, always the same.
+        max_images: Largest number of images, which are chosen at random with a fixed seed.
 
     Raises:
         UsageError: No method or stage has that name.

@@ -33,7 +33,7 @@ class Shortcut:
     """A cell of the image on which the predictions of a class depend, wherever the object is.
 
     Args:
-        peaks: How often the class's maps peak in the cell.
+        peaks: Share of the class's maps that peak in the cell, compared with the other classes.
         rows: Number of rows of cells.
         columns: Number of columns of cells.
         num_of_class: Number of images of the experiment that are predicted as the class.

@@ -27,12 +27,12 @@ class TrainingEvidence:
     """Training images that explain mistakes.
 
     Args:
-        entries: For each mistake `nearest`, pairs of a position among the thumbnails and a distance, and `influential`,
-            pairs of a position and an influence.
+        entries: For each mistake, `nearest` holds pairs of a thumbnail's position and a distance, and `influential`
+            pairs of a thumbnail's position and an influence.
         rows: Row of each thumbnail in the training images.
         thumbnails: Index, class and file name of each thumbnail, for the page's script.
         sprite: The thumbnails in one picture; mistakes share them.
-        num_images: Number of training images among which was searched.
+        num_images: Number of training images that were searched.
     """
 
     entries: list[dict[str, Any]]
@@ -100,5 +100,5 @@ def _pairs(position: dict[int, int], rows: Tensor, values: Tensor) -> list[tuple
 
 
 def is_tested_in_bfloat16(run: Run) -> bool:
-    """Return whether the run was tested in bfloat16 and this CPU multiplies it, so that features here match its own."""
+    """Return whether features must be computed in bfloat16 to match those of the run's test, and this CPU can do so."""
     return "bf16" in str(run.environment.get("precision", "")) and cpu.multiplies_bfloat16()

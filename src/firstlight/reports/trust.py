@@ -18,7 +18,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.runs.run import Run
 
 RANDOM = "random"
-AUTO = "auto"  # as the name of a method: the best measured one
+AUTO = "auto"  # stands for the method that was measured as the most faithful
 COLUMNS = {  # field: heading, with an arrow to the better values. Line breaks keep the table within 80 columns.
     "deletion": "deletion\n\N{DOWNWARDS ARROW}",
     "insertion": "insertion\n\N{UPWARDS ARROW}",
@@ -101,7 +101,7 @@ def load_trust(run: Run) -> list[Faithfulness]:
 
 
 def not_better_than_noise(row: Faithfulness, rows: Sequence[Faithfulness]) -> list[str]:
-    """Return the metrics, of `deletion` and `energy_inside`, in which a row is not better than noise at its stage."""
+    """Return which of `deletion` and `energy_inside` are not better than those of random maps at the row's stage."""
     noise = next(other for other in rows if other.method == RANDOM and other.stage == row.stage)
     failed = []
     for name in MUST_BEAT_RANDOM:
@@ -113,12 +113,12 @@ def not_better_than_noise(row: Faithfulness, rows: Sequence[Faithfulness]) -> li
 
 @dataclass(frozen=True)
 class MapChoice:
-    """Which maps a page or a sheet shows.
+    """The method and the stage of the maps that a page or a sheet shows.
 
     Args:
         method: Name of the attribution method.
         stage: Name of the stage; None for the last.
-        reason: Why they were chosen, a sentence; empty if the user named the method.
+        reason: Sentence that says why they were chosen; empty if the user named the method.
     """
 
     method: str
@@ -130,7 +130,7 @@ def choose_maps(run: Run, method: str | None = AUTO, stage: str | None = None, *
     """Return the named method and stage, or for "auto" those that `explain --evaluate` has found most faithful.
 
     Rows that are not better than noise at their stage are left out. The others are ranked by each metric that was
-    measured, and the row with the smallest mean rank is chosen; of equal ones, the row with the smallest deletion.
+    measured, and the row with the smallest mean rank is chosen; among equal mean ranks, the smallest deletion decides.
 
     Args:
         run: Finished run.

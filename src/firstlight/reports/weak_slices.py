@@ -1,4 +1,4 @@
-"""The groups of test images on which a run is significantly less accurate."""
+"""Find groups of test images on which a run is significantly less accurate."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import torch
 from firstlight.errors import RunError
 from firstlight.files import write_atomic
 
-NUM_KEPT = 2  # the newest one, and its predecessor in case the newest is damaged
+NUM_KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
 NAME = re.compile(r"(\d{6,})-epoch_(\d+)-step_(\d+)-([0-9a-f]{16})\.ckpt")
 NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "firstlight")
 

@@ -18,7 +18,7 @@ from firstlight.native.dispatch import disabled_kernels
 
 PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
 
-RESULTS = ":(exclude,top)benchmarks/results"  # a git pathspec
+RESULTS = ":(exclude,top)benchmarks/results"  # git pathspec that excludes the benchmark results
 
 
 def describe_environment() -> dict[str, Any]:

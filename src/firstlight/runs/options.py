@@ -1,4 +1,4 @@
-"""The options of a run that are not in its recipe, kept in `options.json` to resume the run with them."""
+"""The options of a run that are not in its recipe; `options.json` keeps them, so that the run can be resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FitOptions:
 
     @staticmethod
     def of(logger: str, histograms: bool, steps: Steps, trainer: dict[str, Any]) -> FitOptions:
-        """Split the arguments of Lightning's Trainer into those that a file can hold and the names of the others.
+        """Collect the options of `fit`; of Trainer arguments that a file cannot hold, keep only the names.
 
         >>> FitOptions.of("none", False, "plain", {"devices": 2, "callbacks": [object()]}).unsaved
         ['callbacks']

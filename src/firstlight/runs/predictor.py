@@ -21,7 +21,7 @@ from firstlight.networks import StagedNetwork
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Description of a model, as far as its folder contains it.
+    """Description of a model; facts that its folder does not contain are None.
 
     Args:
         name: Folder of the model, or the name of the bundled model.
@@ -93,13 +93,13 @@ class Predictor(ABC):
     def predict_many(self, pictures: Sequence[Picture], batch_size: int = 256) -> list[Prediction]:
         """Classify several pictures; see `predict`."""
         predictions: list[Prediction] = []
-        for answer in self.predict_readable(pictures, batch_size):
+        for answer in self.predict_each(pictures, batch_size):
             if isinstance(answer, DataError):
                 raise answer
             predictions.append(answer)
         return predictions
 
-    def predict_readable(self, pictures: Sequence[Picture], batch_size: int = 256) -> Iterator[Prediction | DataError]:
+    def predict_each(self, pictures: Sequence[Picture], batch_size: int = 256) -> Iterator[Prediction | DataError]:
         """Yield the prediction of each picture, or the error of a picture that cannot be read."""
         for start in range(0, len(pictures), batch_size):
             pixels = [_pixels_or_error(each, self.size_px) for each in pictures[start : start + batch_size]]

@@ -27,7 +27,8 @@ from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import ModelDescription, Predictor
 
-OF_WEIGHTS_FILE = ("metadata", "class_names", "size_px", "network", "temperature", "calibration")  # cached
+# Cached properties of a run that are read from `model.safetensors`.
+WEIGHTS_PROPERTIES = ("metadata", "class_names", "size_px", "network", "temperature", "calibration")
 
 _Value = TypeVar("_Value")
 
@@ -47,7 +48,7 @@ class Run(Predictor):
     def __init__(self, path: Path | str) -> None:
         self.path = user_path(path)
         if not (self.path / "recipe.yaml").is_file():
-            raise RunError(f"{path} is not a run: it has no recipe.yaml. Name a folder that `firstlight fit` made.")
+            raise RunError(f"{path} is not a run: it has no recipe.yaml. Name a folder that `firstlight fit` wrote.")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -86,7 +87,7 @@ class Run(Predictor):
         """
         known = self.environment.get("data")
         if not isinstance(known, dict) or "place" not in known:
-            raise RunError(f"{self.path}/environment.json: does not say which data the run was made with; train again")
+            raise RunError(f"{self.path}/environment.json: does not name the data set of the run; train again")
         return known
 
     @cached_property
@@ -146,7 +147,7 @@ class Run(Predictor):
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """Temperature and novelty threshold; None without validation images, or in a run of an older version."""
+        """Temperature and novelty threshold; None if the run has no validation images or is of an older version."""
         return self._from_metadata("calibration", _calibration) if "calibration" in self.metadata else None
 
     @property
@@ -167,7 +168,7 @@ class Run(Predictor):
         Args:
             network: Network with the weights.
             images: Images of the size and the classes that it was trained on.
-            calibration: Its calibration; None leaves the softmax at temperature 1 and novelty unmeasured.
+            calibration: Calibration of the network; None writes temperature 1 and no novelty threshold.
         """
         metadata = {
             "format": "pt",
@@ -179,7 +180,7 @@ class Run(Predictor):
         if calibration is not None:
             metadata["calibration"] = json.dumps(asdict(calibration))
         write_atomic(self.weights_path, save(_plain_state(network), metadata))
-        for name in OF_WEIGHTS_FILE:  # the next use reads the new file
+        for name in WEIGHTS_PROPERTIES:  # the next use reads the new file
             self.__dict__.pop(name, None)
 
     def holds_weights(self, network: nn.Module) -> bool:

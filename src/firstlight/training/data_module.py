@@ -32,7 +32,7 @@ class ImageData(pl.LightningDataModule):
     Args:
         recipe: Recipe that sets the data set, the number of validation images, the augmentation and the batch size.
         data_dir: Folder that holds data sets on disk, or a folder with one folder of images per class.
-        fold: Fold of a cross-validation whose images are the validation images; None splits off `recipe.num_val` images.
+        fold: Fold of a cross-validation that holds the validation images; None splits off `recipe.num_val` images.
 
     Attributes:
         recipe: Recipe as it applies to these data. If `data_dir` is a folder of images, `recipe.data` is "folder", and
@@ -67,7 +67,7 @@ class ImageData(pl.LightningDataModule):
         return cls(run.recipe, data_dir or run.data["place"], fold_of(run.path))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copies and pickles, without the trainer and the images; a copy loads the images again."""
+        """Return the state for copies and pickles, without the trainer and the images, which a copy loads again."""
         left_out = ("trainer", "source", "train", "val", "test")
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 

@@ -15,7 +15,7 @@ from torchmetrics.aggregation import MeanMetric
 
 from firstlight.attribution import DEFAULT_METHOD
 from firstlight.augment.progressive import progress_at
-from firstlight.compiled import compile_in_place, own_state_dict_names, plain_state_dict_names, uncompiled
+from firstlight.compiled import compile_in_place, rename_loaded_state, rename_saved_state, uncompiled
 from firstlight.data.batches import Batch, Batches
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
@@ -80,8 +80,8 @@ class Classifier(pl.LightningModule):
         self._collected = CollectedPredictions()
         self._resumed_position: dict[str, Any] = {}
         self._needs_range_check = True
-        self.register_state_dict_post_hook(plain_state_dict_names)
-        self.register_load_state_dict_pre_hook(own_state_dict_names)
+        self.register_state_dict_post_hook(rename_saved_state)
+        self.register_load_state_dict_pre_hook(rename_loaded_state)
 
     def setup(self, stage: str) -> None:
         """Discard the unlogged means of an earlier training; if the module is compiled, compile its network instead."""

@@ -14,7 +14,7 @@ NUM_TICKS = 4
 def line_chart(
     title: str, x_label: str, series: Mapping[str, Sequence[float | None]], *, is_share: bool = False
 ) -> dict[str, Any]:
-    """Return a line chart of one or more series with a point for each epoch, the first of which is 1.
+    """Return a line chart of one or more series with a point for each epoch, counted from 1.
 
     The vertical axis contains 0, except for shares.
 
@@ -67,7 +67,7 @@ def bar_chart(
     Args:
         title: Title of the chart.
         x_label: Label of the horizontal axis.
-        y_label: What the heights are, for the description of each bar.
+        y_label: Name of the heights, for the description of each bar.
         heights: Height of each bin in [0, 1]; NaN leaves the bar out.
         counts: Number of images in each bin.
     """

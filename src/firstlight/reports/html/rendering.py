@@ -1,7 +1,7 @@
 """Rendering of Jinja2 templates into one HTML file that requests nothing from a network.
 
-Class names and file names come from strangers: the templates escape them, and a content security policy allows no
-script but the page's own.
+Class names and file names are untrusted: the templates escape them, and a content security policy allows no script
+but the page's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def render_page(template: str, script: str | Sequence[str], style: str, data: di
 
     Args:
         template: File name of the template.
-        script: File name of the script, which reads the data; of several, the later ones follow the first.
+        script: File name of the script that reads the data, or several file names in the order of execution.
         style: File name of the style sheet.
         data: Data for the script, embedded as JSON.
         **context: Variables of the template; their text is escaped.

@@ -1,5 +1,6 @@
 "use strict";
-// The images of the report: filters, order, cards with maps. The address (#true=cat&predicted=dog) holds the choice.
+// Shows the images of the report as cards with maps, filtered and sorted. The address (#true=cat&predicted=dog) stores
+// the filter and the order.
 // All texts are set with textContent, so that class names stay text.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -32,7 +33,7 @@
     return made;
   }
 
-  // ---- the choice and the address ----
+  // ---- the filter and the address ----
 
   function readAddress() {
     const parameters = new URLSearchParams(location.hash.slice(1));
@@ -221,7 +222,7 @@
     return `strongest at ${row} ${column}`;
   }
 
-  // Bilinear, with each cell's value at the centre of its pixels, as torch's interpolate with align_corners=False.
+  // Interpolates bilinearly; a cell's value lies at the centre of its pixels, as with align_corners=False in PyTorch.
   function sample(values, y, x) {
     const clamp = (value, size) => Math.min(Math.max(value, 0), size - 1);
     const top = clamp(y, mapRows), left = clamp(x, mapColumns);

@@ -39,7 +39,7 @@ class Sprite:
 
 
 def make_sprite(images: UInt8[np.ndarray, "n 3 h w"]) -> Sprite:
-    """Return a sprite of images of one size; those above 48 pixels are made smaller.
+    """Return a sprite of images of one size; images with a side above 48 pixels are scaled down.
 
     Args:
         images: Images, uint8 [n 3 h w].

@@ -104,8 +104,8 @@ class Checkpointing(pl.Callback):
         """
         if trainer.world_size > 1 and trainer.strategy.broadcast(trainer.global_step) != trainer.global_step:
             raise RunError(
-                f"{self.folder.path}: the processes see different checkpoints; put the run folder on a disk that all of "
-                "them share"
+                f"{self.folder.path}: the processes see different checkpoints; put the run folder on a disk that they "
+                "share"
             )
         if "next_batch" in self._earlier:
             # If a schedule needs the number of steps, Lightning sets up the loader before it restores the position.

@@ -13,7 +13,7 @@ from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.principal_components import principal_components
-from firstlight.reports.feature_map import thinned_rows
+from firstlight.reports.feature_map import choose_rows
 
 MAX_POINTS = 2000
 NUM_COMPONENTS = 50  # of the features: more would make a text file of tens of megabytes
@@ -36,7 +36,7 @@ def add_features(experiment: Any, images: ImageSet, predictions: Predictions, st
     is_usable = predictions.features.shape[1] and bool(predictions.features.isfinite().all())
     if not is_usable or not predictions.ids.equal(images.ids):
         return
-    rows = thinned_rows(predictions, MAX_POINTS)
+    rows = choose_rows(predictions, MAX_POINTS)
     features = principal_components(predictions.features, min(NUM_COMPONENTS, predictions.features.shape[1]))
     names = [" ".join(name.split()) for name in images.class_names]  # a tab or a line break would shift the columns
     metadata = [
