@@ -42,9 +42,9 @@ def test_options_change_the_page(run, tmp_path, capsys):
 
 def test_the_page_shows_training_images_unless_told_otherwise(run, capsys, monkeypatch):
     assert main(["report", str(run.path)]) == 0
-    assert "are nearest in the network's features" in (run.path / "report.html").read_text()
+    assert "the nearest of" in (run.path / "report.html").read_text()
     assert main(["report", str(run.path), "--without_training_images"]) == 0
-    assert "are nearest in the network's features" not in (run.path / "report.html").read_text()
+    assert "the nearest of" not in (run.path / "report.html").read_text()
     monkeypatch.setitem(SOURCES, "tiny", only_test_images)
     assert main(["report", str(run.path)]) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "the report shows no training images: no training images here"

@@ -39,7 +39,7 @@ def test_testing_the_runs_own_data_updates_its_results(run: Run, capsys) -> None
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--out", "there"], "--out is for tests on other images"),
+        (["--out", "there"], "--out is for tests on another data set"),
         (["--data", "nonsense"], "no data set is called 'nonsense'"),
         (["--data", "watermark"], "which the network does not know"),
     ],
