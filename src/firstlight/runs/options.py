@@ -68,7 +68,9 @@ class FitOptions:
                 "with trainer.fit(model, ckpt_path=...)"
             )
         try:
-            values = dict(json.loads(path.read_text()))
+            values = json.loads(path.read_text())
+            if not isinstance(values, dict):
+                raise TypeError("the options are not a dictionary")
             unsaved = values.pop(UNSAVED_KEY, [])
             found = FitOptions(**values, unsaved=unsaved)
         except (OSError, TypeError, ValueError, RecursionError) as error:
