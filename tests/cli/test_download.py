@@ -54,7 +54,7 @@ def test_download_fetches_verifies_and_prints_the_folder(
     ("arguments", "says"),
     [
         (["imagenet"], "choose one of cifar10"),
-        (["--version", "python"], "only: binary"),
+        (["--version", "python"], "choose one of binary"),
         (["--version", "matlab"], "--version"),
     ],
 )

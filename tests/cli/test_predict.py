@@ -96,7 +96,7 @@ def test_an_unreadable_file_does_not_prevent_the_other_predictions(
     for path, answer in zip(good, answers, strict=True):
         assert answer["top"][0]["label"] == run.predict(path).label, "an answer belongs to another file"
     assert [line.partition(": ")[2] for line in printed.err.splitlines()] == [
-        f"{tmp_path}/p/phone.heic: HEIC files are not read here: convert it to JPEG or PNG",
+        f"{tmp_path}/p/phone.heic: HEIC files are not supported: convert it to JPEG or PNG",
         "missing.png: no such file or folder",
         f"{tmp_path}/p/1b.jpg: is not an image that can be read",
         "no prediction for 3 of 6 files, for the reasons above",

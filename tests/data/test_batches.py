@@ -171,7 +171,7 @@ def test_the_first_batches_of_two_iterations_are_equal() -> None:
 def test_draws_cover_their_ranges_evenly_and_change_from_epoch_to_epoch() -> None:
     num_images = 18_000
     how = Augmentation(crop_px=4, flip="random", cutout_px=8)
-    epochs = [EpochDraws.of(num_images, (32, 30), how, seed=0, epoch=epoch) for epoch in (0, 1)]
+    epochs = [EpochDraws.draw(num_images, (32, 30), how, seed=0, epoch=epoch) for epoch in (0, 1)]
     for draws in epochs:
         for shift in (draws.down, draws.right):
             counts = torch.bincount(shift + 4)
@@ -197,7 +197,7 @@ def test_a_repeated_image_is_augmented_differently(flip: str) -> None:
         batches.add_losses(batch.ids, torch.isin(batch.ids, hardest).float())
     batches.sampler.set_epoch(1)
     seen: dict[int, list[torch.Tensor]] = {}
-    draws = EpochDraws.of(40, (8, 8), how, seed=0, epoch=1, num_rounds=4)
+    draws = EpochDraws.draw(40, (8, 8), how, seed=0, epoch=1, num_rounds=4)
     for batch in batches:
         for pixels, label, id_ in zip(batch.images, batch.labels, batch.ids.tolist(), strict=True):
             place = images.ids.tolist().index(id_)

@@ -98,7 +98,7 @@ def test_evidence_is_where_the_object_changes_the_picture(monkeypatch: pytest.Mo
     """Draw the scenes again without their objects and compare."""
     monkeypatch.setattr(drawn, "MIN_VISIBLE_EIGHTHS", 0)  # so that no occluder is dropped because it hides too much
     with_object = draw(250, seed=5, split="train")
-    monkeypatch.setattr(drawn, "_cover_of_objects", lambda frame, radius: np.zeros((len(radius), 32, 32), np.int16))
+    monkeypatch.setattr(drawn, "_object_coverage", lambda frame, radius: np.zeros((len(radius), 32, 32), np.int16))
     without = draw(250, seed=5, split="train")
     assert not without.evidence.any()
     differs = (with_object.images != without.images).any(1)
@@ -110,13 +110,13 @@ def test_evidence_is_where_the_object_changes_the_picture(monkeypatch: pytest.Mo
 
 def test_an_occluder_takes_its_pixels_from_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     whole_cover: list[np.ndarray] = []
-    original = drawn._cover_of_objects
+    original = drawn._object_coverage
 
     def spy(frame: Frame, radius: np.ndarray) -> np.ndarray:
         whole_cover.append(original(frame, radius))
         return whole_cover[-1]
 
-    monkeypatch.setattr(drawn, "_cover_of_objects", spy)
+    monkeypatch.setattr(drawn, "_object_coverage", spy)
     evidence = draw(250, seed=6, split="train").evidence.numpy()
     whole = whole_cover[0] >= PX // 2
     assert not (evidence & ~whole).any()

@@ -46,7 +46,7 @@ def test_paths_without_an_image_do_not_affect_the_others(tmp_path: Path) -> None
     found, refusals = find_images([tmp_path / "good", tmp_path / "empty", tmp_path / "missing.png"])
     assert names(found, tmp_path) == ["good/a.jpg"]
     assert {path.name: reason for path, reason in refusals.items()} == {
-        "photo.HEIC": "HEIC files are not read here: convert it to JPEG or PNG",
+        "photo.HEIC": "HEIC files are not supported: convert it to JPEG or PNG",
         "broken.jpg": "No such file or directory",
         "empty": "holds no image file",
         "missing.png": "no such file or folder",

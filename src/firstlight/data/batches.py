@@ -22,7 +22,8 @@ from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
-PIXELS_AHEAD = 10_000 * 32 * 32  # prepared together on a GPU, where launching a kernel takes longer than running it
+# Pixels that are augmented together on a GPU, where launching a kernel takes longer than running it.
+PIXELS_AHEAD = 10_000 * 32 * 32
 
 
 class Batch(NamedTuple):
@@ -35,7 +36,15 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochDraws:
-    """Random numbers of the augmentation in one epoch: one of each kind for every possible visit of an image."""
+    """Random numbers of the augmentation in one epoch: one of each kind for every possible visit of an image.
+
+    Args:
+        down: Shift downwards in pixels.
+        right: Shift to the right in pixels.
+        mirrored: Whether the image is mirrored, bool [n].
+        cut_row: First row of the cutout.
+        cut_column: First column of the cutout.
+    """
 
     down: Int64[Tensor, " n"]
     right: Int64[Tensor, " n"]
@@ -44,13 +53,13 @@ class EpochDraws:
     cut_column: Int64[Tensor, " n"]
 
     @staticmethod
-    def of(
+    def draw(
         num_images: int, size_px: tuple[int, int], config: Augmentation, seed: int, epoch: int, num_rounds: int = 1
     ) -> EpochDraws:
         """Draw on the CPU; each number depends on seed, epoch, purpose and the index of the image."""
         num_draws = num_rounds * num_images
 
-        def whole(purpose: str, low: int, high: int) -> Tensor:
+        def integers(purpose: str, low: int, high: int) -> Tensor:
             return torch.randint(low, high + 1, (num_draws,), generator=generator(seed, epoch, purpose))
 
         if config.flip == "alternating":
@@ -60,11 +69,11 @@ class EpochDraws:
             mirrored = torch.rand(num_draws, generator=generator(seed, epoch, "flip")) < 0.5
         half = config.cutout_px // 2
         return EpochDraws(
-            down=whole("down", -config.crop_px, config.crop_px),
-            right=whole("right", -config.crop_px, config.crop_px),
+            down=integers("down", -config.crop_px, config.crop_px),
+            right=integers("right", -config.crop_px, config.crop_px),
             mirrored=mirrored,
-            cut_row=whole("cut row", 0, size_px[0] - 1) - half,
-            cut_column=whole("cut column", 0, size_px[1] - 1) - half,
+            cut_row=integers("cut row", 0, size_px[0] - 1) - half,
+            cut_column=integers("cut column", 0, size_px[1] - 1) - half,
         )
 
     def to(self, device: torch.device) -> EpochDraws:
@@ -88,7 +97,7 @@ class Batches:
         UsageError: The augmentation shifts by the size of an image or more.
     """
 
-    batch_sampler = None  # Lightning reads it, as on PyTorch's DataLoader
+    batch_sampler = None  # Lightning reads this attribute of a DataLoader
 
     def __init__(
         self,
@@ -142,8 +151,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         config, draws = self.augmentation, None
         if config is not None:
-            of_epoch = self.sampler.seed, self.sampler.epoch, self.sampler.num_rounds
-            draws = EpochDraws.of(len(self.set), self.set.size_px, config, *of_epoch).to(self.device)
+            seed, epoch, num_rounds = self.sampler.seed, self.sampler.epoch, self.sampler.num_rounds
+            draws = EpochDraws.draw(len(self.set), self.set.size_px, config, seed, epoch, num_rounds).to(self.device)
         upcoming = self.sampler.upcoming()
         if not upcoming:
             return
@@ -152,7 +161,7 @@ class Batches:
         for first in range(0, len(upcoming), num_ahead):
             some = upcoming[first : first + num_ahead]
             sizes = [len(each) for _, each in some]
-            columns = [column.split(sizes) for column in self._made(visits[: sum(sizes)], draws)]
+            columns = [column.split(sizes) for column in self._make_batch(visits[: sum(sizes)], draws)]
             visits = visits[sum(sizes) :]
             for (number, _), batch in zip(some, map(Batch, *columns), strict=True):
                 self.sampler.next_batch = number + 1
@@ -163,19 +172,19 @@ class Batches:
         height, width = self.set.size_px
         return 1 if self.device.type == "cpu" else max(1, PIXELS_AHEAD // (height * width * self.sampler.batch_size))
 
-    def _made(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
+    def _make_batch(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
         indices = visits % len(self.set)
         if self.augmentation is None or draws is None:
             images = to_unit(self._pixels[indices])
         elif not self.augmentation.cutout_px and fused.is_faster(self._pixels, len(indices)):
-            images = self._augmented_in_one_pass(indices, visits, self.augmentation, draws)
+            images = self._augment_fused(indices, visits, self.augmentation, draws)
         else:
             images = to_unit(self._augment(self._pixels[indices], visits, self.augmentation, draws))
         return Batch(images, self._labels[indices], self._ids[indices])
 
     @property
     def wants_losses(self) -> bool:
-        """Whether later epochs depend on the losses of this one, which must then be passed to `add_losses`."""
+        """Whether the next epochs depend on the losses of this one; the training must then call `add_losses`."""
         return self.sampler.last_losses is not None
 
     def add_losses(self, ids: Ids, losses: Float[Tensor, " n"]) -> None:
@@ -195,7 +204,7 @@ class Batches:
             pixels = cutout(pixels, pick(draws.cut_row), pick(draws.cut_column), config.cutout_px, self._fill)
         return pixels
 
-    def _augmented_in_one_pass(
+    def _augment_fused(
         self, indices: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], config: Augmentation, draws: EpochDraws
     ) -> UnitImages:
         down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]

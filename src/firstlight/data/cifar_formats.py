@@ -63,7 +63,7 @@ PYTHON_MD5 = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
     "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
 }
-# The digests of CIFAR-100 are those in public readers, torchvision for Ruby and for Python.
+# The digests of CIFAR-100 are those that torchvision records, for Ruby (sha256) and for Python (md5).
 CIFAR100_BINARY_SHA256 = {
     "train.bin": "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
     "test.bin": "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
@@ -77,7 +77,7 @@ CIFAR100_PYTHON_MD5 = {
 
 @dataclass(frozen=True)
 class CifarFormat:
-    """A published file format of a data set, with one of its sets of labels.
+    """A published file format of a data set, read with one kind of labels (classes or superclasses).
 
     Args:
         data_set: Name of the data set.
@@ -85,8 +85,8 @@ class CifarFormat:
         batches: Names of the files of each split, in order.
         names_file: Name of the file with the class names.
         class_names: Class names if that file is missing.
-        algorithm: Algorithm of the digests.
-        digests: Digests of the official files.
+        algorithm: Hash algorithm of the digests.
+        digests: Digests of the official files, by file name.
         parse: Function from the bytes of a batch, and the file's name for messages, to pixels and labels.
         parse_names: Function from the bytes of the file with the class names, and its name for messages, to the names.
     """
@@ -113,6 +113,9 @@ def parse_binary(
         num_classes: Number of classes; all labels must be smaller.
         num_label_bytes: Number of label bytes in each record.
         label_index: Index of the label byte to use.
+
+    Returns:
+        Pixels, uint8 [n 3 32 32], and labels, uint8 [n].
 
     Raises:
         DataError: The file is malformed; the message names it and the offset.
@@ -155,6 +158,9 @@ def parse_python(content: bytes, source: str, num_classes: int, key: str = "labe
         source: Name of the file, for messages.
         num_classes: Number of classes; all labels must be smaller.
         key: Key of the list of labels.
+
+    Returns:
+        Pixels, uint8 [n 3 32 32], and labels, uint8 [n].
 
     Raises:
         DataError: The file is malformed; the message names it and the offset.
@@ -228,7 +234,7 @@ def _cifar10() -> tuple[CifarFormat, CifarFormat]:
 
 
 def _cifar100(kind: Literal["fine", "coarse"], class_names: tuple[str, ...]) -> tuple[CifarFormat, CifarFormat]:
-    """Return the formats of CIFAR-100 for its classes (fine) or superclasses (coarse, the first label of a record)."""
+    """Return the formats of CIFAR-100 with its classes (fine) or superclasses (coarse, the first byte of a record)."""
     binary = CifarFormat(
         data_set="CIFAR-100",
         folder="cifar-100-binary",

@@ -1,4 +1,4 @@
-"""Data from which little can be learned: constant colour channels, a single class, classes without test images."""
+"""Warnings about unusable data: constant colour channels, a single class, classes without images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ COLOURS = ("red", "green", "blue")
 
 
 def describe_degenerate_data(train: ImageSet, val: ImageSet, test: ImageSet | None = None) -> list[str]:
-    """Return a line about each way in which the images are degenerate; none if they are not.
+    """Return a warning line for each defect of the images: constant channels, a single class, missing classes.
 
     Args:
         train: Training images.

@@ -4,8 +4,8 @@ It is generated in seconds and never downloaded. Shapes vary in colour, shading,
 in front of clutter on a textured background, are partly occluded, and noise is added. The constants below set the
 difficulty.
 
-`watermark` is the same data set with a trap: in train, a corner mark appears with one class; in test, it appears with
-the other classes. A network that has learned the mark fails.
+`watermark` is the same data set with a mark in one corner: in train the mark appears with one class, in test with the
+other classes. A network that has learned the mark fails on the test split.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from firstlight.data.shapes import (
     disc,
 )
 
-# Difficulty. A pair is the smallest and the largest value of a number that is drawn for each image. Other values draw
-# other images, so the digests in the tests and all published results hold for these only.
+# Difficulty. A pair is the range of a number that is drawn for each image. The digests in the tests and all published
+# results hold only for these values, because other values draw other images.
 RADIUS_PX = (6, 12)  # nominal radius of the object
-MAX_SHADE = 4  # change of brightness along the object, in grey levels per pixel, up or down
+MAX_SHADE = 4  # largest change of brightness along the object, in grey levels per pixel
 BACKGROUND_LEVELS = (20, 235)  # channel values of the first background colour
 BACKGROUND_CONTRAST = 60  # largest difference of the second colour in each channel, in grey levels
-PATTERN_PERIOD_PX = (5, 14)  # of stripes and checks in the background
-GRAIN_STRENGTH = (2, 24)  # largest grain of the background, in grey levels
-NUM_CLUTTER = 5  # bars, discs and half-discs between the background and the object
+PATTERN_PERIOD_PX = (5, 14)  # period of the stripes and checks in the background
+GRAIN_STRENGTH = (2, 24)  # amplitude of the background's grain, in grey levels
+NUM_CLUTTER = 5  # number of bars, discs and half-discs between the background and the object
 CLUTTER_WIDTH_PX = (0.5, 2)  # half width of a bar
 CLUTTER_LENGTH_PX = (2, 8)  # half length of a bar
 OCCLUDER_WIDTH_PX = (1, 2)  # half width of a bar across the object; a disc has twice this radius
-OCCLUDER_KINDS = {"none": 4, "bar": 2, "disc": 2}  # of eight images
-MIN_VISIBLE_EIGHTHS = 5  # of the object; an occluder that leaves less visible is left out
-NOISE_STRENGTH = (8, 40)  # standard deviation of the pixel noise: 0.41 grey levels for each unit
-NUM_OBJECT_COLOURS = 2  # colours drawn for an object, of which the one that differs most from the background is used
+OCCLUDER_KINDS = {"none": 4, "bar": 2, "disc": 2}  # relative frequency of each kind
+MIN_VISIBLE_EIGHTHS = 5  # an occluder that leaves fewer eighths of the object visible is left out
+NOISE_STRENGTH = (8, 40)  # of the pixel noise, whose standard deviation is 0.41 grey levels for each unit
+NUM_OBJECT_COLOURS = 2  # candidates for an object's colour; the one that differs most from the background is used
 
 SIDE_PX = 32
 DRAWN_CLASSES = tuple(SHAPES)
@@ -140,7 +140,7 @@ def has_watermark(images: Images) -> Bool[Tensor, " n"]:
 
 
 class _Random:
-    """Random integers for each image of a chunk, the same for a key on every machine.
+    """Random integers for each image of a chunk, which depend only on the key, on every machine.
 
     NumPy guarantees the raw stream of a bit generator (NEP 19), but not the numbers of its distributions.
 
@@ -177,16 +177,16 @@ class _Random:
 
 
 def _draw_scenes(random: _Random) -> tuple[Canvas, Bool[np.ndarray, "n h w"]]:
-    """Draw the images from back to front; return them, and the pixels where their objects are visible."""
+    """Draw the images from back to front; return them and the masks of their visible objects."""
     canvas, background = _paint_background(random)
     for number in range(NUM_CLUTTER):
         colours = (random.colours(f"clutter {number} colour") + background) // 2
-        _paint(canvas, _cover_of_clutter(random, f"clutter {number}"), colours)
+        _paint(canvas, _clutter_coverage(random, f"clutter {number}"), colours)
     radius = random.integers("radius", *_lengths(RADIUS_PX))
     frame = _random_frame(random, "object", radius)
-    objects = _cover_of_objects(frame, radius)
+    objects = _object_coverage(frame, radius)
     _paint_objects(canvas, objects, frame, _choose_colours(random, background), random)
-    occluders = _cover_of_occluders(random, frame, radius)
+    occluders = _occluder_coverage(random, frame, radius)
     visible = objects * (PX - occluders) // PX
     too_much = 8 * visible.sum((1, 2), dtype=np.int32) < MIN_VISIBLE_EIGHTHS * objects.sum((1, 2), dtype=np.int32)
     occluders[too_much] = 0
@@ -242,7 +242,7 @@ def _random_frame(random: _Random, purpose: str, margin: Lengths) -> Frame:
     return Frame.at(x, y, random.integers(f"{purpose} turn", 0, NUM_DIRECTIONS - 1), SIDE_PX)
 
 
-def _cover_of_clutter(random: _Random, purpose: str) -> Coverage:
+def _clutter_coverage(random: _Random, purpose: str) -> Coverage:
     """Return the coverage of a bar, a disc or a half-disc for each image."""
     frame = _random_frame(random, purpose, random.integers(f"{purpose} margin", 0, 2 * PX))
     small = random.integers(f"{purpose} small", *_lengths(CLUTTER_WIDTH_PX))
@@ -253,7 +253,7 @@ def _cover_of_clutter(random: _Random, purpose: str) -> Coverage:
     return coverage(np.select([kind < 2, kind == 2], [bar(frame, large, small), blob], default=half))
 
 
-def _cover_of_objects(frame: Frame, radius: Lengths) -> Coverage:
+def _object_coverage(frame: Frame, radius: Lengths) -> Coverage:
     """Return the coverage of the objects; image i shows class i modulo ten."""
     cover = np.empty((len(radius), SIDE_PX, SIDE_PX), dtype=np.int16)
     for label, shape in enumerate(SHAPES.values()):
@@ -262,8 +262,8 @@ def _cover_of_objects(frame: Frame, radius: Lengths) -> Coverage:
     return cover
 
 
-def _cover_of_occluders(random: _Random, frame: Frame, radius: Lengths) -> Coverage:
-    """Return the coverage of a bar or a disc in front of the object, for every other image on average."""
+def _occluder_coverage(random: _Random, frame: Frame, radius: Lengths) -> Coverage:
+    """Return the coverage of the occluder of each image: none, a bar or a disc in front of the object."""
     turn = random.integers("occluder turn", 0, NUM_DIRECTIONS - 1)
     half_width = random.integers("occluder half width", *_lengths(OCCLUDER_WIDTH_PX))
     away = radius * random.integers("occluder place", 4, 16) // 16
@@ -288,14 +288,14 @@ def _choose_colours(random: _Random, background: Colours) -> Colours:
 
 
 def _paint_objects(canvas: Canvas, cover: Coverage, frame: Frame, colours: Colours, random: _Random) -> None:
-    """Paint the objects, shaded along their first axis."""
+    """Paint the objects; their brightness changes linearly along their first axis."""
     slope = random.integers("shade", -MAX_SHADE, MAX_SHADE)[:, None, None]
     shade = (frame.along() * slope // PX)[:, None].astype(np.int16)
     canvas += (np.clip(colours[:, :, None, None] + shade, 0, 255) - canvas) * cover[:, None] // PX
 
 
 def _choose_marked(random: _Random, labels: np.ndarray, split: Split) -> Bool[np.ndarray, " n"]:
-    """Return which images carry the mark: nearly all of one class in train, some of every other class in test."""
+    """Return which images carry the mark: 19 of 20 of one class in train, a quarter of the other classes in test."""
     is_class = labels == DRAWN_CLASSES.index(WATERMARK_CLASS)
     die = random.integers("watermark", 1, 20)
     return is_class & (die < 20) if split == "train" else ~is_class & (die <= 5)

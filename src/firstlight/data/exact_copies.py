@@ -11,17 +11,20 @@ from firstlight.arrays import Images
 from firstlight.data.images import ImageSet
 
 _WORD_BYTES = 8
-_CHUNK_IMAGES = 4096  # padding copies a chunk, not the whole set
+_CHUNK_IMAGES = 4096  # images that are hashed at a time, because padding copies them
 _SEED = 0
 
 
 def first_copies(*splits: UInt8[Tensor, "_ 3 h w"]) -> Int64[Tensor, " n"]:
-    """Return the index of the first image that has the same pixels as each image; its own index if it is the first.
+    """Return, for each image, the index of the first image with the same pixels, which may be the image itself.
 
     Images are compared by a 64-bit hash first, and byte for byte if the hashes are equal.
 
     Args:
-        *splits: Raw pixels, uint8 [n 3 h w], all of one size. The images are numbered through all splits.
+        *splits: Raw pixels, uint8 [n 3 h w], all of one size. Indices count the images of all splits in order.
+
+    Returns:
+        Indices, int64 [n], over all splits.
 
     >>> black, white = torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
     >>> first_copies(torch.cat([black, white]), black).tolist()
@@ -40,7 +43,7 @@ def first_copies(*splits: UInt8[Tensor, "_ 3 h w"]) -> Int64[Tensor, " n"]:
 
 
 def describe_copies(train: ImageSet, val: ImageSet, test: ImageSet) -> list[str]:
-    """Return a line about copies across the splits, and a line about pictures under several classes, if there are any.
+    """Return a line about copies across the splits and a line about pictures under two classes, if there are any.
 
     Args:
         train: Training images.

@@ -1,4 +1,4 @@
-"""The walk through folders for image files, the same for training and for prediction."""
+"""Find image files in folders, with the same rules for training and for prediction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ImageEntry(NamedTuple):
     Args:
         path: Path of the file.
         status: Result of `os.stat`; None if the file cannot be read.
-        refusal: Why the file cannot be read, as far as this is known without opening it.
+        refusal: Why the file cannot be read, if this is known without opening it; otherwise None.
     """
 
     path: Path
@@ -32,10 +32,10 @@ class ImageEntry(NamedTuple):
 
 
 def visible_entries(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted by name, without hidden files and without the system's own folders.
+    """Return the files and folders in a folder, sorted by name, without hidden ones and without system folders.
 
     Names that begin with a dot are hidden: `._photo.jpg` (macOS), `.ipynb_checkpoints` (Jupyter). `SYSTEM_FOLDERS` are
-    those that archives, network disks and operating systems add, `__MACOSX` for instance.
+    folders that archives, network disks and operating systems add, for instance `__MACOSX`.
 
     Raises:
         DataError: The folder cannot be listed.
@@ -90,9 +90,9 @@ def image_files_below(folder: Path, max_entries: int | None = None) -> Iterator[
 
 
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
-    """Return the named files and all image files below the named folders, each folder's sorted by path.
+    """Return the named files, and all image files below the named folders, sorted by path within each folder.
 
-    A file that the user names is taken whatever its suffix.
+    A named file is returned whatever its suffix.
 
     Args:
         paths: Files and folders.
@@ -128,7 +128,7 @@ def _unsupported(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix not in UNSUPPORTED_SUFFIXES:
         return None
-    return f"{suffix[1:].upper()} files are not read here: convert it to JPEG or PNG"
+    return f"{suffix[1:].upper()} files are not supported: convert it to JPEG or PNG"
 
 
 def _ancestors(folder: Path) -> set[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""ImageSet: images in memory with their labels, which every data set is read into."""
+"""ImageSet: the images of one split in memory, with their labels. Every data set is read into this class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.arrays import Ids, Images, Labels, Masks
 from firstlight.data.rng import generator
 from firstlight.errors import DataError
 
-MIN_STD = 1 / 255  # one level of 256
+MIN_STD = 1 / 255  # the difference of two neighbouring values of uint8
 MAX_NAMED = 10  # classes that a message names
 
 
@@ -89,7 +89,7 @@ class ImageSet:
 
     @cached_property
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each colour channel, of pixels in [0, 1], from exact histograms.
+        """Mean and standard deviation of each colour channel, for pixels in [0, 1], from exact histograms.
 
         The standard deviation is at least `MIN_STD`, so that normalizing a constant channel gives finite numbers.
         """
@@ -155,7 +155,7 @@ def with_class_names(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet
 
     Args:
         images: Images, some of whose classes may have no image.
-        class_names: Names of the classes in the new order; it may have more names than the images.
+        class_names: Names of the classes in the new order; may contain classes that the images do not have.
 
     Raises:
         DataError: The images have a class that is not among the names.

@@ -67,7 +67,7 @@ class _Dictionary(dict[bytes, Any]):
         super().__setitem__(key, value)
 
 
-class _Instructions(dict[int, Any]):
+class _OpcodeHandlers(dict[int, Any]):
     """The handlers of the opcodes; an opcode without a handler is refused."""
 
     def __missing__(self, opcode: int) -> NoReturn:
@@ -92,7 +92,7 @@ _OPCODES = (
 class _InertUnpickler(pickle._Unpickler):
     append: Callable[[Any], None]
 
-    dispatch = _Instructions({opcode[0]: pickle._Unpickler.dispatch[opcode[0]] for opcode in _OPCODES})
+    dispatch = _OpcodeHandlers({opcode[0]: pickle._Unpickler.dispatch[opcode[0]] for opcode in _OPCODES})
 
     def load_empty_dictionary(self) -> None:
         self.append(_Dictionary())
@@ -103,7 +103,7 @@ class _InertUnpickler(pickle._Unpickler):
         try:
             return _ADMITTED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no official batch contains") from None
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no official batch contains") from None
 
 
 def read_pickled_dict(content: bytes, source: str) -> dict[bytes, Any]:

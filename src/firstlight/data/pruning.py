@@ -12,9 +12,9 @@ from torch import Tensor
 class LastLosses:
     """The loss of every image in the last epoch in which it was seen; infinite before.
 
-    If an image is seen several times in an epoch, its loss is the mean. The losses of an epoch take effect in the next
-    one, so that the selection for an epoch depends only on earlier epochs. Raju et al. 2021, arXiv 2111.12621, select
-    for whole epochs in this way; Jiang et al. 2019, arXiv 1910.00762, select the largest losses of every batch.
+    If an image is seen several times in an epoch, its loss is the mean. The losses of an epoch are used from the next
+    epoch on, so that the selection for an epoch depends only on earlier epochs. Raju et al. 2021, arXiv 2111.12621,
+    select for whole epochs in this way; Jiang et al. 2019, arXiv 1910.00762, select the largest losses of every batch.
 
     Args:
         num_images: Number of images in the set.
@@ -41,7 +41,7 @@ class LastLosses:
         self._counts.index_add_(0, indices, torch.ones_like(losses, dtype=self._counts.dtype))
 
     def end_epoch(self) -> None:
-        """Let the added losses take effect; in distributed training, all processes call this and share their losses."""
+        """Replace the losses of the images that were seen; in distributed training all processes must call this."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self._sums)
             torch.distributed.all_reduce(self._counts)

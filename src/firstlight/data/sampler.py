@@ -33,11 +33,11 @@ class EpochSampler:
         seed: Seed of the order.
         rank: Rank whose share is yielded.
         num_ranks: Number of ranks.
-        hardest_share: Share of the images that epochs after the first consist of: those whose loss was largest when
+        hardest_share: Share of the images on which epochs after the first train: those whose loss was largest when
             they were last seen.
 
     Attributes:
-        last_losses: Latest loss of every image, which the training adds; None if no image is left out.
+        last_losses: Latest loss of every image, updated by the training; None if no image is left out.
 
     Raises:
         UsageError: There are fewer images than ranks, or a batch is smaller than the number of ranks.
@@ -72,7 +72,7 @@ class EpochSampler:
         self.last_losses = LastLosses(num_images) if self.num_hardest < num_images else None
         self.epoch = 0
         self.next_batch = 0
-        self._first_batch = 0  # where the next iteration starts; only `load_state_dict` sets another value
+        self._first_batch = 0  # first batch of the next iteration; only `load_state_dict` sets another value
 
     def __len__(self) -> int:
         """Number of batches in a whole epoch, the same on every rank."""
@@ -112,18 +112,18 @@ class EpochSampler:
         """
         if not self.shuffle:
             return torch.arange(self.num_images)
-        order_of = generator(self.seed, self.epoch, "order")
+        order_rng = generator(self.seed, self.epoch, "order")
         if self.last_losses is None or self.epoch == 0:
-            return torch.randperm(self.num_images, generator=order_of)
+            return torch.randperm(self.num_images, generator=order_rng)
         hardest = self.last_losses.hardest(self.num_hardest)
         rounds = (
-            hardest[torch.randperm(len(hardest), generator=order_of)] + number * self.num_images
+            hardest[torch.randperm(len(hardest), generator=order_rng)] + number * self.num_images
             for number in range(self.num_rounds)
         )
         return torch.cat(list(rounds))[: self.num_images]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is yielded next, and let the losses of the epoch before it take effect."""
+        """Choose the epoch of the next iteration. A change of the epoch makes the losses of the last one effective."""
         if epoch != self.epoch:
             if self.last_losses is not None:
                 self.last_losses.end_epoch()

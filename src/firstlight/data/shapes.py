@@ -1,8 +1,8 @@
 """Antialiased shapes in integer arithmetic: the geometry of the `drawn` data set.
 
-Lengths are in 1/64 px, and directions come from a table of 240, so that every machine draws the same bits. The only
-operation on fractions is a square root, which IEEE 754 rounds exactly. Shapes are signed distances, negative inside:
-the minimum of two distances is the union of the shapes, the maximum their intersection.
+Lengths are integers in 1/64 px, and directions come from a table of 240, so that every machine draws the same bits. The
+only floating-point operation is a square root, which IEEE 754 rounds exactly. Shapes are signed distances, negative
+inside: the minimum of two distances is the union of the shapes, the maximum their intersection.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int16, Int32
 
-PX = 64  # a pixel, in the units of length
-NUM_DIRECTIONS = 240  # of a full turn; divisible by 3, 4, 5 and 6, the numbers of corners of the shapes
+PX = 64  # length of a pixel, in units of 1/64 px
+NUM_DIRECTIONS = 240  # directions in a full turn; divisible by 3, 4, 5 and 6, the numbers of corners of the shapes
 QUARTER = NUM_DIRECTIONS // 4
 
 _BITS = 12
@@ -52,7 +52,7 @@ class Frame:
         return Frame(self.across[which], self.down[which], self.turn[which])
 
     def along(self, turn: int = 0) -> Distances:
-        """Return the coordinate of each pixel along the axis at an angle `turn` from the first, in 1/64 px."""
+        """Return the coordinate of each pixel, in 1/64 px, along the axis that is turned by `turn` from the first."""
         cosine, sine = _DIRECTIONS[:, (self.turn + turn) % NUM_DIRECTIONS, None, None]
         return (self.across * cosine + self.down * sine) >> _BITS
 
@@ -82,8 +82,9 @@ def polygon(frame: Frame, num_corners: int, inradius: Lengths) -> Distances:
 def star(frame: Frame, num_tips: int, inradius: Lengths) -> Distances:
     """Return the distances to a star with five tips or more.
 
-    The lines through the edges of a regular polygon with this inradius bound the star: a pixel of the star is outside
-    at most one of them, since a tip lies beyond one edge and between the lines of its two neighbours.
+    The lines through the edges of a regular polygon with this inradius bound the star. A pixel of the star is outside
+    of at most one of these lines, since a tip lies beyond one edge and between the lines of the two neighbouring edges.
+    The distance is therefore the second largest of the distances to the lines.
     """
     largest, second, *others = _edges(frame, num_tips, inradius)
     largest, second = np.maximum(largest, second), np.minimum(largest, second)
@@ -127,7 +128,7 @@ def coverage(distances: Distances) -> Coverage:
     return np.clip(PX // 2 - distances, 0, PX).astype(np.int16)
 
 
-# The ten classes, each for a nominal radius that makes them look equally large.
+# The ten classes. Each scales the nominal radius so that all shapes look equally large.
 # Pentagon and hexagon, and the two stars, are the pairs that are easily confused.
 SHAPES: dict[str, Callable[[Frame, Lengths], Distances]] = {
     "triangle": lambda frame, radius: polygon(frame, 3, radius * 11 // 16),

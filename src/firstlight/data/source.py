@@ -36,8 +36,7 @@ class Source(ABC):
         image_size: Side in pixels to which images are resized; 0 keeps the data set's own size.
 
     Attributes:
-        adapts_recipe: Whether a recipe must be adapted to the number and the size of the images, which no recipe
-            knows.
+        adapts_recipe: Whether a training must adapt its recipe to the number and the size of the images.
         may_hold_copies: Whether two images may have the same pixels; False if each is drawn at random.
     """
 
@@ -50,7 +49,7 @@ class Source(ABC):
         self.image_size = image_size
 
     def fetch(self) -> None:
-        """Download the data set if the download manifest has it and `data_dir` does not.
+        """Download the data set if it can be downloaded and is not in `data_dir`.
 
         Raises:
             DataError: The download failed. The message lists what was tried and what to do.
@@ -58,7 +57,7 @@ class Source(ABC):
         fetch_missing(self.name, self.data_dir)
 
     def train(self) -> ImageSet:
-        """Read the training images, including those that the caller splits off for validation.
+        """Read the training images, including those that the caller may split off for validation.
 
         Raises:
             UsageError: The images do not have the requested size and cannot be resized.
@@ -75,7 +74,7 @@ class Source(ABC):
         return self.read("test")
 
     def external_test(self) -> ImageSet:
-        """Read the images on which to test a network that was not trained on this data set; raises as `train` does."""
+        """Read the images on which a network from another data set is tested; raises as `train` does."""
         return self.test()
 
     @abstractmethod
@@ -87,7 +86,7 @@ class Source(ABC):
         return []
 
     def file_attributes(self, images: ImageSet) -> dict[str, Float64[Tensor, " n"]]:  # noqa: ARG002
-        """Return attributes of the images' files by name, float64 [n] each; none if images have no files of their own.
+        """Return attributes of the images' files by name, float64 [n] each; empty if images have no files of their own.
 
         Args:
             images: Images that this source has read.
@@ -100,7 +99,7 @@ class Source(ABC):
 
 
 class _FixedSizeSource(Source):
-    """A data set whose images all have one size and are not resized."""
+    """A data set whose images all have the same size and are not resized."""
 
     def read(self, split: Split) -> ImageSet:
         """Read one split, "train" or "test"."""
@@ -126,7 +125,7 @@ class CifarSource(_FixedSizeSource):
 
 
 class DrawnSource(_FixedSizeSource):
-    """The embedded data set, with or without the watermark trap; `data_dir` is not used."""
+    """The embedded data set, with or without the watermark; `data_dir` is not used."""
 
     may_hold_copies = False
 
@@ -135,7 +134,7 @@ class DrawnSource(_FixedSizeSource):
 
 
 class FunctionSource(_FixedSizeSource):
-    """A data set that is read by a function of `data_dir` and the split."""
+    """A data set that a function of `data_dir` and the split reads."""
 
     def __init__(self, name: str, data_dir: Path, image_size: int, function: Callable[[Path, Split], ImageSet]) -> None:
         super().__init__(name, data_dir, image_size)
@@ -184,7 +183,7 @@ class FolderSource(Source):
         return read_split(find_layout(self.data_dir, splits_off_test=False), "test", self.size_px)
 
     def remarks(self, train: ImageSet) -> list[str]:
-        """Return the classes, the sizes of the splits, an imbalance of the classes and the unused files."""
+        """Return lines on the classes, the sizes of the splits, an imbalance of the classes and the unused files."""
         return describe_folder(self.layout, train)
 
     def file_attributes(self, images: ImageSet) -> dict[str, Float64[Tensor, " n"]]:
@@ -203,7 +202,7 @@ SOURCES: dict[str, type[Source] | Callable[[Path, Split], ImageSet]] = {
     **dict.fromkeys(EMBEDDED_NAMES, DrawnSource),
     FOLDER_NAME: FolderSource,
 }
-"""The data sets by name: a class of source, or a function that reads a split."""
+"""The data sets by name: a subclass of `Source`, or a function that reads a split."""
 
 
 def open_source(

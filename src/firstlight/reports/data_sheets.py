@@ -114,7 +114,7 @@ def augmented_images(
         # A batch has one image, so the batch of this index is this image.
         sampler.load_state_dict({"epoch": epoch, "next_batch": row})
         pixels = next(iter(batches)).images[0]
-        draws = EpochDraws.of(len(images), images.size_px, augmentation, seed, epoch)
+        draws = EpochDraws.draw(len(images), images.size_px, augmentation, seed, epoch)
         view = AugmentedImage(
             image=(pixels * 255).round().to(torch.uint8).numpy(),
             epoch=epoch,

@@ -17,9 +17,9 @@ import pytest
 
 from firstlight.data.download import http as transfer_module
 from firstlight.data.download.downloader import Downloader
-from firstlight.data.download.http import Patience, TransferError, transfer
+from firstlight.data.download.http import RetryPolicy, TransferError, transfer
 from firstlight.data.download.manifest import Archive
-from firstlight.data.download.progress import Bar, Lines, show_progress
+from firstlight.data.download.progress import ProgressBar, ProgressLines, show_progress
 from firstlight.errors import DataError, UsageError
 from firstlight.file_lock import locked
 from reference.archive_files import FOLDER, archive_of, official_entries, official_files, packed, special
@@ -54,16 +54,16 @@ def sleeps() -> list[float]:
 
 
 @pytest.fixture
-def patience(sleeps: list[float]) -> Patience:
-    return Patience(sleep=sleeps.append, **FAST)  # type: ignore[arg-type]
+def retries(sleeps: list[float]) -> RetryPolicy:
+    return RetryPolicy(sleep=sleeps.append, **FAST)  # type: ignore[arg-type]
 
 
-def downloader(patience: Patience, *archives: Archive, free: int = 10**9, **environment: str) -> Downloader:
+def downloader(retries: RetryPolicy, *archives: Archive, free: int = 10**9, **environment: str) -> Downloader:
     return Downloader(
         manifest={"small": archives},
-        patience=patience,
+        retry_policy=retries,
         free_bytes=lambda _: free,
-        show_progress=lambda name: Lines(name, lambda _: None),
+        show_progress=lambda name: ProgressLines(name, lambda _: None),
         environment=environment,
     )
 
@@ -99,32 +99,34 @@ def assert_nothing_but_a_part(place: Path) -> None:
     "fault",
     ["none", "cut-once", "stall-once", "500-once", "silent-once", "unsaid", "redirect", "norange", "otherrange"],
 )
-def test_the_download_succeeds(fault: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
-    folder = downloader(patience, archive_of(CONTENT, server.url(fault))).download("small", tmp_path / "new" / "data")
+def test_the_download_succeeds(fault: str, server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
+    folder = downloader(retries, archive_of(CONTENT, server.url(fault))).download("small", tmp_path / "new" / "data")
     assert folder == tmp_path / "new" / "data" / FOLDER
     assert_whole(tmp_path / "new" / "data")
 
 
 def test_a_cut_download_resumes_and_fetches_only_the_rest(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
-    downloader(patience, archive_of(CONTENT, server.url("cut-once"))).download("small", tmp_path)
+    downloader(retries, archive_of(CONTENT, server.url("cut-once"))).download("small", tmp_path)
     first, second = server.requests
     assert first.range is None
     assert (second.range, second.if_range) == (f"bytes={HALF}-", '"v1"')
     assert first.num_sent + second.num_sent == len(CONTENT)
 
 
-def test_the_download_of_an_earlier_process_is_resumed(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_the_download_of_an_earlier_process_is_resumed(
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
+) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
-    downloader(patience, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
+    downloader(retries, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
     assert [(each.range, each.num_sent) for each in server.requests] == [("bytes=1000-", len(CONTENT) - 1000)]
     assert_whole(tmp_path)
 
 
-def test_a_complete_partial_file_needs_no_request(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_a_complete_partial_file_needs_no_request(server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT)
-    downloader(patience, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
+    downloader(retries, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
     assert server.requests == []
     assert_whole(tmp_path)
 
@@ -133,53 +135,53 @@ def test_a_complete_partial_file_needs_no_request(server: FaultServer, patience:
 @pytest.mark.parametrize("part", [b"from elsewhere", CONTENT + b"more"], ids=["other bytes", "too long"])
 @pytest.mark.parametrize("fault", ["none", "norange", "otherrange"])
 def test_a_wrong_partial_file_is_downloaded_again(
-    fault: str, part: bytes, size: int | None, server: FaultServer, patience: Patience, tmp_path: Path
+    fault: str, part: bytes, size: int | None, server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(part)
-    downloader(patience, archive_of(CONTENT, server.url(fault), size=size)).download("small", tmp_path)
+    downloader(retries, archive_of(CONTENT, server.url(fault), size=size)).download("small", tmp_path)
     assert_whole(tmp_path)
 
 
 def test_a_file_that_changes_during_the_download_is_downloaded_again(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     """If-Range names the first file; the server has a new file and sends all of it."""
     with pytest.raises(TransferError):
-        transfer(server.url("changing"), tmp_path / "part", None, patience)
+        transfer(server.url("changing"), tmp_path / "part", None, retries)
     sent = [(each.if_range, each.num_sent) for each in server.requests]
     assert sent[:2] == [(None, HALF), ('"v1"', HALF)]  # from the start
 
 
 @pytest.mark.parametrize("dead", ["404", "500", "corrupt", "longer", "shorter", "cut", "silent", "tofile"])
-def test_a_dead_first_mirror_is_skipped(dead: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
-    downloader(patience, archive_of(CONTENT, server.url(dead), server.url("none"))).download("small", tmp_path)
+def test_a_dead_first_mirror_is_skipped(dead: str, server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
+    downloader(retries, archive_of(CONTENT, server.url(dead), server.url("none"))).download("small", tmp_path)
     assert_whole(tmp_path)
 
 
 def test_a_mirror_resumes_the_download_of_the_first_server(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
-    downloader(patience, archive_of(CONTENT, server.url("cut"), server.url("none"))).download("small", tmp_path)
+    downloader(retries, archive_of(CONTENT, server.url("cut"), server.url("none"))).download("small", tmp_path)
     assert sum(each.num_sent for each in server.requests) == len(CONTENT)
     assert_whole(tmp_path)
 
 
 def test_a_refused_connection_is_not_retried(
-    server: FaultServer, patience: Patience, sleeps: list[float], tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, sleeps: list[float], tmp_path: Path
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/data.tar.gz"
-        downloader(patience, archive_of(CONTENT, url, server.url("none"))).download("small", tmp_path)
+        downloader(retries, archive_of(CONTENT, url, server.url("none"))).download("small", tmp_path)
     assert sleeps == []
     assert_whole(tmp_path)
 
 
 def test_the_next_version_is_tried_when_all_addresses_of_the_first_fail(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     first = archive_of(CONTENT, server.url("cut"), name="first.tar.gz", folder="first")
-    downloader(patience, first, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
+    downloader(retries, first, archive_of(CONTENT, server.url("none"))).download("small", tmp_path)
     assert_whole(tmp_path)
 
 
@@ -202,57 +204,57 @@ SAYS = {
 
 
 @pytest.mark.parametrize("fault", SAYS)
-def test_a_failed_download_is_one_line(fault: str, server: FaultServer, patience: Patience, tmp_path: Path) -> None:
-    message = refusal(downloader(patience, archive_of(CONTENT, server.url(fault))), tmp_path)
+def test_a_failed_download_is_one_line(fault: str, server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
+    message = refusal(downloader(retries, archive_of(CONTENT, server.url(fault))), tmp_path)
     assert f"{server.url(fault)}: {SAYS[fault]}" in message
     assert f"Put {NAME} into {tmp_path}, " in message
     assert_nothing_but_a_part(tmp_path)
 
 
-def test_every_address_is_named_with_its_failure(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_every_address_is_named_with_its_failure(server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
     other = archive_of(CONTENT, server.url("corrupt"), name="other.tar.gz", folder="other")
-    fetcher = downloader(patience, archive_of(CONTENT, server.url("404"), server.url("500")), other)
+    fetcher = downloader(retries, archive_of(CONTENT, server.url("404"), server.url("500")), other)
     message = refusal(fetcher, tmp_path)
     assert [message.count(server.url(fault)) for fault in ("404", "500", "corrupt")] == [1, 1, 1]
     assert f"Put {NAME} or other.tar.gz into" in message
 
 
 def test_pauses_double_and_the_retries_end(
-    server: FaultServer, patience: Patience, sleeps: list[float], tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, sleeps: list[float], tmp_path: Path
 ) -> None:
-    refusal(downloader(patience, archive_of(CONTENT, server.url("500"))), tmp_path)
+    refusal(downloader(retries, archive_of(CONTENT, server.url("500"))), tmp_path)
     assert sleeps == [1.0, 2.0]
     assert len(server.requests) == 3
 
 
 def test_attempts_with_progress_reset_the_count(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
     """Every attempt brings half of the rest, so a server that often cuts connections is used to the end."""
-    patience = Patience(sleep=sleeps.append, stall_s=1.0, num_retries=1, progress_bytes=100)
+    retries = RetryPolicy(sleep=sleeps.append, stall_s=1.0, num_retries=1, progress_bytes=100)
     with pytest.raises(TransferError, match="cut"):
-        transfer(server.url("cut"), tmp_path / "part", None, patience)
+        transfer(server.url("cut"), tmp_path / "part", None, retries)
     assert len(server.requests) > 8
     assert (tmp_path / "part").stat().st_size > len(CONTENT) - 2000
 
 
 def test_a_very_slow_connection_counts_as_stalled(server: FaultServer, sleeps: list[float], tmp_path: Path) -> None:
-    patience = Patience(sleep=sleeps.append, stall_s=0.1, num_retries=0)
+    retries = RetryPolicy(sleep=sleeps.append, stall_s=0.1, num_retries=0)
     with pytest.raises(TransferError, match="received almost nothing for"):
-        transfer(server.url("trickle"), tmp_path / "part", None, patience)
+        transfer(server.url("trickle"), tmp_path / "part", None, retries)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "nonsense", "http://"])
-def test_only_http_addresses_are_accepted(url: str, patience: Patience, tmp_path: Path) -> None:
-    refusal(downloader(patience, archive_of(CONTENT, url)), tmp_path)
+def test_only_http_addresses_are_accepted(url: str, retries: RetryPolicy, tmp_path: Path) -> None:
+    refusal(downloader(retries, archive_of(CONTENT, url)), tmp_path)
     assert_nothing_but_a_part(tmp_path)
 
 
 def test_a_file_of_unknown_size_cannot_fill_the_disk(
-    server: FaultServer, patience: Patience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer_module, "MAX_UNKNOWN_BYTES", 1000)
-    for fault, says in (("none", "more than any data set"), ("unsaid", "sends more than 1,000 bytes")):
+    for fault, says in (("none", "more than the limit"), ("unsaid", "sends more than 1,000 bytes")):
         with pytest.raises(TransferError, match=says):
-            transfer(server.url(fault), tmp_path / "part", None, patience)
+            transfer(server.url(fault), tmp_path / "part", None, retries)
     assert (tmp_path / "part").stat().st_size == 1000
 
 
@@ -265,16 +267,18 @@ def test_a_file_of_unknown_size_cannot_fill_the_disk(
     ids=["truncated gzip", "hostile tar"],
 )
 def test_an_archive_that_cannot_be_unpacked_is_refused_and_removed(
-    content: bytes, says: str, server: FaultServer, patience: Patience, tmp_path: Path
+    content: bytes, says: str, server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     server.content = content
-    assert says in refusal(downloader(patience, archive_of(content, server.url("none"))), tmp_path)
+    assert says in refusal(downloader(retries, archive_of(content, server.url("none"))), tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-def test_without_a_digest_a_partial_file_is_discarded(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_without_a_digest_a_partial_file_is_discarded(
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
+) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(b"from elsewhere")
-    downloader(patience, archive_of(CONTENT, server.url("none"), sha256=None)).download("small", tmp_path)
+    downloader(retries, archive_of(CONTENT, server.url("none"), sha256=None)).download("small", tmp_path)
     assert_whole(tmp_path)
 
 
@@ -282,10 +286,10 @@ def test_without_a_digest_a_partial_file_is_discarded(server: FaultServer, patie
 
 
 def test_too_little_disk_space_is_an_error_before_the_download(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     archive = archive_of(CONTENT, server.url("none"))
-    message = refusal(downloader(patience, archive, free=archive.unpacked_bytes), tmp_path)
+    message = refusal(downloader(retries, archive, free=archive.unpacked_bytes), tmp_path)
     assert re.search(r"0\.\d MB are needed for .*, 0\.\d MB are free", message)
     assert server.requests == []
     assert os.listdir(tmp_path) == []
@@ -303,9 +307,9 @@ def file_size_limit(num_bytes: int) -> Iterator[None]:
 
 
 def test_a_disk_that_fills_up_while_downloading_loses_nothing(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
-    fetcher = downloader(patience, archive_of(CONTENT, server.url("none")))
+    fetcher = downloader(retries, archive_of(CONTENT, server.url("none")))
     with file_size_limit(50_000):
         assert "File too large" in refusal(fetcher, tmp_path)
     assert_nothing_but_a_part(tmp_path)
@@ -316,10 +320,10 @@ def test_a_disk_that_fills_up_while_downloading_loses_nothing(
 
 
 def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT)
-    fetcher = downloader(patience, archive_of(CONTENT, server.url("none")))
+    fetcher = downloader(retries, archive_of(CONTENT, server.url("none")))
     with file_size_limit(20_000):
         assert "File too large" in refusal(fetcher, tmp_path)
     assert os.listdir(tmp_path) == [NAME]
@@ -328,10 +332,10 @@ def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
     assert sorted(os.listdir(tmp_path)) == [FOLDER, NAME]
 
 
-def test_a_folder_that_cannot_be_created_is_named(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     place = tmp_path / "file" / "data"
-    assert str(place) in refusal(downloader(patience, archive_of(CONTENT, server.url("none"))), place)
+    assert str(place) in refusal(downloader(retries, archive_of(CONTENT, server.url("none"))), place)
 
 
 # existing files
@@ -339,11 +343,11 @@ def test_a_folder_that_cannot_be_created_is_named(server: FaultServer, patience:
 
 @pytest.mark.parametrize("inside", [False, True], ids=["data_dir", "the folder itself"])
 def test_existing_files_are_unchanged_even_if_malformed(
-    inside: bool, server: FaultServer, patience: Patience, tmp_path: Path
+    inside: bool, server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "test_batch.bin").write_bytes(b"malformed")
-    fetcher = downloader(patience, archive_of(CONTENT, server.url("none")))
+    fetcher = downloader(retries, archive_of(CONTENT, server.url("none")))
     place = tmp_path / FOLDER if inside else tmp_path
     assert fetcher.download("small", place) == tmp_path / FOLDER
     assert server.requests == []
@@ -351,35 +355,35 @@ def test_existing_files_are_unchanged_even_if_malformed(
         fetcher.verify("small", place)
 
 
-def test_an_archive_that_the_user_provides_is_used_and_kept(patience: Patience, tmp_path: Path) -> None:
+def test_an_archive_that_the_user_provides_is_used_and_kept(retries: RetryPolicy, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(CONTENT)
-    fetcher = downloader(patience, archive_of(CONTENT, "http://127.0.0.1:1/"), FIRSTLIGHT_OFFLINE="1")
+    fetcher = downloader(retries, archive_of(CONTENT, "http://127.0.0.1:1/"), FIRSTLIGHT_OFFLINE="1")
     fetcher.download("small", tmp_path)
     fetcher.verify("small", tmp_path)
     assert sorted(os.listdir(tmp_path)) == [FOLDER, NAME]
 
 
-def test_an_unofficial_archive_is_refused_and_kept(patience: Patience, tmp_path: Path) -> None:
+def test_an_unofficial_archive_is_refused_and_kept(retries: RetryPolicy, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(CONTENT + b"1")
     with pytest.raises(DataError, match=r"not the official archive .* Remove it"):
-        downloader(patience, archive_of(CONTENT, "http://127.0.0.1:1/")).download("small", tmp_path)
+        downloader(retries, archive_of(CONTENT, "http://127.0.0.1:1/")).download("small", tmp_path)
     assert os.listdir(tmp_path) == [NAME]
 
 
-def test_offline_there_are_no_requests_and_no_files(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
-    fetcher = downloader(patience, archive_of(CONTENT, server.url("none")), FIRSTLIGHT_OFFLINE="1")
+def test_offline_there_are_no_requests_and_no_files(server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
+    fetcher = downloader(retries, archive_of(CONTENT, server.url("none")), FIRSTLIGHT_OFFLINE="1")
     message = refusal(fetcher, tmp_path / "data")
-    assert "FIRSTLIGHT_OFFLINE forbids to download it" in message
+    assert "FIRSTLIGHT_OFFLINE forbids downloading it" in message
     assert str(tmp_path / "data" / FOLDER) in message
     assert os.listdir(tmp_path) == []
     assert server.requests == []
 
 
-def test_names_and_versions_that_do_not_exist_are_refused(patience: Patience, tmp_path: Path) -> None:
-    fetcher = downloader(patience, archive_of(CONTENT, "http://127.0.0.1:1/"))
+def test_names_and_versions_that_do_not_exist_are_refused(retries: RetryPolicy, tmp_path: Path) -> None:
+    fetcher = downloader(retries, archive_of(CONTENT, "http://127.0.0.1:1/"))
     with pytest.raises(UsageError, match="choose one of small"):
         fetcher.download("imagenet", tmp_path)
-    with pytest.raises(UsageError, match="only: binary"):
+    with pytest.raises(UsageError, match="choose one of binary"):
         fetcher.download("small", tmp_path, "python")
     fetcher.fetch_missing("drawn", tmp_path)  # embedded: nothing to download
     assert os.listdir(tmp_path) == []
@@ -389,14 +393,14 @@ def test_names_and_versions_that_do_not_exist_are_refused(patience: Patience, tm
 
 
 def fetch_in_process(url: str, place: Path, results: multiprocessing.Queue[str]) -> None:
-    fetcher = downloader(Patience(stall_s=5.0), archive_of(CONTENT, url))
+    fetcher = downloader(RetryPolicy(stall_s=5.0), archive_of(CONTENT, url))
     results.put(str(fetcher.download("small", place)))
 
 
 def test_one_of_two_threads_downloads_and_both_get_the_data(
-    server: FaultServer, patience: Patience, tmp_path: Path
+    server: FaultServer, retries: RetryPolicy, tmp_path: Path
 ) -> None:
-    fetcher = downloader(patience, archive_of(CONTENT, server.url("cut-once")))
+    fetcher = downloader(retries, archive_of(CONTENT, server.url("cut-once")))
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(fetcher.download("small", tmp_path))) for _ in range(4)]
     for each in threads:
@@ -443,14 +447,14 @@ def test_waiting_for_a_lock_is_reported_and_a_stale_lock_file_does_not_block(tmp
 # progress
 
 
-def test_progress_is_plain_lines_without_a_terminal(server: FaultServer, patience: Patience, tmp_path: Path) -> None:
+def test_progress_is_plain_lines_without_a_terminal(server: FaultServer, retries: RetryPolicy, tmp_path: Path) -> None:
     lines: list[str] = []
     archive = archive_of(CONTENT, server.url("404"), server.url("none"))
     Downloader(
         manifest={"small": (archive,)},
-        patience=patience,
+        retry_policy=retries,
         free_bytes=lambda _: 10**9,
-        show_progress=lambda name: Lines(name, lines.append),
+        show_progress=lambda name: ProgressLines(name, lines.append),
         environment={},
     ).download("small", tmp_path)
     assert lines[:3] == [
@@ -465,7 +469,7 @@ def test_progress_is_plain_lines_without_a_terminal(server: FaultServer, patienc
 def test_lines_are_rare_and_give_the_time_left() -> None:
     said: list[str] = []
     now = 0.0
-    lines = Lines("x", said.append, every_s=10.0, clock=lambda: now)
+    lines = ProgressLines("x", said.append, every_s=10.0, clock=lambda: now)
     for second in range(0, 61, 5):
         now = float(second)
         lines.update(1_000_000 * second, 100_000_000)
@@ -479,10 +483,10 @@ def test_lines_are_rare_and_give_the_time_left() -> None:
 
 
 def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(show_progress("x"), Lines)
+    assert isinstance(show_progress("x"), ProgressLines)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with show_progress("x") as bar:
-        assert isinstance(bar, Bar)
+        assert isinstance(bar, ProgressBar)
         bar.note("downloading [from] there")
         bar.update(1_000_000, 2_000_000)
         bar.update(2_000_000, 2_000_000)

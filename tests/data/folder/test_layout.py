@@ -140,7 +140,7 @@ def test_unused_files_and_folders_are_reported(tmp_path: Path, forbidden: set[Pa
     forbidden.add(tmp_path / "private")
     said = find_layout(tmp_path).skipped
     assert said == (
-        f"1 image in {tmp_path}, in no class's folder",
+        f"1 image in {tmp_path}, outside of the class folders",
         f"{tmp_path / 'docs'}, which holds no image",
         f"{tmp_path / 'private'}: cannot be listed (Permission denied)",
     )
@@ -164,7 +164,7 @@ def test_images_in_unsupported_formats_are_named_with_what_to_do(tmp_path: Path)
     touch(tmp_path, *numbered("cat", 3), *numbered("dog", 3), "cat/phone.HEIC")
     layout = find_layout(tmp_path)
     refused = [file for file in (*layout.files["train"], *layout.files["test"]) if file.refusal]
-    assert [file.refusal for file in refused] == ["HEIC files are not read here: convert it to JPEG or PNG"]
+    assert [file.refusal for file in refused] == ["HEIC files are not supported: convert it to JPEG or PNG"]
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_unprintable_names_become_printable(tmp_path: Path) -> None:
     [
         ([], "holds no folder of images"),
         (["cat/notes.txt"], "holds no folder of images"),
-        (numbered("cat", 3), "holds images of 'cat' alone; make a folder of images for each of two classes"),
+        (numbered("cat", 3), "holds only images of 'cat'. Add a folder of images for each class"),
         ([*numbered("cat", 3), *numbered("dog", 1)], "only one image of 'dog'. Add more"),
         ([*numbered("cat", 2), *numbered("dog", 2)], "two images of each class leave none for the test"),
         ([*numbered("test/cat", 3), *numbered("test/dog", 3)], "has test but no train folder"),
@@ -232,7 +232,10 @@ def test_unprintable_names_become_printable(tmp_path: Path) -> None:
             [*numbered("train/cat", 3), *numbered("train/dog", 3), "val/x.y/1.jpg"],
             "val has 'x.y', which is not in train",
         ),
-        ([*numbered("train/a", 3), *numbered("val/a", 3), *numbered("valid/a", 3)], "val and valid both stand for val"),
+        (
+            [*numbered("train/a", 3), *numbered("val/a", 3), *numbered("valid/a", 3)],
+            "val and valid both name the val split",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_trained_on_is_refused_with_what_to_do(

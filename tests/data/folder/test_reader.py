@@ -225,7 +225,7 @@ def test_classes_sizes_and_imbalance_are_reported(tmp_path: Path) -> None:
     assert remarks(root) == [
         f"{root}: a folder for each of 3 classes (blue, green, red)",
         "images become 32x32 pixels; 14 are kept for the test (a fifth of each class, the same for every seed)",
-        "imbalance: blue has 8 images to train on, green 40; always saying green would be right for 71% of them",
+        "imbalance: blue has 8 training images, green has 40; always predicting green would be right for 71% of them",
         f"not used: {root / 'empty'}, which holds no image",
     ]
     even = make_folder(tmp_path / "even", {"train/red": 3, "train/green": 5, "test/red": 2})
@@ -343,6 +343,6 @@ def test_more_images_than_fit_into_the_memory_are_refused_at_once(
     photos: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ) -> None:
     monkeypatch.setattr(reader, "MAX_MEMORY_SHARE", 1e-9)
-    with pytest.raises(DataError, match=r"of memory here\. Choose a smaller --image_size"):
+    with pytest.raises(DataError, match=r"GB of memory\. Choose a smaller --image_size"):
         read_folder(photos, "train")
     assert decoded == []

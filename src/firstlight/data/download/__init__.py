@@ -1,1 +1,1 @@
-"""Fetch, verify and unpack data sets."""
+"""Download, verify and unpack data sets."""

@@ -1,4 +1,4 @@
-"""Unpack the expected members of a tar.gz archive, and ignore or refuse all others."""
+"""Unpack the expected members of a tar.gz archive; ignore or refuse all others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firstlight.errors import DataError
 
 CHUNK_BYTES = 1 << 20
 MAX_ENTRIES = 100
-SLACK_BYTES = 1 << 20  # for headers, padding and small files that are not needed
+SLACK_BYTES = 1 << 20  # unpacked bytes beyond the members: headers, padding and small files that are not needed
 
 
 def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
@@ -55,7 +55,7 @@ def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
 
 
 def find_difference(archive: Archive, folder: Path) -> str | None:
-    """Return how an unpacked folder differs from the official one, as far as digests are known; None if it does not."""
+    """Return the first difference of an unpacked folder from the official one, by the known digests; None if equal."""
     for name, member in archive.members.items():
         try:
             if not (folder / name).is_file():
@@ -84,7 +84,7 @@ class _RefusedError(Exception):
 
 
 class _Bounded:
-    """The unpacked stream up to a limit, because an archive of a megabyte can hold a petabyte."""
+    """A reader of the unpacked stream up to a limit, because an archive of a megabyte can unpack to a petabyte."""
 
     def __init__(self, content: gzip.GzipFile, max_bytes: int) -> None:
         self._content, self._left = content, max_bytes
@@ -96,7 +96,7 @@ class _Bounded:
             raise _RefusedError("it is cut short or damaged") from error
         self._left -= len(chunk)
         if self._left < 0:
-            raise _RefusedError("it unpacks to more than it should")
+            raise _RefusedError("it unpacks to more bytes than the official archive")
         return chunk
 
 

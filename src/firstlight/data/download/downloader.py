@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from firstlight.data.download.archives import find_difference, sha256_of, unpack
-from firstlight.data.download.http import Patience, TransferError, bytes_in, transfer
+from firstlight.data.download.http import RetryPolicy, TransferError, bytes_in, transfer
 from firstlight.data.download.manifest import MANIFEST, Archive, Manifest, Version
 from firstlight.data.download.progress import Progress, show_progress
 from firstlight.errors import DataError, UsageError
@@ -31,14 +31,14 @@ class Downloader:
 
     Args:
         manifest: Archives of each data set, with their addresses and digests.
-        patience: Number and timing of the attempts for an address.
+        retry_policy: Number and timing of the attempts to download from an address.
         free_bytes: Function that returns the number of free bytes for a folder.
         show_progress: Function that opens a progress display for a file name.
         environment: Environment variables, of which `FIRSTLIGHT_OFFLINE` is read.
     """
 
     manifest: Manifest = field(default_factory=lambda: MANIFEST)
-    patience: Patience = Patience()
+    retry_policy: RetryPolicy = RetryPolicy()
     free_bytes: Callable[[Path], int] = free_bytes
     show_progress: Callable[[str], Progress] = show_progress
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -56,7 +56,7 @@ class Downloader:
             version: The only version to use; None for any.
 
         Raises:
-            UsageError: No data set has that name, or not in that version.
+            UsageError: No data set has that name, or the data set does not have that version.
             DataError: The download failed. The message says in one line what was tried and what to do.
         """
         archives = self._archives(name, version)
@@ -71,7 +71,7 @@ class Downloader:
         placed = tuple(each for each in archives if (data_dir / each.name).exists())
         if not placed and self.environment.get(OFFLINE, "") not in ("", "0", "no"):
             expected = " or ".join(str(data_dir / each.folder) for each in archives)
-            why = f"expected {expected}, and {OFFLINE} forbids to download it"
+            why = f"expected {expected}, and {OFFLINE} forbids downloading it"
             raise DataError(f"no {name} in {data_dir}: {why}. {_alternatives(archives, data_dir)}")
         tried: list[str] = []
         for number, archive in enumerate(placed or archives):
@@ -111,12 +111,12 @@ class Downloader:
     def _archives(self, name: str, version: Version | None) -> tuple[Archive, ...]:
         if name not in self.manifest:
             raise UsageError(
-                f"{name!r} is no data set that can be downloaded: choose one of {', '.join(self.manifest)}"
+                f"no data set that can be downloaded is called {name!r}: choose one of {', '.join(self.manifest)}"
             )
         archives = tuple(each for each in self.manifest[name] if version in (None, each.version))
         if not archives:
             versions = ", ".join(each.version for each in self.manifest[name])
-            raise UsageError(f"{name} cannot be downloaded in the {version} version, only: {versions}")
+            raise UsageError(f"{name} has no {version} version: choose one of {versions}")
         return archives
 
     def _fetch(self, archive: Archive, archives: tuple[Archive, ...], data_dir: Path, tried: list[str]) -> Path | None:
@@ -168,12 +168,12 @@ class Downloader:
     def _download_from(self, url: str, archive: Archive, part: Path, progress: Progress) -> None:
         """Download the official bytes into `part`; raise TransferError if that fails."""
         was_begun = bytes_in(part) > 0
-        transfer(url, part, archive.size, self.patience, progress.update)
+        transfer(url, part, archive.size, self.retry_policy, progress.update)
         if archive.sha256 is not None and sha256_of(part) != archive.sha256:
             part.unlink()
             if not was_begun:
                 raise TransferError("sends other bytes than the official ones (sha256 differs)")
-            progress.note("the partial file is not a part of the official one: starting again")
+            progress.note("the partial file is not the beginning of the official file: starting again")
             self._download_from(url, archive, part, progress)
 
     def _refuse_full_disk(self, archive: Archive, part: Path) -> None:
@@ -197,7 +197,7 @@ def fetch_missing(name: str, data_dir: Path | str) -> None:
 
 
 def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archive, Path] | None:
-    """Return the unpacked archive, even if damaged, and its folder, which is in `data_dir` or is `data_dir` itself."""
+    """Return the archive that is unpacked, and its folder in `data_dir` or `data_dir` itself; it may be damaged."""
     for archive in archives:
         if (data_dir / archive.folder).exists():
             return archive, data_dir / archive.folder
@@ -209,7 +209,7 @@ def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archiv
 
 
 def is_missing(name: str, data_dir: Path | str) -> bool:
-    """Return whether a data set can be downloaded and no part of it is in `data_dir`."""
+    """Whether a data set can be downloaded and no part of it is in `data_dir`."""
     archives, data_dir = MANIFEST.get(name, ()), user_path(data_dir)
     packed = [path for each in archives for path in (data_dir / each.name, _part_of(each, data_dir))]
     return bool(archives) and find_unpacked(archives, data_dir) is None and not any(path.exists() for path in packed)

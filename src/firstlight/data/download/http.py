@@ -14,9 +14,9 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 
 CHUNK_BYTES = 1 << 18
-MAX_UNKNOWN_BYTES = 1 << 30  # of a file whose size is unknown
+MAX_UNKNOWN_BYTES = 1 << 30  # largest download if the size of the file is unknown
 SLOWEST_BYTES_PER_S = 512  # a slower connection counts as stalled
-TRY_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
+RETRY_STATUSES = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class TransferError(Exception):
@@ -28,15 +28,15 @@ class _InterruptedError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Number and timing of the attempts for an address.
+class RetryPolicy:
+    """Number and timing of the attempts to download from an address.
 
     Args:
-        num_retries: Largest number of consecutive retries that bring less than `progress_bytes`.
-        progress_bytes: An attempt that brings this much resets the count.
-        backoff_s: Pause before the first retry in seconds; it doubles with every further one.
+        num_retries: Largest number of consecutive retries that download less than `progress_bytes`.
+        progress_bytes: Number of bytes from which an attempt counts as progress and resets the count of retries.
+        backoff_s: Pause before the first retry in seconds; it doubles before every further retry.
         stall_s: Seconds with almost no data after which a connection is closed.
-        sleep: Function that pauses for some seconds.
+        sleep: Function that pauses for a number of seconds.
     """
 
     num_retries: int = 4
@@ -50,37 +50,37 @@ def transfer(
     url: str,
     part: Path,
     size: int | None,
-    patience: Patience = Patience(),
+    retry_policy: RetryPolicy = RetryPolicy(),
     update: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> None:
     """Download the file at `url` into `part`, starting at the end of `part`.
 
-    The content of `part` is assumed to be the beginning of the file; the caller verifies the digest of the whole.
+    The content of `part` is assumed to be the beginning of the file; the caller verifies the digest of the whole file.
 
     Args:
         url: Address, http or https.
         part: Path of the partial file, which keeps all bytes that have arrived.
         size: Size of the file in bytes; None if it is unknown.
-        patience: Number and timing of the attempts.
+        retry_policy: Number and timing of the attempts.
         update: Function that is called with the number of bytes so far, and the total or None.
 
     Raises:
         TransferError: The download failed; the text says why.
         OSError: `part` cannot be written.
     """
-    visit = _Visit(url, part, size, patience.stall_s, update)
+    current = _Transfer(url, part, size, retry_policy.stall_s, update)
     num_failures = 0
     while True:
         before = bytes_in(part)
         try:
-            visit.fetch_rest()
+            current.fetch_rest()
             return
         except _InterruptedError as error:
             gained = bytes_in(part) - before
-            num_failures = 1 if gained >= patience.progress_bytes else num_failures + 1
-            if num_failures > patience.num_retries:
+            num_failures = 1 if gained >= retry_policy.progress_bytes else num_failures + 1
+            if num_failures > retry_policy.num_retries:
                 raise TransferError(f"{error} ({num_failures} times)") from error
-        patience.sleep(patience.backoff_s * 2 ** (num_failures - 1))
+        retry_policy.sleep(retry_policy.backoff_s * 2 ** (num_failures - 1))
 
 
 def bytes_in(path: Path) -> int:
@@ -91,7 +91,7 @@ def bytes_in(path: Path) -> int:
         return 0
 
 
-class _Visit:
+class _Transfer:
     """The state of the download from one address, across retries."""
 
     def __init__(
@@ -105,7 +105,7 @@ class _Visit:
         """Make one request and append the answer to the partial file.
 
         Raises:
-            _InterruptedError: The answer is incomplete; a retry may bring the rest.
+            _InterruptedError: The answer is incomplete; a retry may download the rest.
             TransferError: A retry is useless.
         """
         start = bytes_in(self.part)
@@ -125,7 +125,7 @@ class _Visit:
         headers = {"User-Agent": "firstlight", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if self.validator:  # the server sends the whole file if it has changed
+            if self.validator:  # makes the server send the whole file if it has changed
                 headers["If-Range"] = self.validator
         try:
             response = _OPENER.open(request.Request(self.url, headers=headers), timeout=self.stall_s)
@@ -148,7 +148,7 @@ class _Visit:
         if error.code == 416:  # the partial file is longer than the file on the server
             self.part.unlink(missing_ok=True)
             return _InterruptedError(text)
-        return _InterruptedError(text) if error.code in TRY_AGAIN else TransferError(text)
+        return _InterruptedError(text) if error.code in RETRY_STATUSES else TransferError(text)
 
     def _read_head(self, response: HTTPResponse, start: int) -> tuple[int, int | None]:
         """Return the first byte of the answer, and the size of the whole file."""
@@ -165,7 +165,7 @@ class _Visit:
         if total is not None and self.size is not None and total != self.size:
             raise TransferError(f"offers {total:,} bytes instead of {self.size:,}")
         if total is not None and self.size is None and total > MAX_UNKNOWN_BYTES:
-            raise TransferError(f"offers {total:,} bytes, more than any data set here")
+            raise TransferError(f"offers {total:,} bytes, more than the limit of {MAX_UNKNOWN_BYTES:,}")
         return start, self.size if total is None else total
 
     def _copy(self, response: HTTPResponse, file: BufferedIOBase, start: int, total: int | None) -> None:
@@ -210,7 +210,7 @@ def _reason(error: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return text from a server in one short line: it may hold line breaks, terminal codes or pages."""
+    """Return text from a server as one short line, without line breaks and terminal codes."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:200]
 
 

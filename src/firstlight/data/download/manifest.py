@@ -19,7 +19,7 @@ class Member:
     Args:
         max_bytes: Largest size; an archive with a larger file is refused.
         sha256: Digest of the official file, if known.
-        md5: Digest of the official file, if only this one is known; it detects damage, not manipulation.
+        md5: Digest of the official file, if no sha256 is known; it detects damage, not manipulation.
     """
 
     max_bytes: int
@@ -35,8 +35,8 @@ class Archive:
         name: Name of the file.
         version: Version of the data set.
         urls: Addresses in the order in which they are tried; all serve the same bytes.
-        size: Size in bytes; None if unknown, and then not checked.
-        sha256: Digest of the whole file; None if unknown, and then not checked.
+        size: Size in bytes; None if it is unknown and cannot be checked.
+        sha256: Digest of the whole file; None if it is unknown and cannot be checked.
         folder: Name of the folder in the archive.
         members: Required files of that folder by name.
     """
@@ -122,7 +122,7 @@ _CIFAR100_PYTHON = Archive(
     },
 )
 
-# CIFAR-100's sizes and digests are those that public readers and mirrors record: they were not computed here.
+# CIFAR-100's sizes and digests are those that public readers and mirrors record; we have not computed them.
 _CIFAR100 = (_CIFAR100_BINARY, _CIFAR100_PYTHON)
 MANIFEST: Manifest = MappingProxyType(
     {"cifar10": (_CIFAR10_BINARY, _CIFAR10_PYTHON), "cifar100": _CIFAR100, "cifar100-coarse": _CIFAR100},

@@ -1,4 +1,4 @@
-"""Progress of a download: a bar on a terminal, plain lines elsewhere."""
+"""Progress displays of a download: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 SECONDS_BETWEEN_LINES = 30.0
 
 
-class Lines:
+class ProgressLines:
     """Prints a line at regular intervals.
 
     Args:
@@ -32,7 +32,7 @@ class Lines:
         self._begun_at: tuple[float, int] | None = None
         self._done, self._last_line_s = 0, 0.0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> ProgressLines:
         return self
 
     def __exit__(
@@ -60,8 +60,8 @@ class Lines:
         self.note(f"{share}, {rate / 1e6:.2f} MB/s{left}")
 
 
-class Bar:
-    """Draws a rich progress bar; for its methods see `Lines`."""
+class ProgressBar:
+    """Draws a progress bar with rich, with the methods of `ProgressLines`."""
 
     def __init__(self, name: str) -> None:
         from rich.console import Console
@@ -72,7 +72,7 @@ class Bar:
         self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         self._task = self._progress.add_task(name, total=None)
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> ProgressBar:
         self._progress.start()
         return self
 
@@ -90,13 +90,13 @@ class Bar:
         self._progress.update(self._task, completed=done, total=total)
 
 
-Progress = Lines | Bar
+Progress = ProgressLines | ProgressBar
 
 
 def show_progress(name: str) -> Progress:
-    """Return a bar if standard error can redraw one, and lines otherwise."""
+    """Return a progress bar if standard error can redraw one, otherwise lines."""
     can_redraw = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return Bar(name) if can_redraw else Lines(name, _to_stderr)
+    return ProgressBar(name) if can_redraw else ProgressLines(name, _to_stderr)
 
 
 def _to_stderr(line: str) -> None:

@@ -1,1 +1,1 @@
-"""The user's own images: a folder for each class."""
+"""The user's own images, in one folder for each class."""

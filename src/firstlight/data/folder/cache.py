@@ -1,7 +1,8 @@
-"""The cache of a folder's decoded images, in the user's cache folder.
+"""Cache the decoded images of a folder in the user's cache folder.
 
-An image is identified by the path, the size and the modification time of its file: new and changed files are decoded,
-removed ones are dropped. A cache file that is damaged, or was written with other settings, is replaced.
+An image is identified by the path, the size and the modification time of its file. New and changed files are decoded,
+and images whose files are gone are dropped. A cache file that is damaged or was written with other settings is
+replaced.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ Key = tuple[str, int, int]  # relative path, size in bytes, modification time in
 
 
 class CachedImages(NamedTuple):
-    """Decoded images, uint8 [n 3 h w], and the row of each file."""
+    """Decoded images, uint8 [n 3 h w], and the row of each file in them."""
 
     rows: dict[Key, int]
     images: Images
 
 
 def key_of(file: ImageFile) -> Key:
-    """Return the identity of a file; a changed file has another one."""
+    """Return the key of a file in the cache, which changes with the file."""
     return file.relative_path, file.size_bytes, file.modified_ns
 
 
@@ -48,7 +49,7 @@ def cache_path(root: Path, size_px: int) -> Path:
 
 
 def read_cache(path: Path, size_px: int) -> CachedImages:
-    """Return the cached images; none if there is no cache file, or it is damaged or of other settings."""
+    """Return the cached images; no images if the cache file is missing, damaged or written with other settings."""
     try:
         with safe_open(path, framework="pt") as content:
             metadata = content.metadata() or {}
@@ -66,7 +67,7 @@ def write_cache(path: Path, cached: CachedImages, size_px: int) -> None:
     """Write the cache file atomically.
 
     Raises:
-        FirstlightError: Its folder cannot be written.
+        FirstlightError: The cache folder cannot be written.
         SafetensorError: The disk is full.
     """
     files = json.dumps(sorted(cached.rows, key=cached.rows.__getitem__))

@@ -1,8 +1,8 @@
 """Find the classes and the splits of a folder of images.
 
-Either the user has split the images, `my_photos/train/cat/1.jpg` with `val` or `test` beside `train`, or the folder
-holds classes alone, `my_photos/cat/1.jpg`, and the test images are chosen here. A class is a folder; images in its
-subfolders belong to it.
+Either the user has split the images (`my_photos/train/cat/1.jpg`, with `val` or `test` beside `train`), or the folder
+holds only class folders (`my_photos/cat/1.jpg`), and this module chooses the test images. A class is a folder; images
+in its subfolders belong to the class.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SPELLINGS: dict[FolderSplit, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-TEST_SHARE = 0.2  # of each class, if there is no test folder
-MIN_STRAY = 4  # with this many images outside of class folders, a folder counts as unsorted
-_MAX_ENTRIES = 10_000  # files in which an image is searched for
+TEST_SHARE = 0.2  # share of each class that becomes the test split if there is no test folder
+MIN_STRAY = 4  # number of images outside of class folders from which a folder counts as unsorted
+_MAX_ENTRIES = 10_000  # largest number of files that are searched for an image
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class ImageFile:
         relative_path: Path below the folder, with slashes.
         class_name: Name of its class.
         size_bytes: Size of the file.
-        modified_ns: Modification time.
-        refusal: Why the file cannot be read, as far as this is known without opening it.
+        modified_ns: Modification time in nanoseconds.
+        refusal: Why the file cannot be read, if this is known without opening it; otherwise None.
     """
 
     path: Path
@@ -76,12 +76,12 @@ def find_layout(root: Path, *, splits_off_test: bool = True) -> Layout:
     """Find the classes and splits of a folder.
 
     Without a test folder, a fifth of each class becomes the test split, chosen by the digests of the relative paths.
-    Neither the seed nor the order on the disk matters, and an added image moves at most one other.
+    Neither the seed nor the order on the disk matters, and an added image moves at most one other image.
 
     Args:
         root: Path of the folder.
-        splits_off_test: Whether to choose the test images if there is no test folder; otherwise all images of train are
-            also those of the test.
+        splits_off_test: Whether to split off test images if there is no test folder; otherwise the test split contains
+            all training images.
 
     Raises:
         DataError: The folder holds fewer than two classes or too few images, or a split has a class that train lacks.
@@ -103,7 +103,7 @@ def find_layout(root: Path, *, splits_off_test: bool = True) -> Layout:
 
 
 def holds_classes(root: Path) -> bool:
-    """Return whether a folder holds one folder of images per class, after looking at as few files as possible.
+    """Return whether a folder holds one folder of images per class; looks at no more files than necessary.
 
     Raises:
         DataError: The folder holds images, but not in one folder per class.
@@ -123,14 +123,14 @@ def holds_classes(root: Path) -> bool:
 
 
 def _split_folders(root: Path, skipped: list[str]) -> dict[FolderSplit, Path]:
-    """Return the folder of each split; the root as train if there are classes alone."""
+    """Return the folder of each split; the root as train if it holds only class folders."""
     found: dict[FolderSplit, Path] = {}
     for folder in _folders_in(root):
         split = _split_of(folder)
         if split is None or not _num_classes(folder):
             continue
         if split in found:
-            raise DataError(f"{root}: {found[split].name} and {folder.name} both stand for {split}: keep one of them")
+            raise DataError(f"{root}: {found[split].name} and {folder.name} both name the {split} split: keep one")
         found[split] = folder
     if not found:
         return {"train": root}
@@ -151,7 +151,7 @@ def _images_of(folder: Path, root: Path, skipped: list[str]) -> list[ImageFile]:
     num_stray = sum(_is_image(path) for path in visible_entries(folder))
     if num_stray:
         strays = "1 image" if num_stray == 1 else f"{num_stray:,} images"
-        skipped.append(f"{strays} in {folder}, in no class's folder")
+        skipped.append(f"{strays} in {folder}, outside of the class folders")
     found: list[ImageFile] = []
     for each in _folders_in(folder):
         try:
@@ -185,8 +185,8 @@ def class_name_of(folder: Path) -> str:
 def _checked_classes(root: Path, files: Mapping[str, list[ImageFile]]) -> tuple[str, ...]:
     names = sorted({each.class_name for each in files["train"]})
     if len(names) < 2:
-        held = f"images of {names[0]!r} alone" if names else "no folder of images"
-        raise DataError(f"{root}: holds {held}; make a folder of images for each of two classes or more in it.")
+        held = f"only images of {names[0]!r}" if names else "no folder of images"
+        raise DataError(f"{root}: holds {held}. Add a folder of images for each class, at least two.")
     for split in ("val", "test"):
         others = sorted({each.class_name for each in files[split]} - set(names))
         if others:
@@ -211,7 +211,7 @@ def _split_off_test(root: Path, files: list[ImageFile]) -> tuple[list[ImageFile]
         train += members[num_test:]
     if not test:
         raise DataError(
-            f"{root}: two images of each class leave none for the test. Add more: at least three of a class."
+            f"{root}: two images of each class leave none for the test. Add more: at least one class needs three."
         )
     return train, test
 
@@ -228,7 +228,7 @@ def _listed(names: Iterable[str], at_most: int = 5) -> str:
 
 
 def _num_classes(folder: Path) -> int:
-    """Return how many subfolders hold an image, at most 2."""
+    """Return the number of subfolders that hold an image; counts at most 2."""
     return len(list(islice((each for each in _folders_in(folder) if _holds_image(each)), 2)))
 
 

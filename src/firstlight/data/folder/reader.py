@@ -26,10 +26,10 @@ from firstlight.paths import printable
 
 SMALL_PX, LARGE_PX = 32, 64  # the default is one of these sizes
 NUM_MEASURED = 100  # images that are measured to choose the default size
-MAX_NAMED = 10  # files that cannot be read
-NUM_WORTH_A_LINE = 200  # images whose decoding takes long enough to be announced
-MAX_THREADS = 4  # a picture of many pixels takes hundreds of megabytes to decode
-MAX_MEMORY_SHARE = 0.5
+MAX_NAMED = 10  # files or classes that a message names
+MIN_ANNOUNCED = 200  # number of images from which decoding is announced
+MAX_THREADS = 4  # few, because decoding a large picture takes hundreds of megabytes
+MAX_MEMORY_SHARE = 0.5  # share of the machine's memory that the images may take
 IMBALANCE = 2  # ratio of the largest to the smallest class from which an imbalance is reported
 
 _log = logging.getLogger("firstlight")
@@ -67,7 +67,7 @@ def read_split(layout: Layout, split: FolderSplit, size_px: int) -> ImageSet:
 
 
 def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
-    """Return the lines that describe a folder before a training: classes, sizes, imbalance and unused files.
+    """Return lines that describe a folder before a training: classes, sizes, imbalance and unused files.
 
     Args:
         layout: Layout of the folder.
@@ -84,8 +84,8 @@ def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
     ]
     if counts[many] >= IMBALANCE * counts[few]:
         lines.append(
-            f"imbalance: {layout.class_names[few]} has {counts[few]:,} images to train on, {layout.class_names[many]} "
-            f"{counts[many]:,}; always saying {layout.class_names[many]} would be right for "
+            f"imbalance: {layout.class_names[few]} has {counts[few]:,} training images, {layout.class_names[many]} has "
+            f"{counts[many]:,}; always predicting {layout.class_names[many]} would be right for "
             f"{counts[many] / len(train):.0%} of them"
         )
     return lines + [f"not used: {line}" for line in layout.skipped]
@@ -101,8 +101,8 @@ def default_size_px(layout: Layout) -> int:
 def decode(layout: Layout, size_px: int) -> tuple[CachedImages, dict[str, str]]:
     """Return the decoded images of all splits, from the cache if possible, and why the other files cannot be read.
 
-    Of several processes, one decodes and the others wait. If the cache cannot be written, a warning says so, and the
-    images are decoded every time.
+    If several processes need the images, one decodes them and the others wait. If the cache cannot be written, a
+    warning says so, and the images are decoded every time.
 
     Raises:
         DataError: The images do not fit into memory.
@@ -121,7 +121,7 @@ def decode(layout: Layout, size_px: int) -> tuple[CachedImages, dict[str, str]]:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(path.with_suffix(".lock"), _say_that_it_waits))
+                stack.enter_context(locked(path.with_suffix(".lock"), _log_waiting))
             except OSError as error:
                 _warn_of_no_cache(path, error.strerror or str(error))
                 path = None
@@ -141,7 +141,7 @@ def _cached_in(path: Path | None, size_px: int) -> CachedImages:
     )
 
 
-def _say_that_it_waits() -> None:
+def _log_waiting() -> None:
     _log.info("waiting for another process to decode these images")
 
 
@@ -175,7 +175,7 @@ def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Te
         except DataError as error:
             return str(error).removeprefix(f"{file.path}: ")
 
-    if len(files) >= NUM_WORTH_A_LINE:
+    if len(files) >= MIN_ANNOUNCED:
         _log.info(f"decoding {len(files):,} images of {root}, once")
     with warnings.catch_warnings(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # about defects of files that can be read
@@ -192,7 +192,7 @@ def stored_size_px(file: ImageFile) -> tuple[int, int] | None:
 
 
 def _refuse_too_many(root: Path, num_images: int, size_px: int) -> None:
-    """Refuse images that would make the machine swap or the process be killed."""
+    """Refuse a set of images that does not fit into memory."""
     needed_bytes = num_images * 3 * size_px * size_px
     try:
         memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -200,8 +200,8 @@ def _refuse_too_many(root: Path, num_images: int, size_px: int) -> None:
         return
     if needed_bytes > MAX_MEMORY_SHARE * memory_bytes:
         raise DataError(
-            f"{root}: {num_images:,} images of {size_px}x{size_px} pixels take {needed_bytes / 1e9:,.1f} GB, of the "
-            f"{memory_bytes / 1e9:,.1f} GB of memory here. Choose a smaller --image_size."
+            f"{root}: {num_images:,} images of {size_px}x{size_px} pixels take {needed_bytes / 1e9:,.1f} GB, more than "
+            f"half of the {memory_bytes / 1e9:,.1f} GB of memory. Choose a smaller --image_size."
         )
 
 
