@@ -27,7 +27,7 @@ from firstlight.networks import build_network
 from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
 from firstlight.plots.figure import Figure, save_figure
 from firstlight.plots.mistake_sheet import class_caption, mistake_sheet
-from firstlight.receptive_field import effective_size_px, gradient_energy, output_of, trace
+from firstlight.receptive_field import effective_size_px, gradient_energy, output_layer, trace
 from firstlight.recipes import get_recipe
 from firstlight.reports.explained_mistakes import explain_mistakes, misclassified_images
 from firstlight.runs.run import Run, latest_run, load
@@ -92,7 +92,7 @@ def measure(network: nn.Module, pixels: Tensor, word: str) -> Iterator[MeasuredF
     layers = trace(network, pixels.shape[-1])
     for stage in MEASURED_STAGES:
         energy = gradient_energy(network, pixels, stage)
-        layer = output_of(layers, stage)
+        layer = output_layer(layers, stage)
         sizes = f"effective {effective_size_px(energy):.0f} px of {layer.rows.receptive_field_px} px"
         yield MeasuredField(energy.numpy(), layer.box_px, f"{stage}, {word}\n{sizes}")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.layers.residual import Residual
 from firstlight.networks import ResNet9, ResNet9Config
-from firstlight.receptive_field import Field, effective_size_px, gradient_energy, output_of, trace
+from firstlight.receptive_field import Field, effective_size_px, gradient_energy, output_layer, trace
 
 
 class Unequal(nn.Module):
@@ -109,8 +109,8 @@ class TestResNet9:
         twin = linearized(body)
         layers = trace(body, 128)
         for depth in range(1, len(body) + 1):
-            assert output_of(layers, str(depth - 1)).box_px == seen(twin[:depth], 128)
-        assert output_of(layers, "6").box_px == (36, 36, 123, 123)  # 88 pixels
+            assert output_layer(layers, str(depth - 1)).box_px == seen(twin[:depth], 128)
+        assert output_layer(layers, "6").box_px == (36, 36, 123, 123)  # 88 pixels
 
     def test_the_shortest_path_skips_both_branches(self) -> None:
         last = trace(ResNet9(10, ResNet9Config(2)), 32)[-1]
@@ -119,7 +119,7 @@ class TestResNet9:
 
     def test_a_sum_knows_both_its_sources(self) -> None:
         layers = trace(ResNet9(10, ResNet9Config(2)), 32)
-        join = output_of(layers, "residual1")
+        join = output_layer(layers, "residual1")
         assert (join.role, [layers[source].name for source in join.sources]) == (
             "join",
             ["layer1.norm", "residual1.branch.1.norm"],
@@ -216,7 +216,7 @@ class TestTrace:
 
     def test_unknown_stage(self) -> None:
         with pytest.raises(UsageError, match=r"no stage is named 'layer9'; choose one of image, 0"):
-            output_of(trace(nn.Sequential(nn.ReLU()), 8), "layer9")
+            output_layer(trace(nn.Sequential(nn.ReLU()), 8), "layer9")
 
 
 class TestEffective:
@@ -235,7 +235,7 @@ class TestEffective:
     def test_the_effective_field_is_inside_the_receptive_field(self) -> None:
         network = ResNet9(10, ResNet9Config(2))
         energy = gradient_energy(network, torch.rand(2, 3, 48, 48), stage="layer2")
-        top, left, bottom, right = output_of(trace(network, 48), "layer2").box_px
+        top, left, bottom, right = output_layer(trace(network, 48), "layer2").box_px
         assert 1 <= effective_size_px(energy) <= 20
         energy[top : bottom + 1, left : right + 1] = 0
         assert not energy.any()

@@ -43,12 +43,12 @@ def test_a_jump_without_growth() -> None:
     assert [jump.side_px(32, progress) for progress in (0.0, 0.74, 0.75, 1.0)] == [16, 16, 32, 32]
 
 
-@pytest.mark.parametrize("whole_px", [16, 30, 33, 64])
-def test_sides_never_shrink_and_end_at_full_size(whole_px: int) -> None:
-    sides = [HALF.side_px(whole_px, progress / 100) for progress in range(101)]
+@pytest.mark.parametrize("full_px", [16, 30, 33, 64])
+def test_sides_never_shrink_and_end_at_full_size(full_px: int) -> None:
+    sides = [HALF.side_px(full_px, progress / 100) for progress in range(101)]
     assert sides == sorted(sides)
-    assert sides[-1] == whole_px
-    assert all(side % 8 == 0 or side == whole_px for side in sides)
+    assert sides[-1] == full_px
+    assert all(side % 8 == 0 or side == full_px for side in sides)
 
 
 @pytest.mark.parametrize(

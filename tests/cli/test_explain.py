@@ -127,7 +127,7 @@ def test_the_order_option_sets_the_order_of_the_filter(run: Run, tmp_path: Path,
         ("--out sheet.txt", "--out sheet.txt: the name must end in .png, .svg, .pdf"),
         ("--true pink", "no class is called 'pink': choose one of red, green, blue, grey"),
         ("--predicted pink", "no class is called 'pink'"),
-        ("--index 83", "no test image 83: they go from 0 to 82"),
+        ("--index 83", "no test image 83: the indices range from 0 to 82"),
         ("--index one", "Got value: one"),
         ("--count 0", "count must be 1 or more, not 0"),
         (

@@ -63,7 +63,7 @@ def test_vector_files(suffix: str, begins: bytes) -> None:
         ("classes --index 3", "--index does nothing for classes: it is for channels, augmentation"),
         ("channels --count 3", "--count does nothing for channels: it is for samples, classes, augmentation"),
         ("channels --flip none", "--flip does nothing for channels: it is for augmentation"),
-        ("channels --data tiny --index 192", "tiny train has no image 192: they go from 0 to 191"),
+        ("channels --data tiny --index 192", "tiny train has no image 192: the indices range from 0 to 191"),
         ("augmentation --data tiny --crop_px 16", "crop_px 16 must be smaller than the images"),
         ("augmentation --crop_px -1", "crop_px"),
         ("augmentation --flip upside-down", "flip"),

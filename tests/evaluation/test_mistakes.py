@@ -79,7 +79,7 @@ def test_images_by_index_keep_their_order_and_may_be_correct(predictions: Predic
     [
         (MistakeFilter(true="pink"), "no class is called 'pink': choose one of red, green, blue, grey"),
         (MistakeFilter(predicted="Red"), "no class is called 'Red'"),
-        (MistakeFilter(indices=(FIRST_ID, 5)), "no test image 5: they go from"),
+        (MistakeFilter(indices=(FIRST_ID, 5)), "no test image 5: the indices range from"),
         (MistakeFilter(indices=(-1,)), "no test image -1"),
         (MistakeFilter(count=0), "count must be 1 or more, not 0"),
     ],

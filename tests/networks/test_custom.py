@@ -123,11 +123,11 @@ def test_the_class_itself_names_its_configuration(folder: Path) -> None:
     ("config", "says"),
     [
         (("outside:Absent", {}), "the module outside has no Absent"),
-        (("outside:nn", {}), "nn is no class derived from firstlight.networks.StagedNetwork"),
-        (("outside:Unstaged", {}), "Unstaged is no class derived from firstlight.networks.StagedNetwork"),
+        (("outside:nn", {}), "nn is not a class derived from firstlight.networks.StagedNetwork"),
+        (("outside:Unstaged", {}), "Unstaged is not a class derived from firstlight.networks.StagedNetwork"),
         (("outside:Plain", {"depth": 2}), "cannot be called with num_classes, mean, std, depth"),
         (("outside:Plain", {"head": False}), "it has no head of type Linear"),
-        (("outside:Ragged", {}), "its stage 'middle' is no submodule; its head has 3 outputs for 5 classes"),
+        (("outside:Ragged", {}), "its stage 'middle' is not a submodule; its head has 3 outputs for 5 classes"),
     ],
 )
 def test_a_class_that_cannot_be_used_is_refused_in_one_line(

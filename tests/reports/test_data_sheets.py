@@ -100,7 +100,7 @@ def test_an_image_is_named_by_its_id() -> None:
     figure = channel_sheet(some, index=7)
     assert figure.get_suptitle() == "tiny train 7 (grey): its three colour channels"
     assert np.array_equal(pictures_of_colour(figure)[0], some.images[1].numpy())
-    with pytest.raises(UsageError, match="tiny train has no image 8: they go from 7 to 40"):
+    with pytest.raises(UsageError, match="tiny train has no image 8: the indices range from 7 to 40"):
         channel_sheet(some, index=8)
 
 

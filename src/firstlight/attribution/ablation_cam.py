@@ -17,12 +17,13 @@ def ablation_cam(
         w[c] = score(A) - score(A with A[c] = 0)        cam[i,j] = sum_c w[c] A[c,i,j]
 
     Ramaswamy and Desai 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
-    Localization", WACV 2020, equations 3 and 4. The paper divides the weights by the score; that would only scale the
-    map, or turn its sign where the score is negative, so it is left out. So is the final ReLU. It costs a forward pass
-    for each channel.
+    Localization", WACV 2020, equations 3 and 4. The paper divides the weights by the score; the division is left out,
+    because it only scales the map, and reverses its sign if the score is negative. The final ReLU is not applied. The
+    method costs one forward pass for each channel.
 
     Args:
-        score_of_activations: Target score of each image when the stage puts out these activations, float [n].
+        score_of_activations: Function from activations that replace the stage's output to the target score of each
+            image, float [n].
         activations: Activations A of the stage, float [n c h w].
 
     Returns:

@@ -31,7 +31,7 @@ class CamExplainer(Explainer):
         may_be_pooled = len(self.stages) == 1 and reshape is None
         self.pooled_head = find_pooled_head(network, self.stages[0]) if may_be_pooled else None
 
-    def _maps_of_stages(
+    def _stage_maps(
         self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
     ) -> tuple[list[Tensor], Logits, Target]:
         result = self._by_closed_form(images, target, labels) or self._by_autograd(images, target, labels)

@@ -19,7 +19,7 @@ Stage = str | nn.Module  # a name from network.stages, the path of a submodule, 
 
 
 class Capture:
-    """The stages' outputs in the latest forward pass, and gradients with respect to them; see `capture`."""
+    """The outputs of the stages in the latest forward pass, and gradients with respect to them; see `capture`."""
 
     def __init__(self) -> None:
         self._outputs: dict[str, Tensor] = {}
@@ -153,7 +153,7 @@ def stage_names(network: nn.Module) -> tuple[str, ...]:
 
 
 def listed_stages(network: nn.Module, max_names: int = 12) -> str:
-    """Return the names that a message offers: `network.stages`, or else the paths of the modules inside the network.
+    """Return stage names for an error message: `network.stages`, or else the paths of the network's submodules.
 
     >>> listed_stages(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
     '0, 1'
@@ -163,5 +163,5 @@ def listed_stages(network: nn.Module, max_names: int = 12) -> str:
 
 
 def first_parameter(network: nn.Module) -> Tensor:
-    """Return the first parameter, or an empty tensor: images must have its device and dtype."""
+    """Return the first parameter, whose device and dtype images must have; an empty tensor if there is none."""
     return next(network.parameters(), torch.empty(0))

@@ -15,7 +15,7 @@ from firstlight.attribution.capture import stage_names
 
 @dataclass(frozen=True, eq=False)
 class PooledHead:
-    """The layers behind the last stage: pooling to 1x1, then a linear layer.
+    """The layers after the last stage: pooling to 1x1, then a linear layer.
 
     Let W [k c] be the weights of the head, d [k] the gradient of the score with respect to the logits, and v = d W.
     Then the gradient of the score with respect to the activations is
@@ -25,8 +25,8 @@ class PooledHead:
 
     It follows that after max pooling Grad-CAM weights channel c by v[c] / (h w), and HiResCAM gives
     v[c] max(A[c]) to the cell of the maximum; after mean pooling the two methods agree. Several cells often share
-    the maximum (ReLU before batch norm). Then the pool's index, which is the first of them, receives the gradient,
-    as it does in autograd.
+    the maximum (ReLU before batch norm). The gradient then goes to the cell whose index the pool returns, the first
+    one, as in autograd.
 
     Args:
         pool: AdaptiveMaxPool2d, MaxPool2d or AdaptiveAvgPool2d.
@@ -43,9 +43,9 @@ class PooledHead:
     head: nn.Linear
 
     def reproduces(self, activations: Float[Tensor, "n c h w"], logits: Logits) -> bool:
-        """Return whether pool and head alone compute exactly these logits from these activations.
+        """Whether pool and head alone compute exactly these logits from these activations.
 
-        The result is False for a network with another operation behind the stage, such as a scale or a layer.
+        False if another operation follows the stage, such as a scale factor or a layer.
 
         Args:
             activations: Activations A of the last stage, float [n c h w].

@@ -16,8 +16,8 @@ def eigen_cam(
         A = U S V^T  with a row for each cell        cam = A v_1
 
     Muhammad and Yeasin 2020, arXiv 2008.00299, equations 4 and 5. The activations are not centred. The sign of v_1 is
-    arbitrary; the one whose map has a positive sum is taken. The map is the same for every class, so it shows what the
-    stage responds to, not what speaks for a class: use it as a baseline.
+    arbitrary; it is chosen so that the map has a positive sum. The map is the same for every class, so it shows what
+    the stage responds to, not the evidence for a class: use it as a baseline.
 
     Args:
         activations: Activations A of the stage, float [n c h w].
@@ -39,5 +39,5 @@ def eigen_cam(
 
 
 def _scaled(left: Float[Tensor, "n p 1"], cells: Float[Tensor, "n p c"]) -> Float[Tensor, "n p 1"]:
-    """Return A v_1 = s_1 u_1 from the left singular vector: its length is the first singular value."""
+    """Return A v_1 = s_1 u_1 from the left singular vector u_1; s_1 is the length of A^T u_1."""
     return left * (cells.transpose(1, 2) @ left).norm(dim=1, keepdim=True)

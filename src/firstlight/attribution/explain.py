@@ -31,7 +31,7 @@ class Attribution:
 
     Args:
         maps: CAMs, signed, float32 [n h w], on the CPU. They are in units of the score; the fused map of all stages
-            is in units of each stage's largest absolute value. Methods that explain pixels have a value for each.
+            is in units of each stage's largest absolute value. Methods that explain pixels give one value per pixel.
         logits: Logits of the network, float32 [n k].
         classes: Class for which positive values of each map are evidence, int64 [n].
         against: Class that is subtracted in a contrast, int64 [n]; None for other targets.

@@ -1,4 +1,4 @@
-"""What both kinds of explainers share: a network, its stages, and the fusion of the stages' maps."""
+"""Base class of the explainers: the network, its stages, and the fusion of the stages' maps."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Explainer(ABC):
         """Return the maps, float32 [n h w], the logits and the score that the maps explain."""
         # Convolutions are faster in channels_last, also on the CPU.
         images = images.to(self.parameter.device, self.parameter.dtype, memory_format=torch.channels_last)
-        maps, logits, score = self._maps_of_stages(images, target, labels)
+        maps, logits, score = self._stage_maps(images, target, labels)
         with self._float32_without_graph():
             fused = maps[0] if len(maps) == 1 else fuse(maps, (images.shape[2], images.shape[3]))
         return fused, logits, score
 
     @abstractmethod
-    def _maps_of_stages(
+    def _stage_maps(
         self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
     ) -> tuple[list[Tensor], Logits, Target]:
         """Return the maps of each stage, float32 [n h w], the logits and the score that the maps explain."""

@@ -1,4 +1,4 @@
-"""Faithfulness metrics of every method at every stage, beside those of noise."""
+"""Faithfulness metrics of every method at every stage, and of noise for comparison."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def evaluate(
     """Measure the faithfulness of every method at every stage, and of noise at the same resolution.
 
     All maps explain the predicted class. Each image costs about two forward passes for each step, method and stage.
-    Methods that explain pixels are measured once, beside noise at the resolution of the image; those that run the
-    network many times for a map do so again for each step of the cascade of random weights.
+    Methods that explain pixels are measured once, and noise at the resolution of the image with them. All maps are
+    computed again for each step of the weight randomization, which is slow for methods of `PERTURBING_METHODS`.
 
     Args:
         network: Network that takes RGB in [0, 1] and returns logits.

@@ -49,7 +49,7 @@ def as_maps(network: nn.Module, stage: str, output: Tensor, reshape: Reshape | N
         network: Network of the stage.
         stage: Path of the stage.
         output: Output of the stage.
-        reshape: Function that turns the output into maps; None if they are maps already.
+        reshape: Function that turns the output into maps; None if the output already consists of maps.
 
     Raises:
         UsageError: The output, after `reshape` if given, does not have four axes.

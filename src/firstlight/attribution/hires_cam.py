@@ -12,7 +12,7 @@ def hires_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n
         cam[i,j] = sum_c g[c,i,j] A[c,i,j]
 
     Draelos and Carin 2020, arXiv 2011.08891, section 3. The paper applies no ReLU. If only pooling and a linear layer
-    without bias follow the stage, the cells of the map sum to the logit, so each cell is its contribution.
+    without bias follow the stage, the cells of the map sum to the logit: each value is the contribution of its cell.
 
     Args:
         activations: Activations A of the stage, float [n c h w].

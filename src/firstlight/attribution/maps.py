@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-NOISE = 1e-6  # of a map's largest absolute value: below this a positive cell is rounding
+NOISE = 1e-6  # share of a map's largest absolute value below which a positive value is a rounding error
 
 
 def positive_evidence(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:

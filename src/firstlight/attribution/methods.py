@@ -1,4 +1,4 @@
-"""Registry of the attribution methods: functions from activations and gradients to a signed CAM, and slow ones."""
+"""Registry of the attribution methods that compute a signed CAM from activations and gradients, and all names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method that perturbs images asks of a network: scores, gradients by the pixels, and activations."""
+"""Scores, gradients and activations of a network, for the methods that perturb images or activations."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Gradient = Callable[[UnitImages], UnitImages]
 
 
 class NetworkQueries:
-    """Scores and gradients of a network for one batch of images; every perturbed batch keeps their order.
+    """Scores and gradients of a network for one batch of images, which perturbed batches hold in the same order.
 
     Args:
         network: Network in eval mode that takes RGB in [0, 1] and returns logits; its parameters need no gradient.
         images: RGB in [0, 1], float [n 3 h w].
-        target: Target score of each image; it stays that of the unchanged images.
+        target: Target score of each image, chosen for the unperturbed images.
         autocast: Context of each forward pass.
-        maps_of: Function from the name and the output of a stage to maps, float [n c h w].
+        to_maps: Function from the name and the output of a stage to maps, float [n c h w].
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class NetworkQueries:
         images: UnitImages,
         target: Target,
         autocast: Callable[[], AbstractContextManager[object]],
-        maps_of: Callable[[str, Tensor], Tensor],
+        to_maps: Callable[[str, Tensor], Tensor],
     ) -> None:
         self.network, self.images, self.target = network, images, target
-        self._autocast, self._maps_of = autocast, maps_of
+        self._autocast, self._to_maps = autocast, to_maps
 
     @cached_property
     def covered(self) -> UnitImages:
-        """Images without content: the mean colour of the training set, or each image's own, float [n 3 h w]."""
+        """The images with all pixels covered; see `covered_images`. Float [n 3 h w]."""
         return covered_images(self.network, self.images)
 
     def score(self, images: UnitImages) -> Float[Tensor, " n"]:
@@ -54,7 +54,7 @@ class NetworkQueries:
             return self.target.values(self.network(images)).clone()
 
     def gradient(self, images: UnitImages) -> UnitImages:
-        """Return the gradient of each image's score by its pixels, float [n 3 h w]."""
+        """Return the gradient of each image's score with respect to its pixels, float [n 3 h w]."""
         with torch.inference_mode(False), torch.enable_grad():
             pixels = images.clone().detach().requires_grad_()
             with running_eagerly(self.network), self._autocast():
@@ -65,7 +65,7 @@ class NetworkQueries:
         """Return the output of a stage as maps, float32 [n c h w]."""
         with capture(self.network, [stage], with_gradients=False) as captured, self._autocast():
             self.network(self.images)
-            return self._maps_of(stage, captured.activations[stage]).float()
+            return self._to_maps(stage, captured.activations[stage]).float()
 
     def score_of_activations(self, stage: str) -> Score:
         """Return a function from the output of a stage, [n c h w], to the target score of each image, float32 [n]."""
@@ -83,6 +83,9 @@ class NetworkQueries:
 
 
 def covered_images(network: nn.Module, images: UnitImages) -> UnitImages:
-    """Return images of one colour: the training set's mean if the network has a `Normalize` layer, else their own."""
+    """Return the images with all pixels covered by the mean colour, float [n 3 h w].
+
+    The colour is the mean of the training set if the network has a `Normalize` layer, else the mean of each image.
+    """
     normalize = getattr(network, "normalize", None)
     return mean_colour(images, normalize.mean.flatten() if isinstance(normalize, Normalize) else None)

@@ -22,11 +22,11 @@ def occlusion(
 
         map[i,j] = mean over the windows R that contain i,j of  score(x) - score(x with R covered)
 
-    Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2; their map has the scores, not the falls. It costs a forward
-    pass for each position of the window: 49 at the default size and stride.
+    Zeiler and Fergus 2014, arXiv 1311.2901, section 4.2; the paper maps the scores, not their decrease. The method
+    costs a forward pass for the image and for each position of the window: 49 at the default size and stride.
 
     Args:
-        score: Target score of each image of a batch, float [n 3 h w] to float [n].
+        score: Function from images, float [n 3 h w], to the target score of each, float [n].
         images: RGB in [0, 1], x, float [n 3 h w].
         covered: The images with all pixels covered, float [n 3 h w].
         window_px: Side of the square window; None means a quarter of the smaller side.
@@ -57,7 +57,7 @@ def occlusion(
 
 
 def positions(length_px: int, window_px: int, stride_px: int) -> list[int]:
-    """Return the first pixels of windows that cover a line; the last window ends at its end.
+    """Return the first pixel of each window along a line; the last window ends at the end of the line.
 
     >>> positions(10, 4, 4)
     [0, 4, 6]

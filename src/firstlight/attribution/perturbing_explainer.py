@@ -34,7 +34,7 @@ class PerturbingExplainer(Explainer):
         if reshape is not None and self.method.replaces_activations:
             raise UsageError(f"{method} cannot take reshape: it puts changed activations back into the network")
 
-    def _maps_of_stages(
+    def _stage_maps(
         self, images: UnitImages, target: TargetName | Tensor | int, labels: Labels | None
     ) -> tuple[list[Tensor], Logits, Target]:
         with frozen_in_evaluation(self.network):

@@ -41,7 +41,7 @@ def weight_randomization(
 
     Returns:
         Rank correlation with the original map, float32 [depth n]. In row i the last i + 1 children that have
-        parameters are randomized; in the final row all are.
+        parameters are randomized; in the last row all of them.
 
     >>> from firstlight.networks import ResNet9, ResNet9Config
     >>> network = ResNet9(10, ResNet9Config(width=1))
@@ -92,7 +92,7 @@ def _children_from_last(network: nn.Module) -> list[nn.Module]:
 
 
 def _randomize(child: nn.Module) -> None:
-    """Initialize the weights of every module inside again; batch norm also resets its running statistics."""
+    """Initialize the weights of the module and its submodules anew; batch norm also resets its running statistics."""
     for module in child.modules():
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):

@@ -12,7 +12,7 @@ from firstlight.attribution.network_queries import Score
 
 NUM_MASKS = 500
 GRID = 7  # cells along a side of a mask, as in the paper
-SHARE_SHOWN = 0.5
+SHARE_SHOWN = 0.5  # share of the cells that show the image
 
 
 def rise(
@@ -23,11 +23,11 @@ def rise(
         map[i,j] = 1/(p N) sum_{k=1}^N (score(x M_k + b (1 - M_k)) - mean score) M_k[i,j]
 
     Petsiuk et al. 2018, arXiv 1806.07421, equation 6. The paper weights by the probability; here the weight is the
-    target score less its mean, so that the sign says whether showing a pixel speaks for or against the class. It costs
-    a forward pass for each mask.
+    target score minus its mean over the masks, so that a pixel that is evidence against the class has a negative
+    value. The method costs a forward pass for each mask.
 
     Args:
-        score: Target score of each image of a batch, float [n 3 h w] to float [n].
+        score: Function from images, float [n 3 h w], to the target score of each, float [n].
         images: RGB in [0, 1], x, float [n 3 h w].
         covered: The images with all pixels covered, b, float [n 3 h w].
         num_masks: Number N of masks; the paper takes 4,000 to 8,000 for images of 224 pixels.

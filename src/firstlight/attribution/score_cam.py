@@ -21,10 +21,10 @@ def score_cam(
 
     Wang et al. 2020, arXiv 1910.01279, equations 5 to 8. Masked pixels take the colour of the covered image b, which
     the paper sets to zero after normalization. The paper's final ReLU is not applied. A constant channel has
-    the weight zero, because its mask carries no information. The method takes a forward pass for each channel.
+    the weight zero, because its mask carries no information. The method costs a forward pass for each channel.
 
     Args:
-        score: Target score of each image of a batch, float [n 3 h w] to float [n].
+        score: Function from images, float [n 3 h w], to the target score of each, float [n].
         images: RGB in [0, 1], x, float [n 3 h w].
         activations: Activations A of the stage, float [n c rows columns].
         covered: The images with all pixels covered, b, float [n 3 h w].

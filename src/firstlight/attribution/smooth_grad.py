@@ -1,4 +1,4 @@
-"""SmoothGrad: the size of the gradient by the pixels, averaged over noisy copies of the image."""
+"""SmoothGrad: the absolute gradient with respect to the pixels, averaged over noisy copies of the image."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ def smooth_grad(
 
         map[i,j] = sum_rgb | 1/m sum_{k=1}^m  d score / d x  at  x + e_k |,    e_k ~ N(0, (noise range(x))^2)
 
-    Smilkov et al. 2017, arXiv 1706.03825, section 3; section 3.1 takes the absolute value. The map shows where the
-    score is sensitive, not what speaks for or against it: it is never negative. It costs `num_samples` forward and
-    backward passes.
+    Smilkov et al. 2017, arXiv 1706.03825, section 3; section 3.1 takes the absolute value. The map is never negative:
+    it shows which pixels the score is sensitive to, not whether they are evidence for or against the class. The method
+    costs `num_samples` forward and backward passes.
 
     Args:
-        gradient: Gradient of the target score by the pixels, float [n 3 h w] to float [n 3 h w].
+        gradient: Function from images to the gradient of the target score with respect to their pixels, float
+            [n 3 h w].
         images: RGB in [0, 1], x, float [n 3 h w].
         num_samples: Number m of noisy copies.
         noise: Standard deviation of the noise, relative to the range of each image's values.
         seed: Seed of the noise.
 
     Returns:
-        The map, not negative, in units of the score for a full step in the value of a pixel, float [n h w].
+        The map, not negative, in units of the score per unit of the pixel value, float [n h w].
 
     >>> smooth_grad(lambda x: torch.full_like(x, -2.0), torch.rand(1, 3, 1, 2)).tolist()
     [[[6.0, 6.0]]]

@@ -50,7 +50,7 @@ class Target:
 
 
 def choose_target(target: TargetName | Tensor | int, logits: Logits, labels: Labels | None) -> Target:
-    """Return the score that a target name or a tensor of classes stands for.
+    """Return the target score that a name or class numbers specify.
 
     Args:
         target: "predicted", the class with the largest logit; "true", the class of the label; "contrast", the

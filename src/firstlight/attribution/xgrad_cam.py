@@ -1,4 +1,4 @@
-"""XGrad-CAM: the sum of the channels, each weighted by its gradient averaged where the channel is active."""
+"""XGrad-CAM: the sum of the channels, each weighted by its gradient, averaged in proportion to the activations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SMALL = 1e-7  # a channel whose activations sum to less than this has no weight
 
 
 def xgrad_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
-    """Return XGrad-CAM: the sum of the channels, each weighted by its mean gradient; cells count by their activation.
+    """Return XGrad-CAM: the sum of the channels, each weighted by the activation-weighted mean of its gradient.
 
         w[c] = sum_ij g[c,i,j] A[c,i,j] / sum_ij A[c,i,j]        cam[i,j] = sum_c w[c] A[c,i,j]
 
@@ -19,7 +19,7 @@ def xgrad_cam(activations: Float[Tensor, "n c h w"], gradients: Float[Tensor, "n
 
     Args:
         activations: Activations A of the stage, float [n c h w].
-        gradients: Gradient g of the target score by A, float [n c h w].
+        gradients: Gradient g of the target score with respect to A, float [n c h w].
 
     Returns:
         The CAM, signed, in units of the score, float [n h w].

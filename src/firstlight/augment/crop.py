@@ -12,9 +12,8 @@ from firstlight.arrays import Images, Offsets, UnitImages
 def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
     """Shift the crop window of each image by whole pixels; pixels beyond the image are reflected.
 
-    Equal to padding every side with its mirror image (the edge pixel not repeated) and cropping at the
-    original size, `down` rows below and `right` columns right of the centre. Any offset smaller
-    than the image works.
+    Equal to padding every side with its mirror image (the edge pixel is not repeated) and cropping at the original
+    size, `down` rows below and `right` columns right of the centre. Offsets must be smaller than the image.
 
     Args:
         images: Raw pixels, uint8 [n 3 h w].
@@ -37,7 +36,7 @@ def shifted_crop(images: Images, down: Offsets, right: Offsets) -> Images:
 
 
 def center_crop(images: UnitImages, size_px: tuple[int, int]) -> Float[Tensor, "n 3 height width"]:
-    """Crop the centre of the images. An odd surplus of rows or columns loses one more at the end than at the start.
+    """Crop the centre of the images; of an odd number of removed rows or columns, one more is removed at the end.
 
     Args:
         images: Images in [0, 1], float [n 3 h w].

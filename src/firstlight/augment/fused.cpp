@@ -1,7 +1,7 @@
-// Selecting, shifting, mirroring and scaling images in one pass over their pixels on a CPU: see fused.py.
+// Select, shift, mirror and scale images in one pass over their pixels on a CPU: see fused.py.
 //
-// Pixels are uint8 [all height width 3], the output float [n height width 3] in [0, 1]. Output image i comes from
-// pixels[indices[i]]; a pixel outside the image is the one mirrored at the edge pixel:
+// The pixels are uint8 [all height width 3]; the output is float [n height width 3] in [0, 1]. Output image i comes
+// from pixels[indices[i]]. A pixel outside the image is its mirror image at the edge pixel:
 //
 //     column of the source     -2 -1 | 0  1  2  3 | 4  5          shift right by 2, width 4:
 //     is read from              2  1 | 0  1  2  3 | 2  1          output = columns 2 3 2 1

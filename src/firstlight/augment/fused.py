@@ -1,6 +1,6 @@
-"""Shifting and mirroring in one pass over the pixels, by a native CPU kernel.
+"""A native CPU kernel that selects, shifts, mirrors and scales images in one pass over their pixels.
 
-PyTorch needs five passes, one of which gathers every pixel by its index: a twentieth of a training step.
+PyTorch needs five passes. One of them gathers every pixel by its index, which alone takes a twentieth of a step.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from firstlight.native.compiler import call, compiled
 from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("fused.cpp")
-MIN_PIXELS = 2**18  # of a batch; smaller batches gain nothing
+MIN_PIXELS = 2**18  # smallest number of pixels in a batch for which the kernel is faster
 
 
 def is_faster(images: Images, count: int) -> bool:
-    """Return whether `shifted_and_flipped` supports `count` of these images, uint8 [n 3 h w], and is faster."""
+    """Whether `shifted_and_flipped` supports `count` of these images, uint8 [n 3 h w], and is faster."""
     if images.device.type != "cpu" or not images.is_contiguous(memory_format=torch.channels_last):
         return False
     if count * images[0, 0].numel() < MIN_PIXELS:
@@ -51,7 +51,7 @@ def shifted_and_flipped(
     """
     height, width = images.shape[2:]
     output = torch.empty(len(indices), height, width, images.shape[1])
-    each = (numbers.contiguous() for numbers in (indices, down, right, mirrored))
+    arguments = (each.contiguous() for each in (indices, down, right, mirrored))
     sizes, threads = (len(indices), height, width), torch.get_num_threads()
-    call(compiled(SOURCE), "shift_and_flip", images, *each, output, *sizes, threads=threads)
+    call(compiled(SOURCE), "shift_and_flip", images, *arguments, output, *sizes, threads=threads)
     return output.permute(0, 3, 1, 2)

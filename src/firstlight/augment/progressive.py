@@ -10,11 +10,11 @@ from firstlight.errors import UsageError
 
 Method = Literal["scale", "crop"]
 
-_NUM_POINTS = 1000  # of the training, at which `shares` samples the image side
+_NUM_POINTS = 1000  # number of points of a training at which `shares` samples the image side
 
 
 def progress_at(step: int, num_steps: int | float) -> float:
-    """Return the share of a training of `num_steps` that is done when a step begins, 0 to 1.
+    """Return the completed share of a training of `num_steps` when a step begins, in [0, 1].
 
     >>> progress_at(3, 4), progress_at(5, 4), progress_at(3, float("inf"))
     (0.75, 1.0, 0.0)
@@ -26,10 +26,11 @@ def progress_at(step: int, num_steps: int | float) -> float:
 class ProgressiveResizing:
     """Schedule of the size of the training images: small at first, then growing, then full size.
 
-    Steps on small images are cheaper, and early in a training a network learns as much from them. (Howard 2018,
-    "Training ImageNet in 3 hours for 25 minutes"; the names are those of MosaicML's Composer.) Scaling makes objects
-    smaller than in the test. Cropping keeps their size, so that fewer steps at full size are needed at the end (Touvron
-    et al. 2019, "Fixing the train-test resolution discrepancy", arXiv 1906.06423).
+    Steps on small images are cheaper, and early in a training a network learns as much from small images as from large
+    ones. (Howard 2018, "Training ImageNet in 3 hours for 25 minutes". The arguments have the names that MosaicML's
+    Composer gives them.) Scaling makes objects smaller than in the test. Cropping keeps their size, so that fewer steps
+    at full size are needed at the end (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv
+    1906.06423).
 
     Args:
         method: "scale" scales the images down; "crop" crops their centre. After a random shift by up to half of the
@@ -66,47 +67,47 @@ class ProgressiveResizing:
         >>> [round(resizing.scale(progress / 10), 3) for progress in (0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0)]
         [0.5, 0.5, 0.625, 0.75, 0.875, 1.0, 1.0]
         """
-        whole_from = 1 - self.finetune_fraction
-        if progress >= whole_from:
+        full_size_from = 1 - self.finetune_fraction
+        if progress >= full_size_from:
             return 1.0
         if progress <= self.delay_fraction:
             return self.initial_scale
-        share = (progress - self.delay_fraction) / (whole_from - self.delay_fraction)
+        share = (progress - self.delay_fraction) / (full_size_from - self.delay_fraction)
         return self.initial_scale + share * (1 - self.initial_scale)
 
-    def side_px(self, whole_px: int, progress: float) -> int:
-        """Return the side in pixels at a share of the training, for images with the full side `whole_px`.
+    def side_px(self, full_px: int, progress: float) -> int:
+        """Return the side in pixels at a share of the training, for images with the full side `full_px`.
 
         >>> resizing = ProgressiveResizing("scale", 0.5, delay_fraction=0.4, finetune_fraction=0.2, size_increment_px=8)
         >>> [resizing.side_px(32, progress / 10) for progress in (0.0, 4.0, 5.0, 6.0, 8.0, 10.0)]
         [16, 16, 16, 24, 32, 32]
         """
         scale, unit = self.scale(progress), self.size_increment_px
-        return whole_px if scale == 1 else min(whole_px, unit * max(1, round(scale * whole_px / unit)))
+        return full_px if scale == 1 else min(full_px, unit * max(1, round(scale * full_px / unit)))
 
     def apply(self, images: Any, progress: float) -> Any:
         """Return images in [0, 1], float [n 3 h w], at the size for a share of the training.
 
         Smaller images are in channels_last memory format.
         """
-        from firstlight.augment.crop import center_crop  # these import PyTorch, which no recipe needs
+        from firstlight.augment.crop import center_crop  # imports PyTorch, which recipes must load without
         from firstlight.augment.resize import resized
 
         height, width = (self.side_px(side, progress) for side in images.shape[2:])
         return (resized if self.method == "scale" else center_crop)(images, (height, width))
 
-    def shares(self, whole_px: int, progress: float = 0.0) -> dict[int, float]:
+    def shares(self, full_px: int, progress: float = 0.0) -> dict[int, float]:
         """Return the share of the remaining training at each image side in pixels; the shares sum to 1.
 
         Args:
-            whole_px: Full side of the images.
+            full_px: Full side of the images.
             progress: Share of the training that is done.
 
         >>> ProgressiveResizing(initial_scale=0.5, delay_fraction=0.8).shares(32)
         {16: 0.8, 32: 0.2}
         """
         if self.initial_scale == 1:
-            return {whole_px: 1.0}
+            return {full_px: 1.0}
         points = (progress + (1 - progress) * (i + 0.5) / _NUM_POINTS for i in range(_NUM_POINTS))
-        counts = Counter(self.side_px(whole_px, point) for point in points)
+        counts = Counter(self.side_px(full_px, point) for point in points)
         return {side_px: count / _NUM_POINTS for side_px, count in counts.items()}

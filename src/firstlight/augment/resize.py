@@ -1,4 +1,4 @@
-"""Resizing: whole batches at a smaller size."""
+"""Resize whole batches of images."""
 
 from __future__ import annotations
 

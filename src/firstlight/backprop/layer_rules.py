@@ -114,7 +114,7 @@ def _(modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool) -> tuple[Te
         normal, vjp = chain_vjps(after, convolved, conv_needs_gradient)
     else:
         moments = Moments.from_sums(pivots, sums, output.numel() // output.shape[3])
-        accurate = moments if moments.is_accurate_about(pivots) else None
+        accurate = moments if moments.is_accurate(pivots) else None
         normal, vjp = _native_batch_norm(norm, convolved, conv_needs_gradient, accurate, with_gelu=_has(Gelu, after))
     return normal, compose(conv_vjp, vjp)
 

@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from firstlight.cli.parser import Parser
-from firstlight.networks.network_config import GIVEN_BY_FIRSTLIGHT, CustomNetworkConfig, NetworkConfig
+from firstlight.networks.network_config import RESERVED_ARGUMENTS, CustomNetworkConfig, NetworkConfig
 
 NETWORK_NAME_HELP = "resnet9, speednet, or a class of your own as package.module:Class; see docs/extending.md"
 
@@ -40,7 +40,7 @@ def add_network_options(parser: Parser, config: NetworkConfig) -> None:
     if isinstance(config, CustomNetworkConfig):
         from firstlight.networks.custom import find_network_class
 
-        network_class, skipped = find_network_class(config.name), {*GIVEN_BY_FIRSTLIGHT}
+        network_class, skipped = find_network_class(config.name), {*RESERVED_ARGUMENTS}
         parser.add_class_arguments(network_class, "network", skip=skipped, instantiate=False, fail_untyped=False)
     else:
         parser.add_class_arguments(type(config), "network", skip={"name"})

@@ -1,1 +1,1 @@
-"""Metrics and choices computed from logits, features and labels."""
+"""Metrics, statistical tests and searches on logits, features and labels."""

@@ -29,7 +29,7 @@ class Calibration:
 def calibrate(logits: Logits, labels: Labels) -> Calibration:
     """Fit the temperature and the novelty threshold.
 
-    If no image is misclassified, the likelihood has no maximum in the temperature, which is then 1.
+    If no image is misclassified, the temperature is 1, because the likelihood then has no maximum.
 
     Args:
         logits: Logits of validation images, float [n k].

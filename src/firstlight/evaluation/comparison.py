@@ -18,7 +18,7 @@ Metric = Literal["accuracy", "nll", "ece"]
 METRICS: tuple[Metric, ...] = ("accuracy", "nll", "ece")
 NUM_REPLICATES = 2000
 SEED = 0
-_CHUNK = 100  # replicates computed at once: for 10,000 images their counts take 8 MB
+_CHUNK = 100  # replicates computed at a time; for 10,000 images their counts take 8 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +82,8 @@ def paired_differences(
 ) -> dict[Metric, Difference]:
     """Return the differences in accuracy, negative log-likelihood and ECE, with bootstrap intervals.
 
-    Each replicate draws as many images as there are, with replacement, and evaluates all runs on them; the interval
-    has the 2.5 % and the 97.5 % quantile of the differences (Efron and Tibshirani 1993, "An Introduction to the
+    Each replicate draws n of the n images with replacement and evaluates all runs on them. The interval extends from
+    the 2.5 % to the 97.5 % quantile of the differences (Efron and Tibshirani 1993, "An Introduction to the
     Bootstrap", chapter 13). It accounts for the choice of the test images only; for the variation between seeds use
     `firstlight.evaluation.student_t.welch_test`. The ECE of a replicate is larger than that of the images,
     by about the same amount for both runs.

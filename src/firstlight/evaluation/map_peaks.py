@@ -1,4 +1,4 @@
-"""Classes whose attribution maps peak at one position, which is the sign of a shortcut such as a watermark."""
+"""Find classes whose attribution maps peak at one position, which suggests a shortcut such as a watermark."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PeakConcentration:
         num_images: Number of maps of the class.
         num_peaks: Number of these that peak in the cell.
         share_elsewhere: Share of the other classes' maps that peak in the cell, in [0, 1].
-        p_value: Probability of as many or more peaks if the class had no effect (Fisher's exact test, one-sided).
+        p_value: Probability of at least as many peaks if the class had no effect (Fisher's exact test, one-sided).
         q_value: Smallest false discovery rate at which this is a discovery, over all classes and cells.
     """
 

@@ -1,4 +1,4 @@
-"""Mistakes: misclassified images as numbers, and the filter that chooses among them.
+"""Mistakes: the labels and probabilities of misclassified images, and the filter that chooses among them.
 
 The sheet, the app, the export and `firstlight explain` all use these two classes.
 """
@@ -168,13 +168,13 @@ def _losses(predictions: Predictions, rows: Int64[Tensor, " m"]) -> Float[Tensor
 
 def _margins(predictions: Predictions, rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
     probabilities = predictions.probabilities()[rows]
-    of_true = probabilities.gather(1, predictions.labels[rows, None])[:, 0]
-    return probabilities.amax(dim=1) - of_true
+    true_probabilities = probabilities.gather(1, predictions.labels[rows, None])[:, 0]
+    return probabilities.amax(dim=1) - true_probabilities
 
 
 def _row_of(index: int, predictions: Predictions) -> int:
     found = (predictions.ids == index).nonzero().flatten()
     if not len(found):
         first, last = int(predictions.ids.min()), int(predictions.ids.max())
-        raise UsageError(f"there is no test image {index}: they go from {first} to {last}")
+        raise UsageError(f"there is no test image {index}: the indices range from {first} to {last}")
     return int(found[0])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-BLOCK_SIZE = 4096  # candidates compared at a time: a block's scores fit into the cache beside its features
+BLOCK_SIZE = 4096  # candidates compared at a time, so that their scores and features fit into the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def nearest_neighbours(
 
     def closeness(block: slice) -> Float64[Tensor, "m b"]:
         features = candidates[block].double()
-        # |q|^2 is the same for all candidates of a query, so that it does not change their order.
+        # |q|^2 is left out, because it is the same for all candidates of a query and does not change their order.
         return 2 * queries @ features.T - (features**2).sum(dim=1)
 
     _, indices = largest_by_block(closeness, len(queries), len(candidates), num_neighbours)

@@ -18,7 +18,7 @@ from firstlight.evaluation.intervals import wilson_interval
 NUM_BINS = 5
 BATCH_SIZE = 512  # limits the memory for large images
 MIN_IMAGES = 10  # smaller slices are not tested
-LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 RANK_NAMES = {0: "lowest fifth", NUM_BINS - 1: "highest fifth"}
 
 
@@ -27,7 +27,7 @@ class Slice:
     """A group of test images, with its accuracy.
 
     Args:
-        name: What the images have in common.
+        name: Attribute and range, or class, that the images have in common.
         members: Which test images belong to the slice, bool [n].
         num_images: Number of images.
         num_right: Number of correctly classified images.
@@ -96,7 +96,7 @@ def find_pairs(slices: Sequence[Slice], right: Bool[Tensor, " n"]) -> list[Slice
 
 
 def image_attributes(images: Images, masks: Masks | None = None) -> dict[str, Float[Tensor, " n"]]:
-    """Return attributes of the images that may explain mistakes, float32 [n] each.
+    """Return attributes of the images that may explain mistakes, float [n] each.
 
     `brightness` is the mean luma and `contrast` its standard deviation, both in [0, 1]. `sharpness` is the variance of
     the Laplacian of the luma. `colourfulness` is the metric M3 of Hasler and Suesstrunk 2003, "Measuring Colourfulness

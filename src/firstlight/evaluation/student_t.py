@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAX_T = 1e9
+MAX_T = 1e9  # upper end of the interval in which `quantile` searches
 
 
 def two_sided_p_value(t: float, degrees: int) -> float:

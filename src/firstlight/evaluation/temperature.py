@@ -7,7 +7,7 @@ import torch
 from firstlight.arrays import Labels, Logits
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-2, 1e2
-_NUM_HALVINGS = 60  # of the logarithmic search interval: more would be below float64's precision
+_NUM_HALVINGS = 60  # bisections of the logarithmic search interval, which reach the precision of float64
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:

@@ -86,8 +86,8 @@ def averaged_logits(
 
     More views rarely change the prediction of a confident network. With a `margin` below 1, a further round is
     evaluated only for images whose two largest probabilities, computed from the mean logits so far, differ by at most
-    the margin. With several further rounds the margin shrinks linearly: with three, the second round is for images
-    within two thirds of the margin, the third round for images within one third.
+    the margin. With several further rounds the margin shrinks linearly: with three further rounds, the second is for
+    images within two thirds of the margin, the third for images within one third.
 
     Args:
         network: Function from images in [0, 1], float [n 3 h w], to logits, float [n k].

@@ -1,1 +1,1 @@
-"""The layers that networks are made of, each beside its native kernel."""
+"""The layers of the networks, each in a module beside its native kernel."""

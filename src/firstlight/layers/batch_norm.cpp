@@ -9,7 +9,8 @@
 //
 // Sums over the pixels of one image are float, sums over images double. Forward, y = x * scale + shift for each
 // channel; backward, grad_x = a * grad_y + b * x + c for each channel (Ioffe and Szegedy 2015, arXiv 1502.03167,
-// section 3). batch_norm.py computes scale, shift, a, b and c. If GELU follows, grad_y is first multiplied by its slopes.
+// section 3). batch_norm.py computes scale, shift, a, b and c. If GELU follows, grad_y is multiplied by its slopes
+// first.
 
 #include "gelu.hpp"
 

@@ -1,4 +1,4 @@
-"""Batch norm with a native CPU kernel for training: PyTorch's own takes a seventh of a training step."""
+"""Batch norm with a native CPU kernel for training; PyTorch's implementation takes a seventh of a training step."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("batch_norm.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
-MIN_ELEMENTS = 2**18  # smaller inputs gain nothing
-# Largest squared distance of a mean from its pivot, in variances. At this distance rounding changes the variance by
-# 0.1 %.
-MAX_SQUARE = 100
+MIN_ELEMENTS = 2**18  # smallest input for which the kernel is faster
+# Largest squared distance of a mean from its pivot, as a multiple of the variance. At this distance rounding changes
+# the variance by 0.1 %.
+MAX_SQUARED_DISTANCE = 100
 
 
 class Moments(NamedTuple):
@@ -41,12 +41,12 @@ class Moments(NamedTuple):
         first, second = sums / num_elements
         return cls((pivots + first).float(), (second - first.square()).clamp_min(0).float())
 
-    def is_accurate_about(self, pivots: Tensor) -> bool:
-        """Return whether the variances are accurate: with pivots far from the means, float32 sums lose digits.
+    def is_accurate(self, pivots: Tensor) -> bool:
+        """Whether the variances are accurate: float32 sums lose digits if the pivots are far from the means.
 
-        If not, or if a pivot is NaN, the moments must be recomputed.
+        If this is False, or a pivot is NaN, the moments must be recomputed.
         """
-        is_near = (self.mean - pivots).square() <= MAX_SQUARE * self.variance
+        is_near = (self.mean - pivots).square() <= MAX_SQUARED_DISTANCE * self.variance
         return bool((is_near & self.variance.isfinite()).all())
 
     def deviation(self, epsilon: float) -> Tensor:
@@ -62,7 +62,7 @@ class Moments(NamedTuple):
 def compute_moments(maps: Tensor) -> Moments:
     """Compute mean and variance of maps [n h w c] with the native kernel."""
     num_images, height, width, channels = maps.shape
-    pivots = maps[0, 0, 0].float()  # differences from a nearby pivot are small, so their sums round little
+    pivots = maps[0, 0, 0].float()  # differences from a pivot near the mean are small, and their sums accurate
     sums = _sums("moments", maps, pivots, shape=(num_images, height * width, channels))
     return Moments.from_sums(pivots, sums, num_images * height * width)
 
@@ -71,7 +71,7 @@ def normalize(maps: Tensor, scales: Tensor, shifts: Tensor, *, with_gelu: bool =
     """Compute maps * scales + shifts with the native kernel, for maps [n h w c], scales and shifts float32 [c].
 
     Returns:
-        The result, [n h w c], and None; with GELU, the GELU of the result and its slopes, both [n h w c].
+        The result, [n h w c], and None; with GELU, the GELU of the result and its slopes (derivatives), both [n h w c].
     """
     num_images, height, width, channels = maps.shape
     output = torch.empty_like(maps)
@@ -97,7 +97,7 @@ def gradients(
     Args:
         gradient: Gradient of the output of some images, [k h w c].
         maps: Input of the layer for all images, [n h w c].
-        slopes: Slopes of GELU for all images, [n h w c], if GELU follows; None otherwise.
+        slopes: Derivatives of GELU for all images, [n h w c], if GELU follows; None otherwise.
         indices: Indices of those images, int64 [k]; None if all images have a gradient.
         moments: Mean and variance of the maps.
         scales: Weight of the layer, float32 [c].
@@ -165,7 +165,7 @@ class BatchNorm(nn.BatchNorm2d):
     stands_for = "BatchNorm2d"  # in tables and drawings
 
     def is_faster(self, images: Tensor) -> bool:
-        """Return whether the native kernel is used for this input, float [n c h w]."""
+        """Whether the native kernel is used for this input, float [n c h w]."""
         if not (self.training and is_eager_on_cpu(images)) or images.dtype not in DTYPES or images.ndim != 4:
             return False
         if images.numel() < MIN_ELEMENTS or self.momentum is None or self.running_mean is None or self.weight is None:

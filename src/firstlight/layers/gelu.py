@@ -1,4 +1,4 @@
-"""GELU with a native CPU kernel: PyTorch's own takes a tenth of a training step."""
+"""GELU with a native CPU kernel; PyTorch's implementation takes a tenth of a training step."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from firstlight.native.double_backward import differentiable_gradients
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
-MIN_ELEMENTS = 2**18  # smaller inputs gain nothing
+MIN_ELEMENTS = 2**18  # smallest input for which the kernel is faster
 
 
 class _Gelu(torch.autograd.Function):
-    """GELU and its gradient. The slopes serve the first derivative; the input is saved for the second."""
+    """GELU and its gradient. The saved slopes give the first derivative, the saved input the second."""
 
     @staticmethod
     def forward(ctx: Any, numbers: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class _Gelu(torch.autograd.Function):
 
 
 def gelu(numbers: Tensor, *, with_slopes: bool) -> tuple[Tensor, Tensor | None]:
-    """Compute GELU of dense numbers with the native kernel, and on request its slopes, of the same shape."""
+    """Compute GELU of a dense tensor with the native kernel, and on request its slopes (derivatives), shaped alike."""
     output = torch.empty_like(numbers)
     slopes = torch.empty_like(numbers) if with_slopes else None
     call_for(numbers.dtype, _library(), "gelu", numbers, output, slopes, numbers.numel())
@@ -46,16 +46,16 @@ def gelu(numbers: Tensor, *, with_slopes: bool) -> tuple[Tensor, Tensor | None]:
 
 
 def gelu_gradient(gradient: Tensor, slopes: Tensor) -> Tensor:
-    """Return the gradient of the input from that of the output and the stored slopes, all of the same shape."""
+    """Return the gradient of the input from the gradient of the output and the slopes, all of the same shape."""
     if gradient.stride() != slopes.stride():
         gradient = torch.empty_like(slopes).copy_(gradient)
-    of_numbers = torch.empty_like(slopes)
-    call_for(slopes.dtype, _library(), "gelu_gradient", gradient, slopes, of_numbers, slopes.numel())
-    return of_numbers
+    grad_input = torch.empty_like(slopes)
+    call_for(slopes.dtype, _library(), "gelu_gradient", gradient, slopes, grad_input, slopes.numel())
+    return grad_input
 
 
 class Gelu(nn.GELU):
-    """x P(X <= x) for a normal X (Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", arXiv 1606.08415).
+    """GELU, x P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 
     Large inputs on a CPU with a C++ compiler use a native kernel, whose error in float32 is below 5e-7. Traced,
     compiled and exported networks contain PyTorch's operation.
@@ -70,20 +70,20 @@ class Gelu(nn.GELU):
         super().__init__()
 
     def is_faster(self, numbers: Tensor) -> bool:
-        """Return whether the native kernel is used for this input, float of any shape."""
+        """Whether the native kernel is used for this input, float of any shape."""
         if not is_eager_on_cpu(numbers) or numbers.dtype not in DTYPES or numbers.numel() < MIN_ELEMENTS:
             return False
         return _is_dense(numbers) and is_enabled("gelu") and _library() is not None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that nn.GELU gives it
-        """Return the function of every number, float of the input's shape."""
+        """Return GELU of every element, shaped like the input."""
         if isinstance(input, Proxy):
             return fx_leaf(self, input)
         return _Gelu.apply(input) if self.is_faster(input) else super().forward(input)
 
 
 def _is_dense(numbers: Tensor) -> bool:
-    """Return whether the numbers fill their memory without gaps, in any order of the axes."""
+    """Whether the tensor fills its memory without gaps, in any order of the axes."""
     return bool(torch.ops.aten.is_non_overlapping_and_dense(numbers))
 
 

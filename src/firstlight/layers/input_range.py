@@ -1,4 +1,4 @@
-"""Check that images are RGB in [0, 1], which is what every network here takes."""
+"""Check that images are RGB in [0, 1], the input of every network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from firstlight.errors import UsageError
 
-# Wide enough for resampling that overshoots and for noise, narrow enough for pixels in 0..255 and standardized ones.
+# The limits admit noise and the overshoot of resampling, but neither pixels in 0..255 nor standardized images.
 LOWEST, HIGHEST = -0.5, 1.5
 
 
@@ -25,7 +25,7 @@ def refuse_integers(images: Tensor) -> None:
 
 
 def is_checkable(images: Tensor) -> bool:
-    """Return whether the values can be read: not while a function is traced, compiled or captured.
+    """Whether the values can be read, which is impossible while a function is traced, compiled or captured.
 
     >>> is_checkable(torch.rand(1, 3, 8, 8)), is_checkable(torch.rand(1, 3, 8, 8, device="meta"))
     (True, False)
@@ -41,7 +41,7 @@ def warn_of_range(images: Tensor) -> bool:
     """Warn if float images [n 3 h w] are clearly not in [0, 1]; return whether a warning was given."""
     try:
         low, high = (float(value) for value in images.detach().aminmax())
-    except RuntimeError:  # within a transform such as vmap, a tensor has no values
+    except RuntimeError:  # inside a transform such as vmap, a tensor has no values
         return False
     if low >= LOWEST and high <= HIGHEST:
         return False

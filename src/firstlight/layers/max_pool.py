@@ -1,4 +1,4 @@
-"""2x2 max pooling with a native CPU kernel: PyTorch's own takes a tenth of a training step."""
+"""2x2 max pooling with a native CPU kernel; PyTorch's implementation takes a tenth of a training step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for, fx_leaf, is_eager_on_cpu, is_enabled
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
-MIN_ELEMENTS = 2**18  # smaller inputs gain nothing
+MIN_ELEMENTS = 2**18  # smallest input for which the kernel is faster
 
 
 class _MaxPool(torch.autograd.Function):
@@ -34,7 +34,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 class _MaxPoolGradient(torch.autograd.Function):
-    """The gradient, which is linear in that of the output: its own gradient picks the pixels of the maxima."""
+    """The gradient of max pooling. It is linear in the output's gradient; its own gradient selects the maxima."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, argmax: Tensor, height: int, width: int) -> Tensor:
@@ -62,13 +62,13 @@ def max_pool(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def max_pool_gradient(gradient: Tensor, argmax: Tensor, height: int, width: int) -> Tensor:
-    """Return the gradient of the input, [n c height width], from that of the maxima and their positions."""
+    """Return the gradient of the input, [n c height width], from the gradient of the maxima and their positions."""
     gradient = gradient.permute(0, 2, 3, 1).contiguous()
     num_images, _, _, channels = argmax.shape
     shape = num_images, height, width, channels
-    of_maps = gradient.new_empty(shape)
-    _call("pool_gradient", gradient.dtype, gradient, argmax, of_maps, *shape)
-    return of_maps.permute(0, 3, 1, 2)
+    grad_maps = gradient.new_empty(shape)
+    _call("pool_gradient", gradient.dtype, gradient, argmax, grad_maps, *shape)
+    return grad_maps.permute(0, 3, 1, 2)
 
 
 def pick_maxima(maps: Tensor, argmax: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class MaxPool2x2(nn.MaxPool2d):
         super().__init__(2)
 
     def is_faster(self, images: Tensor) -> bool:
-        """Return whether the native kernel is used for this input, float [n c h w]."""
+        """Whether the native kernel is used for this input, float [n c h w]."""
         if not is_eager_on_cpu(images) or images.dtype not in TYPES or images.numel() < MIN_ELEMENTS:
             return False
         if images.ndim != 4 or min(images.shape[2:]) < 2:

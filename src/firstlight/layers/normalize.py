@@ -16,7 +16,7 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 class Normalize(nn.Module):
-    """`(x - mean) / std` for each colour channel; both are buffers, saved with the weights.
+    """`(x - mean) / std` for each colour channel; mean and std are buffers, saved with the weights.
 
     Args:
         mean: Mean of the training images in [0, 1], one number for each channel.
@@ -49,7 +49,7 @@ class Normalize(nn.Module):
         Raises:
             UsageError: The images are integers.
         """
-        if isinstance(images, Tensor):  # and not a proxy of torch.fx
+        if isinstance(images, Tensor):  # not a proxy of torch.fx
             refuse_integers(images)
             if not self.training and self._needs_check:
                 self.check_range(images)
@@ -70,7 +70,7 @@ class Normalize(nn.Module):
 
 @contextmanager
 def without_range_check(network: nn.Module) -> Iterator[None]:
-    """Check no pixel ranges inside the block, for images that are perturbed on purpose."""
+    """Turn off the range check inside the block, for images that are perturbed on purpose."""
     checking = [layer for layer in network.modules() if isinstance(layer, Normalize) and layer._needs_check]
     for layer in checking:
         layer._needs_check = False

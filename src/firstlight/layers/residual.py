@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """`x + branch(x)`, as a module, so that hooks and explanations can read the sum.
+    """`x + branch(x)` as a module, so that hooks and explanations can read the sum.
 
     (He et al. 2016, arXiv 1512.03385, equation 1.)
 

@@ -1,1 +1,1 @@
-"""Shared by all native kernels: compiling, choosing and calling them."""
+"""Compile, enable and call the native kernels; every kernel uses these modules."""

@@ -19,7 +19,7 @@ from firstlight.paths import cache_dir
 
 COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
 COMPILERS = ("c++", "g++", "clang++")
-INCLUDE = Path(__file__).parent  # the folder of shared headers
+INCLUDE = Path(__file__).parent  # folder of the shared headers
 OPTIONS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
 TIMEOUT_S = 120
 
@@ -62,7 +62,7 @@ def call(library: ctypes.CDLL | None, name: str, *arguments: Any, threads: int) 
 
 
 def compile_command() -> list[str] | None:
-    """Return the compiler with its options, or None if there is none or compiling is turned off."""
+    """Return the compiler with its options, or None if no compiler is found or compiling is turned off."""
     if os.environ.get(COMPILE) == "0":
         return None
     found = [path for name in (os.environ.get("CXX"), *COMPILERS) if name and (path := shutil.which(name))]

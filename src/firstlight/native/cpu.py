@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 CPU_INFO = Path("/proc/cpuinfo")  # Linux only
-BFLOAT16_UNITS = ("amx_tile", "avx512_bf16")  # instructions that multiply bfloat16, the faster first
+BFLOAT16_UNITS = ("amx_tile", "avx512_bf16")  # instruction sets that multiply bfloat16, the fastest first
 
 
 def has_amx() -> bool:
@@ -22,17 +22,17 @@ def has_avx512_bf16() -> bool:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware at all."""
+    """Whether the CPU multiplies bfloat16 in hardware."""
     return bfloat16_unit() is not None
 
 
 def bfloat16_unit() -> str | None:
-    """Return the fastest instructions that multiply bfloat16, "amx_tile" or "avx512_bf16", or None."""
+    """Return the fastest instruction set that multiplies bfloat16, "amx_tile" or "avx512_bf16", or None."""
     return next((unit for unit in BFLOAT16_UNITS if _supports(unit)), None)
 
 
 def model_name() -> str:
-    """Return the name that the manufacturer gave the CPU, for instance "AMD EPYC"."""
+    """Return the CPU's model name, for instance "AMD EPYC"."""
     names = [line.split(":", 1)[1].strip() for line in _info_lines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -1,4 +1,4 @@
-"""Shared helpers for layers that have a native kernel: which kernels are enabled, when one can run, how to call it."""
+"""Shared helpers for layers that have a native kernel: which kernels are enabled, whether one can run, and the call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloa
 
 
 def is_enabled(kernel: str) -> bool:
-    """Return whether a kernel may be used, that is, FIRSTLIGHT_DISABLE_KERNELS does not name it.
+    """Whether a kernel may be used, that is, FIRSTLIGHT_DISABLE_KERNELS does not name it.
 
     Raises:
         UsageError: The variable names an unknown kernel.
@@ -54,14 +54,14 @@ def _parse(text: str) -> tuple[str, ...]:
 
 
 def is_eager_on_cpu(images: Tensor) -> bool:
-    """Return whether `images` is a plain CPU tensor outside of tracing, compilation, export and `torch.func`.
+    """Whether `images` is a plain CPU tensor outside of tracing, compilation, export and `torch.func`.
 
     >>> is_eager_on_cpu(torch.rand(1, 3, 8, 8)), is_eager_on_cpu(torch.rand(1, 3, 8, 8, device="meta"))
     (True, False)
     """
     if type(images) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
-    if torch._C._functorch.is_functorch_wrapped_tensor(images):  # by `torch.func.vmap`, `grad` ...: it has no memory
+    if torch._C._functorch.is_functorch_wrapped_tensor(images):  # a tensor inside `torch.func.vmap` has no memory
         return False
     return images.device.type == "cpu"
 
@@ -74,8 +74,7 @@ def call_for(dtype: torch.dtype, library: ctypes.CDLL | None, name: str, *argume
 def fx_leaf(layer: nn.Module, proxy: Proxy) -> Tensor:
     """Record a layer as one node of the graph of `torch.fx.symbolic_trace`, as torch.fx does for `torch.nn` layers.
 
-    Otherwise `torch.fx` would trace the code of a layer outside of `torch.nn`, whose checks of its input it cannot
-    trace.
+    torch.fx would otherwise trace into the layer, and fail at the checks of its input, which depend on values.
     """
     tracer: Any = proxy.tracer
     return cast(Tensor, tracer.create_proxy("call_module", tracer.path_of_module(layer), (proxy,), {}))

@@ -1,4 +1,4 @@
-"""Network classes outside firstlight: finding them, importing their modules, building and checking a network."""
+"""Import, find, build and check networks whose classes are outside firstlight."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def import_network_module(name: str) -> None:
 
 @contextmanager
 def imports_refused() -> Iterator[None]:
-    """Turn `import_named_network` off while a file is read that may name a network."""
+    """Turn off `import_named_network` inside the block, while a file that may name a network is read."""
     token = _may_import.set(False)
     try:
         yield
@@ -77,7 +77,7 @@ def find_network_class(name: str) -> type[StagedNetwork]:
         name: Import path of the class, "package.module:Class".
 
     Raises:
-        UsageError: The module is not imported, or holds no such class, or the class is no `StagedNetwork`.
+        UsageError: The module is not imported or has no such class, or the class does not derive from `StagedNetwork`.
     """
     module_name, _, path = name.partition(":")
     if module_name not in sys.modules:
@@ -91,7 +91,7 @@ def find_network_class(name: str) -> type[StagedNetwork]:
     except AttributeError as error:
         raise UsageError(f"network.name {name}: the module {module_name} has no {path}") from error
     if not (isinstance(found, type) and issubclass(found, StagedNetwork)):
-        raise UsageError(f"network.name {name}: {path} is no class derived from firstlight.networks.StagedNetwork")
+        raise UsageError(f"network.name {name}: {path} is not a class derived from firstlight.networks.StagedNetwork")
     return found
 
 
@@ -122,13 +122,13 @@ def build_custom_network(
 
 
 def _find_faults(network: StagedNetwork, num_classes: int) -> list[str]:
-    """Return one phrase for each missing or wrong attribute of a network."""
+    """Return a phrase for each missing or wrong attribute of a network."""
     faults = []
     children = dict(network.named_modules())
     stages = getattr(network, "stages", ())
     if not stages:
         faults.append("it names no stages")
-    faults += [f"its stage {stage!r} is no submodule" for stage in stages if stage not in children]
+    faults += [f"its stage {stage!r} is not a submodule" for stage in stages if stage not in children]
     for name, kind in (("normalize", Normalize), ("pool", nn.Module), ("head", nn.Linear)):
         if not isinstance(getattr(network, name, None), kind):
             faults.append(f"it has no {name} of type {kind.__name__}")
@@ -139,7 +139,7 @@ def _find_faults(network: StagedNetwork, num_classes: int) -> list[str]:
 
 
 def _is_about(error: ModuleNotFoundError, name: str) -> bool:
-    """Return whether an error says that the module itself, or a package above it, was not found."""
+    """Whether the error is about the module itself or a package that contains it, not about one of its imports."""
     return error.name is not None and f"{name}.".startswith(f"{error.name}.")
 
 

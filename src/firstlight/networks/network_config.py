@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from firstlight.errors import UsageError
 
-NUM_PATCH_VALUES = 12  # of a 2x2 patch of RGB pixels
-NUM_GROUPS = 3  # groups of a SpeedNet
-GIVEN_BY_FIRSTLIGHT = ("num_classes", "mean", "std")  # arguments of a network class that are no options
+NUM_PATCH_VALUES = 12  # number of values in a 2x2 patch of RGB pixels
+NUM_GROUPS = 3  # number of groups in a SpeedNet
+RESERVED_ARGUMENTS = ("num_classes", "mean", "std")  # firstlight passes these to a network class; they are not options
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -48,7 +48,7 @@ class SpeedNetConfig:
         patch_directions: Number of whitened patch directions, 1 to 12, in order of decreasing variance. The last ones
             are mostly noise.
         pad_patches: Whether to pad the image by one row below and one column at the right, in the mean colour. The maps
-            then have 32, 16, 8 and 4 pixels instead of 31, 15, 7 and 3.
+            then have sides of 32, 16, 8 and 4 pixels instead of 31, 15, 7 and 3.
         deep_groups: Number of groups, counted from the last, that have a third convolution and a shortcut around the
             second and third. The last maps are small, so a third convolution costs little there.
         name: "speednet".
@@ -126,7 +126,7 @@ class CustomNetworkConfig:
         if not IMPORT_PATH.fullmatch(self.name):
             raise UsageError(f"network.name must be an import path package.module:Class, not {self.name[:80]!r}")
         for key, value in self.options.items():
-            if not isinstance(key, str) or not key.isidentifier() or key in ("name", *GIVEN_BY_FIRSTLIGHT):
+            if not isinstance(key, str) or not key.isidentifier() or key in ("name", *RESERVED_ARGUMENTS):
                 raise UsageError(f"network.{str(key)[:80]}: no option of a network can have this name")
             if not _is_plain(value):
                 raise UsageError(
@@ -144,7 +144,7 @@ BUILT_IN: dict[str, type[ResNet9Config] | type[SpeedNetConfig]] = {"resnet9": Re
 
 
 def default_network_config(name: str) -> NetworkConfig:
-    """Return the configuration of a network by name, every option at its default.
+    """Return the configuration of a network by name, with every option at its default.
 
     Args:
         name: "resnet9", "speednet", or the import path of a class, "package.module:Class".

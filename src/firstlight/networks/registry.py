@@ -1,7 +1,7 @@
-"""The registry of networks: from the configuration in a recipe to a network with fresh weights.
+"""The registry of networks: builds a network with fresh weights from the configuration in a recipe.
 
 To add a built-in network, add its configuration to `network_config.py` and a branch to `build_network`. A class of your
-own needs no change here: a recipe names it, and `custom.py` builds it.
+own needs no change in this module: a recipe names it, and `custom.py` builds it.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class ResNet9(StagedNetwork):
     """The network of the exercise. Takes RGB in [0, 1], float [n 3 h w], and returns logits, float [n k].
 
     With the default configuration and ten classes it has 6,573,120 parameters and takes 379,261,952
-    multiply-accumulates for one 32x32 image. It takes images of 8x8 pixels and more, because the last map is pooled to
-    1x1 whatever its size.
+    multiply-accumulates for one 32x32 image. Images may have any size from 8x8 pixels, because the last map is pooled
+    to 1x1.
 
     Args:
         num_classes: Number of logits.

@@ -97,8 +97,9 @@ class SpeedNet(StagedNetwork):
 def conv_group(channels_in: int, channels_out: int, norm_momentum: float, *, is_deep: bool = False) -> nn.Sequential:
     """Build a group: two 3x3 convolutions, each with batch norm and GELU, and a 2x2 max-pool after the first.
 
-    A deep group has three convolutions, and the output of the first layer is added to that of the third. (After
-    airbench96 of Jordan 2024, arXiv 2404.00498, whose groups are all deep, and which adds before the last activation.)
+    A deep group has three convolutions, and the output of the first layer is added to that of the third. (The shortcut
+    follows airbench96 of Jordan 2024, arXiv 2404.00498, where all groups are deep and the sum is taken before the last
+    activation.)
     """
     group = nn.Sequential()
     _add_layer(group, 1, channels_in, channels_out, norm_momentum)

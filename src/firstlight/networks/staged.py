@@ -58,7 +58,7 @@ class StagedNetwork(nn.Module):
 
 
 def keeps_methods(network: nn.Module, *names: str) -> bool:
-    """Return whether a network is a `StagedNetwork` that overrides none of these methods."""
+    """Whether a network is a `StagedNetwork` that overrides none of these methods."""
     if not isinstance(network, StagedNetwork):
         return False
     return all(getattr(getattr(network, name), "__func__", None) is vars(StagedNetwork)[name] for name in names)

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate curves."""
+"""The Muon optimizer and learning-rate curves."""
 
 from firstlight.optim.lr_curves import linear_decay, one_cycle
 from firstlight.optim.muon import Muon

@@ -1,6 +1,6 @@
-"""Learning-rate curves: pure functions from a step to a share of the peak rate.
+"""Learning-rate curves: pure functions from a step to a factor of the peak learning rate.
 
-`training/lr_schedules.py` makes the schedule of a recipe from them.
+`training/lr_schedules.py` builds the schedule of a recipe from them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 
 
 def one_cycle(step: int, num_steps: int, warmup: float = 0.25) -> float:
-    """Return the share of the peak learning rate at one step: linear up, then a cosine down to zero.
+    """Return the learning rate as a share of its peak: a linear rise, then a cosine decay to zero.
 
     (Smith and Topin 2017, "Super-Convergence", arXiv 1708.07120.)
 
@@ -29,7 +29,7 @@ def one_cycle(step: int, num_steps: int, warmup: float = 0.25) -> float:
 
 
 def linear_decay(step: int, num_steps: int | float) -> float:
-    """Return the share of the first learning rate at one step: it falls linearly to zero, and stays zero.
+    """Return the learning rate as a share of its first value: a linear decay to zero, then zero.
 
     Args:
         step: Index of the step, from 0.

@@ -1,4 +1,4 @@
-"""Muon: the momentum update of each matrix is orthogonalized; SGD updates all other parameters."""
+"""Muon: orthogonalizes the momentum update of each matrix; SGD updates all other parameters."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         groups: Groups of parameters.
-        lr: Learning rate of groups that set none.
-        momentum: Momentum of groups that set none.
-        weight_decay: Weight decay of "sgd" groups that set none; "muon" groups have none, since their norm is fixed.
-        matmul_dtype: Type in which matrices are orthogonalized, for instance bfloat16 where it is faster; None keeps
-            their own.
+        lr: Learning rate of groups without one.
+        momentum: Momentum of groups without one.
+        weight_decay: Weight decay of "sgd" groups without one; "muon" groups have no decay, since their norm is fixed.
+        matmul_dtype: Dtype in which matrices are orthogonalized, for instance bfloat16 where it is faster; None means
+            the dtype of the gradients.
 
     Raises:
         ValueError: A group's kind is unknown, or a "muon" parameter has fewer than two axes.
@@ -142,7 +142,7 @@ class Muon(torch.optim.Optimizer):
         The gradients must keep their memory: write new values in place.
 
         Args:
-            capture: Function that captures a function; see `training.steps.cuda_graph.capture`.
+            capture: Function that captures an update and returns its replay; see `training.steps.cuda_graph.capture`.
             is_compiled: Whether `torch.compile` compiles the update first.
         """
         self._rates = [torch.zeros((), device=group["params"][0].device) for group in self.param_groups]
@@ -170,7 +170,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class _GroupUpdate(NamedTuple):
-    """The operands of the update of a group: tensors and numbers only, so that it can be compiled and captured."""
+    """The operands of a group's update: only tensors and numbers, so that the update can be compiled and captured."""
 
     is_muon: bool
     parameters: list[Tensor]
@@ -185,11 +185,11 @@ class _GroupUpdate(NamedTuple):
 @torch.no_grad()
 def _update(groups: list[_GroupUpdate]) -> None:
     for group in groups:
-        update = _by_sgd
+        update = _apply_sgd
         if group.is_muon:
             dtype = group.matmul_dtype or torch.float32
             is_fast = muon_fused.is_faster(group.parameters, group.gradients, group.buffers, dtype)
-            update = _by_muon_in_two_passes if is_fast else _by_muon
+            update = _apply_muon_fused if is_fast else _apply_muon
         update(group)
 
 
@@ -198,7 +198,7 @@ def _compiled_update() -> Callable[[list[_GroupUpdate]], None]:
     return cast(Callable[[list[_GroupUpdate]], None], torch.compile(_update, fullgraph=True, dynamic=False))
 
 
-def _by_sgd(group: _GroupUpdate) -> None:
+def _apply_sgd(group: _GroupUpdate) -> None:
     gradients = group.gradients
     if group.weight_decay:
         gradients = list(torch._foreach_add(gradients, group.parameters, alpha=group.weight_decay))
@@ -207,7 +207,7 @@ def _by_sgd(group: _GroupUpdate) -> None:
     torch._foreach_sub_(group.parameters, updates)
 
 
-def _by_muon(group: _GroupUpdate) -> None:
+def _apply_muon(group: _GroupUpdate) -> None:
     updates = _lookahead(group.gradients, group)
     norms = torch._foreach_norm(group.parameters)
     torch._foreach_mul_(
@@ -222,13 +222,13 @@ def _by_muon(group: _GroupUpdate) -> None:
     steps = {
         shape: iter(stack.to(parameters[0].dtype) * group.rate) for shape, stack in zip(shapes, found, strict=True)
     }
-    steps_of = [next(steps[each.shape]) for each in matrices]
-    torch._foreach_sub_(parameters, [step.view(w.shape) for step, w in zip(steps_of, parameters, strict=True)])
+    matrix_steps = [next(steps[each.shape]) for each in matrices]
+    torch._foreach_sub_(parameters, [step.view(w.shape) for step, w in zip(matrix_steps, parameters, strict=True)])
 
 
-def _by_muon_in_two_passes(group: _GroupUpdate) -> None:
-    """Apply the same update as `_by_muon` with native kernels; columns are in memory order in both."""
-    indices: dict[tuple[int, int], list[int]] = {}  # of the parameters of each matrix shape
+def _apply_muon_fused(group: _GroupUpdate) -> None:
+    """Apply the same update as `_apply_muon` with native kernels; columns are in memory order in both."""
+    indices: dict[tuple[int, int], list[int]] = {}  # indices of the parameters of each matrix shape
     for index, weight in enumerate(group.parameters):
         indices.setdefault((len(weight), weight[0].numel()), []).append(index)
     dtype = group.matmul_dtype or torch.float32

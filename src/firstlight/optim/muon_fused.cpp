@@ -1,10 +1,12 @@
-// The two fused passes of Muon over its weights on a CPU: see muon_fused.py for when they are used.
+// The two fused passes of Muon over its weights on a CPU: see muon_fused.py, which decides when they are used.
 //
-// All arrays are flat and in the order in which the weights lie in memory. Threads take contiguous chunks of whole
-// vectors of 16 numbers:
+// All arrays are flat and in the memory order of the weights. Each thread takes a contiguous chunk of whole vectors of
+// 16 numbers, the same chunk of each array:
 //
-//     weights    |--- thread 0 ---|--- thread 1 ---|--- thread 2 --|     32-bit float
-//     gradient   |----------------|----------------|---------------|     float; the momentum buffer and the update (float or bfloat16) are split in the same way
+//     weights    |--- thread 0 ---|--- thread 1 ---|--- thread 2 --|     float
+//     gradient   |----------------|----------------|---------------|     float
+//     buffer     |----------------|----------------|---------------|     float: momentum
+//     update     |----------------|----------------|---------------|     float or bfloat16
 //     squares    [    sum 0       ,     sum 1      ,     sum 2     ]     double, one for each thread
 
 #include "simd.hpp"

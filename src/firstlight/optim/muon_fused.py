@@ -1,4 +1,4 @@
-"""Muon's update in two passes over its weights, by native CPU kernels: PyTorch's operations need ten passes."""
+"""Native CPU kernels of Muon's update, in two passes over the weights; PyTorch's operations need ten passes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from firstlight.native.compiler import call, compiled
 from firstlight.native.dispatch import is_enabled
 
 SOURCE = Path(__file__).with_name("muon_fused.cpp")
-TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # of updates: suffixes of native functions
-MIN_ELEMENTS = 2**16  # fewer weights gain nothing
+TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # dtypes of updates, and suffixes of the native functions
+MIN_ELEMENTS = 2**16  # smallest number of weights for which the kernels are faster
 
 
 def is_faster(
     weights: Sequence[Tensor], gradients: Sequence[Tensor], buffers: Sequence[Tensor], dtype: torch.dtype
 ) -> bool:
-    """Return whether the native passes support these tensors, for updates of a dtype, and are faster.
+    """Whether the native kernels support these tensors, for updates of a dtype, and are faster.
 
-    They support dense float32 weights on the CPU whose first axis is outermost in memory; gradients and momentum
+    The kernels support dense float32 weights on the CPU whose first axis is outermost in memory; gradients and momentum
     buffers must have the same strides.
     """
     if dtype not in TYPES or torch.compiler.is_compiling() or sum(each.numel() for each in weights) < MIN_ELEMENTS:
@@ -50,15 +50,15 @@ def nesterov_update(weight: Tensor, gradient: Tensor, buffer: Tensor, update: Te
     """
     threads = torch.get_num_threads()
     squares = torch.empty(threads, dtype=torch.float64)
-    numbers = gradient, weight, torch.tensor(momentum), buffer, update, squares, weight.numel()
-    call(_library(), f"nesterov_{TYPES[update.dtype]}", *numbers, threads=threads)
+    arguments = gradient, weight, torch.tensor(momentum), buffer, update, squares, weight.numel()
+    call(_library(), f"nesterov_{TYPES[update.dtype]}", *arguments, threads=threads)
     return squares.sum().sqrt()
 
 
 def scale_and_subtract(weight: Tensor, update: Tensor, factor: Tensor, rate: float | Tensor) -> None:
     """Update a weight in place, w <- factor w - rate u, by an update u in the weight's memory order."""
-    numbers = update.contiguous(), torch.tensor([float(factor), float(rate)]), weight, weight.numel()
-    call(_library(), f"scale_and_subtract_{TYPES[update.dtype]}", *numbers, threads=torch.get_num_threads())
+    arguments = update.contiguous(), torch.tensor([float(factor), float(rate)]), weight, weight.numel()
+    call(_library(), f"scale_and_subtract_{TYPES[update.dtype]}", *arguments, threads=torch.get_num_threads())
 
 
 def _is_dense_by_row(weight: Tensor) -> bool:

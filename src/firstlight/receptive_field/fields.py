@@ -80,8 +80,8 @@ class Field:
     def union(self, other: Field) -> Field:
         """Return the receptive fields where two paths meet.
 
-        Maps of unequal size have no common alignment, for instance a map and a gate that scales its channels. Then
-        the larger map keeps its centres and takes the larger of the two extents.
+        Maps of unequal size, for instance a map and a gate that scales its channels, have no common alignment. In this
+        case the larger map keeps its centres and takes the larger of the two extents.
         """
         narrowest = min(self.narrowest_px, other.narrowest_px)
         if (self.size, self.jump_px) == (other.size, other.jump_px):

@@ -1,7 +1,7 @@
 """The role and the sliding window of each PyTorch operator.
 
-Operators are those of `torch.ops.aten`. They are few, because `nn.MaxPool2d`, `F.max_pool2d` and `torch.max_pool2d` all
-call the same operator.
+The operators are those of `torch.ops.aten`. A short table suffices, because for instance `nn.MaxPool2d`, `F.max_pool2d`
+and `torch.max_pool2d` all call the same operator.
 """
 
 from __future__ import annotations

@@ -26,12 +26,12 @@ from firstlight.receptive_field.operations import COPIES, Operation, Role, read_
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of a network: a module without children, or an operation called between modules.
+    """One layer of a network: a module without children, or an operation that is called between modules.
 
     Args:
         name: Qualified name of the module; an operation is named after the module that calls it.
         kind: Class of the module, or name of the operation.
-        role: Kind of operation; "join" is where paths meet.
+        role: Kind of operation; "join" if paths meet in it.
         window: Sliding window of a convolution or a pool; None for other layers.
         output: Shape of the output for one image: (c, h, w), or (f,).
         rows: Receptive fields along the height.
@@ -70,7 +70,7 @@ def trace(network: nn.Module, size_px: int) -> tuple[Layer, ...]:
 
     Modules that return their input unchanged (dropout in evaluation, identities, views between modules) have no entry.
     Normalization counts as pointwise. A vector keeps the receptive field of the map that was flattened, and a linear
-    layer behind it depends on the whole map. An adaptive pool with unequal windows counts with the widest.
+    layer after it depends on the whole map. For an adaptive pool with unequal windows the widest window counts.
 
     Args:
         network: Network that takes RGB images in [0, 1]; the modes of its modules are restored.
@@ -98,7 +98,7 @@ def trace(network: nn.Module, size_px: int) -> tuple[Layer, ...]:
     return tuple(tracer.layers)
 
 
-def output_of(layers: Sequence[Layer], stage: str) -> Layer:
+def output_layer(layers: Sequence[Layer], stage: str) -> Layer:
     """Return the layer that computes the output of a module, which may be nested.
 
     Args:
@@ -109,7 +109,7 @@ def output_of(layers: Sequence[Layer], stage: str) -> Layer:
         UsageError: No module with this name contains a layer.
 
     >>> deep = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), nn.Flatten())
-    >>> output_of(trace(deep, 32), "0").name
+    >>> output_layer(trace(deep, 32), "0").name
     '0.1'
     """
     inside = [layer for layer in layers if f"{layer.name}.".startswith(f"{stage}.")]
@@ -185,7 +185,7 @@ class _Tracer(TorchDispatchMode):
         origins = self.origins_of(output)
         if not origins:
             raise FirstlightError(f"{call.name}: its output cannot be followed back to the image.")
-        # A layer with a faster kernel names the PyTorch layer that it replaces in `stands_for`.
+        # The attribute `stands_for` of a layer with a native kernel is the name of the PyTorch layer that it replaces.
         self._add_layer(getattr(call.module, "stands_for", type(call.module).__name__), call, origins)
 
     def __torch_dispatch__(

@@ -149,9 +149,8 @@ def _choose_row(images: ImageSet, index: int | None, seed: int) -> int:
         return int(torch.randint(len(images), (1,), generator=generator(seed, 0, "one image")))
     rows = (images.ids == index).nonzero().flatten()
     if not len(rows):
-        raise UsageError(
-            f"{images.name} has no image {index}: they go from {int(images.ids.min())} to {int(images.ids.max())}"
-        )
+        first, last = int(images.ids.min()), int(images.ids.max())
+        raise UsageError(f"{images.name} has no image {index}: the indices range from {first} to {last}")
     return int(rows[0])
 
 

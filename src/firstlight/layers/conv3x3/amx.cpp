@@ -124,7 +124,7 @@ inline void add_products(const bfloat16 *left, const bfloat16 *right) {
     _tile_dpbf16ps(3, 5, 7);
 }
 
-// The compiler does not see that tiles read memory: this makes it complete all writes first.
+// The compiler does not know that tile loads read memory; this barrier makes it complete all writes before them.
 inline void compiler_barrier() { asm volatile("" ::: "memory"); }
 
 // A mask of the first `count` lanes of a block.
@@ -222,7 +222,7 @@ struct Source {
 
 // The number of rows and groups that are packed into the buffer at once: all rows of some groups, or some rows of one.
 struct PackedSize {
-    // border_bytes: size of the neighbouring rows that are needed above and below some of the rows.
+    // border_bytes: size of the two neighbouring rows, above and below, that must be packed, too.
     PackedSize(long height, long row_bytes, long border_bytes) {
         const bool takes_all = height * row_bytes <= CACHE;
         rows = takes_all ? height : std::min(height, std::max(2L, (CACHE - border_bytes) / row_bytes / 2 * 2));
@@ -397,7 +397,7 @@ void convolve_chunk(const Source &maps, const Shape &shape, const bfloat16 *bank
     const long buffer_rows = std::min(packed.rows + 2, height);
     const Buffer<bfloat16> rows(packed.groups * buffer_rows * shape.row_numbers());
     constexpr int STEP = PIXELS == 1 ? 1 : 2;
-    constexpr long STORED_PER_TAP = 4 / PIXELS;  // images; there are up to nine taps for each pixel
+    constexpr long STORED_PER_TAP = 4 / PIXELS;  // images of the last batch that are stored for each of up to nine taps
     Batch<PIXELS> batches[2];
     Batch<PIXELS> *now = batches, *before = batches + 1;
     for (long image = 0; image < shape.images; image += packed.groups * BLOCK)

@@ -1,4 +1,4 @@
-"""The convolution of maps in bfloat16 by the matrix tiles of a CPU (Intel's AMX), in C++: see amx.cpp."""
+"""The convolution of maps in bfloat16 with the matrix tiles of a CPU (Intel's AMX), in C++: see amx.cpp."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from firstlight.native import cpu
 from firstlight.native.compiler import call, compiled
 
 SOURCE = Path(__file__).with_name("amx.cpp")
-MIN_CHANNELS = 16  # half a block: fewer channels leave too much of a tile zero
-MIN_IMAGES = 16  # half a group: fewer images leave too much of a tile zero
+MIN_CHANNELS = 16  # half a block; fewer channels would leave most of a tile zero
+MIN_IMAGES = 16  # half a group; fewer images would leave most of a tile zero
 
 
 class Epilogue(NamedTuple):
@@ -55,7 +55,7 @@ class AmxConvolution(ConvAlgorithm):
 
     @classmethod
     def is_faster(cls, problem: ConvProblem) -> bool:
-        """Return whether this algorithm is faster than PyTorch's, which uses the same tiles less efficiently."""
+        """Whether this algorithm is faster than PyTorch's, which uses the same tiles less efficiently."""
         enough = problem.min_channels >= MIN_CHANNELS and problem.num_images >= MIN_IMAGES
         return problem.dtype == torch.bfloat16 and enough and cpu.has_amx()
 
@@ -74,7 +74,7 @@ class AmxConvolution(ConvAlgorithm):
             maps: Input, [n h w c_in].
             filters: Filters, [c_out c_in 3 3].
             epilogue: Operations on the results; of equal maxima in a window, the first is taken.
-            pivots: Numbers near the means of the output, float32 [c_out]; None to compute no sums.
+            pivots: Numbers near the means of the output, float32 [c_out], for accurate sums; None to compute no sums.
         """
         num_images, height, width, _ = maps.shape
         shape = num_images, height // 2, width // 2, len(filters)
@@ -96,8 +96,8 @@ class AmxConvolution(ConvAlgorithm):
         num_images, height, width, _ = maps.shape
         step = 2 if epilogue.pools else 1
         output = maps.new_empty(num_images, height // step, width // step, len(filters))
-        results, how = (output, argmax, pivots, sums), (int(epilogue.pools), int(epilogue.applies_relu))
-        self._call("convolve", maps, _taps(filters), *results, *how, *maps.shape, len(filters))
+        results, flags = (output, argmax, pivots, sums), (int(epilogue.pools), int(epilogue.applies_relu))
+        self._call("convolve", maps, _taps(filters), *results, *flags, *maps.shape, len(filters))
         return output
 
     def gradients(
@@ -105,26 +105,26 @@ class AmxConvolution(ConvAlgorithm):
         maps: Tensor,
         filters: Tensor,
         gradient: Tensor,
-        of_maps: bool,
-        of_filters: bool,
+        needs_maps: bool,
+        needs_filters: bool,
         *,
         indices: Tensor | None = None,
         argmax: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Compute the gradients of maps and filters, with `argmax` from the gradient of the pooled output.
+        """Compute the gradients of maps and filters; if `argmax` is given, from the gradient of the pooled output.
 
         Args:
             maps: See `ConvAlgorithm.gradients`.
             filters: See `ConvAlgorithm.gradients`.
             gradient: Gradient of the output, pooled or not.
-            of_maps: See `ConvAlgorithm.gradients`.
-            of_filters: See `ConvAlgorithm.gradients`.
+            needs_maps: See `ConvAlgorithm.gradients`.
+            needs_filters: See `ConvAlgorithm.gradients`.
             indices: See `ConvAlgorithm.gradients`; the images are not copied.
             argmax: Positions of the maxima for all images, as in `Convolved`; None without pooling.
         """
         sizes, taps = (len(gradient), *maps.shape[1:], len(filters)), _taps(filters)
-        map_gradient = maps.new_empty(len(gradient), *maps.shape[1:]) if of_maps else None
-        tap_gradient = torch.empty_like(taps) if of_filters else None
+        map_gradient = maps.new_empty(len(gradient), *maps.shape[1:]) if needs_maps else None
+        tap_gradient = torch.empty_like(taps) if needs_filters else None
         if map_gradient is not None:
             self._call("map_gradient", gradient, indices, argmax, taps, map_gradient, *sizes)
         if tap_gradient is not None:

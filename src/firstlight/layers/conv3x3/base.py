@@ -44,11 +44,11 @@ class ConvAlgorithm(ABC):
     @classmethod
     @abstractmethod
     def is_faster(cls, problem: ConvProblem) -> bool:
-        """Return whether the algorithm is faster than PyTorch's convolution, where it is available."""
+        """Whether the algorithm, if it is available, is faster than PyTorch's convolution."""
 
     @abstractmethod
     def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
-        """Return whether the algorithm supports maps of this type and number of channels."""
+        """Whether the algorithm supports maps of this dtype and these numbers of channels."""
 
     @abstractmethod
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:
@@ -60,18 +60,21 @@ class ConvAlgorithm(ABC):
         maps: Tensor,
         filters: Tensor,
         gradient: Tensor,
-        of_maps: bool,
-        of_filters: bool,
+        needs_maps: bool,
+        needs_filters: bool,
         *,
         indices: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Compute the gradients of maps and filters, each if it is asked for, from that of the output.
+        """Compute the gradients of the maps and of the filters, each if requested, from the gradient of the output.
 
         Args:
-            maps: [n h w c_in].
-            filters: [c_out c_in 3 3].
+            maps: Input, [n h w c_in].
+            filters: Filters, [c_out c_in 3 3].
             gradient: Gradient of the output, [k h w c_out].
-            of_maps: Whether to compute the gradient of the maps, [k h w c_in].
-            of_filters: Whether to compute the gradient of the filters.
-            indices: Indices of the gradient's images among the maps, int64 [k]; by default all images.
+            needs_maps: Whether to compute the gradient of the maps, [k h w c_in].
+            needs_filters: Whether to compute the gradient of the filters.
+            indices: Indices of the gradient's images among the maps, int64 [k]; None means all images.
+
+        Returns:
+            The gradients of maps and filters; None for a gradient that was not requested.
         """

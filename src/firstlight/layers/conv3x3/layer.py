@@ -23,7 +23,7 @@ def winograd_algorithm(dtype: torch.dtype, channels_in: int, channels_out: int) 
 
 
 def choose_algorithm(problem: ConvProblem) -> ConvAlgorithm | None:
-    """Return an algorithm that is faster than PyTorch's convolution, or None; compiles only what may be used."""
+    """Return an algorithm that is faster than PyTorch's convolution, or None; compiles only if one may be faster."""
     if is_enabled("amx") and AmxConvolution.is_faster(problem) and (amx := amx_convolution()) is not None:
         return amx
     if not is_enabled("winograd") or not NativeWinograd.is_faster(problem):  # TorchWinograd is slower still
@@ -46,9 +46,9 @@ class _Convolution(torch.autograd.Function):
         images, filters = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *differentiable_gradients(_conv2d, [images, filters], ctx.needs_input_grad[:2], gradient), None
-        maps, of_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        of_maps, of_filters = ctx.algorithm.gradients(maps, filters, of_output, *ctx.needs_input_grad[:2])
-        return None if of_maps is None else of_maps.permute(0, 3, 1, 2), of_filters, None
+        maps, grad_output = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+        grad_maps, grad_filters = ctx.algorithm.gradients(maps, filters, grad_output, *ctx.needs_input_grad[:2])
+        return None if grad_maps is None else grad_maps.permute(0, 3, 1, 2), grad_filters, None
 
 
 def _conv2d(images: Tensor, filters: Tensor) -> Tensor:
@@ -85,8 +85,8 @@ class Conv3x3(nn.Conv2d):
     On a CPU, for enough channels and pixels, the algorithm is one of this package's:
 
     - bfloat16 on a CPU with AMX: AMX tiles, if they can be compiled;
-    - bfloat16 on a CPU with AVX512-BF16 and no AMX: compiled Winograd, in training only, where the noise of the
-      gradients hides its larger rounding errors;
+    - bfloat16 on a CPU with AVX512-BF16 and no AMX: compiled Winograd, in training only, where gradient noise hides
+      its larger rounding errors;
     - float32: Winograd, compiled or, in training only, in PyTorch.
 
     In all other cases, and when the layer is traced, compiled or exported, it is PyTorch's convolution.
@@ -94,7 +94,7 @@ class Conv3x3(nn.Conv2d):
     Args:
         channels_in: Number of input channels.
         channels_out: Number of output channels.
-        fast: Whether other algorithms than PyTorch's may be used.
+        fast: Whether algorithms other than PyTorch's may be used.
     """
 
     stands_for = "Conv2d"  # in tables and drawings
@@ -125,5 +125,5 @@ class Conv3x3(nn.Conv2d):
 
 
 def compute_dtype(images: Tensor) -> torch.dtype:
-    """Return the type in which a convolution of these images is computed: the autocast type where autocast is on."""
+    """Return the dtype in which a convolution of these images is computed: autocast's, if it is on, or their own."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype

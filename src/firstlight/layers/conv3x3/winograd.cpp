@@ -5,12 +5,12 @@
 // same F(4x4, 3x3) in PyTorch, slower and easier to read, is in winograd_torch.py.
 //
 // Maps are float, double or, where the CPU multiplies it, bfloat16. With bfloat16 all transforms and sums are float;
-// the maps and the factors of the matrix products are rounded. Maps are [images height width channels], and go through
+// the maps and the factors of the matrix products are rounded. Maps are [images height width channels]. The steps are
 //
 //     maps --input transform--> products --matrix products with the filters--> products --output transform--> maps
 //
 // Tiles. F(4x4, 3x3) cuts the output into tiles of 4x4 pixels. Each needs a tile of 6x6 pixels of the input, which
-// starts one pixel before it; neighbouring input tiles overlap by two pixels. (F(3x3, 3x3): 3x3 and 5x5.)
+// starts one pixel before it; neighbouring input tiles overlap by two pixels. F(3x3, 3x3) has tiles of 3x3 and 5x5.
 //
 //     input, with a border of zeros        output
 //     0 0 0 0 0 0 0 0 0 0                  +---------+---------+
@@ -18,8 +18,8 @@
 //     0 [         [ . .  tile 1 ]          |  4x4    |  4x4    |
 //     0 [   6x6   [ . .   6x6   ]          +---------+---------+
 //
-// Products. A transformed tile has 36 elements (25). For each element, the numbers of all tiles and channels form one
-// matrix, [tiles, channels], stored as panels of 16 channels:
+// Products. A transformed tile has 36 elements, or 25 for F(3x3, 3x3). For each element, the numbers of all tiles and
+// channels form one matrix, [tiles, channels], stored as panels of 16 channels:
 //
 //     element 0:   panel 0   tile 0 | c0 .. c15 |       panel 1   tile 0 | c16 .. c31 |     lanes beyond the last
 //                            tile 1 | c0 .. c15 |                 tile 1 | c16 .. c31 |     channel are zero
@@ -42,7 +42,7 @@ namespace {
 
 constexpr int PANEL = LANES;  // channels
 
-// The type in which numbers are summed, and how many products one lane of a register sums at once.
+// The type in which numbers are summed, and the number of products that one lane of a register sums at once.
 template <class T>
 struct Accumulation {
     typedef T Sum;
@@ -73,8 +73,8 @@ inline void store_panel(T *to, V value, long lanes) {
     std::copy(all, all + lanes, to);
 }
 
-// Store a transformed number, read once a block of tiles is transformed. A block of float is larger than a core's
-// cache; one of bfloat16 fits.
+// Store a transformed number, which is read only after the whole block is transformed. A block of float is larger than
+// a core's cache; a block of bfloat16 fits into it.
 template <class T, class V>
 inline void store_product(T *to, V value) {
     if (std::is_same<T, bfloat16>::value) store(to, value);
@@ -84,8 +84,8 @@ inline void store_product(T *to, V value) {
 // ---- Transforms. Each inner struct transforms one column or row of a tile: B' d, A' m and G g of the paper, and the
 // adjoint of each.
 
-// F(4x4, 3x3), for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; these halve the rounding
-// error.
+// F(4x4, 3x3), for the points 0, P, -P, Q, -Q and infinity. The paper has P = 1 and Q = 2; the values here halve the
+// rounding error.
 struct F4 {
     static constexpr int OUT = 4, SIZE = OUT + 2, ELEMENTS = SIZE * SIZE;
     static constexpr float P = 5 / 8.f, P2 = P * P, P3 = P * P2;
@@ -573,11 +573,11 @@ inline void for_each_block(const Maps<F> &all, long channels_out, long block, Wo
 }
 
 template <class T, class F>
-void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps<F> all, long channels_out, long block,
-              int threads) {
+void convolve(const T *images, const T *filters, T *output, Sum<T> *workspace, Maps<F> all, long channels_out,
+              long block, int threads) {
     for_each_block(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
-        T *transformed = reinterpret_cast<T *>(work);
-        Sum<T> *product = work + in.products().size();
+        T *transformed = reinterpret_cast<T *>(workspace);
+        Sum<T> *product = workspace + in.products().size();
         maps_to_products<typename F::Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
         multiply(transformed, filters, product, in.products(), out.products(), threads);
         products_to_maps<typename F::Output>(product, output + out.pixel(first, 0, 0), out, threads);
@@ -586,17 +586,18 @@ void convolve(const T *images, const T *filters, T *output, Sum<T> *work, Maps<F
 
 template <class T, class F>
 void gradients(const T *images, const T *filters, const T *gradient, T *image_gradient, Sum<T> *filter_gradient,
-               Sum<T> *work, Maps<F> all, long channels_out, long block, int threads) {
+               Sum<T> *workspace, Maps<F> all, long channels_out, long block, int threads) {
     for_each_block(all, channels_out, block, [&](Maps<F> in, Maps<F> out, long first) {
-        T *transformed = reinterpret_cast<T *>(work), *product = reinterpret_cast<T *>(work + in.products().size());
+        T *transformed = reinterpret_cast<T *>(workspace);
+        T *product = reinterpret_cast<T *>(workspace + in.products().size());
         maps_to_products<typename F::OutputAdjoint>(gradient + out.pixel(first, 0, 0), product, out, threads);
         if (filter_gradient) {
             maps_to_products<typename F::Input>(images + in.pixel(first, 0, 0), transformed, in, threads);
             add_outer(product, transformed, filter_gradient, out.products(), in.products(), threads);
         }
         if (image_gradient) {
-            multiply(product, filters, work, out.products(), in.products(), threads);
-            products_to_maps<typename F::InputAdjoint>(work, image_gradient + in.pixel(first, 0, 0), in, threads);
+            multiply(product, filters, workspace, out.products(), in.products(), threads);
+            products_to_maps<typename F::InputAdjoint>(workspace, image_gradient + in.pixel(first, 0, 0), in, threads);
         }
     });
 }
@@ -624,19 +625,20 @@ inline void with_tile(long tile, Work work) {
             products_to_maps<typename F::FilterAdjoint>(products, filters, Maps<F>{to, 3, 3, from}, threads);         \
         });                                                                                                           \
     }                                                                                                                 \
-    extern "C" void convolve_##T(const T *images, const T *filters, T *output, Sum<T> *work, long n, long height,     \
-                                 long width, long from, long to, long block, long tile, int threads) {                \
+    extern "C" void convolve_##T(const T *images, const T *filters, T *output, Sum<T> *workspace, long n,             \
+                                 long height, long width, long from, long to, long block, long tile, int threads) {   \
         with_tile(tile, [&](auto f) {                                                                                 \
             const Maps<decltype(f)> all{n, height, width, from};                                                      \
-            convolve(images, filters, output, work, all, to, block, threads);                                         \
+            convolve(images, filters, output, workspace, all, to, block, threads);                                    \
         });                                                                                                           \
     }                                                                                                                 \
     extern "C" void gradients_##T(const T *images, const T *filters, const T *gradient, T *image_gradient,            \
-                                  Sum<T> *filter_gradient, Sum<T> *work, long n, long height, long width, long from,  \
-                                  long to, long block, long tile, int threads) {                                      \
+                                  Sum<T> *filter_gradient, Sum<T> *workspace, long n, long height, long width,        \
+                                  long from, long to, long block, long tile, int threads) {                           \
         with_tile(tile, [&](auto f) {                                                                                 \
             const Maps<decltype(f)> all{n, height, width, from};                                                      \
-            gradients(images, filters, gradient, image_gradient, filter_gradient, work, all, to, block, threads);     \
+            gradients(images, filters, gradient, image_gradient, filter_gradient, workspace, all, to, block,          \
+                      threads);                                                                                       \
         });                                                                                                           \
     }
 

@@ -17,15 +17,16 @@ from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
-PANEL = 16  # as in winograd.cpp
+PANEL = 16  # number of channels in a panel, as in winograd.cpp
+# Dtype of the transforms and sums for each dtype of the maps.
 SUMS = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
 TILES = (4, 3)  # sides of the output tiles, in pixels
-# Tiles in a block for each thread: enough to read the filters rarely, few enough to need little memory.
+# Tiles of a block per thread: enough to read the filters rarely, few enough that a block needs little memory.
 TILES_PER_THREAD = 128
 
 
 class NativeWinograd(Winograd):
-    """`Winograd` in C++: a block of images goes through transforms and matrix products at once."""
+    """`Winograd` in C++: transforms and matrix products process one block of images at a time."""
 
     min_channels: ClassVar = {torch.float32: 16, torch.bfloat16: 32}
     min_tiles = 128
@@ -36,12 +37,12 @@ class NativeWinograd(Winograd):
 
     @classmethod
     def is_faster(cls, problem: ConvProblem) -> bool:
-        """Return whether this algorithm is faster than PyTorch's; in bfloat16 for training only, see Conv3x3."""
-        may = problem.dtype != torch.bfloat16 or (problem.is_training and not cpu.has_amx())
-        return may and super().is_faster(problem)
+        """Whether this algorithm is faster than PyTorch's; in bfloat16 it is used for training only, see `Conv3x3`."""
+        is_allowed = problem.dtype != torch.bfloat16 or (problem.is_training and not cpu.has_amx())
+        return is_allowed and super().is_faster(problem)
 
     def supports(self, dtype: torch.dtype, channels_in: int, channels_out: int) -> bool:
-        """Return whether maps are supported: bfloat16 needs a CPU that multiplies it, and even numbers of channels."""
+        """Whether such maps are supported: bfloat16 needs a CPU that multiplies it, and even numbers of channels."""
         if dtype == torch.bfloat16:
             return hasattr(self._library, "convolve_bfloat16") and channels_in % 2 == channels_out % 2 == 0
         return dtype in TYPES
@@ -49,9 +50,9 @@ class NativeWinograd(Winograd):
     def convolve(self, maps: Tensor, filters: Tensor) -> Tensor:  # noqa: D102  # see ConvAlgorithm
         maps, output = maps.contiguous(), maps.new_empty(*maps.shape[:3], len(filters))
         tile = cheapest_tile(*maps.shape[1:3])
-        work, block = self._work(maps, len(filters), tile)
+        workspace, block = self._workspace(maps, len(filters), tile)
         bank = self._transformed(filters, maps.dtype, tile)
-        self._call("convolve", maps, bank, output, work, *maps.shape, len(filters), block, tile)
+        self._call("convolve", maps, bank, output, workspace, *maps.shape, len(filters), block, tile)
         return output
 
     def gradients(  # noqa: D102
@@ -59,21 +60,21 @@ class NativeWinograd(Winograd):
         maps: Tensor,
         filters: Tensor,
         gradient: Tensor,
-        of_maps: bool,
-        of_filters: bool,
+        needs_maps: bool,
+        needs_filters: bool,
         *,
         indices: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         maps, gradient = select_images(maps, indices).contiguous(), gradient.contiguous()
         channels_out, channels_in = filters.shape[:2]
         tile = cheapest_tile(*maps.shape[1:3])
-        transposed = self._transformed(filters.transpose(0, 1), maps.dtype, tile) if of_maps else None
-        map_gradient = torch.empty_like(maps) if of_maps else None
+        transposed = self._transformed(filters.transpose(0, 1), maps.dtype, tile) if needs_maps else None
+        map_gradient = torch.empty_like(maps) if needs_maps else None
         num_products = self._num_products(channels_out, channels_in, tile)
-        products = maps.new_zeros(num_products, dtype=SUMS[maps.dtype]) if of_filters else None
-        work, block = self._work(maps, channels_out, tile)
+        products = maps.new_zeros(num_products, dtype=SUMS[maps.dtype]) if needs_filters else None
+        workspace, block = self._workspace(maps, channels_out, tile)
         sizes = *maps.shape, channels_out, block, tile
-        self._call("gradients", maps, transposed, gradient, map_gradient, products, work, *sizes)
+        self._call("gradients", maps, transposed, gradient, map_gradient, products, workspace, *sizes)
         if products is None:
             return map_gradient, None
         taps = products.new_empty(channels_out, FILTER, FILTER, channels_in)
@@ -90,7 +91,7 @@ class NativeWinograd(Winograd):
         self._call("transform_filters", taps, bank, channels_in, channels_out, *steps, tile, dtype=dtype)
         return bank
 
-    def _work(self, maps: Tensor, channels_out: int, tile: int) -> tuple[Tensor, int]:
+    def _workspace(self, maps: Tensor, channels_out: int, tile: int) -> tuple[Tensor, int]:
         """Return a buffer for the input and output products of a block, and the number of images in the block."""
         num_images, height, width, channels_in = maps.shape
         num_tiles = _num_tiles(height, width, tile)
@@ -145,6 +146,6 @@ def _num_elements(tile: int) -> int:
 
 @cache
 def native_winograd() -> NativeWinograd | None:
-    """Return the compiled convolution, or None where it cannot be compiled."""
+    """Return the compiled convolution, or None if it cannot be compiled."""
     library = compiled(SOURCE)
     return None if library is None else NativeWinograd(library)

@@ -22,19 +22,19 @@ class Winograd(ConvAlgorithm):
 
     where * is the elementwise product, summed over the input channels. Over all tiles and channels this sum is one
     matrix product for each of the 36 elements of a tile, and these products take most of the time. The algorithm is
-    therefore fast on CPUs that are limited by arithmetic, not by memory. Where 3x3 tiles fit the output better, the
-    native implementation uses F(3x3, 3x3): 25 products, of tiles of 5x5.
+    therefore fast on CPUs that are limited by arithmetic, not by memory. For maps that need fewer products with output
+    tiles of 3x3, the native implementation uses F(3x3, 3x3), with 25 products of input tiles of 5x5.
     """
 
     name = "winograd"
-    # PyTorch's convolution is faster with fewer input or output channels, and for other dtypes.
+    # Smallest number of input and output channels for each supported dtype; below, PyTorch's convolution is faster.
     min_channels: ClassVar[dict[torch.dtype, int]]
-    min_tiles: int  # of all images together; PyTorch's convolution is faster with fewer
+    min_tiles: int  # smallest number of tiles of all images; below, PyTorch's convolution is faster
     is_faster_forward: bool  # whether a forward pass alone is faster than PyTorch's
 
     @classmethod
     def is_faster(cls, problem: ConvProblem) -> bool:
-        """Return whether this algorithm is faster than PyTorch's."""
+        """Whether this algorithm is faster than PyTorch's."""
         if problem.dtype not in cls.min_channels or problem.min_channels < cls.min_channels[problem.dtype]:
             return False
         return problem.num_pixels >= cls.min_tiles * OUTPUT_TILE**2 and (problem.is_training or cls.is_faster_forward)

@@ -12,9 +12,9 @@ from firstlight.layers.conv3x3.winograd_base import OUTPUT_TILE, Winograd, selec
 
 INPUT_TILE = OUTPUT_TILE + FILTER - 1
 NUM_ELEMENTS = INPUT_TILE**2
-# Tiles times channels in a block: its products, 36 numbers for each, stay in the cache.
+# Tiles times channels in a block, so few that the products of a block, 36 numbers for each, stay in the cache.
 BLOCK = 2**17
-MIN_BLOCK_TILES = 256
+MIN_BLOCK_TILES = 256  # smallest number of tiles in a block
 
 # The transforms B', G and A' of the paper's section 4.3, for the points 0, P, -P, Q, -Q and infinity. The paper has
 # P = 1 and Q = 2; the values here halve the rounding error.
@@ -45,7 +45,7 @@ OUTPUT_TRANSFORM = [
 
 
 class TorchWinograd(Winograd):
-    """`Winograd` by matrix products only: the transforms, too, are products, of flattened tiles."""
+    """`Winograd` made of matrix products only: the transforms are products with flattened tiles."""
 
     min_channels: ClassVar = {torch.float32: 32}
     min_tiles = 256
@@ -69,8 +69,8 @@ class TorchWinograd(Winograd):
         maps: Tensor,
         filters: Tensor,
         gradient: Tensor,
-        of_maps: bool,
-        of_filters: bool,
+        needs_maps: bool,
+        needs_filters: bool,
         *,
         indices: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
@@ -78,18 +78,18 @@ class TorchWinograd(Winograd):
         transforms, tiling = _Transforms(maps.dtype), _Tiling(maps, len(filters))
         channels_out, channels_in = filters.shape[:2]
         transformed_filters = transforms.filters(filters)
-        map_gradient = maps.new_empty(maps.shape) if of_maps else None
+        map_gradient = maps.new_empty(maps.shape) if needs_maps else None
         filter_products = torch.zeros_like(transformed_filters)
         for block in tiling.blocks:
             tiles = transforms.output.T @ tiling.output_tiles(gradient[block])
             products = tiles.view(NUM_ELEMENTS, -1, channels_out)
-            if of_filters:
+            if needs_filters:
                 transformed = (transforms.input @ tiling.input_tiles(maps[block])).view(NUM_ELEMENTS, -1, channels_in)
                 filter_products.baddbmm_(transformed.transpose(1, 2), products)
             if map_gradient is not None:
-                back = torch.bmm(products, transformed_filters.transpose(1, 2)).view(NUM_ELEMENTS, -1)
-                tiling.add_input_tiles(transforms.input.T @ back, map_gradient[block])
-        return map_gradient, transforms.filters_adjoint(filter_products) if of_filters else None
+                map_products = torch.bmm(products, transformed_filters.transpose(1, 2)).view(NUM_ELEMENTS, -1)
+                tiling.add_input_tiles(transforms.input.T @ map_products, map_gradient[block])
+        return map_gradient, transforms.filters_adjoint(filter_products) if needs_filters else None
 
 
 class _Transforms:
