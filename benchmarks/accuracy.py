@@ -2,7 +2,7 @@
 
 Each run appends one line to `results/accuracy.jsonl`, and `benchmarks/tables.py` renders mean and deviation of every
 recipe. `--runs` appends lines for run folders that exist already, instead of training. `--untimed` records no training
-time: for runs beside other work, whose accuracy counts and whose time does not.
+time; use it if other programs share the machine.
 
     python benchmarks/accuracy.py --recipe adam24 --seeds 0 1 2 --data_dir DATA_DIR
     python benchmarks/accuracy.py --runs logs/adam24/version_0
@@ -32,8 +32,8 @@ def line_of(run: Run, is_timed: bool = True) -> dict[str, Any]:
 
 def precision_of(run: Run) -> str:
     """Return the precision that a run recorded, or, for an old run, the precision that it requested."""
-    asked_for = json.loads((run.path / "options.json").read_text())["trainer"].get("precision")
-    return run.environment.get("precision") or asked_for or usual_precision(run.environment)
+    requested = json.loads((run.path / "options.json").read_text())["trainer"].get("precision")
+    return run.environment.get("precision") or requested or usual_precision(run.environment)
 
 
 def main() -> None:

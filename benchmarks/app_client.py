@@ -1,4 +1,4 @@
-"""Start the app in a process of its own, and send it requests over HTTP."""
+"""Start the app in a separate process and send requests to it over HTTP."""
 
 from __future__ import annotations
 

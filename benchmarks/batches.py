@@ -1,4 +1,4 @@
-"""Measure the time to make a batch (crop, flip, cutout, conversion) as a share of a ResNet9 training step.
+"""Measure the time to make a batch (crop, flip, cutout, conversion to float) as a share of a ResNet9 training step.
 
 python benchmarks/batches.py --num_turns 10
 """
@@ -30,13 +30,13 @@ def main() -> None:
     batches = iter(Batches(images, sampler, Augmentation(crop_px=4, flip="random", cutout_px=8)))
     network = ResNet9(10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-    half = default_precision("cpu") == "bf16-mixed"
+    uses_bfloat16 = default_precision("cpu") == "bf16-mixed"
     making_s, step_s = [], []
     for turn in range(options.num_turns + 2):  # the first two turns warm up
         started_s = time.perf_counter()
         batch = next(batches)
         made_s = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=uses_bfloat16):
             loss = F.cross_entropy(network(batch.images), batch.labels)
         optimizer.zero_grad()
         loss.backward()

@@ -1,7 +1,7 @@
-"""Measure the cost of checkpoints of ResNet9 with Adam's state: written, hashed and flushed to disk.
+"""Measure the cost of checkpoints of ResNet9 with Adam's state, which are written, hashed and flushed to disk.
 
-First ResNet9 trains for `--minutes` on random images with the default checkpoint interval; the result is the share of
-the time that checkpoints take. Then the script writes checkpoints one after another into the same folder.
+First ResNet9 trains for `--minutes` on random images with the default checkpoint interval, which gives the share of the
+time that checkpoints take. Then the script writes checkpoints one after another into the same folder.
 
     python benchmarks/checkpoint.py --minutes 4 --place logs
 """
@@ -36,8 +36,8 @@ NUM_IMAGES = 8192
 BATCH_SIZE = 512
 
 
-class Enough(pl.Callback):
-    """Write checkpoints one after another when the training has run for `duration_s`, then end it."""
+class StopAfterDuration(pl.Callback):
+    """After `duration_s` of training, write checkpoints one after another and end the training."""
 
     def __init__(self, checkpointing: Checkpointing, duration_s: float, num_writes: int) -> None:
         self.checkpointing, self.duration_s, self.num_writes = checkpointing, duration_s, num_writes
@@ -100,10 +100,10 @@ def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:
     module = Classifier(ResNet9(10))
     folder = CheckpointFolder(place / "checkpoints")
     checkpointing = Checkpointing(folder, place, module.recipe, CheckpointTimes(), StopSignals(place))
-    enough = Enough(checkpointing, duration_s, num_writes)
+    stop = StopAfterDuration(checkpointing, duration_s, num_writes)
     trainer = Trainer(
         max_epochs=10_000,
-        callbacks=[checkpointing, FiniteLoss(folder), EpochMeans(), enough],
+        callbacks=[checkpointing, FiniteLoss(folder), EpochMeans(), stop],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -111,7 +111,7 @@ def measure(place: Path, duration_s: float, num_writes: int) -> dict[str, Any]:
     )
     trainer.strategy.checkpoint_io = CheckpointIO(folder)
     trainer.fit(module, batches)
-    return enough.found
+    return stop.found
 
 
 if __name__ == "__main__":

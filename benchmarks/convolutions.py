@@ -6,7 +6,7 @@ rounding error of each: the largest relative difference of the first step's grad
     python benchmarks/convolutions.py --num_turns 5 --num_steps 2
     python benchmarks/convolutions.py --num_turns 5 --num_steps 2 --precision bf16-mixed
 
-The results file is named for our algorithm: `winograd`, `winograd_bf16` or, on a CPU with AMX, `amx_bf16`.
+The results file has the name of our algorithm: `winograd`, `winograd_bf16` or, on a CPU with AMX, `amx_bf16`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def our_algorithm(images: Tensor, precision: str) -> str:
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         algorithm = Conv3x3(64, 64).algorithm(images.new_empty(len(images), 64, 16, 16))
     if algorithm is None:
-        sys.exit(f"nothing is faster than PyTorch's convolutions in {precision} here: there is nothing to measure")
+        sys.exit(f"on this machine no algorithm is faster than PyTorch's in {precision}: there is nothing to measure")
     return algorithm.name
 
 

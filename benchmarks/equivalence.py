@@ -1,9 +1,9 @@
-"""Show that a native kernel or a precision costs no accuracy: paired trainings with and without it.
+"""Test whether a native kernel or bfloat16 costs accuracy, by paired trainings with and without it.
 
 Every seed is trained twice, with the kernel and without it, or in bfloat16 and in float32. The difference of the two
 validation accuracies is averaged over seeds until its standard error is small enough. Each training appends a row to
 `results/equivalence.jsonl`. A repeated command continues: trainings that have a row from the same machine are not
-repeated, and kernels share the trainings in which everything is on. The test split is not used.
+repeated, and the comparisons of all kernels share the trainings with every kernel enabled. The test split is not used.
 
     python benchmarks/equivalence.py winograd --recipe page24 --data_dir DATA_DIR
     python benchmarks/equivalence.py bfloat16 --recipe demo
@@ -45,12 +45,12 @@ from record import NUM_CIFAR10, RESULTS, command_line
 BFLOAT16 = "bfloat16"  # the change of precision, beside the names of kernels
 WIDTHS = {"page24": 16, "adam24": 16, "demo": 16, "fast94": 32}  # narrow, so that many seeds fit into a night
 NUM_TRAIN = 45_000  # of CIFAR-10; the other training images are the validation images
-LOSS_LIMIT = 0.1  # points of accuracy that a harmless change may cost
+LOSS_LIMIT = 0.1  # largest loss of accuracy in points for which a change counts as harmless
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How one training of a pair runs."""
+    """The precision and the disabled kernels of one training of a pair."""
 
     precision: str
     disabled: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Summary:
 
     @property
     def verdict(self) -> str:
-        """Whether the interval rules a loss of more than `LOSS_LIMIT` out or proves it."""
+        """Whether the interval excludes or proves a loss of more than `LOSS_LIMIT`, in a sentence."""
         if self.low > -LOSS_LIMIT:
             return f"harmless: it costs less than {LOSS_LIMIT} points"
         if self.high < -LOSS_LIMIT:
@@ -109,7 +109,7 @@ def settings_of(change: str, precision: str) -> tuple[Setting, Setting]:
 
 
 def sized(name: str, seed: int, *, is_tiny: bool) -> Recipe:
-    """Return a recipe at the width at which it is compared; a tiny one trains for seconds on the embedded data."""
+    """Return a recipe with the width of `WIDTHS`; a tiny one trains for seconds on the embedded data."""
     recipe = get_recipe(name)
     network: Any = recipe.network  # of a kind that has a width
     network = replace(network, width=2 if is_tiny else WIDTHS[name])

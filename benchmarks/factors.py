@@ -1,11 +1,11 @@
 r"""Measure the effects of several fields of a recipe at once, each with two values, in an orthogonal array.
 
-Every run counts for every factor: 16 runs measure each of up to 8 factors as precisely as 8 runs with one value and 8
-with the other. The array has resolution IV: effects of single factors are confounded neither with each other nor with
-interactions of two factors; interactions of two are confounded with each other. (Box and Hunter 1961, "The 2^(k-p)
-fractional factorial designs", Technometrics 3; the columns are all products of an odd number of basic columns.) All
-runs share one split into training and validation images, and each has its own seed. The test split is not used. A
-factor is one field of the recipe, or several fields that change together:
+Every run counts for every factor: 16 runs measure each of up to 8 factors as precisely as 8 runs with its first value
+and 8 runs with its second. The array has resolution IV: effects of single factors are confounded neither with each
+other nor with interactions of two factors; interactions of two factors are confounded with each other. (Box and Hunter
+1961, "The 2^(k-p) fractional factorial designs", Technometrics 3; the columns are all products of an odd number of
+basic columns.) All runs share one split into training and validation images, and each has its own seed. The test split
+is not used. A factor is one field of the recipe, or several fields that change together:
 
     python benchmarks/factors.py fast94 --data_dir DATA_DIR --num_runs 16 --factors network.patch_directions=12,8 \
         "optimizer.sgd_momentum=0.85,0.75 optimizer.bias_rate=26.5,18" max_epochs=5,6
@@ -72,7 +72,7 @@ def orthogonal_array(num_runs: int, num_factors: int, seed: int) -> list[list[in
 
 
 def with_field(recipe: Recipe, name: str, value: Any) -> Recipe:
-    """Return the recipe with another value of the field with a dotted name."""
+    """Return the recipe with another value of a field, given by its dotted name."""
     values = recipe.to_dict()
     *groups, last = name.split(".")
     inner = values

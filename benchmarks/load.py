@@ -3,8 +3,8 @@
     python benchmarks/load.py --place logs/page24/version_0/bundle
 
 Every request uploads a photo and waits for the prediction with its map. The results are the number of errors, the time
-of each request, requests per second, and the server's memory before, right after, and when the uploads have been
-deleted.
+of each request, requests per second, and the server's memory before the load, right after it, and after the uploads
+have been deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app_client import TIMEOUT_S, classify, make_photo, server
 from record import command_line, record
 
 NUM_PHOTOS = 40
-DELETED_AFTER_S = 80  # the app deletes uploads a minute old, four times a minute
+DELETED_AFTER_S = 80  # four times a minute the app deletes uploads that are older than a minute
 STAGES = ("residual3", "residual3", "residual3", "layer2", "all")  # most requests use the default
 
 
@@ -63,8 +63,8 @@ def main() -> None:
 
 def warm_up(address: str, photos: list[bytes]) -> None:
     with httpx.Client(timeout=TIMEOUT_S) as client:
-        for place, photo in enumerate(photos):
-            classify(client, address, photo, STAGES[place % len(STAGES)])
+        for index, photo in enumerate(photos):
+            classify(client, address, photo, STAGES[index % len(STAGES)])
 
 
 def run_clients(

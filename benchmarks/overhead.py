@@ -1,4 +1,4 @@
-"""Measure the time that Lightning adds to a step: `firstlight.Trainer` and a bare loop of the same parts, alternately.
+"""Measure the time that Lightning adds to a step: run `firstlight.Trainer` and a bare training loop alternately.
 
 All loops have the same batches, network, precision, loss and optimizer. "bare" does nothing else. "lightning" is
 `firstlight.Trainer` without logger and progress bar, and "fit" is the trainer as `firstlight fit` configures it

@@ -1,7 +1,7 @@
-"""Measure the time that Lightning adds to fast94 on a GPU: `Trainer.fit` and a bare loop of the same captured steps.
+"""Measure the time that Lightning adds to fast94 on a GPU: run `Trainer.fit` and a bare training loop alternately.
 
-Both train on the same batches with the same replayed steps, alternately. Capturing and compiling are not timed. The
-result has the seconds of a whole training with each.
+Both train on the same batches with the same captured steps. Capturing and compiling are not timed. The result has the
+seconds of a whole training with each.
 
     python benchmarks/overhead_gpu.py --data_dir DATA_DIR
 """

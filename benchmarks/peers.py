@@ -1,4 +1,4 @@
-"""Compare a recipe with another program's training script, alternately on the same machine.
+"""Compare a recipe with another program's training script; both run alternately on the same machine.
 
 The peer is any script that trains, prints its accuracy and seconds, and ends. It runs unchanged, in its own folder. Two
 regular expressions with one group each extract its numbers from its output. The defaults read the table of the airbench
@@ -21,8 +21,8 @@ from record import command_line, record, spread
 
 ACCURACY = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s+[0-9.]+\s+\|\s*$"
 SECONDS = r"\|\s+eval\s+\|.*\|\s+([0-9.]+)\s+\|\s*$"
-OURS_ACCURACY = r"test_acc_tta ([0-9.]+)"
-OURS_SECONDS = r"\bseconds ([0-9.]+)"
+OUR_ACCURACY = r"test_acc_tta ([0-9.]+)"
+OUR_SECONDS = r"\bseconds ([0-9.]+)"
 
 
 def numbers(text: str, pattern: str) -> list[float]:
@@ -67,11 +67,11 @@ def main() -> None:
     found: dict[str, tuple[list[float], list[float]]] = {"ours": ([], []), "peer": ([], [])}
     for turn in range(options.num_turns):
         seeds = range(turn * options.num_seeds, (turn + 1) * options.num_seeds)
-        for name, command, folder, *how in (
+        for name, command, folder, *arguments in (
             ("peer", peer, options.peer.absolute().parent, options.accuracy, options.seconds, options.num_warmups),
-            ("ours", [*ours, *map(str, seeds)], Path.cwd(), OURS_ACCURACY, OURS_SECONDS, 0),
+            ("ours", [*ours, *map(str, seeds)], Path.cwd(), OUR_ACCURACY, OUR_SECONDS, 0),
         ):
-            for column, values in zip(found[name], run(command, folder, *how), strict=True):
+            for column, values in zip(found[name], run(command, folder, *arguments), strict=True):
                 column.extend(values)
             print(f"{name}: accuracies {found[name][0]}, seconds {found[name][1]}", flush=True)
     results = {"peer": options.peer.name, "recipe": options.recipe} | {

@@ -4,9 +4,9 @@
     python benchmarks/report.py cifar10 --run RUN --data_dir DATA_DIR
     python benchmarks/report.py cifar10 --data_dir DATA_DIR
 
-Without --run, the run is made from the bundled network and CIFAR-10, and tested first; the test is not timed. The
-stages of the report are timed one by one, in seconds on the clock and in seconds of CPU time, which other work on the
-machine changes little. The results file is `report_DATA`; --dry_run writes none.
+Without --run, the script makes a run from the bundled network and CIFAR-10 and tests it first; the test is not timed.
+The stages of the report are timed one by one, in wall-clock seconds and in CPU seconds, which other work on the machine
+changes little. The results file is `report_DATA`; --dry_run writes none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measure seconds and accuracy of the speed recipes by the clock of the published speed records.
 
-The clock counts what the records count: computing the whitening filters from the images, training with augmentation,
+Like the clock of the records, it counts computing the whitening filters from the images, training with augmentation,
 and the final test with all views. It does not count reading the data, building networks, compiling steps and
-Lightning's setup. `cold_s` is the time of the whole process, which a user waits for. Each seed appends a line to
+Lightning's setup. `cold_s` is the time of the whole process, for which a user waits. Each seed appends a line to
 `results/time_to_accuracy.jsonl`, or on a GPU to `results/time_to_accuracy_gpu.jsonl`.
 
     python benchmarks/time_to_accuracy.py --recipes airbench94 fast94 --seeds 0 1 2 --data_dir DATA_DIR
@@ -77,7 +77,7 @@ def run_once(
     device = trainer.strategy.root_device
     started_s = synchronized_time_s(device)
     network.to(device).init_from_data(data.train.images[:NUM_INIT_IMAGES].to(device))
-    adopt_s = synchronized_time_s(device) - started_s
+    init_s = synchronized_time_s(device) - started_s
     module = Classifier(network, recipe, steps)
     data.recipe, data.trainer = recipe, trainer
     batches = data.train_dataloader()
@@ -97,7 +97,7 @@ def run_once(
         test_s = synchronized_time_s(device) - started_s
         single = torch.cat([network(to_unit(part)) for part in images.split(TEST_BATCH_SIZE)])
     return {
-        "seconds": adopt_s + clock.seconds + test_s,
+        "seconds": init_s + clock.seconds + test_s,
         "train_s": clock.seconds,
         "test_s": test_s,
         "test_acc_tta": float(tta),
@@ -158,8 +158,8 @@ def main() -> None:
     recipes = [get_recipe(name) for name in options.recipes]
     if options.max_epochs:
         recipes = [replace(recipe, max_epochs=options.max_epochs) for recipe in recipes]
-    here = [] if options.turns_s else recipes  # in turns each process reads its own images
-    data = {recipe.name: load_data(recipe, options.data_dir) for recipe in here}
+    loaded = [] if options.turns_s else recipes  # with --turns_s each process reads its own images
+    data = {recipe.name: load_data(recipe, options.data_dir) for recipe in loaded}
     found: dict[str, list[dict[str, float]]] = {recipe.name: [] for recipe in recipes}
     is_first = True
     if options.warm_up:
@@ -177,9 +177,9 @@ def main() -> None:
             found[recipe.name].append(numbers)
             cold = {"cold_s": time.perf_counter() - STARTED_S} if is_first and not options.turns_s else {}
             is_first = False
-            where = {"convolutions": convolutions(), "steps": options.steps} | describe_environment()
-            where |= {"turns_s": options.turns_s} if options.turns_s else {}
-            line = {"recipe": recipe.to_dict()} | numbers | cold | where
+            environment = {"convolutions": convolutions(), "steps": options.steps} | describe_environment()
+            environment |= {"turns_s": options.turns_s} if options.turns_s else {}
+            line = {"recipe": recipe.to_dict()} | numbers | cold | environment
             if not options.max_epochs:
                 append_line("time_to_accuracy_gpu" if torch.cuda.is_available() else "time_to_accuracy", line)
             print(recipe.name, "  ".join(f"{name} {value:.4f}" for name, value in (numbers | cold).items()), flush=True)

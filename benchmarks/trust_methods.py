@@ -1,7 +1,8 @@
 """Compare all explanation methods on a trained run: faithfulness, and the passes of the network for one image.
 
-Methods of a stage explain the last one. Passes are counted by a hook: each image that the network sees counts one, and
-each backward pass counts two more, because it computes two products for each one of the forward pass.
+Methods that explain a stage explain the last one. A hook counts the passes: each image in a forward pass counts one,
+and each image in a backward pass counts two, because the backward pass computes two products for each product of the
+forward pass.
 
     python benchmarks/trust_methods.py drawn --run logs/demo/version_0 --num_images 100
     python benchmarks/trust_methods.py cifar10 --run logs/page24/version_0 --data_dir DATA_DIR --num_images 50

@@ -61,7 +61,8 @@ def in_turns(run: Callable[[Any, Turns], Any], inputs: Sequence[Any], turns_s: S
     Args:
         run: Function at the top level of a module that takes an input and the callback `Turns`.
         inputs: The two inputs.
-        turns_s: Seconds of each process's turns. In proportion to the runs' lengths, both end at about the same time.
+        turns_s: Seconds of a turn of each process. Choose them in proportion to the lengths of the two runs, so that
+            both end at about the same time.
     """
     context = get_context("spawn")
     ends, results = context.Pipe(), [context.Pipe(duplex=False) for _ in inputs]
@@ -71,7 +72,7 @@ def in_turns(run: Callable[[Any, Turns], Any], inputs: Sequence[Any], turns_s: S
         worker.start()
         workers.append(worker)
     for each in (*ends, *(sender for _, sender in results)):
-        each.close()  # otherwise the end of a process goes unnoticed
+        each.close()  # otherwise `recv` does not notice that a process has ended
     found = [receiver.recv() for receiver, _ in results]
     for worker in workers:
         worker.join()

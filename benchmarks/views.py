@@ -1,7 +1,7 @@
 """Measure validation accuracy and forward passes of test-time views, by kind of view and by margin.
 
-The runs must have held out validation images; the test split is not used. An image gets further views while its two
-largest probabilities differ by no more than the margin (`firstlight.evaluation.tta_views`).
+The runs must have validation images that they were not trained on; the test split is not used. An image gets further
+views while its two largest probabilities differ by at most the margin (`firstlight.evaluation.tta_views`).
 
     python benchmarks/views.py RUN [RUN ...] --data_dir DATA_DIR
 """
