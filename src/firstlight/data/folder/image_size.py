@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firstlight.errors import UsageError
 
-SMALLEST_PX, LARGEST_PX = 16, 512  # a 16x16 image has last maps of 2x2, the smallest from which a network can learn
+SMALLEST_PX, LARGEST_PX = 16, 512  # the last maps of a 16x16 image are 2x2; those of smaller images have a single cell
 
 
 def check_image_size(image_size: int) -> None:
