@@ -1,7 +1,7 @@
-"""Measure how much a training suffers from busy programs beside it, with and without our limit on spinning threads.
+"""Measure how much busy programs slow down a training, with and without our limit on spinning OpenMP threads.
 
-Without the limit, GNU's OpenMP spins 300,000 times before a waiting thread sleeps, which is its default. The settings
-take turns, each in a new process; a busy program is a Python loop.
+Without the limit, a waiting thread of GNU's OpenMP spins 300,000 times before it sleeps (the default). Both settings
+are measured alternately, each in a new process. A busy program is an endless Python loop.
 
     python benchmarks/busy.py --num_trials 3
 """
@@ -23,7 +23,7 @@ import pytorch_lightning as pl
 from firstlight.openmp import SETTINGS
 from record import command_line, record, spread
 
-DEFAULT_SPIN_COUNT = "300000"  # of GNU's OpenMP, if there are no more threads than cores
+DEFAULT_SPIN_COUNT = "300000"  # default of GNU's OpenMP if there are no more threads than cores
 NUM_BUSY = (0, 1, 2)
 WARM_UP_STEPS = 3
 STEPS = "--steps_of_a_child"
@@ -69,7 +69,7 @@ def busy_programs(count: int) -> Iterator[None]:
 
 
 def seconds_of_a_step(spin_count: str, num_busy: int, num_steps: int) -> float:
-    """Return the seconds of a training step in a new process beside busy programs."""
+    """Return the seconds of a training step in a new process while busy programs run."""
     environment = os.environ | {"GOMP_SPINCOUNT": spin_count}
     command = [sys.executable, __file__, STEPS, str(num_steps)]
     with busy_programs(num_busy):

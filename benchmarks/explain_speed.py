@@ -101,30 +101,30 @@ def make_contestants(
     classes = explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size).classes
     plain = choose(copy.deepcopy(network), "direct")
 
-    def ours(**precision: Any) -> Tensor:
+    def our_maps(**precision: Any) -> Tensor:
         return explain(network, images, method=METHOD, stage=STAGE, batch_size=options.batch_size, **precision).maps
 
-    def ours_bf16_of_the_same_classes() -> Tensor:
-        return ours(precision="bf16", target=classes)
+    def our_bf16_maps() -> Tensor:
+        return our_maps(precision="bf16", target=classes)
 
-    def theirs(network: nn.Module, is_class_known: bool = True) -> Tensor:
+    def captum_maps(network: nn.Module, is_class_known: bool = True) -> Tensor:
         captum = LayerGradCam(network, network.get_submodule(STAGE))
         maps = []
         batches = (each.split(options.captum_batch_size) for each in (images, classes))
-        for some, known in zip(*batches, strict=True):
+        for batch, batch_classes in zip(*batches, strict=True):
             with torch.inference_mode():
-                target = known if is_class_known else network(some).argmax(dim=1)
-            maps.append(captum.attribute(some, target.clone())[:, 0].detach())
+                target = batch_classes if is_class_known else network(batch).argmax(dim=1)
+            maps.append(captum.attribute(batch, target.clone())[:, 0].detach())
         return torch.cat(maps)
 
     contestants: dict[str, Callable[[], Tensor]] = {
-        "ours fp32": ours,
-        "captum": lambda: theirs(plain),
-        "captum, predicted": lambda: theirs(plain, is_class_known=False),
-        "captum, our convolutions": lambda: theirs(network),
+        "ours fp32": our_maps,
+        "captum": lambda: captum_maps(plain),
+        "captum, predicted": lambda: captum_maps(plain, is_class_known=False),
+        "captum, our convolutions": lambda: captum_maps(network),
     }
     if cpu.multiplies_bfloat16():
-        contestants["ours bf16"] = ours_bf16_of_the_same_classes
+        contestants["ours bf16"] = our_bf16_maps
     return contestants
 
 

@@ -337,7 +337,7 @@ void products_to_maps(const Sum<T> *products, T *maps, Maps<F> shape, int thread
     });
 }
 
-// ---- Rows: the operands of a multiplication. In bfloat16 two rows of 16 numbers are interleaved into one of pairs.
+// ---- Rows: the operands of a multiplication. In bfloat16 two rows of 16 numbers are interleaved into a row of pairs.
 
 #ifdef __AVX512F__
 constexpr int REGISTER_BYTES = 64, NUM_REGISTERS = 32;
@@ -351,7 +351,8 @@ struct Register {
     typedef typename Vector<Sum<T>, LANES>::type type;
     // Two panels share each loaded factor if there are registers for the sums of 16 or more of their rows.
     static constexpr int PANELS = NUM_REGISTERS / PER_PANEL >= 32 ? 2 : 1;
-    static constexpr int ROWS = std::max(1, std::min(16, (NUM_REGISTERS - PER_PANEL - 1) / PER_PANEL));  // of one panel
+    // The number of rows of one panel whose sums fit into the registers.
+    static constexpr int ROWS = std::max(1, std::min(16, (NUM_REGISTERS - PER_PANEL - 1) / PER_PANEL));
 };
 
 // A row of 16 numbers in registers.
