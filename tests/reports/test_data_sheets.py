@@ -70,7 +70,7 @@ def test_the_sheet_of_views_shows_the_original_and_each_epoch() -> None:
     assert np.array_equal(np.stack(pictures(figure)), np.stack(expected))
     assert figure.get_suptitle() == "tiny train 9 (green): augmented images of 3 epochs"
     assert figure.get_supxlabel() == (
-        "moved by up to 2 px (reflected beyond the line), then mirrored every other epoch, "
+        "moved by up to 2 px (reflected beyond the white line), then mirrored every other epoch, "
         "then a square of 5 px cut out around (row, column); seed 4"
     )
 

@@ -60,7 +60,7 @@ def build_parser() -> Parser:
     parser.add_argument("--true", type=str, default=None, help="only images of this true class")
     parser.add_argument("--predicted", type=str, default=None, help="only images with this predicted class")
     parser.add_argument(
-        "--index", type=int, nargs="+", default=[], help="indices of exactly the test images to draw, right or wrong"
+        "--index", type=int, nargs="+", default=[], help="indices of the test images to draw, misclassified or not"
     )
     parser.add_argument("--method", type=str, default=None, help=METHOD_HELP)
     parser.add_argument(

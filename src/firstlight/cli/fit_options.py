@@ -17,8 +17,8 @@ from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
 from firstlight.runs.options import Steps
 
 DESCRIPTION = (
-    "Train and test a network, and write a run folder. A recipe gives the default of every option; an option changes "
-    "one field of it."
+    "Train and test a network, and write a run folder. A recipe gives the defaults, and options can change each of its "
+    "fields."
 )
 EPILOG = "The options of --network and --optimizer are those of the recipe named by --recipe. --help_all shows all."
 

@@ -39,7 +39,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a UsageError with the message in one line."""
-        text = _reword_type_error(" ".join(str(message).split()).removesuffix("."))
+        text = _reword_error(" ".join(str(message).split()).removesuffix("."))
         raise UsageError(f"{text}. See `{self.prog} --help`") from ex
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
@@ -56,17 +56,19 @@ class Parser(ArgumentParser):
         return self.instantiate(parsed)
 
 
-def _reword_type_error(message: str) -> str:
+def _reword_error(message: str) -> str:
     r"""Return jsonargparse's message about a wrong value with the option and the type as a user writes them.
 
-    >>> _reword_type_error("Parser key \"count\": Expected a <class 'int'>. Got value: x")
+    >>> _reword_error("Parser key \"config\": File does not exist: 'none.yaml'")
+    "--config: File does not exist: 'none.yaml'"
+    >>> _reword_error("Parser key \"count\": Expected a <class 'int'>. Got value: x")
     "--count must be of type int, not 'x'"
-    >>> _reword_type_error("Parser key \"views\": Expected a typing.Literal['single', 'flip']. Got value: many")
+    >>> _reword_error("Parser key \"views\": Expected a typing.Literal['single', 'flip']. Got value: many")
     "--views must be one of single, flip, not 'many'"
     """
     found = _WRONG_TYPE.fullmatch(message)
     if found is None:
-        return message
+        return re.sub(r'^Parser key "([\w.]+)": ', r"--\1: ", message)
     choices = re.fullmatch(r"typing\.Literal\[(.*)\]", found["expected"])
     kind = re.fullmatch(r"<class '(\w+)'>", found["expected"])
     if choices:

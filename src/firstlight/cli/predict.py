@@ -112,7 +112,7 @@ def _report(refusals: dict[Path, str], num_predicted: int) -> None:
 
 
 def _choose(path: str | None, logs_dir: str) -> Predictor:
-    """Open the model that the user names, or else the newest run or the bundled model; print which one."""
+    """Open the named model; without a name, open the newest run or else the bundled model, and print which one."""
     from firstlight.errors import RunError
     from firstlight.export.bundle import BUNDLED_NAME, MEASURED_NAME, Bundle, bundled
     from firstlight.export.model_config import NAME as CONFIG_NAME

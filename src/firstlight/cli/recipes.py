@@ -19,7 +19,7 @@ UNKNOWN = "-"
 FOOTNOTE = """\
 Test accuracy: mean ± standard deviation over n seeds. Test-time augmentation
 (tta) averages the logits over several views of each image. Minutes: duration
-of one training, including the test for {timed}. They depend on the machine."""
+of one training on the machine above, including the test for {timed}."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -57,7 +57,10 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
     parser.add_argument(
-        "--image_size", type=int, default=0, help="side in pixels to which the images of a folder are resized"
+        "--image_size",
+        type=int,
+        default=0,
+        help="side in pixels to which the images of a folder are resized; 0 chooses 32 for small images, 64 for others",
     )
     parser.add_argument("--split", default="train", choices=["train", "test"], help="split of the data set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the chosen images and of the augmentation")

@@ -58,7 +58,7 @@ def build_parser(config: NetworkConfig) -> Parser:
     parser.add_argument("--run", type=str, default=None, help="run folder whose network is described instead")
     parser.add_argument("--image_size", type=int, default=32, help="side of the images in pixels, with --recipe")
     parser.add_argument("--num_classes", type=int, default=10, help="number of classes, with --recipe")
-    parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="format")
+    parser.add_argument("--format", default="table", choices=["table", "markdown", "json"], help="output format")
     parser.add_argument(
         "--diagram", type=str, default=None, help="draw the network into this file (.svg, .png or .pdf)"
     )

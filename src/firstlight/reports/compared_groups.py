@@ -80,7 +80,7 @@ class PairComparison:
 
     @property
     def verdict(self) -> str:
-        """Sentences that say which group is better, and in what."""
+        """Sentences that say which group is better, by how much, and by which metrics."""
         return " ".join([self._accuracy_sentence(), *self._other_sentences(), *self._seed_sentence()])
 
     def _accuracy_sentence(self) -> str:

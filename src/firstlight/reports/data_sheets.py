@@ -136,7 +136,7 @@ def _cutout_centre(draws: EpochDraws, row: int, cutout_px: int) -> tuple[int, in
 def _describe(augmentation: Augmentation) -> str:
     crop_px, cutout_px = augmentation.crop_px, augmentation.cutout_px
     operations = [
-        f"moved by up to {crop_px} px (reflected beyond the line)" if crop_px else "",
+        f"moved by up to {crop_px} px (reflected beyond the white line)" if crop_px else "",
         FLIPS[augmentation.flip],
         f"a square of {cutout_px} px cut out around (row, column)" if cutout_px else "",
     ]

@@ -126,7 +126,7 @@ def _neighbour(evidence: TrainingEvidence, train: ImageSet, position: int, dista
 
 
 def _mean_map(sampled: SampledMaps, label: int) -> str | None:
-    """Return the mean map of a class as a data URI with one pixel per position; None if no image is predicted as it."""
+    """Return a class's mean map as a data URI with one pixel per position; None if no image is predicted so."""
     mean = sampled.mean_of(label)
     if mean is None:
         return None

@@ -18,7 +18,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.runs.run import Run
 
 RANDOM = "random"
-AUTO = "auto"  # stands for the method that was measured as the most faithful
+AUTO = "auto"  # value that selects the method and the stage with the best measured faithfulness
 COLUMNS = {  # field: heading, with an arrow to the better values. Line breaks keep the table within 80 columns.
     "deletion": "deletion\n\N{DOWNWARDS ARROW}",
     "insertion": "insertion\n\N{UPWARDS ARROW}",

@@ -27,7 +27,7 @@ class FitOptions:
         steps: How a GPU runs the training steps: "plain" launches every kernel by itself, "recorded" captures the steps
             as CUDA graphs and replays them, "compiled" also compiles the steps before it captures them.
         trainer: Arguments of Lightning's Trainer that are numbers or text.
-        unsaved: Names of the arguments that are objects, which must be passed to `resume` again; `not_kept` on file.
+        unsaved: Names of the arguments that are objects, which must be passed to `resume` again (`not_kept` on disk).
         fold: Index of the run's fold and the number of folds, if the run belongs to a cross-validation.
     """
 

@@ -1,4 +1,4 @@
-"""CustomResNet: the model of the exercise, which brings its own data."""
+"""CustomResNet, the model of the exercise (a custom ResNet on CIFAR-10): a LightningModule that brings its data."""
 
 from __future__ import annotations
 

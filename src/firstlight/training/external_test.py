@@ -184,7 +184,7 @@ def _default_path(run: Run, description: dict[str, Any]) -> Path:
 
 
 def _file_name(name: str) -> str:
-    """Return the name with every character replaced that a file name cannot hold on some system.
+    """Return the name as a valid file name for every system: forbidden characters become underscores.
 
     >>> _file_name("my photos/2"), _file_name("..")
     ('my photos_2', 'data')

@@ -79,8 +79,8 @@ def max_image_share(share: float, progress: float) -> float:
     """Return the largest share of a batch that a captured step may choose; the number of images is part of its shape.
 
     The images with the largest gradients, a share s of the batch, always hold at least a share s of the gradient norm.
-    In the first three sevenths of a training, when the gradients are of similar size, hardly fewer images hold it.
-    Later the share from `expected_image_share` is enough.
+    In the first three sevenths of a training, the gradients are of similar size, and nearly all of these images are
+    needed. Later the share from `expected_image_share` is enough.
 
     Args:
         share: Share of the sum of all norms.
