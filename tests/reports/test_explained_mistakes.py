@@ -93,7 +93,7 @@ def test_a_network_without_a_mistake_has_an_empty_sheet_that_says_so(network: Re
 @pytest.mark.parametrize(
     ("which", "says"),
     [
-        (MistakeFilter(true="red"), "no misclassified test image is red"),
+        (MistakeFilter(true="red"), "no misclassified test image has the true class red"),
         (MistakeFilter(predicted="grey"), "no misclassified test image has the predicted class grey"),
         (
             MistakeFilter(true="red", predicted="red"),

@@ -19,7 +19,8 @@ UNKNOWN = "-"
 FOOTNOTE = """\
 Test accuracy: mean ± standard deviation over n seeds. Test-time augmentation
 (tta) averages the logits over several views of each image. Minutes: duration
-of one training on the machine above, including the test for {timed}."""
+of one training on the machine above, for {timed}
+including the test."""
 
 
 def run(arguments: Sequence[str]) -> None:
