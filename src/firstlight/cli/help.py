@@ -9,6 +9,7 @@ VERBS = {
     "test": "test a run again, or on other labelled images",
     "explain": "draw the mistakes of a run, with the evidence for their classes",
     "report": "write one HTML page about a run: metrics, mistakes, maps",
+    "audit": "find wrong labels, copies and odd images in a data set",
     "compare": "say whether one run is better than another, and on which images",
     "predict": "classify your own images",
     "app": "serve the live demo: classify pictures, and see the evidence",

@@ -13,7 +13,7 @@ from firstlight.errors import UsageError
 from firstlight.paths import user_path
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
-OPENS_RUNS = frozenset(("app", "compare", "explain", "export", "predict", "report", "summary", "test"))
+OPENS_RUNS = frozenset(("app", "audit", "compare", "explain", "export", "predict", "report", "summary", "test"))
 DATA_DIR_HELP = "folder that holds the data sets, or a folder of your own images with one subfolder per class"
 NETWORK_MODULE_HELP = "module with the class of the run's network, if it is your own; importing it runs its code"
 METHODS_HELP = (

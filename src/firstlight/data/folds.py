@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
@@ -54,14 +56,27 @@ def split_fold(images: ImageSet, fold: Fold) -> tuple[ImageSet, ImageSet]:
     >>> val.labels.bincount().tolist(), len(train)
     ([2, 1], 3)
     """
-    if len(images) < fold.count:
-        raise UsageError(f"{images.name}: {len(images)} images are too few for {fold.count} folds; name fewer folds")
+    is_held_out = fold_numbers(images, fold.count) == fold.index
+    return images[(~is_held_out).nonzero().flatten()], images[is_held_out.nonzero().flatten()]
+
+
+def fold_numbers(images: ImageSet, count: int) -> Int64[Tensor, " n"]:
+    """Return the number of the fold that each image is in, int64 [n]; see `split_fold`.
+
+    Args:
+        images: Images to split.
+        count: Number of folds.
+
+    Raises:
+        UsageError: There are fewer images than folds.
+    """
+    if len(images) < count:
+        raise UsageError(f"{images.name}: {len(images)} images are too few for {count} folds; name fewer folds")
     fold_of = torch.empty(len(images), dtype=torch.int64)
     draw, dealt = generator(SEED, 0, "folds"), 0
     for label in range(len(images.class_names)):
         members = (images.labels == label).nonzero().flatten()
         shuffled = members[torch.randperm(len(members), generator=draw)]
-        fold_of[shuffled] = (torch.arange(len(members)) + dealt) % fold.count
+        fold_of[shuffled] = (torch.arange(len(members)) + dealt) % count
         dealt += len(members)
-    is_held_out = fold_of == fold.index
-    return images[(~is_held_out).nonzero().flatten()], images[is_held_out.nonzero().flatten()]
+    return fold_of

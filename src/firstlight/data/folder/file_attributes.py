@@ -15,7 +15,10 @@ from firstlight.paths import printable
 
 
 def file_attributes(layout: Layout, images: ImageSet) -> dict[str, Float64[Tensor, " n"]]:
-    """Return `file size` in bytes and `original resolution`, the number of pixels in the file, of each image.
+    """Return the attributes of each image's file.
+
+    `file size` is in bytes, `original resolution` the number of pixels in the file, `aspect ratio` the width divided
+    by the height.
 
     Args:
         layout: Layout of the folder.
@@ -32,4 +35,5 @@ def file_attributes(layout: Layout, images: ImageSet) -> dict[str, Float64[Tenso
     return {
         "file size": torch.tensor([file.size_bytes for file in found if file], dtype=torch.float64),
         "original resolution": torch.tensor([math.prod(size) for size in sizes if size], dtype=torch.float64),
+        "aspect ratio": torch.tensor([size[0] / size[1] for size in sizes if size], dtype=torch.float64),
     }

@@ -26,22 +26,23 @@ MAX_IMAGE_PX = 160  # longer side of an image on the page
 WEBP_QUALITY = 85
 
 
-def render_page(template: str, script: str | Sequence[str], style: str, data: dict[str, Any], **context: Any) -> str:
+def render_page(
+    template: str, script: str | Sequence[str], style: str | Sequence[str], data: dict[str, Any], **context: Any
+) -> str:
     """Render a template with its script, style and data inside.
 
     Args:
         template: File name of the template.
         script: File name of the script that reads the data, or several file names in the order of execution.
-        style: File name of the style sheet.
+        style: File name of the style sheet, or several file names in their order.
         data: Data for the script, embedded as JSON.
         **context: Variables of the template; their text is escaped.
     """
-    names = [script] if isinstance(script, str) else script
-    code = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
+    code, styles = _joined(script), _joined(style)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     return _template(template).render(
         script=Markup(code),
-        style=Markup((FOLDER / style).read_text(encoding="utf-8")),
+        style=Markup(styles),
         script_digest=digest,
         data=embed_json(data),
         **context,
@@ -56,8 +57,13 @@ def render_static_page(template: str, styles: Sequence[str], **context: Any) -> 
         styles: File names of the style sheets.
         **context: Variables of the template; their text is escaped.
     """
-    style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in styles)
-    return _template(template).render(style=Markup(style), **context)
+    return _template(template).render(style=Markup(_joined(styles)), **context)
+
+
+def _joined(names: str | Sequence[str]) -> str:
+    """Return the text of one file of this folder, or of several."""
+    names = [names] if isinstance(names, str) else names
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def _template(name: str) -> Template:

@@ -1,0 +1,149 @@
+"""Similarity of two images after the best alignment: shifted by a few pixels, or one a crop of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from firstlight.arrays import Images, UnitImages
+
+MAX_SHIFT_PX = 3
+CROP_SIDES_PX = (30, 29, 28)  # of 32: crops of 94, 91 and 88 % of the side
+NOISE_LEVEL = 1.5 / 255  # of rounding and compression: structure below it does not count
+COARSE_PX, FINE_PX = 3.0, 0.7  # standard deviations of the two blurs between which structure is compared
+PROMISING = 0.5  # similarity from which the best alignment is looked at once more
+_BATCH = 512
+
+
+@dataclass(frozen=True)
+class _Alignment:
+    """A way to lay two images over each other.
+
+    Args:
+        side_px: Side to which the second image is reduced; 32 for a shift.
+        first: Rows and columns of the first image.
+        second: Rows and columns of the second image.
+        is_swapped: Whether the first image is reduced instead.
+    """
+
+    side_px: int
+    first: tuple[slice, slice]
+    second: tuple[slice, slice]
+    is_swapped: bool = False
+
+
+def aligned_similarity(images: Images, pairs: Int64[Tensor, "m 2"], is_mirrored: Tensor) -> Float64[Tensor, " m"]:
+    """Return the similarity of each pair of images at its best alignment, at most 1, float64 [m].
+
+    The similarity is the normalized cross-correlation of the structure of the two images: the difference of two blurs,
+    from which brightness and contrast drop out. It is the largest over the shifts of up to 3 pixels and over the crops
+    of one image in the other.
+
+        s = sum(a b) / (sqrt(sum(a^2) sum(b^2)) + N e^2)
+
+    a and b are the structures of all three channels where the images overlap, N is their number of values, and e the
+    noise level, so that images without structure are similar to nothing.
+
+    Args:
+        images: Images of 32x32 pixels, uint8 [n 3 32 32].
+        pairs: Indices of two images each, int64 [m 2].
+        is_mirrored: Whether the second image of each pair is mirrored first, bool [m].
+    """
+    alignments = list(_alignments(images.shape[2]))
+    found = [
+        _best_similarity(images, rows, flags, alignments)
+        for rows, flags in zip(pairs.split(_BATCH), is_mirrored.split(_BATCH), strict=True)
+        if len(rows)
+    ]
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+
+
+def _best_similarity(
+    images: Images, pairs: Int64[Tensor, "m 2"], is_mirrored: Tensor, alignments: list[_Alignment]
+) -> Float64[Tensor, " m"]:
+    first, second = images[pairs[:, 0]].float() / 255, images[pairs[:, 1]].float() / 255
+    second = torch.where(is_mirrored[:, None, None, None], second.flip(3), second)
+    best, chosen = torch.full((len(pairs),), -1.0), torch.zeros(len(pairs), dtype=torch.int64)
+    structures: dict[int, tuple[Tensor, Tensor]] = {}
+    for number, alignment in enumerate(alignments):
+        side_px = alignment.side_px
+        for needed in {side_px, images.shape[2]} - structures.keys():
+            structures[needed] = structure(_resized(first, needed)), structure(_resized(second, needed))
+        found = _correlation(*_overlaid(structures[images.shape[2]], structures[side_px], alignment))
+        best, chosen = torch.maximum(best, found), torch.where(found > best, number, chosen)
+    # What a shift has brought in disturbs the structure beside it: look once more at the overlap alone.
+    promising = best > PROMISING
+    for number in chosen[promising].unique().tolist():
+        rows = (promising & (chosen == number)).nonzero().flatten()
+        pair = first[rows], second[rows]
+        side_px = alignments[number].side_px
+        a, b = _overlaid(pair, (_resized(pair[0], side_px), _resized(pair[1], side_px)), alignments[number])
+        best[rows] = torch.maximum(best[rows], _correlation(structure(a), structure(b)))
+    return best.double()
+
+
+def _overlaid(
+    whole: tuple[Tensor, Tensor], reduced: tuple[Tensor, Tensor], alignment: _Alignment
+) -> tuple[Tensor, Tensor]:
+    """Return the parts of both images that overlap."""
+    large, small = (whole[1], reduced[0]) if alignment.is_swapped else (whole[0], reduced[1])
+    rows, columns = alignment.first
+    small_rows, small_columns = alignment.second
+    return large[:, :, rows, columns], small[:, :, small_rows, small_columns]
+
+
+def _correlation(a: UnitImages, b: UnitImages) -> Float[Tensor, " m"]:
+    a, b = a.flatten(1), b.flatten(1)
+    energy = ((a * a).sum(dim=1) * (b * b).sum(dim=1)).sqrt()
+    return (a * b).sum(dim=1) / (energy + a.shape[1] * NOISE_LEVEL**2)
+
+
+def _resized(images: UnitImages, side_px: int) -> Float[Tensor, "n 3 s s"]:
+    if images.shape[2] == side_px:
+        return images
+    return functional.interpolate(images, (side_px, side_px), mode="bilinear", antialias=True)
+
+
+def structure(images: UnitImages) -> UnitImages:
+    """Return the structure of images: a fine blur minus a coarse one, float [n 3 h w].
+
+    Args:
+        images: RGB in [0, 1], float [n 3 h w].
+    """
+    return _blurred(images, FINE_PX) - _blurred(images, COARSE_PX)
+
+
+def _blurred(images: UnitImages, deviation_px: float) -> UnitImages:
+    """Return the images convolved with a Gaussian of this standard deviation; borders are reflected."""
+    radius = min(max(1, round(2.5 * deviation_px)), min(images.shape[2:]) - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offsets / deviation_px) ** 2)
+    kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)
+    rows = functional.conv2d(functional.pad(images, (radius, radius, 0, 0), mode="reflect"), kernel, groups=3)
+    columns = functional.pad(rows, (0, 0, radius, radius), mode="reflect")
+    return functional.conv2d(columns, kernel.transpose(2, 3), groups=3)
+
+
+def _alignments(side_px: int) -> Iterator[_Alignment]:
+    """Yield the shifts, then the crops of one image in the other."""
+    for down in range(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1):
+        for right in range(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1):
+            rows, columns = _overlap(down, side_px), _overlap(right, side_px)
+            yield _Alignment(side_px, (rows[0], columns[0]), (rows[1], columns[1]))
+    for crop_px in CROP_SIDES_PX:
+        whole = slice(0, crop_px)
+        for down in range(side_px - crop_px + 1):
+            for right in range(side_px - crop_px + 1):
+                window = slice(down, down + crop_px), slice(right, right + crop_px)
+                yield _Alignment(crop_px, window, (whole, whole))
+                yield _Alignment(crop_px, window, (whole, whole), is_swapped=True)
+
+
+def _overlap(shift: int, side_px: int) -> tuple[slice, slice]:
+    """Return the parts of a side of the first and the second image that overlap at a shift of the second."""
+    return slice(max(0, shift), side_px + min(0, shift)), slice(max(0, -shift), side_px + min(0, -shift))

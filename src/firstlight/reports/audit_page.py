@@ -1,0 +1,153 @@
+"""`audit.html`: the page of an audit. Decisions about the images need JavaScript; everything else does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firstlight.evaluation.odd_images import OddImage
+from firstlight.evaluation.spurious_signs import SpuriousSign
+from firstlight.reports.audit import Audit, describe, describe_odd
+from firstlight.reports.audit_texts import summary
+from firstlight.reports.copy_audit import CopyGroup, Member
+from firstlight.reports.html.rendering import image_uri, render_page
+
+MAX_IMAGES = 200  # findings of each kind on the page
+SIGN_IMAGES = 6  # of the class, and of the others
+MAX_MEMBERS = 12  # images of one group on the page
+DECISIONS_FILE = "decisions.csv"
+
+
+def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
+    """Return the page of an audit as HTML.
+
+    Args:
+        found: The audit.
+        max_images: Largest number of suspect labels and of groups of copies on the page.
+    """
+    return render_page(
+        "audit.html.j2",
+        "audit.js",
+        ("report.css", "audit.css"),
+        {"classes": list(found.class_names), "decisions": [], "file": DECISIONS_FILE},
+        title=f"Audit of {found.name}",
+        lines=summary(found),
+        names=found.class_names,
+        num_classes=len(found.class_names),
+        sizes=[(f"{split} images", len(images)) for split, images in found.splits.items()],
+        checked=_checked(found),
+        suspects=_suspects(found, max_images),
+        num_suspects=sum(len(labels.rows) for labels in found.labels.values()),
+        leak=_leak(found),
+        groups=[_group(found, group) for group in found.groups[:max_images]],
+        num_groups=len(found.groups),
+        odd=_odd(found, max_images),
+        num_odd=sum(len(odd) for odd in found.odd.values()),
+        signs=[_sign(found, sign) for sign in found.signs],
+    )
+
+
+def _checked(found: Audit) -> list[dict[str, Any]]:
+    """Return the rows of the table of splits."""
+    return [
+        {
+            "split": split,
+            "num_images": labels.num_images,
+            "source": labels.source,
+            "accuracy": labels.accuracy,
+            "num_suspects": len(labels.rows),
+            "share": labels.noise.share,
+            "interval": labels.interval,
+        }
+        for split, labels in found.labels.items()
+    ]
+
+
+def _suspects(found: Audit, max_images: int) -> list[dict[str, Any]]:
+    """Return the cards of the suspect labels of all splits, the most probable first."""
+    chosen = sorted(
+        (-float(labels.wrong_probability[row]), split, row)
+        for split, labels in found.labels.items()
+        for row in labels.rows.tolist()
+    )[:max_images]
+    likely = {split: labels.noise.likely for split, labels in found.labels.items()}
+    return [
+        _image(found, split, row) | {"likely": int(likely[split][row]), "probability": probability(-negative)}
+        for negative, split, row in chosen
+    ]
+
+
+def _leak(found: Audit) -> dict[str, Any] | None:
+    leak = found.leak
+    if leak is None or not leak.rows:
+        return None
+    numbers = {"accuracy": leak.accuracy, "without": leak.accuracy_without, "interval": leak.interval_without}
+    return {"count": len(leak.rows), "num_images": leak.num_images} | numbers
+
+
+def _group(found: Audit, group: CopyGroup) -> dict[str, Any]:
+    text = describe(group)
+    return {
+        "text": text[0].upper() + text[1:],
+        "contradicts": group.contradicts,
+        "is_exact": group.is_exact,
+        "num_members": len(group.members),
+        "members": [_member(found, member) for member in group.members[:MAX_MEMBERS]],
+        "labels": sorted({member.label for member in group.members}),
+    }
+
+
+def _member(found: Audit, member: Member) -> dict[str, Any]:
+    return _image(found, member.split, member.row) | {"similarity": f"{member.similarity:.2f}"}
+
+
+def _odd(found: Audit, max_images: int) -> list[dict[str, Any]]:
+    """Return the odd images by what they are called, the most severe first, and fairly many of each name."""
+    names: dict[str, list[tuple[str, OddImage]]] = {}
+    for split, odd in found.odd.items():
+        for image in odd:
+            names.setdefault(image.name, []).append((split, image))
+    share = max(1, max_images // max(1, len(names)))
+    return [
+        {
+            "name": name,
+            "count": len(members),
+            "images": [
+                _image(found, split, image.row) | {"why": describe_odd(image)}
+                for split, image in sorted(members, key=lambda member: -member[1].severity)[:share]
+            ],
+        }
+        for name, members in names.items()
+    ]
+
+
+def _sign(found: Audit, sign: SpuriousSign) -> dict[str, Any]:
+    """Return a spurious sign with a few images of the class and of the others."""
+    split, images = next(iter(found.splits.items()))
+    of_class = (images.labels == sign.label).nonzero().flatten()[:SIGN_IMAGES].tolist()
+    others = (images.labels != sign.label).nonzero().flatten()[:SIGN_IMAGES].tolist()
+    return {
+        "name": found.class_names[sign.label],
+        "sign": sign,
+        "images": [_image(found, split, row) for row in of_class],
+        "others": [_image(found, split, row) for row in others],
+    }
+
+
+def _image(found: Audit, split: str, row: int) -> dict[str, Any]:
+    images = found.splits[split]
+    return {
+        "split": split,
+        "id": int(images.ids[row]),
+        "file": None if images.file_names is None else images.file_names[row],
+        "label": int(images.labels[row]),
+        "image": image_uri(images.images[row].numpy()),
+    }
+
+
+def probability(value: float) -> str:
+    """Return a probability in percent; never 100 %, because nothing is certain.
+
+    >>> probability(0.87), probability(0.99999)
+    ('87 %', '>99 %')
+    """
+    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
