@@ -26,7 +26,7 @@ class Capture:
 
     @property
     def activations(self) -> dict[str, Tensor]:
-        """Output of each stage, detached from the graph; a module that ran twice has only its last output here."""
+        """Output of each stage, detached from the graph; of a module that ran twice, the last output."""
         return {name: output.detach() for name, output in self._outputs.items()}
 
     def gradients(self, score: Float[Tensor, " n"], *, retain_graph: bool = False) -> dict[str, Tensor]:

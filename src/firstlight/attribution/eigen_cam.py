@@ -1,4 +1,4 @@
-"""Eigen-CAM: the activations projected onto their first principal direction, whatever the class."""
+"""Eigen-CAM: the activations projected onto their first principal direction, the same map for every class."""
 
 from __future__ import annotations
 

@@ -67,6 +67,6 @@ class Explainer(ABC):
 
     @contextmanager
     def _float32_without_graph(self) -> Iterator[None]:
-        """Compute in float32 and without a graph, whatever the caller's autocast and grad mode."""
+        """Compute in float32 and without a graph inside the block; the caller's autocast and grad mode do not count."""
         with torch.no_grad(), torch.autocast(self.parameter.device.type, enabled=False):
             yield

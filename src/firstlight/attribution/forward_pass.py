@@ -25,7 +25,7 @@ def autocast(precision: Precision, device_type: str) -> AbstractContextManager[o
         device_type: Type of the network's device, for instance "cpu".
     """
     if precision == "bf16":
-        # Without the cache, because a training step must not reuse weights that were cast here without a gradient.
+        # No cache, because a training step must not reuse weights that were cast to bfloat16 without a gradient.
         return torch.autocast(device_type, torch.bfloat16, cache_enabled=False)
     return nullcontext()
 

@@ -29,7 +29,7 @@ def flip(images: Images, mirrored: Bool[Tensor, " n"]) -> Images:
 def alternate(first: Bool[Tensor, " n"], epoch: int) -> Bool[Tensor, " n"]:
     """Return which images to mirror in an epoch, so that any two consecutive epochs show each image in both forms.
 
-    The first epoch's choice is random; every later epoch takes the opposite of the one before
+    The choice is random in the first epoch; every later epoch reverses the choice of the previous epoch
     (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, section 3.6).
 
     >>> alternate(torch.tensor([True, False]), epoch=1).tolist()

@@ -40,13 +40,13 @@ class Backward:
         return stored.permute(0, 2, 3, 1).index_select(0, self.indices).permute(0, 3, 1, 2)  # in memory order
 
     def scatter(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of all images, [n ...], from that of `indices`, [k ...]; zero for the other images."""
+        """Return a gradient for all images, [n ...]: the rows of `gradient`, [k ...], at `indices`, zero elsewhere."""
         if self.indices is None:
             return gradient
         return gradient.new_zeros(self.num_images, *gradient.shape[1:]).index_copy_(0, self.indices, gradient)
 
     def add(self, parameter: Tensor | None, gradient: Tensor | None) -> None:
-        """Add a gradient to that of a parameter; does nothing if either is None."""
+        """Add a gradient to the gradient of a parameter; does nothing if either is None."""
         if parameter is not None and gradient is not None:
             before = self.gradients.get(parameter)
             gradient = gradient.to(parameter.dtype)
@@ -133,7 +133,7 @@ def _forward_sequence_with_vjp(
     modules: Sequence[nn.Module], x: Tensor, needs_gradient: bool
 ) -> tuple[Tensor, VJP, int]:
     """Apply as many of the first modules as one rule covers; return output, VJP and the number of modules."""
-    kinds = tuple([type(each) for each in modules])  # a list, because torch.compile traces no generator here
+    kinds = tuple([type(each) for each in modules])  # a list, because torch.compile cannot trace a generator
     for count in range(len(kinds), 1, -1):
         rule = SEQUENCE_RULES.get(kinds[:count])
         found = None if rule is None else rule(modules[:count], x, needs_gradient)

@@ -47,8 +47,8 @@ def training_logits(network: nn.Module, images: Tensor, *, skip_zero_gradients: 
 def apply_vjps(modules: Sequence[nn.Module], x: Tensor, *, skip_zero_gradients: bool = True) -> Tensor:
     """Apply modules in training, one after the other, with a backward pass made of VJPs.
 
-    The gradients are those of autograd. There is one exception: where images are skipped, the backward pass of batch
-    norm uses the statistics of the whole batch as if they were those of the remaining images. (Jiang et al. 2019,
+    The gradients equal autograd's, with one exception: if images are skipped, the backward pass of batch norm uses the
+    statistics of the whole batch as if they were the statistics of the remaining images. (Jiang et al. 2019,
     "Accelerating Deep Learning by Focusing on the Biggest Losers", arXiv 1910.00762, also skips images in the backward
     pass, but repeats the forward pass of the remaining ones.)
 

@@ -222,7 +222,7 @@ class Batches:
 
 
 def to_unit(images: Images) -> UnitImages:
-    """Return raw pixels as float in [0, 1], channels_last, which is the input of every network here.
+    """Return raw pixels as float in [0, 1], channels_last, the input of every network.
 
     >>> to_unit(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).flatten().tolist()
     [1.0, 1.0, 1.0]

@@ -281,7 +281,7 @@ def _lengths(range_px: tuple[float | int, float | int]) -> tuple[int, int]:
 
 
 def _choose_colours(random: _Random, background: Colours) -> Colours:
-    """Return a colour for each object: of several random colours the one that differs most from the background."""
+    """Return a colour for each object: of several random colours, that with the largest distance to the background."""
     choices = np.stack([random.colours(f"object colour {number}") for number in range(NUM_OBJECT_COLOURS)])
     differences = np.abs(choices - background).sum(2, dtype=np.int32)
     return choices[differences.argmax(0), np.arange(random.num_images)]

@@ -92,7 +92,7 @@ def image_files_below(folder: Path, max_entries: int | None = None) -> Iterator[
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     """Return the named files, and all image files below the named folders, sorted by path within each folder.
 
-    A named file is returned whatever its suffix.
+    A named file is returned with any suffix.
 
     Args:
         paths: Files and folders.

@@ -19,7 +19,8 @@ QUARTER = NUM_DIRECTIONS // 4
 
 _BITS = 12
 _ANGLES = np.arange(NUM_DIRECTIONS) * (2 * np.pi / NUM_DIRECTIONS)
-# Cosines differ between C libraries in their last bit. No value here is so close to a half that its rounding changes.
+# Cosines differ between C libraries in their last bit. None of these values is so close to a half that it would be
+# rounded differently.
 _DIRECTIONS = np.rint(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)]) * 2**_BITS).astype(np.int32)
 
 Distances = Int32[np.ndarray, "n h w"]  # in 1/64 px, negative inside

@@ -127,7 +127,7 @@ def _check(arrays: dict[str, Tensor]) -> None:
 
 
 def ordered_by_id(logits: Tensor, features: Tensor, labels: Tensor, ids: Tensor) -> Predictions:
-    """Return Predictions sorted by id, on the CPU, whatever device or rank each row came from."""
+    """Return Predictions sorted by id, on the CPU; the rows may come from any device and rank, in any order."""
     order = ids.argsort(stable=True)
     return Predictions(
         logits[order].float().cpu(), features[order].float().cpu(), labels[order].cpu(), ids[order].cpu()

@@ -385,7 +385,7 @@ struct Output {
     }
 };
 
-// Convolve the images of one thread. While the tiles multiply a batch, the vector units store the one before it.
+// Convolve the images of one thread. While the tiles multiply a batch, the vector units store the previous batch.
 template <int PIXELS>
 void convolve_chunk(const Source &maps, const Shape &shape, const bfloat16 *bank, const Output &output,
                     const Shape &output_shape) {

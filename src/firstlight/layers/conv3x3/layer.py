@@ -17,7 +17,7 @@ from firstlight.native.double_backward import differentiable_gradients
 
 
 def winograd_algorithm(dtype: torch.dtype, channels_in: int, channels_out: int) -> ConvAlgorithm:
-    """Return the native Winograd algorithm where it supports such maps, else the one written in PyTorch."""
+    """Return the native Winograd algorithm if it supports such maps, else the implementation in PyTorch."""
     native = native_winograd()
     return native if native is not None and native.supports(dtype, channels_in, channels_out) else TorchWinograd()
 

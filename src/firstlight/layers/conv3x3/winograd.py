@@ -105,7 +105,7 @@ class NativeWinograd(Winograd):
         return _num_elements(tile) * (-(-channels // PANEL) * num_tiles + 1) * PANEL
 
     def _call(self, name: str, *arguments: Tensor | int | None, dtype: torch.dtype | None = None) -> None:
-        """Call a function of the library for maps of a type, by default that of the first tensor."""
+        """Call a function of the library for maps of a dtype, by default the dtype of the first tensor."""
         dtype = dtype or next(argument.dtype for argument in arguments if isinstance(argument, Tensor))
         call_for(dtype, self._library, name, *arguments)
 
