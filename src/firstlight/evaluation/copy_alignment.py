@@ -13,16 +13,16 @@ from torch.nn import functional
 from firstlight.arrays import Images, UnitImages
 
 MAX_SHIFT_PX = 3
-CROP_SIDES_PX = (30, 29, 28)  # of 32: crops of 94, 91 and 88 % of the side
-NOISE_LEVEL = 1.5 / 255  # of rounding and compression: structure below it does not count
+CROP_SIDES_PX = (30, 29, 28)  # sides of the crops that are tried, of 32 pixels
+NOISE_LEVEL = 1.5 / 255  # level of rounding and compression noise, below which structure is ignored
 COARSE_PX, FINE_PX = 3.0, 0.7  # standard deviations of the two blurs between which structure is compared
-PROMISING = 0.5  # similarity from which the best alignment is looked at once more
+PROMISING = 0.5  # similarity from which the best alignment is evaluated again
 _BATCH = 512
 
 
 @dataclass(frozen=True)
 class _Alignment:
-    """A way to lay two images over each other.
+    """An alignment of two images.
 
     Args:
         side_px: Side to which the second image is reduced; 32 for a shift.
@@ -76,7 +76,7 @@ def _best_similarity(
             structures[needed] = structure(_resized(first, needed)), structure(_resized(second, needed))
         found = _correlation(*_overlaid(structures[images.shape[2]], structures[side_px], alignment))
         best, chosen = torch.maximum(best, found), torch.where(found > best, number, chosen)
-    # What a shift has brought in disturbs the structure beside it: look once more at the overlap alone.
+    # Pixels that a shift brings in disturb the structure near them, so the overlap is compared again without them.
     promising = best > PROMISING
     for number in chosen[promising].unique().tolist():
         rows = (promising & (chosen == number)).nonzero().flatten()

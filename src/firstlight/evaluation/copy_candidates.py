@@ -18,12 +18,12 @@ from firstlight.arrays import Images
 
 SIDE_PX = 32  # images are compared at this size
 MARGIN_PX = 3  # largest shift of a copy
-SHIFTS = tuple((down, right) for down in (0, 3, 6) for right in (0, 3, 6))  # of the window of the shifted image
+SHIFTS = tuple((down, right) for down in (0, 3, 6) for right in (0, 3, 6))  # offsets of the window in the shifted image
 GRID = 8  # rows and columns of a descriptor
-NUM_DIMENSIONS = 64  # of a whitened descriptor
-THRESHOLD = 0.75  # smallest cosine of a candidate
-MAX_PER_IMAGE = 8  # candidates of one image; an image with more of them is like a blank one
-MAX_CANDIDATES = 30_000  # in all, which bounds the time to align them
+NUM_DIMENSIONS = 64  # length of a whitened descriptor
+THRESHOLD = 0.75  # smallest cosine similarity of a candidate
+MAX_PER_IMAGE = 8  # candidates of one image; an image with more candidates has little structure
+MAX_CANDIDATES = 30_000  # total number of candidates, which bounds the time to align them
 BLOCK_SIZE = 4096
 WHITENING_IMAGES = 20_000
 RIDGE = 0.02  # share of the mean variance that is added before whitening, against noise in fine directions
@@ -104,7 +104,7 @@ class _Whitening:
         covariance = (raw - mean).T @ (raw - mean) / max(1, len(raw))
         variances, directions = torch.linalg.eigh(covariance)
         order = variances.argsort(descending=True)[:NUM_DIMENSIONS]
-        ridge = max(RIDGE, raw.shape[1] / max(1, len(raw)))  # of few images, the covariance is known badly
+        ridge = max(RIDGE, raw.shape[1] / max(1, len(raw)))  # few images estimate the covariance badly
         scale = (variances[order].clamp(min=0) + ridge * variances[order].mean() + 1e-12).rsqrt()
         return _Whitening(mean.float(), (directions[:, order] * scale).float())
 

@@ -17,15 +17,15 @@ from torch.nn import functional
 from firstlight.arrays import Labels, Logits
 from firstlight.data.rng import generator
 
-SCALES = tuple(2.0 ** (step / 2) for step in range(-6, 7))  # of the logits, around their calibrated scale
+SCALES = tuple(2.0 ** (step / 2) for step in range(-6, 7))  # candidate factors of the logits
 VOTE_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-NUM_STEPS, NUM_SEARCH_STEPS = 60, 10  # of EM
-START_SHARE = 0.02  # of wrong labels, from which EM starts
-PRIOR_IMAGES = 100.0  # weight of the prior of each row of T, in images
-MAX_SEARCH_NUMBERS = 400_000  # images times classes on which the two weights are searched
+NUM_STEPS, NUM_SEARCH_STEPS = 60, 10  # steps of EM in the fit and in the search
+START_SHARE = 0.02  # share of wrong labels from which EM starts
+PRIOR_IMAGES = 100.0  # weight of the prior of each row of the transition matrix, in images
+MAX_SEARCH_NUMBERS = 400_000  # images times classes that are used to search the two weights
 NUM_RESAMPLES = 200
 LEVEL = 0.95
-_SMOOTHING = 0.05  # votes added in all, so that no class has the probability 0
+_SMOOTHING = 0.05  # sum of the votes that are added, so that no class has the probability 0
 _TINY = 1e-300
 
 
@@ -116,7 +116,7 @@ def share_interval(noise: LabelNoise, num_resamples: int = NUM_RESAMPLES, seed: 
     wrong = noise.wrong_probability
     draw = generator(seed, 0, "label noise")
     rows = (torch.randint(len(wrong), (len(wrong),), generator=draw) for _ in range(num_resamples))
-    # A wrong label is a coin toss with this probability: the interval covers the toss, too.
+    # Whether a label is wrong is drawn with its probability, so the interval covers this chance, too.
     tosses = torch.stack([_toss(wrong[each], draw).mean() for each in rows])
     low, high = tosses.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()
     return min(low, noise.share), max(high, noise.share)

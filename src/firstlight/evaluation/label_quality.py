@@ -11,7 +11,7 @@ from firstlight.arrays import Features, Labels
 from firstlight.evaluation.neighbours import Neighbours, nearest_neighbours
 
 NUM_NEIGHBOURS = 10
-_QUERIES = 1024  # in one search, which limits its memory
+_QUERIES = 1024  # number of queries in one search, which limits its memory
 
 Probabilities = Float[Tensor, "n k"]
 

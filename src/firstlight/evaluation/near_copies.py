@@ -14,7 +14,7 @@ from firstlight.evaluation.copy_candidates import find_candidates, to_common_siz
 
 SIMILAR = 0.9  # similarity from which two images are near copies
 _BATCH = 2048
-MAX_COLOUR_DIFFERENCE = 0.15  # of the mean colours without their brightness, in [0, 1]
+MAX_COLOUR_DIFFERENCE = 0.15  # largest difference of the mean colours without brightness, in [0, 1]
 
 
 @dataclass(frozen=True, eq=False)

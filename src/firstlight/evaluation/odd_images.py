@@ -12,11 +12,12 @@ from torch import Tensor
 
 from firstlight.arrays import Images
 
-Z_LIMIT = 3.5  # robust standard deviations
-MAD_TO_DEVIATION = 1.4826  # for a normal distribution
-MIN_IMAGES = 30  # with fewer, a set has no distribution of its own
-GREY_LEVELS = 2.0  # mean difference of the colour channels, of 255, below which an image is grey
-RARE_SHARE = 0.1  # grey images are odd if they are rarer than this, and colour images if these are
+Z_LIMIT = 3.5  # largest modified z-score of an image that is not odd
+# Ratio of the standard deviation of a normal distribution to its median absolute deviation.
+MAD_TO_DEVIATION = 1.4826
+MIN_IMAGES = 30  # smallest number of images from which a distribution is estimated
+GREY_LEVELS = 2.0  # mean difference of the colour channels below which an image is grey, of 255
+RARE_SHARE = 0.1  # grey images are odd if their share is below this, and so are colour images
 _TINY = 1e-6
 _BATCH = 2048
 
@@ -86,7 +87,7 @@ def find_odd_images(attributes: Mapping[str, Float[Tensor, " n"]]) -> list[OddIm
         |x - median| / (1.4826 MAD) > 3.5,    MAD = median(|x - median|),
 
     as Iglewicz and Hoaglin 1993 recommend ("How to Detect and Handle Outliers"); median and MAD are those of this set.
-    An image that is nearly empty is not called blurred, too.
+    An image that is nearly empty is not also called blurred.
 
     Args:
         attributes: A number for each image by the name of the attribute, float [n].
