@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -136,6 +137,39 @@ def test_tokens_are_reshaped_to_maps(method):
         reshape=lambda tokens: tokens.transpose(1, 2).unflatten(2, (3, 5)),
     )
     torch.testing.assert_close(found.maps, expected.maps)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"stage": 3}, "a stage is a name or a module of the network, not 3: prep, layer1"),
+        ({"stage": ["layer1"]}, "a stage is a name or a module"),
+        ({"precision": "fp16"}, "no precision is called 'fp16': choose one of as_is, bf16"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"target": np.array([0, 1])}, "unknown target"),
+        ({"target": "true", "labels": [0, 1, 2, 3, 4]}, "labels must be a tensor of class numbers"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(network, images, options, expected):
+    with without_type_checks(), pytest.raises(UsageError, match=expected):
+        explain(network, images, **options)
+
+
+def test_images_that_are_no_tensor_are_named(network, images):
+    with without_type_checks(), pytest.raises(UsageError, match=r"images must be a tensor, .* not ndarray"):
+        explain(network, images.numpy())
+
+
+def test_an_integer_of_numpy_is_a_class(network, images):
+    with without_type_checks():
+        assert explain(network, images, target=np.int64(2)).classes.tolist() == [2] * 5
+
+
+def test_a_stage_that_does_not_run_is_named():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    network[0].unused = nn.Conv2d(3, 4, 3)
+    with pytest.raises(UsageError, match=r"does not run its stage 0\.unused"):
+        explain(network, torch.rand(1, 3, 8, 8), stage="0.unused")
 
 
 def test_one_image_is_a_batch_of_one(network, images):

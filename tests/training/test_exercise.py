@@ -163,6 +163,46 @@ def test_a_loss_that_is_not_finite_ends_the_training(tiny: str) -> None:
         firstlight.Trainer(max_epochs=4, **SILENT).fit(model)
 
 
+def test_overfitting_trains_on_the_same_images_in_every_epoch(tiny: str) -> None:
+    seen: list[list[int]] = []
+
+    class Ids(pl.Callback):
+        def on_train_batch_start(self, trainer: object, module: object, batch: Batch, index: int) -> None:
+            seen.append(batch.ids.tolist())
+
+    trainer = firstlight.Trainer(max_epochs=2, overfit_batches=2, callbacks=[Ids()], **SILENT)
+    with pytest.warns(UserWarning, match="turning off the train dataloader shuffling"):
+        trainer.fit(tiny_model(tiny, hardest_share=0.5))
+    assert seen[:2] == seen[2:]
+    assert seen[0] != seen[1]
+
+
+def test_a_number_of_steps_beyond_the_epochs_is_reported(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = firstlight.Trainer(max_steps=1000, **SILENT)
+    with caplog.at_level("INFO", "firstlight"):
+        trainer.fit(tiny_model(tiny, max_epochs=1))
+    assert trainer.global_step == 3
+    assert "max_epochs=1 ends the training after 3 steps, before max_steps=1000: set max_epochs=-1" in caplog.text
+
+
+def test_callbacks_of_the_recipe_are_added_once(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Lightning logs a line when the callbacks of a module replace others."""
+    model = tiny_model(tiny, optimizer=MuonConfig(), max_epochs=1)
+    trainer = firstlight.Trainer(limit_train_batches=1, **SILENT)
+    trainer.fit(model)
+    trainer.test(model, verbose=False)
+    assert "will override existing callbacks" not in caplog.text
+
+
+@pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
+def test_true_precisions_train_and_test(tiny: str, precision: str) -> None:
+    model = tiny_model(tiny, max_epochs=1)
+    trainer = firstlight.Trainer(limit_train_batches=1, precision=precision, **SILENT)
+    trainer.fit(model)
+    (tested,) = trainer.test(model, verbose=False)
+    assert 0 <= tested["test_acc"] <= 1
+
+
 def test_a_checkpoint_contains_the_models_configuration(tiny: str, tmp_path: Path) -> None:
     model = tiny_model(tiny, label_smoothing=0.2, optimizer=OptimizerConfig(learning_rate=0.01))
     trainer = firstlight.Trainer(max_epochs=1, limit_train_batches=1, **SILENT)

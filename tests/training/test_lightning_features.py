@@ -93,6 +93,29 @@ def test_forked_processes_train_and_test_one_run(tiny: str, tmp_path: Path, monk
         trainer.predict(model)
 
 
+@pytest.mark.slow
+def test_spawned_processes_train_and_test_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They import everything anew, so the data set is one that firstlight brings."""
+    monkeypatch.chdir(tmp_path)
+    model = firstlight.CustomResNet(
+        data="drawn", num_val=9800, batch_size=50, network=ResNet9Config(width=2), max_epochs=1
+    )
+    before = model.network.head.weight.detach().clone()
+    trainer = firstlight.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp_spawn", enable_progress_bar=False, limit_test_batches=2
+    )
+    trainer.fit(model)
+    assert not torch.equal(model.network.head.weight, before)
+    (tested,) = trainer.test(model, verbose=False)
+    run = firstlight.load("logs/exercise/version_0")
+    assert [path.name for path in Path("logs/exercise").iterdir()] == ["version_0"]
+    assert run.results["test_acc"] == pytest.approx(tested["test_acc"])
+    assert model.test_predictions is not None
+    assert torch.equal(model.test_predictions.logits, run.predictions.logits)
+    assert len(run.predictions) == 2 * 50
+    assert model.show_misclassified_images(count=1)._repr_png_().startswith(b"\x89PNG")
+
+
 def test_a_run_of_fit_refuses_processes_that_end_with_the_training(tiny: str, tmp_path: Path) -> None:
     recipe = tiny_model(tiny).recipe
     with pytest.raises(UsageError, match="choose the strategy ddp, or one device"):

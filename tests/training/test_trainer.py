@@ -14,14 +14,15 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from firstlight.training import trainer as module
 from firstlight.training.callbacks.epoch_bar import EpochBar
 from firstlight.training.callbacks.plain_progress import PlainProgress
+from firstlight.training.exercise import CustomResNet
 from firstlight.training.precision import default_precision
-from firstlight.training.trainer import Trainer
+from firstlight.training.trainer import SILENT, Trainer
 
 
 def test_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trainer = Trainer(accelerator="cpu")
-    assert trainer.max_epochs == 24
+    assert trainer.max_epochs is None, "the epochs are those of the model, which the trainer has not met"
     assert trainer.precision == default_precision("cpu")
     assert isinstance(trainer.logger, TensorBoardLogger)
     assert trainer.logger.root_dir.startswith("logs")
@@ -31,6 +32,23 @@ def test_lightnings_arguments_override_the_defaults() -> None:
     trainer = Trainer(max_epochs=3, precision="64-true", logger=False, accelerator="cpu", log_every_n_steps=7)
     assert (trainer.max_epochs, trainer.precision, trainer.log_every_n_steps) == (3, "64-true", 7)
     assert trainer.loggers == []
+
+
+def test_each_model_is_trained_for_the_epochs_of_its_recipe(tiny: str) -> None:
+    trainer = Trainer(limit_train_batches=1, **SILENT)
+    for max_epochs in (1, 2):
+        model = CustomResNet(data=tiny, num_classes=4, num_val=32, network={"width": 2}, max_epochs=max_epochs)
+        trainer.fit(model)
+        assert trainer.max_epochs == trainer.current_epoch == max_epochs
+    trainer.fit_loop.max_epochs = 3  # the usual way to go on training
+    trainer.fit(model)
+    assert trainer.max_epochs == trainer.current_epoch == 3
+
+
+def test_a_module_without_a_recipe_is_trained_for_the_exercise_s_epochs() -> None:
+    trainer = Trainer(limit_train_batches=1, limit_val_batches=0, **SILENT)
+    trainer.fit(BoringModel())
+    assert trainer.max_epochs == trainer.current_epoch == 24
 
 
 class Bomb:

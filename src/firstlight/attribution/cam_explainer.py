@@ -47,7 +47,7 @@ class CamExplainer(Explainer):
             return None
         with capture(self.network, self.stages, with_gradients=False) as captured, self._autocast():
             logits = checked_logits(self.network(images))
-            activations = self._as_maps(self.stages[0], captured.activations[self.stages[0]])
+            activations = self._as_maps(self.stages[0], captured.activations_of(self.stages[0]))
             if not self.pooled_head.reproduces(activations, logits):
                 self.pooled_head = None  # other operations follow the stage: use autograd for all further batches
                 return None
@@ -61,7 +61,7 @@ class CamExplainer(Explainer):
     ) -> tuple[_StageTensors, Logits, Target]:
         with capture(self.network, self.stages) as captured, self._autocast():
             logits = checked_logits(self.network(images))
-            activations = {stage: self._as_maps(stage, captured.activations[stage]) for stage in self.stages}
+            activations = {stage: self._as_maps(stage, captured.activations_of(stage)) for stage in self.stages}
             score = choose_target(target, logits, labels)
             gradients = captured.gradients(score.values(logits))
             stage_tensors = [(activations[stage], _reshaped(gradients[stage], self.reshape)) for stage in self.stages]

@@ -24,6 +24,16 @@ class Capture:
     def __init__(self) -> None:
         self._outputs: dict[str, Tensor] = {}
 
+    def activations_of(self, stage: str) -> Tensor:
+        """Return the output of a stage, detached from the graph.
+
+        Raises:
+            UsageError: The network has the stage, but does not run it.
+        """
+        if stage not in self._outputs:
+            raise UsageError(f"the network does not run its stage {stage} when it classifies an image")
+        return self._outputs[stage].detach()
+
     @property
     def activations(self) -> dict[str, Tensor]:
         """Output of each stage, detached from the graph; of a module that ran twice, the last output."""
@@ -139,6 +149,8 @@ def find_stages(network: nn.Module, stages: Sequence[Stage]) -> dict[str, nn.Mod
     names = {id(module): name for name, module in reversed(modules.items())}
     modules_by_path = {}
     for stage in stages:
+        if not isinstance(stage, str | nn.Module):
+            raise UsageError(f"a stage is a name or a module of the network, not {stage!r}: {listed_stages(network)}")
         name = stage if isinstance(stage, str) else names.get(id(uncompiled(stage)))
         if name not in modules or not name:
             missing = stage if isinstance(stage, str) else f"{type(stage).__name__} that was given"

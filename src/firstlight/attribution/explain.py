@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -110,7 +111,7 @@ def explain(
     >>> attribution.stage, attribution.maps.shape, attribution.upsampled().shape
     ('residual3', torch.Size([2, 4, 4]), torch.Size([2, 32, 32]))
     """
-    refuse_integers(images)
+    _check_arguments(images, batch_size, precision)
     check_method(method)
     names, stage_name = _choose_stages(network, stage, method)
     make_explainer = CamExplainer if method in METHODS else PerturbingExplainer
@@ -127,6 +128,17 @@ def explain(
     maps, logits, classes, against = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
     size_px = (images.shape[2], images.shape[3])
     return Attribution(maps, logits, classes, against if _is_contrast(target) else None, method, stage_name, size_px)
+
+
+def _check_arguments(images: Tensor, batch_size: int, precision: str) -> None:
+    """Raise UsageError for images that are no float tensor, or for other values that cannot work."""
+    if not isinstance(images, Tensor):
+        raise UsageError(f"images must be a tensor, float [n 3 h w], not {type(images).__name__}")
+    refuse_integers(images)
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be 1 or more, not {batch_size}")
+    if precision not in get_args(Precision):
+        raise UsageError(f"no precision is called {precision!r}: choose one of {', '.join(get_args(Precision))}")
 
 
 def _as_batch(images: Tensor) -> UnitImages:

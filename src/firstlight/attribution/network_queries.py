@@ -65,7 +65,7 @@ class NetworkQueries:
         """Return the output of a stage as maps, float32 [n c h w]."""
         with capture(self.network, [stage], with_gradients=False) as captured, self._autocast():
             self.network(self.images)
-            return self._to_maps(stage, captured.activations[stage]).float()
+            return self._to_maps(stage, captured.activations_of(stage)).float()
 
     def score_of_activations(self, stage: str) -> Score:
         """Return a function from the output of a stage, [n c h w], to the target score of each image, float32 [n]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -67,15 +68,15 @@ def choose_target(target: TargetName | Tensor | int, logits: Logits, labels: Lab
     ([1], [0])
     """
     num_classes = logits.shape[1]
-    if isinstance(target, int) and not isinstance(target, bool):
-        target = torch.tensor(target)
+    if isinstance(target, Integral) and not isinstance(target, bool):  # NumPy's integers, too
+        target = torch.tensor(int(target))
     if isinstance(target, Tensor):
         classes = target.expand(len(logits)) if target.ndim == 0 else target
         return Target(_checked(classes, logits, "target"))
     predicted = logits.argmax(dim=1)
-    if target == "predicted":
+    if isinstance(target, str) and target == "predicted":
         return Target(predicted)
-    if target not in ("true", "contrast"):
+    if not isinstance(target, str) or target not in ("true", "contrast"):
         raise UsageError(
             f"unknown target {target!r}: give predicted, true, contrast, a class number from 0 to {num_classes - 1}, "
             "or a tensor of class numbers, int64 [n]"
@@ -88,6 +89,8 @@ def choose_target(target: TargetName | Tensor | int, logits: Logits, labels: Lab
 
 def _checked(classes: Tensor, logits: Logits, name: str) -> Labels:
     num_images, num_classes = logits.shape
+    if not isinstance(classes, Tensor):
+        raise UsageError(f"{name} must be a tensor of class numbers, int64 [n], not {type(classes).__name__}")
     if classes.ndim != 1 or classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
         kind = str(classes.dtype).removeprefix("torch.")
         raise UsageError(f"{name} must be class numbers, int64 [n], not {kind} {list(classes.shape)}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from firstlight.layers.input_range import is_checkable, refuse_integers, warn_of_range
+from firstlight.layers.input_range import is_checkable, refuse_integers, refuse_other_shapes, warn_of_range
 from firstlight.native.dispatch import is_eager_on_cpu
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -44,13 +44,17 @@ class Normalize(nn.Module):
         """Return the normalized images, float [n 3 h w], of images in [0, 1].
 
         In eval mode, images that are not in [0, 1] cause a warning; see `check_range`. On a CPU the result is in
-        channels_last memory format, which all native kernels use.
+        channels_last memory format, which all native kernels use. Its dtype is that of the statistics, and so of the
+        network: images of float64, for instance, need no conversion.
 
         Raises:
-            UsageError: The images are integers.
+            UsageError: The images are integers, or not a batch of RGB images.
         """
         if isinstance(images, Tensor):  # not a proxy of torch.fx
             refuse_integers(images)
+            if is_checkable(images):
+                refuse_other_shapes(images)
+            images = images.to(self.mean.dtype)
             if not self.training and self._needs_check:
                 self.check_range(images)
         if is_eager_on_cpu(images):

@@ -166,14 +166,15 @@ class ImageData(pl.LightningDataModule):
         hardest_share: float = 1.0,
     ) -> Batches:
         trainer = self.trainer
+        is_overfitting = bool(getattr(trainer, "overfit_batches", 0))  # on the same images in every epoch
         sampler = EpochSampler(
             len(images),
             self.recipe.batch_size,
-            shuffle=shuffle,
+            shuffle=shuffle and not is_overfitting,
             seed=self.recipe.seed,
             rank=trainer.global_rank if trainer else 0,
             num_ranks=trainer.world_size if trainer else 1,
-            hardest_share=hardest_share,
+            hardest_share=1.0 if is_overfitting else hardest_share,
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         return Batches(images, sampler, augmentation, device)

@@ -30,6 +30,7 @@ from firstlight.training.callbacks.channels_last import ChannelsLast
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
+from firstlight.training.checked_batch import images_and_labels, refuse_unknown_classes
 from firstlight.training.collected_predictions import CollectedPredictions
 from firstlight.training.lightning_internals import attached_trainer, pop_compiler, position_within_epoch
 from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
@@ -37,6 +38,7 @@ from firstlight.training.loggers.running_means import RunningMeans
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.optimizers import build_optimizer
 from firstlight.training.show_sheet import draw_mistakes, show_sheet
+from firstlight.training.step_limit import log_early_end
 from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_steps
 from firstlight.training.steps.step import AutogradStep, TrainingStep
 
@@ -98,8 +100,9 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
+        images, labels = self._images_and_labels(batch)
         self._check_range(batch)
-        images, labels = self._resized(batch[0]), batch[1]
+        images = self._resized(images)
         losses, loss = self._step(images, labels, self.progress)
         self.unlogged_means.add({"train_loss": losses.mean, "train_acc": losses.accuracy}, len(labels))
         batches = self._train_batches
@@ -123,6 +126,7 @@ class Classifier(pl.LightningModule):
         if self._resumed_position and self._train_batches is not None:
             self._train_batches.load_state_dict(self._train_batches.state_dict() | self._resumed_position)
             self._resumed_position = {}
+        log_early_end(self.trainer)
         autograd_step = AutogradStep(self.network, self.recipe)
         graphs = self._captured_steps()
         self._step = autograd_step if graphs is None else GraphedStep(graphs, autograd_step)
@@ -164,6 +168,17 @@ class Classifier(pl.LightningModule):
         batches = trainer.train_dataloader if trainer is not None else None
         return batches if isinstance(batches, Batches) else None
 
+    def _images_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of a batch, after a check if it is not firstlight's own.
+
+        On a GPU the range of the labels is not checked, because reading it would make every step wait for the device.
+        """
+        images, labels = images_and_labels(batch)
+        head = getattr(uncompiled(self.network), "head", None)
+        if not isinstance(batch, Batch) and labels.device.type == "cpu" and isinstance(head, nn.Linear):
+            refuse_unknown_classes(labels, head.out_features)
+        return images, labels
+
     def _check_range(self, batch: Batch | Sequence[Tensor]) -> None:
         """Warn if the first training batch is not in [0, 1]; firstlight's own batches always are.
 
@@ -197,11 +212,12 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log `val_loss` and `val_acc`, for each of several loaders under its own name."""
-        log_loss_and_accuracy(self, "val", self.network(batch[0]).float(), batch[1], dataloader_idx)
+        images, labels = self._images_and_labels(batch)
+        log_loss_and_accuracy(self, "val", self.network(images).float(), labels, dataloader_idx)
 
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the predicted classes, int64 [n]; logs `test_loss`, `test_acc` and, with views, `test_acc_tta`."""
-        images, labels = batch[0], batch[1]
+        images, labels = self._images_and_labels(batch)
         logits, features = self._logits_and_features(images)
         log_loss_and_accuracy(self, "test", logits, labels, dataloader_idx)
         if self.recipe.views != "single":
@@ -299,7 +315,7 @@ class Classifier(pl.LightningModule):
         callbacks: list[pl.Callback] = []
         present = {type(callback) for callback in getattr(self.trainer, "callbacks", [])}
         callbacks += [kind() for kind in (FiniteLoss, EpochMeans, ChannelsLast) if kind not in present]
-        if isinstance(self.recipe.optimizer, MuonConfig):
+        if isinstance(self.recipe.optimizer, MuonConfig) and Freezing not in present:
             callbacks.append(Freezing())
         if decay := self.recipe.averaging:
             every_n_steps = AVERAGING_EVERY_N_STEPS

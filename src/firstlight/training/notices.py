@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import re
 import sys
 import warnings
@@ -40,6 +41,16 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message of a record."""
         print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def hide_foreign_notices_in_child() -> None:
+    """Hide the notices of other libraries for good, and show firstlight's, in a process that another one has started.
+
+    A spawned process has neither the filters nor the handlers of its parent.
+    """
+    if multiprocessing.parent_process() is not None:
+        show_own_notices()
+        without_foreign_notices().__enter__()
 
 
 def show_own_notices() -> None:

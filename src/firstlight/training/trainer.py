@@ -31,7 +31,7 @@ from firstlight.training.callbacks.scalars_layout import ScalarsLayout
 from firstlight.training.lightning_internals import starts_processes_at_each_call
 from firstlight.training.loggers.graph_logger import GraphLogger
 from firstlight.training.module import Classifier
-from firstlight.training.notices import show_own_notices, without_foreign_notices
+from firstlight.training.notices import hide_foreign_notices_in_child, show_own_notices, without_foreign_notices
 from firstlight.training.precision import default_precision, keep_freed_memory
 from firstlight.training.print_metrics import print_metrics
 from firstlight.training.signatures import accepts_arguments_of
@@ -50,7 +50,8 @@ class Trainer(pl.Trainer):
 
     The defaults:
 
-    - the epochs of the model's recipe, and the precision that suits the device (`default_precision`);
+    - the epochs of the model's recipe (`max_epochs` is None until `fit` has met a model), and the precision that suits
+      the device (`default_precision`);
     - TensorBoard in `logs/exercise/version_<n>` below `default_root_dir`, with the model graph, the hyperparameters
       and the learning rate;
     - that folder is also a run that `firstlight.load` and every command open: recipe, weights, predictions, results,
@@ -58,7 +59,7 @@ class Trainer(pl.Trainer):
     - a progress bar on a terminal, plain lines in a notebook and elsewhere.
 
     Args:
-        max_epochs: Epochs of the training; by default those of the model's recipe.
+        max_epochs: Epochs of the training; by default those of the model's recipe, and 24 for a module without one.
         histograms: Whether to write histograms of weights and gradients to TensorBoard, once an epoch.
         **options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
 
@@ -73,9 +74,8 @@ class Trainer(pl.Trainer):
                 "barebones turns off the logging and the callbacks that firstlight's Trainer adds: measure with "
                 "pytorch_lightning.Trainer(barebones=True)"
             )
-        self._takes_epochs_of_model = max_epochs is None
-        if self._takes_epochs_of_model:
-            max_epochs = Recipe().max_epochs
+        self._takes_epochs_of_model = max_epochs is None and not options.get("fast_dev_run")
+        self._epochs_of_model: int | None = None  # of the model that `fit` met last
         for name in ("log_every_n_steps", "logger", "precision", "enable_progress_bar"):  # None: the default
             if options.get(name) is None:
                 options.pop(name, None)
@@ -100,6 +100,11 @@ class Trainer(pl.Trainer):
         with without_foreign_notices():
             super().__init__(max_epochs=max_epochs, **(options | {"callbacks": callbacks}))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the trainer in a process that a strategy has spawned, and hide notices there, too."""
+        self.__dict__.update(state)
+        hide_foreign_notices_in_child()
+
     def fit(
         self,
         model: nn.Module,
@@ -113,13 +118,18 @@ class Trainer(pl.Trainer):
 
         See `pytorch_lightning.Trainer.fit`.
         """
-        recipe = getattr(model, "recipe", None)
-        if self._takes_epochs_of_model and isinstance(recipe, Recipe):
-            self.fit_loop.max_epochs = recipe.max_epochs
+        self._take_epochs(model)
         self._run_folder_for_workers(model)
         with without_foreign_notices():
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)  # type: ignore[arg-type]
         self.enable_autolog_hparams = False  # graph and hyperparameters are logged once
+
+    def _take_epochs(self, model: nn.Module) -> None:
+        """Set the epochs to those of the model's recipe, unless the user has set them, also in `fit_loop`."""
+        if self._takes_epochs_of_model and self.fit_loop.max_epochs == self._epochs_of_model:
+            recipe = getattr(model, "recipe", None)
+            self._epochs_of_model = (recipe if isinstance(recipe, Recipe) else Recipe()).max_epochs
+            self.fit_loop.max_epochs = self._epochs_of_model
 
     def validate(
         self,
