@@ -6,14 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import firstlight
 from firstlight.errors import UsageError
 from firstlight.training.checked_batch import images_and_labels
 from firstlight.training.trainer import SILENT
+from reference.unchecked import without_type_checks
 
 IMAGES = torch.rand(8, 3, 16, 16)
 LABELS = torch.arange(8) % 4
+
+
+def loader_of(images: torch.Tensor, labels: torch.Tensor) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(images, labels), batch_size=8)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +64,13 @@ def test_the_trainer_stops_at_the_first_wrong_batch(images: torch.Tensor, labels
         trainer = firstlight.Trainer(
             max_epochs=1, precision="32-true", limit_val_batches=1 if method != "fit" else 0, **SILENT
         )
-        with pytest.raises(UsageError, match=expected):
-            getattr(trainer, method)(model, [(images, labels)])
+        with without_type_checks(), pytest.raises(UsageError, match=expected):
+            getattr(trainer, method)(model, loader_of(images, labels))
 
 
 def test_images_of_another_float_dtype_train() -> None:
     model = firstlight.CustomResNet(num_classes=4, network={"width": 2})
     for dtype in (torch.float64, torch.float16):
         trainer = firstlight.Trainer(max_epochs=1, precision="32-true", limit_val_batches=0, **SILENT)
-        trainer.fit(model, [(IMAGES.to(dtype), LABELS)])
+        trainer.fit(model, loader_of(IMAGES.to(dtype), LABELS))
         assert trainer.global_step == 1
