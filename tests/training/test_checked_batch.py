@@ -10,12 +10,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import firstlight
 from firstlight.errors import UsageError
+from firstlight.networks import ResNet9, ResNet9Config
 from firstlight.training.checked_batch import images_and_labels
 from firstlight.training.trainer import SILENT
 from reference.unchecked import without_type_checks
 
 IMAGES = torch.rand(8, 3, 16, 16)
 LABELS = torch.arange(8) % 4
+NETWORK = ResNet9(4, ResNet9Config(width=2))
 
 
 def loader_of(images: torch.Tensor, labels: torch.Tensor) -> DataLoader[Any]:
@@ -36,12 +38,12 @@ def loader_of(images: torch.Tensor, labels: torch.Tensor) -> DataLoader[Any]:
 )
 def test_a_wrong_batch_is_named(batch: Any, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
-        images_and_labels(batch)
+        images_and_labels(batch, NETWORK)
 
 
 def test_integer_labels_of_any_size_are_accepted() -> None:
     for dtype in (torch.uint8, torch.int32, torch.int64):
-        _, labels = images_and_labels([IMAGES, LABELS.to(dtype)])
+        _, labels = images_and_labels([IMAGES, LABELS.to(dtype)], NETWORK)
         assert labels.dtype == torch.int64
         assert labels.equal(LABELS)
 

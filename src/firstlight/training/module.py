@@ -21,7 +21,6 @@ from firstlight.data.images import ImageSet
 from firstlight.evaluation.mistakes import DEFAULT_COUNT, MistakeFilter
 from firstlight.evaluation.predictions import Predictions, with_file_names
 from firstlight.evaluation.tta_views import averaged_logits
-from firstlight.layers.normalize import Normalize
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
@@ -30,7 +29,7 @@ from firstlight.training.callbacks.channels_last import ChannelsLast
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
-from firstlight.training.checked_batch import images_and_labels, refuse_unknown_classes
+from firstlight.training.checked_batch import check_range, images_and_labels
 from firstlight.training.collected_predictions import CollectedPredictions
 from firstlight.training.lightning_internals import attached_trainer, pop_compiler, position_within_epoch
 from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
@@ -100,7 +99,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch; logs `train_loss` and `train_acc`."""
-        images, labels = self._images_and_labels(batch)
+        images, labels = images_and_labels(batch, self.network)
         self._check_range(batch)
         images = self._resized(images)
         losses, loss = self._step(images, labels, self.progress)
@@ -168,28 +167,11 @@ class Classifier(pl.LightningModule):
         batches = trainer.train_dataloader if trainer is not None else None
         return batches if isinstance(batches, Batches) else None
 
-    def _images_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of a batch, after a check if it is not firstlight's own.
-
-        On a GPU the range of the labels is not checked, because reading it would make every step wait for the device.
-        """
-        images, labels = images_and_labels(batch)
-        head = getattr(uncompiled(self.network), "head", None)
-        if not isinstance(batch, Batch) and labels.device.type == "cpu" and isinstance(head, nn.Linear):
-            refuse_unknown_classes(labels, head.out_features)
-        return images, labels
-
     def _check_range(self, batch: Batch | Sequence[Tensor]) -> None:
-        """Warn if the first training batch is not in [0, 1]; firstlight's own batches always are.
-
-        In eval mode, the network's normalization checks its input itself.
-        """
-        if not self._needs_range_check or isinstance(batch, Batch):
-            return
-        self._needs_range_check = False
-        normalize = getattr(uncompiled(self.network), "normalize", None)
-        if isinstance(normalize, Normalize):
-            normalize.check_range(batch[0])
+        """Warn if the first training batch is not in [0, 1]; firstlight's own batches always are."""
+        if self._needs_range_check and not isinstance(batch, Batch):
+            self._needs_range_check = False
+            check_range(batch[0], self.network)
 
     def _resized(self, images: Tensor) -> Tensor:
         """Return training images at the size that the recipe sets for this step, float [n 3 h w]."""
@@ -212,12 +194,12 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log `val_loss` and `val_acc`, for each of several loaders under its own name."""
-        images, labels = self._images_and_labels(batch)
+        images, labels = images_and_labels(batch, self.network)
         log_loss_and_accuracy(self, "val", self.network(images).float(), labels, dataloader_idx)
 
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the predicted classes, int64 [n]; logs `test_loss`, `test_acc` and, with views, `test_acc_tta`."""
-        images, labels = self._images_and_labels(batch)
+        images, labels = images_and_labels(batch, self.network)
         logits, features = self._logits_and_features(images)
         log_loss_and_accuracy(self, "test", logits, labels, dataloader_idx)
         if self.recipe.views != "single":
