@@ -125,3 +125,11 @@ def test_the_mean_of_networks_is_that_of_their_log_probabilities() -> None:
         mean.probabilities().double(), product / product.sum(dim=1, keepdim=True), rtol=1e-4, atol=1e-6
     )
     assert mean.features.equal(parts[0].features)
+
+
+def test_what_was_not_searched_is_said() -> None:
+    splits = {"train": tiny_split("train"), "test": tiny_split("test")}
+    exact, near = (summary(audit("clean", splits, {}, finds_near=finds_near)) for finds_near in (False, True))
+    assert "Leaks: no exact copy of a test image was found among the training images." in exact
+    assert "Only exact copies were searched; --near_copies looks for near copies, too." in exact
+    assert "Leaks: no copy of a test image was found among the training images." in near

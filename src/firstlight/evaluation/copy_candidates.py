@@ -18,7 +18,15 @@ from firstlight.arrays import Images
 
 SIDE_PX = 32  # images are compared at this size
 MARGIN_PX = 3  # largest shift of a copy
-SHIFTS = tuple((down, right) for down in (0, 3, 6) for right in (0, 3, 6))  # offsets of the window in the shifted image
+Window = tuple[int, int, int]  # first row, first column and side, in pixels
+CENTRE: Window = (MARGIN_PX, MARGIN_PX, SIDE_PX - 2 * MARGIN_PX)
+# The parts of an image that the centre of its copy may show: those of a shift by 3 pixels, and those of a crop of 90 %
+# of the side, from a corner or from the centre.
+WINDOWS: tuple[Window, ...] = (
+    *((down, right, CENTRE[2]) for down in (0, 3, 6) for right in (0, 3, 6)),
+    *((down, right, 24) for down in (3, 6) for right in (3, 6)),
+    (4, 4, 24),
+)
 GRID = 8  # rows and columns of a descriptor
 NUM_DIMENSIONS = 64  # length of a whitened descriptor
 THRESHOLD = 0.75  # smallest cosine similarity of a candidate
@@ -51,7 +59,7 @@ class Candidates:
 
 
 def find_candidates(images: Float[Tensor, "n 3 h w"] | Images, threshold: float = THRESHOLD) -> Candidates:
-    """Return the pairs of images whose descriptors are similar for one of the shifts, mirrored or not.
+    """Return the pairs of images whose descriptors are similar for one of the windows, mirrored or not.
 
     The memory is that of the descriptors and of one block of similarities.
 
@@ -60,14 +68,14 @@ def find_candidates(images: Float[Tensor, "n 3 h w"] | Images, threshold: float 
         threshold: Smallest cosine.
     """
     whitening = _Whitening.of(images)
-    plain = whitening.describe(images, (MARGIN_PX, MARGIN_PX), is_mirrored=False)
+    plain = whitening.describe(images, CENTRE, is_mirrored=False)
     found: list[Candidates] = []
     for is_mirrored in (False, True):
-        for shift in SHIFTS:
-            shifted = whitening.describe(images, shift, is_mirrored=is_mirrored)
-            # Without a shift the comparison is symmetric, so that half of it suffices.
-            is_symmetric = shift == (MARGIN_PX, MARGIN_PX)
-            found += _similar(shifted, plain, threshold, is_mirrored=is_mirrored, is_symmetric=is_symmetric)
+        for window in WINDOWS:
+            parts = whitening.describe(images, window, is_mirrored=is_mirrored)
+            # Of two centres the comparison is symmetric, so that half of it suffices.
+            is_symmetric = window == CENTRE
+            found += _similar(parts, plain, threshold, is_mirrored=is_mirrored, is_symmetric=is_symmetric)
     return _merged(found)
 
 
@@ -98,7 +106,7 @@ class _Whitening:
     @staticmethod
     def of(images: Images) -> _Whitening:
         step = max(1, len(images) // WHITENING_IMAGES)
-        raw = torch.cat([_raw(batch, (MARGIN_PX, MARGIN_PX)) for batch in images[::step].split(_BATCH)]).double()
+        raw = torch.cat([_raw(batch, CENTRE) for batch in images[::step].split(_BATCH)]).double()
         raw = torch.cat([raw, raw.reshape(-1, 3, GRID, GRID).flip(3).flatten(1)])  # mirror images are as likely
         mean = raw.mean(dim=0)
         covariance = (raw - mean).T @ (raw - mean) / max(1, len(raw))
@@ -108,20 +116,19 @@ class _Whitening:
         scale = (variances[order].clamp(min=0) + ridge * variances[order].mean() + 1e-12).rsqrt()
         return _Whitening(mean.float(), (directions[:, order] * scale).float())
 
-    def describe(self, images: Images, shift: tuple[int, int], *, is_mirrored: bool) -> Float[Tensor, "n d"]:
+    def describe(self, images: Images, window: Window, *, is_mirrored: bool) -> Float[Tensor, "n d"]:
         parts = []
         for batch in images.split(_BATCH):
-            raw = _raw(batch.flip(3) if is_mirrored else batch, shift)
+            raw = _raw(batch.flip(3) if is_mirrored else batch, window)
             parts.append(functional.normalize((raw - self.mean) @ self.matrix, dim=1))
         return torch.cat(parts)
 
 
-def _raw(images: Images, shift: tuple[int, int]) -> Float[Tensor, "n d"]:
-    """Return the window of each image at a shift, at a low resolution, without brightness and contrast."""
-    down, right = shift
-    side = SIDE_PX - 2 * MARGIN_PX
-    window = images[:, :, down : down + side, right : right + side].float()
-    low = functional.interpolate(window, (GRID, GRID), mode="bilinear", antialias=True)
+def _raw(images: Images, window: Window) -> Float[Tensor, "n d"]:
+    """Return a window of each image at a low resolution, without brightness and contrast."""
+    down, right, side = window
+    part = images[:, :, down : down + side, right : right + side].float()
+    low = functional.interpolate(part, (GRID, GRID), mode="bilinear", antialias=True)
     centred = low - low.mean(dim=(2, 3), keepdim=True)
     return functional.normalize(centred.flatten(1), dim=1)
 

@@ -61,6 +61,7 @@ class Audit:
         odd: Odd images of each split, the most severe first.
         signs: Properties that tell a class by themselves, in the first split.
         remarks: What was not checked and why, a sentence each.
+        finds_near: Whether near copies were searched, besides exact ones.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Audit:
     odd: Mapping[str, Sequence[OddImage]]
     signs: Sequence[SpuriousSign]
     remarks: tuple[str, ...] = ()
+    finds_near: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ class Audit:
             "class_names": list(self.class_names),
             "labels": {split: label_numbers(audit) for split, audit in self.labels.items()},
             "duplicates": {
+                "finds_near": self.finds_near,
                 "groups": len(self.groups),
                 "contradicting": sum(group.contradicts for group in self.groups),
                 "leaks": None if self.leak is None else leak_numbers(self.leak),
@@ -191,7 +194,7 @@ def audit(
     odd = {split: find_odd(images, files.get(split, {}), held_out.get(split)) for split, images in splits.items()}
     first = next(iter(splits))
     signs = find_spurious_signs(splits[first], files.get(first, {}))
-    return Audit(name, splits, labels, groups, leak, odd, signs, tuple(notes))
+    return Audit(name, splits, labels, groups, leak, odd, signs, tuple(notes), finds_near)
 
 
 def describe(group: CopyGroup) -> str:

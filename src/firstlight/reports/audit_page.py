@@ -38,6 +38,7 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
         suspects=_suspects(found, max_images),
         num_suspects=sum(len(labels.rows) for labels in found.labels.values()),
         leak=_leak(found),
+        finds_near=found.finds_near,
         groups=[_group(found, group) for group in found.groups[:max_images]],
         num_groups=len(found.groups),
         odd=_odd(found, max_images),

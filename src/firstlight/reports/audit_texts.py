@@ -40,9 +40,12 @@ def copy_lines(found: Audit) -> list[str]:
             line += f" Test accuracy {leak.accuracy:.2%}, without them {leak.accuracy_without:.2%}."
         lines.append(line)
     elif leak is not None:
-        lines.append("Leaks: no test image was found among the training images.")
+        kind = "copy" if found.finds_near else "exact copy"
+        lines.append(f"Leaks: no {kind} of a test image was found among the training images.")
     num_copies = sum(len(group.members) - 1 for group in found.groups)
     lines.append(f"Copies: {counted(num_copies, 'image')} too many, in {counted(len(found.groups), 'group')}.")
+    if not found.finds_near:
+        lines.append("Only exact copies were searched; --near_copies looks for near copies, too.")
     return lines
 
 
