@@ -203,7 +203,7 @@ def test_each_mistake_names_its_nearest_and_most_influential_training_images(run
         assert [distance for _, distance in shown] == pytest.approx(distances.sort().values[:5].tolist(), rel=1e-3)
         assert all(image["label"] == int(train.labels[image["index"]]) for image, _ in shown)
         assert len(entry["influential"]) == 2
-    assert "of 192, that are nearest" in Path(run.path / "other.html").read_text()
+    assert "the nearest of 192 training images" in Path(run.path / "other.html").read_text()
 
 
 def test_the_page_chooses_the_measured_maps_and_says_why(tmp_path):
@@ -218,7 +218,7 @@ def test_the_page_chooses_the_measured_maps_and_says_why(tmp_path):
     ]
     run.save_json("trust.json", {"rows": [values | row for row in rows]})
     text = write_report(run, tiny_split("test")).read_text()
-    assert "Maps of hires_cam at stage layer3." in text
+    assert "The maps are those of hires_cam at stage layer3." in text
     assert "The maps of hires_cam at stage layer3 have the best mean rank" in text
 
 
