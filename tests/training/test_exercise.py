@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import firstlight
 from firstlight.data.batches import Batch
 from firstlight.data.images import ImageSet
-from firstlight.errors import TrainingError, UsageError
+from firstlight.errors import RunError, TrainingError, UsageError
 from firstlight.networks import ResNet9Config, SpeedNetConfig
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
@@ -211,6 +211,14 @@ def test_a_checkpoint_contains_the_models_configuration(tiny: str, tmp_path: Pat
     loaded = firstlight.CustomResNet.load_from_checkpoint(tmp_path / "model.ckpt")
     assert loaded.recipe == model.recipe
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.ckpt").write_text("hello")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "weights.ckpt")
+    for name in ("missing.ckpt", "text.ckpt", "weights.ckpt", ""):
+        with pytest.raises(RunError, match=r"is no checkpoint of CustomResNet .*firstlight\.load opens a run folder"):
+            firstlight.CustomResNet.load_from_checkpoint(tmp_path / name)
 
 
 def test_predict_takes_every_kind_of_loader(tiny: str) -> None:

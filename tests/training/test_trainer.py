@@ -45,6 +45,15 @@ def test_each_model_is_trained_for_the_epochs_of_its_recipe(tiny: str) -> None:
     assert trainer.max_epochs == trainer.current_epoch == 3
 
 
+def test_epochs_of_an_earlier_model_are_reported(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Lightning counts the epochs of all calls of `fit`."""
+    trainer = Trainer(limit_train_batches=1, max_epochs=1, **SILENT)
+    with caplog.at_level("INFO", "firstlight"):
+        for _ in range(2):
+            trainer.fit(CustomResNet(data=tiny, num_classes=4, num_val=32, network={"width": 2}))
+    assert caplog.text.count("has trained 1 of max_epochs=1 epochs, so it trains 0 now: make a new Trainer") == 1
+
+
 def test_a_module_without_a_recipe_is_trained_for_the_exercise_s_epochs() -> None:
     trainer = Trainer(limit_train_batches=1, limit_val_batches=0, **SILENT)
     trainer.fit(BoringModel())

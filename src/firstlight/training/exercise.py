@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from firstlight.data.batches import Batches
-from firstlight.errors import UsageError
+from firstlight.errors import RunError, UsageError
 from firstlight.networks.custom import import_named_network, imports_refused
 from firstlight.networks.network_config import NetworkConfig
 from firstlight.paths import DEFAULT_DATA_DIR
@@ -72,9 +73,19 @@ class CustomResNet(Classifier):
         """Load a checkpoint that Lightning wrote; see `LightningModule.load_from_checkpoint`.
 
         A checkpoint may name a network class outside firstlight. Import its module first: loading never imports code.
+
+        Raises:
+            RunError: The file is missing, or is no checkpoint that Lightning wrote of this class.
         """
-        with imports_refused():
-            return super().load_from_checkpoint(*args, **kwargs)
+        path = kwargs.get("checkpoint_path", args[0] if args else None)
+        try:
+            with imports_refused():
+                return super().load_from_checkpoint(*args, **({"weights_only": True} | kwargs))
+        except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(
+                f"{path} is no checkpoint of {cls.__name__} ({reason}); firstlight.load opens a run folder"
+            ) from error
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the log-softmax of the logits, float [n k], of images in [0, 1], float [n 3 h w]."""

@@ -119,6 +119,8 @@ class Trainer(pl.Trainer):
         See `pytorch_lightning.Trainer.fit`.
         """
         self._take_epochs(model)
+        if ckpt_path is None:
+            self._log_earlier_epochs()
         self._run_folder_for_workers(model)
         with without_foreign_notices():
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)  # type: ignore[arg-type]
@@ -130,6 +132,16 @@ class Trainer(pl.Trainer):
             recipe = getattr(model, "recipe", None)
             self._epochs_of_model = (recipe if isinstance(recipe, Recipe) else Recipe()).max_epochs
             self.fit_loop.max_epochs = self._epochs_of_model
+
+    def _log_earlier_epochs(self) -> None:
+        """Log a line if earlier calls of `fit` have used up epochs: Lightning counts them for any model."""
+        last, num_done = self.fit_loop.max_epochs, self.current_epoch
+        if num_done and last is not None and last > 0 and self.is_global_zero:
+            num_left = max(last - num_done, 0)
+            logging.getLogger("firstlight").info(
+                f"this trainer has trained {num_done} of max_epochs={last} epochs, so it trains {num_left} "
+                "now: make a new Trainer for another model, or set trainer.fit_loop.max_epochs to train for longer"
+            )
 
     def validate(
         self,
