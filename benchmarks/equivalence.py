@@ -42,7 +42,7 @@ from firstlight.training.precision import default_precision
 from firstlight.training.trainer import SILENT, Trainer
 from record import NUM_CIFAR10, RESULTS, command_line
 
-BFLOAT16 = "bfloat16"  # the change of precision, beside the names of kernels
+BFLOAT16 = "bfloat16"  # the change from float32 to bfloat16; every other change is the name of a kernel
 WIDTHS = {"page24": 16, "adam24": 16, "demo": 16, "fast94": 32}  # narrow, so that many seeds fit into a night
 NUM_TRAIN = 45_000  # of CIFAR-10; the other training images are the validation images
 LOSS_LIMIT = 0.1  # largest loss of accuracy in points for which a change counts as harmless
@@ -150,7 +150,7 @@ def train(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> dict
 
 
 class Rows:
-    """The trainings of a file, and those that are added to it."""
+    """The rows of a JSON lines file, one for each training; `add` appends to the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -216,11 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> Summary:
     parser.add_argument("--min_seeds", type=int, default=5)
     parser.add_argument("--max_seeds", type=int, default=200)
     parser.add_argument(
-        "--max_standard_error", type=float, default=0.1, help="points at which no more seeds are trained"
+        "--max_standard_error", type=float, default=0.1, help="train no more seeds below this error, in points"
     )
     parser.add_argument("--rows", type=Path, help="the file of all trainings; results/equivalence.jsonl by default")
     parser.add_argument("--no_training", action="store_true", help="summarize the trainings that the file has")
-    parser.add_argument("--tiny", action="store_true", help="two tiny trainings a pair, to try the script")
+    parser.add_argument("--tiny", action="store_true", help="train two pairs of tiny networks, to try the script")
     options = parser.parse_args(arguments)
     if options.change == "amx" and not cpu.has_amx():
         parser.error("this CPU has no AMX: both trainings would be the same")

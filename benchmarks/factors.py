@@ -170,7 +170,7 @@ def factor(text: str) -> Factor:
 
 
 def part(text: str) -> slice:
-    """Read "1/2"."""
+    """Return the runs of a part: for "1/2", every second run from the first."""
     number, of = (int(each) for each in text.split("/"))
     return slice(number - 1, None, of)
 

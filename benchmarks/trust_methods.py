@@ -50,7 +50,7 @@ def passes_per_image(network: nn.Module, images: Tensor, method: str) -> float:
 
 
 def measure(run: Run, images: ImageSet, num_images: int) -> dict[str, Any]:
-    """Return the rows of all methods at the last stage or of pixels, with the passes of each."""
+    """Return a row for each method, which explains the last stage or the pixels, with its number of passes."""
     chosen = choose_images(images, num_images)
     pixels, stage = to_unit(chosen.images), run.network.stages[-1]
     rows = evaluate(run.network, pixels, masks=chosen.evidence, methods=method_names(), stages=[stage])

@@ -20,7 +20,7 @@ class Turns(pl.Callback):
         is_first: Whether this process has the first turn.
 
     Attributes:
-        waited_s: Seconds of the other process's turns.
+        waited_s: Seconds that this process has waited for the other one.
     """
 
     def __init__(self, connection: Connection | None = None, turn_s: float = 0.0, *, is_first: bool = True) -> None:

@@ -153,7 +153,7 @@ def find_stages(network: nn.Module, stages: Sequence[Stage]) -> dict[str, nn.Mod
             raise UsageError(f"a stage is a name or a module of the network, not {stage!r}: {listed_stages(network)}")
         name = stage if isinstance(stage, str) else names.get(id(uncompiled(stage)))
         if name not in modules or not name:
-            missing = stage if isinstance(stage, str) else f"{type(stage).__name__} that was given"
+            missing = stage if isinstance(stage, str) else f"that is the given {type(stage).__name__}"
             raise UsageError(f"the network has no stage {missing}: try {listed_stages(network)}")
         modules_by_path[name] = modules[name]
     return modules_by_path

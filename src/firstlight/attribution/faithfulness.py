@@ -46,8 +46,9 @@ class Faithfulness:
             masks.
         pointing: Share of images whose largest value lies on the object, in [0, 1]; large is good. None without masks.
         randomization: Absolute rank correlation with the maps of randomized networks, averaged over the cascade, in
-            [0, 1]; small is good. The row "random" has the value of two maps of noise. The absolute value is taken,
-            because a map that only changes its sign does not depend on the learned weights either.
+            [0, 1]; small is good. The row "random" has the rank correlation of two independent maps of noise. The
+            absolute value is taken, because a map that only changes its sign does not depend on the learned weights
+            either.
     """
 
     method: str
@@ -74,8 +75,9 @@ def evaluate(
     """Measure the faithfulness of every method at every stage, and of noise at the same resolution.
 
     All maps explain the predicted class. Each image costs about two forward passes for each step, method and stage.
-    Methods that explain pixels are measured once, and noise at the resolution of the image with them. All maps are
-    computed again for each step of the weight randomization, which is slow for methods of `PERTURBING_METHODS`.
+    Methods that explain pixels have no stage: they are measured once, with noise at the resolution of the image for
+    comparison. All maps are computed again for each step of the weight randomization, which is slow for methods of
+    `PERTURBING_METHODS`.
 
     Args:
         network: Network that takes RGB in [0, 1] and returns logits.

@@ -33,8 +33,8 @@ class ProgressiveResizing:
     1906.06423).
 
     Args:
-        method: "scale" scales the images down; "crop" crops their centre. After a random shift by up to half of the
-            removed pixels, a centre crop is a random crop that needs no padding.
+        method: "scale" scales the images down; "crop" crops their centre. The augmentation has shifted the images
+            before. If it shifts by at most half of the removed pixels, the result is a random crop without padding.
         initial_scale: Side at the start, as a share of the full side; 1 keeps the full size throughout.
         delay_fraction: Share of the training before the images begin to grow.
         finetune_fraction: Share of the training, at its end, with images of full size.
@@ -90,7 +90,7 @@ class ProgressiveResizing:
 
         Smaller images are in channels_last memory format.
         """
-        from firstlight.augment.crop import center_crop  # imports PyTorch, which recipes must load without
+        from firstlight.augment.crop import center_crop  # here, because recipes must load without PyTorch
         from firstlight.augment.resize import resized
 
         height, width = (self.side_px(side, progress) for side in images.shape[2:])

@@ -108,9 +108,9 @@ class _ApplyVJPs(Function):
 
 
 class _RepeatedForward:
-    """The forward pass of modules once more, by autograd, with the same random numbers, autocast and buffers.
+    """Repeats the forward pass of modules with autograd, with the same random numbers and under the same autocast.
 
-    Buffers are copied, so that the running statistics of batch norm are not updated twice.
+    It uses copies of the buffers, so that the running statistics of batch norm are not updated twice.
     """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:

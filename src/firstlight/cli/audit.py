@@ -1,4 +1,4 @@
-"""`firstlight audit DATA_OR_RUN`: find wrong labels and copies in a data set."""
+"""`firstlight audit DATA_OR_RUN`: find wrong labels, copies, odd images and spurious signs in a data set."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from firstlight.reports.audit import Audit
 
 DESCRIPTION = (
-    "Find what is wrong with a data set: labels that are probably wrong, and copies within and between the splits. "
-    "Writes audit.html and audit.csv; the images are never changed. A data set is cross-validated for this, so that "
-    "each image is judged by a network that was not trained on it. A run is judged on its test images alone."
+    "Find what is wrong with a data set: labels that are probably wrong, copies within and between the splits, odd "
+    "images, and properties that alone predict a class. Writes audit.html and audit.csv; the images are never changed. "
+    "A data set is cross-validated for this, so that each image is judged by a network that was not trained on it. A "
+    "run is judged on its test images alone."
 )
 TARGET_HELP = "a folder of images with one subfolder per class, the name of a data set, or a run folder"
 DEFAULT_MAX_IMAGES = 200  # `reports.audit_page.MAX_IMAGES`, repeated here to load no torch for --help

@@ -1,4 +1,4 @@
-"""Progress of a measurement in rows, with the time left, as a bar on a terminal and as lines of text elsewhere."""
+"""Report how many rows of a table are measured, and the time left: a bar on a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def read_drawn(split: Split, watermark: bool = False) -> ImageSet:
 def draw(num_images: int, seed: int, split: Split, watermark: bool = False) -> ImageSet:
     """Draw images of the ten classes in turn, bit for bit the same on every machine.
 
-    For the same seed and split, a smaller number of images is the beginning of a larger one.
+    For the same seed and split, a larger `num_images` only appends images.
 
     Args:
         num_images: Number of images; a multiple of ten is balanced.
@@ -140,7 +140,7 @@ def has_watermark(images: Images) -> Bool[Tensor, " n"]:
 
 
 class _Random:
-    """Random integers for each image of a chunk, which depend only on the key, on every machine.
+    """Random integers for each image of a chunk. They depend only on the key and are the same on every machine.
 
     NumPy guarantees the raw stream of a bit generator (NEP 19), but not the numbers of its distributions.
 

@@ -15,7 +15,7 @@ from jaxtyping import Int16, Int32
 
 PX = 64  # length of a pixel, in units of 1/64 px
 NUM_DIRECTIONS = 240  # directions in a full turn; divisible by 3, 4, 5 and 6, the numbers of corners of the shapes
-QUARTER = NUM_DIRECTIONS // 4
+QUARTER = NUM_DIRECTIONS // 4  # number of directions in a quarter turn
 
 _BITS = 12
 _ANGLES = np.arange(NUM_DIRECTIONS) * (2 * np.pi / NUM_DIRECTIONS)

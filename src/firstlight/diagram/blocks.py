@@ -26,7 +26,7 @@ SHORT_NAMES = {
     **dict.fromkeys(("MaxPool2d", "AdaptiveMaxPool2d", "max_pool2d", "adaptive_max_pool2d", "amax"), "max-pool"),
     **dict.fromkeys(("AvgPool2d", "AdaptiveAvgPool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean"), "mean-pool"),
 }
-ROWS = ("layer", "then", "channels", "map", "receptive\nfield, px")
+ROWS = ("layer", "then", "channels", "map", "receptive\nfield, px")  # "then": the pointwise layers that follow
 
 
 @dataclass(eq=False)

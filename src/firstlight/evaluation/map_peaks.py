@@ -71,7 +71,7 @@ def grid_size(maps: Float[Tensor, "n h w"], grid: int = GRID) -> tuple[int, int]
 def peak_concentrations(
     cells: Int64[Tensor, " n"], labels: Labels, num_classes: int, num_cells: int
 ) -> list[PeakConcentration]:
-    """Return each class's most frequent cell that is more frequent than in the other classes, the largest share first.
+    """Return each class's most frequent cell if the other classes' share in it is smaller; the largest share first.
 
     Args:
         cells: Cell of each map's peak, from `peak_cells`.

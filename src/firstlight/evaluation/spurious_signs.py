@@ -1,4 +1,4 @@
-"""Spurious signs: a property of the images or of their files that tells the class, such as a mark in a corner."""
+"""Spurious signs: properties of images or files that alone predict the class, such as a mark in a corner."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch.nn import functional
 from firstlight.arrays import Images, Labels
 from firstlight.data.rng import generator
 
-LIMIT = 0.9  # AUROC above which a property tells a class
-MIN_OF_CLASS = 20  # with fewer images of a class, a property tells it by chance
+LIMIT = 0.9  # AUROC above which a property is a sign of a class
+MIN_OF_CLASS = 20  # with fewer images of a class or of the others, a property may predict it by chance
 NUM_BINS = 16
-GRID = 8  # rows and columns of the cells that are looked at
+GRID = 8  # rows and columns of cells into which an image is divided
 MAX_IMAGES = 10_000
 _BATCH = 2048
 
 
 @dataclass(frozen=True)
 class SpuriousSign:
-    """A property that tells a class.
+    """A property that alone predicts whether an image belongs to a class.
 
     Args:
         label: The class.
         property: Name of the property.
-        auroc: Area under the ROC curve of the class by the property alone, in [0, 1].
-        num_images: Number of images that were looked at.
+        auroc: Area under the ROC curve of the class, for a score from this property alone, in [0, 1].
+        num_images: Number of images from which the area was computed.
         typical: Mean of the property over the images of the class.
         typical_elsewhere: Mean over the other images.
     """
@@ -43,11 +43,11 @@ class SpuriousSign:
 
 
 def find_signs(attributes: Mapping[str, Float[Tensor, " n"]], labels: Labels) -> list[SpuriousSign]:
-    """Return for each class the property that tells it best, if its AUROC is above 0.9; the clearest first.
+    """Return for each class the property that predicts it best, if its AUROC is above 0.9; the largest AUROC first.
 
     A property's values are sorted into 16 bins of equally many images. An image's score for a class is the share of the
-    class among the images of its bin in the other half of the data, so that a property can tell a class by any values,
-    not only by large ones, and chance tells nothing.
+    class among the images of the same bin in the other half of the data. The values that are typical of a class may
+    therefore be small, medium or large. Chance differences in one half do not repeat in the other.
 
     Args:
         attributes: A number for each image by the name of the property, float [n].
@@ -123,7 +123,7 @@ def _cell_name(cell: int) -> str:
 
 
 def _cross_fitted(values: Float64[Tensor, " n"], labels: Labels, num_classes: int) -> Float64[Tensor, "n k"]:
-    """Return the share of each class in each image's bin, counted in the half of the images without it."""
+    """Return the share of each class in each image's bin, counted in the half of the data that lacks this image."""
     bins = _bins(values)
     halves = torch.arange(len(values)) % 2
     counts = torch.zeros(2, NUM_BINS, num_classes, dtype=torch.float64)
@@ -134,6 +134,6 @@ def _cross_fitted(values: Float64[Tensor, " n"], labels: Labels, num_classes: in
 
 
 def _bins(values: Float64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """Return the bin of each value; a value that fills several bins is in one of them."""
+    """Return the bin of each value. Equal values share one bin, even if they are numerous enough to fill several."""
     edges = values.quantile(torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)[1:-1])
     return torch.bucketize(values, edges, right=True).clamp(max=NUM_BINS - 1)

@@ -40,8 +40,9 @@ def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cal
     """Write the bundle of a run.
 
     The weights are rounded first, and all numbers on the test images are measured with the rounded weights. Temperature
-    and novelty threshold are those of the run's calibration. A run without one is calibrated on its validation images,
-    or, if `calibrate_on` is given, on those of that run and with its network.
+    and novelty threshold are those of the run's calibration. If the run has none, they are computed from the rounded
+    network and the run's validation images. If `calibrate_on` is given, they are always computed from the network and
+    the validation images of that run.
 
     Args:
         run: Finished run.

@@ -85,7 +85,7 @@ def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_i
 def requirements() -> str:
     """Return the content of `requirements.txt`: the installed version of every package that the app imports.
 
-    The extra index offers PyTorch's build for CPUs under the same version with a local suffix, which pip prefers.
+    The extra index has PyTorch's build for CPUs. Its version has the local suffix "+cpu", so pip prefers it.
 
     Raises:
         MissingPackageError: One of the packages is not installed.

@@ -92,7 +92,7 @@ def gradients(
     """Compute the gradients of maps, weight and bias with the native kernel (Ioffe and Szegedy 2015, section 3).
 
     The gradient through mean and variance is included. If only some images have a gradient, the moments of the whole
-    batch replace those of these images.
+    batch are used as if they were the moments of these images.
 
     Args:
         gradient: Gradient of the output of some images, [k h w c].

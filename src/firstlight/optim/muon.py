@@ -123,7 +123,7 @@ class Muon(torch.optim.Optimizer):
                 raise ValueError("Muon is for matrices and filters: a parameter with one axis belongs in an sgd group")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient once."""
+        """Perform one update of all parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

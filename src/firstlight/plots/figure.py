@@ -20,7 +20,7 @@ from firstlight.files import atomic
 
 INCHES_PER_TILE = 1.25
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
-RIGHT, WRONG = "#1b7837", "#b2182b"  # readable on white, and distinguishable for the colour-blind
+RIGHT, WRONG = "#1b7837", "#b2182b"  # right and wrong classes: readable on white, distinct for the colour-blind
 
 # Fallback fonts for characters that matplotlib's default font lacks, if they are installed.
 FONTS_OF_OTHER_SCRIPTS = (

@@ -36,7 +36,7 @@ class Layer:
         output: Shape of the output for one image: (c, h, w), or (f,).
         rows: Receptive fields along the height.
         columns: Receptive fields along the width.
-        sources: Indices in the trace of the layers whose outputs it takes.
+        sources: Indices, within the trace, of the layers whose outputs this layer takes.
         parameters: Number of its own parameters; those shared with an earlier layer are not counted again.
         macs: Multiply-accumulates of its convolutions and matrix products for one image.
     """
@@ -139,7 +139,7 @@ class _ModuleCall:
     role: Role = "pointwise"
     window: Window | None = None
     macs: int = 0
-    is_touched: bool = False
+    is_touched: bool = False  # whether an operation has used a tensor that was computed from the image
 
     def add(self, operation: Operation, macs: int) -> None:
         """Record an operation; the first that is not pointwise decides the role of the module."""

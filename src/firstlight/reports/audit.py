@@ -28,7 +28,8 @@ class Finding:
         split: Name of the image's split.
         id: Index of the image in its split; None if the finding is about several images.
         file: Path of its file below the folder of the data set; None if it has none.
-        score: How sure or how severe the finding is: the probability that the label is wrong, the similarity of copies.
+        score: Certainty or severity of the finding, which depends on its kind: the probability that the label is wrong,
+            the similarity of copies, robust standard deviations from the median, or the AUROC of a sign.
         given: Name of the label.
         likely: Name of the class that it probably is.
         partner_split: Split of the copy.
@@ -59,7 +60,7 @@ class Audit:
         groups: Groups of copies: contradictions first, then leaks.
         leak: Test images with a copy in train or val; None without a test split.
         odd: Odd images of each split, the most severe first.
-        signs: Properties that tell a class by themselves, in the first split.
+        signs: Properties that alone predict a class, in the first split.
         remarks: What was not checked and why, a sentence each.
         finds_near: Whether near copies were searched, besides exact ones.
     """

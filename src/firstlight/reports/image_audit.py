@@ -1,4 +1,4 @@
-"""Odd images of a split, and properties that tell a class by themselves."""
+"""Odd images of a split, and properties that alone predict a class."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def nearest_distances(held_out: HeldOut) -> Float64[Tensor, " n"]:
 
 
 def find_spurious_signs(images: ImageSet, files: Attributes) -> list[SpuriousSign]:
-    """Return the properties of images and files that tell a class by themselves; none for fewer than 100 images.
+    """Return the properties of images and files that alone predict a class; none for fewer than 100 images.
 
     Args:
         images: Images, usually those for training.

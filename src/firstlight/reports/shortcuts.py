@@ -22,8 +22,8 @@ from firstlight.reports.sampled_maps import SampledMaps
 MIN_IMAGES, MIN_SHARE, MIN_RATIO, MAX_Q_VALUE = 10, 0.3, 3.0, 1e-3
 MAX_CANDIDATES = 3
 MAX_IMAGES = 200  # most images of the class in the experiment that confirms a candidate
-# A candidate is confirmed if covering its cell changes at least this many times as many predictions as covering any
-# other cell does, with a p-value below the maximum.
+# Thresholds that confirm a candidate. The ratio is that of two numbers of changed predictions: if the candidate's cell
+# is covered, and if the other cell with the largest number is covered. The p-value is that of their difference.
 MIN_EFFECT_RATIO, MAX_P_VALUE = 2.0, 0.01
 NUM_EXAMPLES = 5
 

@@ -115,7 +115,7 @@ def load(file: io.BytesIO, path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted unpickler raises many kinds for a foreign file
+    except Exception as error:  # for a foreign file, the restricted unpickler raises exceptions of many types
         raise RunError(
             f"{path}: is not a checkpoint of firstlight, and was not opened. Remove it to use the checkpoint before it."
         ) from error

@@ -22,6 +22,7 @@ from firstlight.training.resume import resume
 SUMMARY = "summary.json"
 METRICS = ("test_acc", "test_acc_tta", "test_loss", "val_acc", "val_loss", "train_s")
 
+# Trains one run; calls its argument with the run folder.
 Fit = Callable[[Callable[[Path], None]], Run]
 
 
@@ -102,7 +103,7 @@ def on_one_device(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class FitGroup:
-    """Runs that are trained one after the other, and the file that lists them, from which a later call continues.
+    """Runs that are trained one after the other. A file lists them, so that a later call can continue.
 
     Args:
         path: Folder of `summary.json`.

@@ -127,7 +127,7 @@ class Trainer(pl.Trainer):
         self.enable_autolog_hparams = False  # graph and hyperparameters are logged once
 
     def _take_epochs(self, model: nn.Module) -> None:
-        """Set the epochs to those of the model's recipe, unless the user has set them, also in `fit_loop`."""
+        """Set the epochs to those of the model's recipe, unless the user set those of the trainer or its `fit_loop`."""
         if self._takes_epochs_of_model and self.fit_loop.max_epochs == self._epochs_of_model:
             recipe = getattr(model, "recipe", None)
             self._epochs_of_model = (recipe if isinstance(recipe, Recipe) else Recipe()).max_epochs
@@ -179,7 +179,7 @@ class Trainer(pl.Trainer):
     def _run_folder_for_workers(self, model: nn.Module | None) -> RunFolder | None:
         """Choose the run folder in this process if the strategy starts new worker processes at each call.
 
-        The workers of a training and those of a test would choose different folders.
+        Otherwise the workers of a training and those of a test would choose different folders.
 
         Returns:
             The callback that writes the folder; None if this process starts no workers, or nothing is written.

@@ -147,7 +147,7 @@ class Downloader:
             return folder
 
     def _download_archive(self, archive: Archive, path: Path, progress: Progress, tried: list[str]) -> bool:
-        """Download the archive to `path` from the first address that has it."""
+        """Download the archive to `path` from the first address that has it; return False if no address has it."""
         part = _part_of(archive, path.parent)
         if archive.sha256 is None:  # a partial download could not be verified
             part.unlink(missing_ok=True)
@@ -197,7 +197,7 @@ def fetch_missing(name: str, data_dir: Path | str) -> None:
 
 
 def find_unpacked(archives: tuple[Archive, ...], data_dir: Path) -> tuple[Archive, Path] | None:
-    """Return the archive that is unpacked, and its folder in `data_dir` or `data_dir` itself; it may be damaged."""
+    """Return the unpacked archive and its folder, in `data_dir` or `data_dir` itself; the files are not verified."""
     for archive in archives:
         if (data_dir / archive.folder).exists():
             return archive, data_dir / archive.folder

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-FILTER = 3
+FILTER = 3  # side of the filters, in pixels
 
 
 class ConvProblem(NamedTuple):
