@@ -3,7 +3,7 @@
     python benchmarks/planted_copies.py --data_dir DATA_DIR
     python benchmarks/planted_copies.py --data_dir DATA_DIR --num_images 6000 --num_copies 120
 
-500 images are replaced by changed copies of other images: shifted by 3 pixels,
+Some images (--num_copies) are replaced by changed copies of other images: shifted by 3 pixels,
 mirrored, cropped to 90 % of the side and enlarged, compressed as JPEG of quality 50, brightened by 20 %, or enlarged to
 48 pixels and back. CIFAR-10 has near copies of its own; precision counts a pair without a planted copy neither as right
 nor as wrong, and lists their number. The results file is `planted_copies.json`; --dry_run writes none.

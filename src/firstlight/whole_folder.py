@@ -1,4 +1,4 @@
-"""Write a folder completely or not at all: build it under a temporary name, then move its content."""
+"""Build a folder under a temporary name, then move its content, so that a failed build leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def image_lines(found: Audit) -> list[str]:
         kinds = ", ".join(f"{count:,} {name}" for name, count in names.most_common())
         lines.append(f"Odd images: {sum(names.values()):,} ({kinds}).")
     lines += [
-        f"Spurious sign: {sign.property} tells {found.class_names[sign.label]} by itself (AUROC {sign.auroc:.2f})."
+        f"Spurious sign: {sign.property} alone tells {found.class_names[sign.label]} from the other classes "
+        f"(AUROC {sign.auroc:.2f})."
         for sign in found.signs
     ]
     return lines
