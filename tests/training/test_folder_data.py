@@ -137,7 +137,7 @@ def test_changed_settings_are_printed_and_recorded(tmp_path: Path, caplog: pytes
     assert (recipe.data, recipe.image_size, recipe.num_val, recipe.batch_size) == ("folder", 32, 6, 8)
     said = "\n".join(caplog.messages)
     assert "a folder for each of 2 classes (green, red)" in said
-    assert "imbalance: green has 16 images" in said
+    assert "imbalance: green has 16 training images" in said
     assert "batch_size 512 gives too few steps per epoch with 58 images: 8 is used" in said
     assert ImageData(recipe, root).recipe == recipe
 

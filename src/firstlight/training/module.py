@@ -159,7 +159,9 @@ class Classifier(pl.LightningModule):
     def progress(self) -> float:
         """Share of the training steps that are done, 0 to 1; 0 for a training without a known end."""
         trainer = attached_trainer(self)
-        return 0.0 if trainer is None else progress_at(self.global_step, trainer.estimated_stepping_batches)
+        if trainer is None or trainer.max_epochs is None:  # None: the trainer has only tested
+            return 0.0
+        return progress_at(self.global_step, trainer.estimated_stepping_batches)
 
     @property
     def _train_batches(self) -> Batches | None:
