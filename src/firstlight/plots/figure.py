@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from firstlight.files import atomic
 
@@ -45,6 +46,10 @@ class Figure(matplotlib.figure.Figure):
         FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:
+        return self.png()
+
+    def png(self) -> bytes:
+        """Return the figure as a PNG file."""
         stream = io.BytesIO()
         self.savefig(stream, format="png")
         return stream.getvalue()
@@ -85,6 +90,12 @@ def hide_frame(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def png_pixels(png: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the pixels of a PNG file without its opacity, uint8 [h w 3]."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -16,9 +16,9 @@ from firstlight.data.images import ImageSet
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import write_atomic
 from firstlight.plots.curves import learning_curves
-from firstlight.plots.figure import save_figure
+from firstlight.plots.figure import png_pixels, save_figure
 from firstlight.recipes.config import Recipe
-from firstlight.reports.class_report import draw_confusion, has_confusion_figure, save_class_report
+from firstlight.reports.class_report import has_confusion_figure, save_class_report
 from firstlight.reports.data_sheets import random_samples
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.epoch_metrics import read_metrics
@@ -52,10 +52,10 @@ def discard_test(folder: Path) -> None:
 def save_training(run: Run, network: nn.Module, data: ImageData, trainer: pl.Trainer) -> None:
     """Write the weights, sample images and learning curves; TensorBoard gets the sample images, too."""
     run.save_weights(network, data.train, calibrate_network(network, data))
-    samples = random_samples(data.train, run.recipe.seed)
+    samples = random_samples(data.train, run.recipe.seed).png()
     for logger in tensorboards(trainer):
-        logger.experiment.add_figure("samples", samples, close=False)
-    save_figure(samples, run.path / "samples.png")
+        logger.experiment.add_image("samples", png_pixels(samples), dataformats="HWC")
+    write_atomic(run.path / "samples.png", samples)
     if (run.path / "metrics.csv").is_file():
         curves = learning_curves(read_metrics(run.path / "metrics.csv"), f"{run.recipe.name}: loss and accuracy")
         save_figure(curves, run.path / "curves.png")
@@ -70,9 +70,9 @@ def save_test(
         predictions.save(run.path / "predictions.npz")
         class_results = save_class_report(run, predictions)
         if tensorboards(trainer) and has_confusion_figure(predictions, run.class_names):
-            figure = draw_confusion(run.recipe.name, predictions, run.class_names)
+            pixels = png_pixels((run.path / "confusion.png").read_bytes())
             for tensorboard in tensorboards(trainer):
-                tensorboard.experiment.add_figure("confusion", figure, close=False)
+                tensorboard.experiment.add_image("confusion", pixels, dataformats="HWC")
         for tensorboard in tensorboards(trainer):
             add_features(tensorboard.experiment, data.test, predictions, trainer.global_step)
     save_environment(run, data, trainer)

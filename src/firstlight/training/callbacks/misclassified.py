@@ -7,7 +7,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from firstlight.plots.figure import save_figure
+from firstlight.files import write_atomic
+from firstlight.plots.figure import png_pixels
 from firstlight.training.module import Classifier
 
 
@@ -28,8 +29,8 @@ class MisclassifiedImages(pl.Callback):
         if not is_wanted or not trainer.is_global_zero or not isinstance(pl_module, Classifier):
             return
         if pl_module.test_images is not None:
-            figure = pl_module.draw_misclassified_images()
+            png = pl_module.draw_misclassified_images().png()  # drawing takes seconds: once for both
             for logger in loggers:
-                logger.experiment.add_figure("misclassified", figure, trainer.current_epoch, close=False)
+                logger.experiment.add_image("misclassified", png_pixels(png), trainer.current_epoch, dataformats="HWC")
             if self.path is not None:
-                save_figure(figure, self.path)
+                write_atomic(self.path, png)
