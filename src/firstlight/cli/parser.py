@@ -33,7 +33,8 @@ class Parser(ArgumentParser):
     """A jsonargparse parser that raises a one-line UsageError instead of exiting."""
 
     def __init__(self, verb: str, description: str, **options: Any) -> None:
-        super().__init__(prog=f"firstlight {verb}", description=description, env_prefix=False, **options)
+        fixed: dict[str, Any] = {"env_prefix": False, "allow_abbrev": False}  # no misspelt option passes for another
+        super().__init__(prog=f"firstlight {verb}", description=description, **fixed, **options)
         if verb in OPENS_RUNS:
             self.add_argument("--network_module", type=str, default=None, metavar="MODULE", help=NETWORK_MODULE_HELP)
 
