@@ -49,7 +49,7 @@ NOT_EXECUTED = {  # start of a command: reason why it is not executed here
     "torchrun": "tests/training/test_ddp.py starts two processes",
     "firstlight fit --trainer.devices 2": "tests/training/test_ddp.py starts two processes",
 }
-NO_MISTAKE = "no misclassified test image is"
+NO_MISTAKE = "no misclassified test image has"
 NEEDS_CLUSTER = "#SBATCH"
 NOT_OFFICIAL = pytest.mark.filterwarnings("ignore:.*well formed, but not the official release.*")
 
