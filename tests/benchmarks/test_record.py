@@ -26,6 +26,13 @@ def test_a_result_holds_its_command_and_its_environment(folder: Path) -> None:
     assert found["results"]["seconds"] == {"n": 2, "median": 2, "mean": 2, "deviation": 2**0.5, "values": [1, 3]}
 
 
+def test_no_private_folder_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    private = ["--data_dir", "/home/me/data", "--logs_dir=/home/me/logs", "--run", "/home/me/my run", "--seeds", "1"]
+    monkeypatch.setattr("sys.argv", ["accuracy.py", *private])
+    shown = "--data_dir DATA_DIR --logs_dir=LOGS_DIR --run RUN --seeds 1"
+    assert record.command_line() == f"python benchmarks/accuracy.py {shown}"
+
+
 def test_a_line_gets_the_command_unless_it_has_one(folder: Path) -> None:
     record.append_line("runs", {"seed": 0})
     record.append_line("runs", {"seed": 0})
