@@ -1,7 +1,10 @@
 """demo: a small network on the embedded data set, in a minute or two on two CPU cores. Needs no download.
 
 command   firstlight demo
-accuracy  not published yet
+accuracy  97.82 ± 0.47 % single view, no test-time augmentation, n=9
+minutes   2.7 for the training (one run was timed)
+hardware  AMD EPYC, 1 thread
+results   benchmarks/results/accuracy.jsonl
 source    The rates of Muon follow page24. An earlier version trained nine epochs with Adam and a one-cycle schedule;
           its accuracy depended on the seed (docs/LOG.md, "The demo's optimizer").
 """
