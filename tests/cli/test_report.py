@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from firstlight.cli import main
-from firstlight.cli.report import DEFAULT_MAX_MISTAKES
+from firstlight.cli.report import DEFAULT_MAX_MISTAKES, PROJECTIONS
 from firstlight.data.source import SOURCES
 from firstlight.errors import DataError
+from firstlight.reports import feature_map
 from firstlight.reports.gallery import MAX_MISTAKES
 from firstlight.runs.run import Run
 from reference.made_run import make_run
@@ -86,3 +87,7 @@ def test_unknown_names_and_indices_are_refused_in_one_line(run, capsys, options,
 
 def test_the_default_is_that_of_the_gallery():
     assert DEFAULT_MAX_MISTAKES == MAX_MISTAKES
+
+
+def test_the_projections_are_those_of_the_map():
+    assert PROJECTIONS == feature_map.PROJECTIONS

@@ -150,6 +150,17 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         return found
 
+    def prefer(self, scheme: str | None) -> None:
+        """Set the colour scheme that the user prefers, "light" or "dark"; None returns to the browser's own."""
+        features = [] if scheme is None else [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def serious_violations(self) -> list[str]:
+        """Return what axe-core calls serious or critical on the page, a line for each element."""
+        axe = pytest.importorskip("axe_core_python.selenium").Axe()
+        serious = [each for each in axe.run(self.driver)["violations"] if each["impact"] in ("serious", "critical")]
+        return [f"{each['id']}: {node['html'][:200]}" for each in serious for node in each["nodes"]]
+
     def hosts(self) -> set[str]:
         """Return every host that was requested since the last call."""
         found = set()

@@ -65,10 +65,7 @@ def test_decisions_made_with_the_keyboard_are_downloaded(page: Page, folder: Pat
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible_and_as_wide_as_the_screen(page: Page, scheme: str) -> None:
-    axe = pytest.importorskip("axe_core_python.selenium").Axe()
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    page.prefer(scheme)
     for width_px in (390, 1280):
         assert page.overflow_px(width_px) <= 0
-    violations = axe.run(page.driver)["violations"]
-    assert [each["id"] for each in violations if each["impact"] in ("serious", "critical")] == []
+    assert page.serious_violations() == []

@@ -159,14 +159,11 @@ def test_a_point_shows_its_image_under_the_pointer(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
-    axe = pytest.importorskip("axe_core_python.selenium").Axe()
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page.prefer(scheme)
     page.until(lambda: page.all(".card"), "no card appears")
-    found = axe.run(page.driver)["violations"]
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert [f"{each['id']}: {node['html'][:200]}" for each in serious for node in each["nodes"]] == []
+    violations = page.serious_violations()
+    page.prefer(None)
+    assert violations == []
 
 
 def test_without_javascript_and_printed_the_page_keeps_its_findings(browser: Page, run: Run) -> None:

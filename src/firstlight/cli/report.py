@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Write one HTML file with the metrics of a run, its mistakes and their attribution maps."
 DEFAULT_MAX_MISTAKES = 1000  # `reports.gallery.MAX_MISTAKES`, repeated here so that --help does not load torch
+PROJECTIONS = ("pca", "umap")  # `reports.feature_map.PROJECTIONS`, repeated for the same reason
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -88,8 +89,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument(
         "--projection",
-        choices=("pca", "umap"),
-        default="pca",
+        choices=PROJECTIONS,
+        default=PROJECTIONS[0],
         help="projection of the map of the features: principal components, or UMAP (pip install 'firstlight[umap]')",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of writing the page")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
 from firstlight.evaluation.odd_images import OddImage
+from firstlight.evaluation.slices import image_attributes
 from firstlight.evaluation.spurious_signs import SpuriousSign
 from firstlight.reports.copy_audit import CopyGroup, Leak, Member, find_copies, find_leak
 from firstlight.reports.image_audit import Attributes, find_odd, find_spurious_signs
@@ -192,9 +193,13 @@ def audit(
         predicted_test = held_out["test"].predictions.predicted if "test" in held_out else None
         leak = find_leak(groups, splits["test"], predicted_test)
     files = files or {}
-    odd = {split: find_odd(images, files.get(split, {}), held_out.get(split)) for split, images in splits.items()}
+    pixels = {split: image_attributes(images.images) for split, images in splits.items()}
+    odd = {
+        split: find_odd(images, pixels[split], files.get(split, {}), held_out.get(split))
+        for split, images in splits.items()
+    }
     first = next(iter(splits))
-    signs = find_spurious_signs(splits[first], files.get(first, {}))
+    signs = find_spurious_signs(splits[first], pixels[first], files.get(first, {}))
     return Audit(name, splits, labels, groups, leak, odd, signs, tuple(notes), finds_near)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from firstlight.data.images import ImageSet
-from firstlight.evaluation.label_quality import neighbours_in_folds
+from firstlight.evaluation.neighbours import Neighbours
 from firstlight.evaluation.odd_images import OddImage, channel_difference, find_odd_images
-from firstlight.evaluation.slices import image_attributes
 from firstlight.evaluation.spurious_signs import SpuriousSign, cell_attributes, find_signs
 from firstlight.reports.label_audit import HeldOut
 
@@ -21,46 +20,49 @@ NEAREST = "distance to the nearest images"
 MIN_FOR_SIGNS = 100  # images
 
 
-def find_odd(images: ImageSet, files: Attributes, held_out: HeldOut | None) -> list[OddImage]:
+def find_odd(images: ImageSet, pixels: Attributes, files: Attributes, held_out: HeldOut | None) -> list[OddImage]:
     """Return the odd images of a split, the most severe first.
 
     Args:
         images: Images of the split.
+        pixels: Attributes of their pixels, from `firstlight.evaluation.slices.image_attributes`.
         files: Attributes of the image files, from `Source.file_attributes`.
         held_out: Predictions for the split, whose features tell which images are unlike all others; None without.
     """
-    attributes = {**image_attributes(images.images), "colour": channel_difference(images.images), **files}
-    if held_out is not None and held_out.predictions.features.shape[1] > 1:
-        attributes[NEAREST] = nearest_distances(held_out)
+    attributes = {**pixels, "colour": channel_difference(images.images), **files}
+    if held_out is not None and held_out.neighbours is not None:
+        attributes[NEAREST] = nearest_distances(held_out.neighbours, held_out.folds)
     return find_odd_images(attributes)
 
 
-def nearest_distances(held_out: HeldOut) -> Float64[Tensor, " n"]:
+def nearest_distances(neighbours: Neighbours, folds: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
     """Return the mean distance of each image to its nearest neighbours, 1 for the median of its fold, float64 [n].
 
     Args:
-        held_out: Predictions with features.
+        neighbours: Nearest neighbours of each image among those of its fold.
+        folds: Number of each image's fold, int64 [n].
     """
-    distances = neighbours_in_folds(held_out.predictions.features, held_out.folds).distances.mean(dim=1)
+    distances = neighbours.distances.mean(dim=1)
     scaled = torch.ones_like(distances)
-    for fold in held_out.folds.unique().tolist():
-        rows = (held_out.folds == fold).nonzero().flatten()
+    for fold in folds.unique().tolist():
+        rows = (folds == fold).nonzero().flatten()
         median = distances[rows].quantile(0.5)
         if bool(torch.isfinite(median)) and float(median) > 0:
             scaled[rows] = distances[rows] / median
     return torch.where(torch.isfinite(scaled), scaled, 1.0)
 
 
-def find_spurious_signs(images: ImageSet, files: Attributes) -> list[SpuriousSign]:
+def find_spurious_signs(images: ImageSet, pixels: Attributes, files: Attributes) -> list[SpuriousSign]:
     """Return the properties of images and files that alone predict a class; none for fewer than 100 images.
 
     Args:
         images: Images, usually those for training.
+        pixels: Attributes of their pixels, from `firstlight.evaluation.slices.image_attributes`.
         files: Attributes of the image files, from `Source.file_attributes`.
     """
     if len(images) < MIN_FOR_SIGNS:
         return []
-    attributes = {**image_attributes(images.images), **cell_attributes(images.images), **files, **file_format(images)}
+    attributes = {**pixels, **cell_attributes(images.images), **files, **file_format(images)}
     return find_signs(attributes, images.labels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float64, Int64
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from firstlight.evaluation.label_noise import LabelNoise, fit_label_noise, share_interval
 from firstlight.evaluation.label_quality import neighbour_votes, neighbours_in_folds
+from firstlight.evaluation.neighbours import Neighbours
 from firstlight.evaluation.predictions import Predictions
 
 SUSPECT = 0.5  # probability of being wrong above which a label is listed
@@ -30,6 +32,13 @@ class HeldOut:
     predictions: Predictions
     folds: Int64[Tensor, " n"]
     source: str
+
+    @cached_property
+    def neighbours(self) -> Neighbours | None:
+        """The nearest neighbours of each image among those of its fold; None if the predictions have no features."""
+        if self.predictions.features.shape[1] <= 1:
+            return None
+        return neighbours_in_folds(self.predictions.features, self.folds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +89,8 @@ def audit_labels(held_out: HeldOut) -> LabelAudit | None:
     if len(predictions) < MIN_IMAGES or len(predictions.labels.unique()) < 2:
         return None
     votes = None
-    if predictions.features.shape[1] > 1:
-        neighbours = neighbours_in_folds(predictions.features, held_out.folds)
-        votes = neighbour_votes(neighbours, predictions.labels, num_classes)
+    if held_out.neighbours is not None:
+        votes = neighbour_votes(held_out.neighbours, predictions.labels, num_classes)
     noise = fit_label_noise(predictions.logits, predictions.labels, votes)
     wrong = noise.wrong_probability
     order = wrong.argsort(descending=True, stable=True)
