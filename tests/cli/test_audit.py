@@ -10,11 +10,14 @@ import pytest
 
 from firstlight.cli import audit as verb
 from firstlight.cli import main
+from firstlight.cli.audit_summary import print_audit
+from firstlight.reports.audit import audit
 from firstlight.reports.audit_page import MAX_IMAGES
 from firstlight.runs.run import Run
 from firstlight.training import audit_predictions
 from reference.made_run import make_run
 from reference.photo_folders import make_folder
+from reference.tiny import tiny_split
 
 
 @pytest.fixture
@@ -85,6 +88,13 @@ def test_impossible_arguments_are_refused_in_one_line(
     assert main(["audit", *arguments, "--logs_dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert says in error.splitlines()[-1]
+
+
+def test_a_sign_concerns_a_whole_split(capsys: pytest.CaptureFixture[str]) -> None:
+    found = audit("tiny", {"train": tiny_split("train")}, {})  # its colours alone tell the classes
+    print_audit(found)
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["sign"])
+    assert row.split()[:3] == ["sign", "train", f"{found.signs[0].auroc:.2f}"]
 
 
 def test_the_defaults_are_those_of_the_modules() -> None:

@@ -31,7 +31,8 @@ def print_audit(found: Audit) -> None:
     for heading in ("kind", "image", "score", "given", "likely", "remark"):
         table.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
     for finding in shown:
-        image = finding.file or f"{finding.split} {finding.id}"
+        about_one = finding.split if finding.id is None else f"{finding.split} {finding.id}"
+        image = finding.file or about_one
         remark = finding.remark
         if finding.partner_id is not None:
             remark += f": {finding.partner_split} {finding.partner_id}"
