@@ -1,10 +1,10 @@
 """Draws the figures in docs/figures again.
 
     python docs/figures.py [--run RUN] [--data_dir DIR]
-    python docs/figures.py --front
+    python docs/figures.py --bundled
 
-The front figure is drawn from the bundled model and needs no run. The other figures are drawn from a run: by default
-the newest one in logs/, or a new demo.
+The front figure and the sheet of mistakes are drawn from the bundled model and need no run. The other figures are
+drawn from a run: by default the newest one in logs/, or a new demo.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from matplotlib.text import Text
 from torch import Tensor, nn
 
 from firstlight.data.batches import to_unit
@@ -25,11 +24,12 @@ from firstlight.export.bundle import bundled
 from firstlight.files import atomic
 from firstlight.networks import build_network
 from firstlight.plots.effective_receptive_field import MeasuredField, effective_receptive_fields
-from firstlight.plots.figure import Figure, save_figure
+from firstlight.plots.figure import LABEL_SIZE, Figure, save_figure
 from firstlight.plots.mistake_sheet import class_caption, mistake_sheet
+from firstlight.plots.overlay import SCALE_LABEL
 from firstlight.receptive_field import effective_size_px, gradient_energy, output_layer, trace
 from firstlight.recipes import get_recipe
-from firstlight.reports.explained_mistakes import explain_mistakes, misclassified_images
+from firstlight.reports.explained_mistakes import explain_mistakes
 from firstlight.runs.run import Run, latest_run, load
 from firstlight.training.fit import fit
 from firstlight.training.retest import load_test_images
@@ -37,8 +37,8 @@ from firstlight.training.retest import load_test_images
 FIGURES = Path(__file__).parent / "figures"
 MEASURED_STAGES = ("residual1", "layer2", "residual3")
 NUM_MEASURED = 128  # images
-NUM_FRONT = 3  # mistakes in the front figure
-FRONT_FONT_SIZE = 13  # points on a figure 6 inches wide: 10 pixels on a page 390 pixels wide
+NUM_FRONT, NUM_SHEET = 3, 9  # mistakes in the front figure and in the sheet
+FRONT_FONT_SIZE = 13.0  # points on a figure 6 inches wide: 10 pixels on a page 390 pixels wide
 
 
 def find_run(named: str | None) -> Run:
@@ -53,29 +53,27 @@ def find_run(named: str | None) -> Run:
 
 def draw_front() -> Figure:
     """Draw three mistakes of the bundled model below each other, with letters that a phone's width leaves legible."""
+    label = "evidence for the class, from none to the strongest (Grad-CAM)"
+    return draw_bundled_mistakes(NUM_FRONT, label, num_columns=1, font_size=FRONT_FONT_SIZE)
+
+
+def draw_bundled_mistakes(count: int, scale_label: str, num_columns: int, font_size: float) -> Figure:
+    """Draw the most confident mistakes of the bundled model."""
     bundle = bundled()
     predictions, num_tested = bundle.mistakes.predictions, bundle.measured["test"]["num_images"]
-    mistakes = MistakeFilter(count=NUM_FRONT).select(predictions, bundle.class_names)
+    mistakes = MistakeFilter(count=count).select(predictions, bundle.class_names)
     explained = explain_mistakes(bundle.network, bundle.mistakes.images, mistakes)
-    figure = mistake_sheet(
-        [item.pixels for item in explained],
-        [item.maps for item in explained if item.maps is not None],
-        [
-            (
-                "image",
-                class_caption("says", item.predicted_name, item.mistake.predicted_probability),
-                class_caption("is", item.true_name, item.mistake.true_probability),
-            )
-            for item in explained
-        ],
-        f"Misclassified: {len(predictions)} of {num_tested:,} {bundle.data.name} test images",
-        "Grad-CAM",
-        num_columns=1,
-    )
-    figure.axes[-1].set_xlabel("evidence for the class, from none to the strongest (Grad-CAM)")
-    for text in figure.findobj(Text):
-        text.set_fontsize(FRONT_FONT_SIZE)
-    return figure
+    captions = [
+        (
+            "image",
+            class_caption("says", item.predicted_name, item.mistake.predicted_probability),
+            class_caption("is", item.true_name, item.mistake.true_probability),
+        )
+        for item in explained
+    ]
+    title = f"Misclassified: {len(predictions)} of {num_tested:,} {bundle.data.name} test images"
+    pixels, maps = [item.pixels for item in explained], [item.upsampled() for item in explained]
+    return mistake_sheet(pixels, maps, captions, title, scale_label, num_columns, font_size)
 
 
 def draw_receptive_fields(run: Run, pixels: Tensor) -> Figure:
@@ -102,15 +100,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default=None)
     parser.add_argument("--data_dir", default=None)
-    parser.add_argument("--front", action="store_true")
+    parser.add_argument("--bundled", action="store_true")
     options = parser.parse_args()
     save_figure(draw_front(), FIGURES / "front.png")
-    if options.front:
+    sheet = draw_bundled_mistakes(
+        NUM_SHEET, f"{SCALE_LABEL}; Grad-CAM, last stage", num_columns=3, font_size=LABEL_SIZE
+    )
+    save_figure(sheet, FIGURES / "misclassified.png")
+    if options.bundled:
         return
     run = find_run(options.run)
     images = load_test_images(run, options.data_dir).test
-    sheet = misclassified_images(run.network, images, run.predictions, MistakeFilter(count=9))
-    save_figure(sheet, FIGURES / "misclassified.png")
     save_figure(
         draw_receptive_fields(run, to_unit(images.images[:NUM_MEASURED])), FIGURES / "effective_receptive_fields.png"
     )

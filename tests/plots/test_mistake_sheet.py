@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 
-from firstlight.plots.figure import RIGHT, WRONG, Figure
-from firstlight.plots.mistake_sheet import INCHES_PER_TILE, class_caption, mistake_sheet
+from firstlight.plots.figure import RIGHT, WRONG, Figure, png_pixels
+from firstlight.plots.mistake_sheet import TILE, class_caption, mistake_sheet
 from firstlight.plots.overlay import SCALE_LABEL, overlay
 from reference.legible import assert_legible
 
@@ -31,36 +31,51 @@ def mistake(number: int, predicted: str = "automobile", true: str = "five-pointe
 
 def draw(mistakes: list[Tile], title: str, num_columns: int = 3) -> Figure:
     images, maps, captions = ([each[part] for each in mistakes] for part in range(3))
-    return mistake_sheet(images, maps, captions, title, SUBTITLE, num_columns)
+    return mistake_sheet(images, maps, captions, title, f"{SCALE_LABEL}; {SUBTITLE}", num_columns)
 
 
-def tiles_of(figure: Figure) -> list[list[Axes]]:
-    """Return the axes of each mistake, without those of the colour bar."""
-    tiles = figure.axes[:-1]
-    return [tiles[start : start + 3] for start in range(0, len(tiles), 3)]
+def images_of(figure: Figure) -> list[list[AxesImage]]:
+    """Return the three images of each mistake."""
+    images = [artist for artist in figure.axes[0].get_children() if isinstance(artist, AxesImage)]
+    return [images[start : start + 3] for start in range(0, len(images), 3)]
+
+
+def captions_of(figure: Figure) -> list[str]:
+    """Return all texts above and on the tiles, in the order in which they were drawn."""
+    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_each_mistake_is_drawn_unchanged_beside_the_evidence_for_both_classes() -> None:
     mistakes = [mistake(number, "cat", "dog") for number in range(4)]
     figure = draw(mistakes, "four", num_columns=2)
-    for tiles, (image, maps, _) in zip(tiles_of(figure), mistakes, strict=True):
+    for tiles, (image, maps, _) in zip(images_of(figure), mistakes, strict=True):
         expected = (image.transpose(1, 2, 0), *(overlay(image, evidence) for evidence in maps))
-        for axes, array in zip(tiles, expected, strict=True):
-            (shown,) = axes.images
-            np.testing.assert_array_equal(shown.get_array(), array)
-            assert shown.get_interpolation() == "nearest"
-            assert axes.get_aspect() == 1.0
-    said = [[axes.get_title() for axes in tiles] for tiles in tiles_of(figure)]
-    assert said == [
-        ["test 9990", "says cat\n>99%", "is dog\n<1%"],
-        ["test 9991", "says cat\n99%", "is dog\n1%"],
-        ["test 9992", "says cat\n98%", "is dog\n2%"],
-        ["test 9993", "says cat\n97%", "is dog\n3%"],
+        for tile, array in zip(tiles, expected, strict=True):
+            np.testing.assert_array_equal(tile.get_array(), array)
+            assert tile.get_interpolation() == "nearest"
+            box = tile.get_window_extent()
+            assert box.height / box.width == pytest.approx(6 / 5), "pixels are square"
+    nothing = "no positive\nevidence"  # every odd mistake has nothing for its true class
+    assert captions_of(figure) == [
+        *("test 9990", "says cat\n>99%", "is dog\n<1%"),
+        *("test 9991", "says cat\n99%", "is dog\n1%", nothing),
+        *("test 9992", "says cat\n98%", "is dog\n2%"),
+        *("test 9993", "says cat\n97%", "is dog\n3%", nothing),
     ]
-    colours = {axes.title.get_color() for tiles in tiles_of(figure) for axes in tiles[1:]}
-    assert colours == {RIGHT, WRONG}
-    without = [[len(axes.texts) for axes in tiles] for tiles in tiles_of(figure)]
-    assert without == [[0, 0, 0], [0, 0, 1]] * 2, "every odd mistake has nothing for its true class"
+    colours = {text.get_text()[:2]: text.get_color() for text in figure.axes[0].texts}
+    assert (colours["sa"], colours["is"]) == (WRONG, RIGHT)
+
+
+def test_the_first_row_of_an_image_is_drawn_on_top() -> None:
+    """The upper left pixel of the drawn figure's first tile has the colour of the image's first pixel."""
+    image, maps, captions = mistake(0)
+    image[:, 0, 0], image[:, -1, 0] = (255, 0, 0), (0, 0, 255)
+    figure = draw([(image, maps, captions)], "one")
+    box = images_of(figure)[0][0].get_window_extent()
+    page = png_pixels(figure.png())
+    left, top, bottom = round(box.x0) + 3, len(page) - round(box.y1) + 3, len(page) - round(box.y0) - 4
+    assert page[top, left].tolist() == [255, 0, 0]
+    assert page[bottom, left].tolist() == [0, 0, 255]
 
 
 def test_the_scale_states_the_normalization_and_how_the_maps_were_made() -> None:
@@ -73,17 +88,18 @@ def test_the_scale_states_the_normalization_and_how_the_maps_were_made() -> None
 def test_all_texts_are_legible_and_mistakes_are_in_rows(count: int) -> None:
     figure = draw([mistake(number) for number in range(count)], TITLE)
     assert_legible(figure)
-    assert figure.axes[0].get_window_extent().width > 0.9 * INCHES_PER_TILE * figure.dpi, "tiles shrank for the texts"
-    shown = [tiles for tiles in tiles_of(figure) if tiles[0].images]
-    positions = [(-round(tiles[0].get_position().y0, 2), tiles[0].get_position().x0) for tiles in shown]
+    boxes = [tiles[0].get_window_extent() for tiles in images_of(figure)]
+    assert [box.height for box in boxes] == pytest.approx([TILE * figure.dpi] * count)
+    positions = [(-round(box.y0, 2), box.x0) for box in boxes]
     assert positions == sorted(positions)
-    assert [tiles[0].get_title() for tiles in shown] == [f"test {9990 + number}" for number in range(count)]
+    said = [text for text in captions_of(figure) if text.startswith("test")]
+    assert said == [f"test {9990 + number}" for number in range(count)]
 
 
 def test_long_class_names_are_shortened_and_short_ones_are_not() -> None:
     name = "a class with a very long name, as folders have them"
     figure = draw([mistake(1, predicted=name, true="truck")], "one")
-    says, is_ = (axes.get_title() for axes in figure.axes[1:3])
+    _, says, is_, *_ = captions_of(figure)
     assert says == "says a class with a v\N{HORIZONTAL ELLIPSIS}\n99%"
     assert is_ == "is truck\n1%"
     assert_legible(figure)
@@ -92,4 +108,5 @@ def test_long_class_names_are_shortened_and_short_ones_are_not() -> None:
 def test_without_mistakes_there_is_a_title_and_no_scale() -> None:
     figure = draw([], "test: 0 of 83 misclassified, most confident first")
     assert_legible(figure)
-    assert not [axes for axes in figure.axes if axes.images or axes.get_xlabel()]
+    assert captions_of(figure) == ["no image to show"]
+    assert len(figure.axes) == 1

@@ -20,7 +20,7 @@ from PIL import Image
 from firstlight.files import atomic
 
 INCHES_PER_TILE = 1.25
-TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13, 9, 8
+TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 13.0, 9.0, 8.0
 RIGHT, WRONG = "#1b7837", "#b2182b"  # right and wrong classes: readable on white, distinct for the colour-blind
 
 # Fallback fonts for characters that matplotlib's default font lacks, if they are installed.

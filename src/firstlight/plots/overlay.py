@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 
 from firstlight.plots.figure import SMALL_SIZE, Figure, hide_frame
 
@@ -78,8 +79,18 @@ def show_overlay(
 
 
 def add_colour_bar(figure: Figure, axes: object, label: str = SCALE_LABEL) -> None:
-    """Add the colour bar that all overlays in the figure share."""
+    """Add the colour bar that all overlays in the figure share, below some axes."""
     bar = figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), ax=axes, location="bottom", shrink=0.5, aspect=45, pad=0.01)  # type: ignore[arg-type]
+    _label(bar, label, SMALL_SIZE)
+
+
+def draw_colour_bar(axes: Axes, label: str, font_size: float) -> None:
+    """Fill axes with the colour bar that all overlays in the figure share; its labels are below the axes."""
+    bar = axes.figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), cax=axes, orientation="horizontal")
+    _label(bar, label, font_size)
+
+
+def _label(bar: Colorbar, label: str, font_size: float) -> None:
     bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "1"])
-    bar.set_label(label, fontsize=SMALL_SIZE)
-    bar.ax.tick_params(labelsize=SMALL_SIZE)
+    bar.set_label(label, fontsize=font_size)
+    bar.ax.tick_params(labelsize=font_size)

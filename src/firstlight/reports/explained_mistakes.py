@@ -22,6 +22,7 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.plots.mistake_sheet import class_caption, image_caption, mistake_sheet
+from firstlight.plots.overlay import SCALE_LABEL
 
 TRUE, CONTRAST = "true", "contrast"  # values of the second target; any other value is the name of a class
 ORDER_TEXTS: dict[MistakeOrder, str] = {
@@ -198,7 +199,7 @@ def misclassified_images(
         [item.upsampled() for item in explained],
         [_captions(item) for item in explained],
         _title(images, predictions, which),
-        _describe_maps(network, method, stage),
+        f"{SCALE_LABEL}; {_describe_maps(network, method, stage)}",
     )
 
 
