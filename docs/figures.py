@@ -60,7 +60,8 @@ def draw_front() -> Figure:
 def draw_bundled_mistakes(count: int, scale_label: str, num_columns: int, font_size: float) -> Figure:
     """Draw the most confident mistakes of the bundled model."""
     bundle = bundled()
-    predictions, num_tested = bundle.mistakes.predictions, bundle.measured["test"]["num_images"]
+    predictions = bundle.mistakes.predictions.calibrated(bundle.temperature)
+    num_tested = bundle.measured["test"]["num_images"]
     mistakes = MistakeFilter(count=count).select(predictions, bundle.class_names)
     explained = explain_mistakes(bundle.network, bundle.mistakes.images, mistakes)
     captions = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.image import AxesImage
 
 from firstlight.plots.figure import RIGHT, WRONG, Figure, png_pixels
 from firstlight.plots.mistake_sheet import TILE, class_caption, mistake_sheet
 from firstlight.plots.overlay import SCALE_LABEL, overlay
 from reference.legible import assert_legible
+from reference.mistake_sheet import captions_of, images_of
 
 TITLE = "CIFAR-10 test: 1,643 of 10,000 misclassified, most confident first (is automobile, says five-pointed star)"
 SUBTITLE = "grad_cam_pp, stage residual3"
@@ -32,17 +32,6 @@ def mistake(number: int, predicted: str = "automobile", true: str = "five-pointe
 def draw(mistakes: list[Tile], title: str, num_columns: int = 3) -> Figure:
     images, maps, captions = ([each[part] for each in mistakes] for part in range(3))
     return mistake_sheet(images, maps, captions, title, f"{SCALE_LABEL}; {SUBTITLE}", num_columns)
-
-
-def images_of(figure: Figure) -> list[list[AxesImage]]:
-    """Return the three images of each mistake."""
-    images = [artist for artist in figure.axes[0].get_children() if isinstance(artist, AxesImage)]
-    return [images[start : start + 3] for start in range(0, len(images), 3)]
-
-
-def captions_of(figure: Figure) -> list[str]:
-    """Return all texts above and on the tiles, in the order in which they were drawn."""
-    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_each_mistake_is_drawn_unchanged_beside_the_evidence_for_both_classes() -> None:

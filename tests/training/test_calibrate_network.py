@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from firstlight.cli import main
 from firstlight.data.images import split_stratified
 from firstlight.evaluation.calibration import calibrate
 from firstlight.export.build_bundle import build_bundle
@@ -36,6 +40,17 @@ def test_predictions_and_the_bundle_are_calibrated_on_the_validation_images(tiny
     assert (bundle.temperature, bundle.novelty_threshold) == (run.temperature, run.novelty_threshold)
     assert bundle.predict(image).probability == pytest.approx(run.predict(image).probability, abs=2e-3)
     assert bundle.predict(image).is_novel is run.predict(image).is_novel is not None
+
+
+def test_explain_lists_calibrated_probabilities(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Recipe(name="t", data=tiny, num_val=32, network=ResNet9Config(width=4), max_epochs=1, batch_size=32)
+    run = fit(recipe, logs_dir=tmp_path, **SILENT)
+    assert run.temperature != 1
+    main(["explain", str(run.path), "--list"])
+    for row in csv.DictReader(io.StringIO(capsys.readouterr().out)):
+        shares = (run.predictions.logits[int(row["index"])] / run.temperature).softmax(dim=0)
+        assert float(row["probability"]) == pytest.approx(float(shares.max()), abs=1e-6)
+        assert float(row["loss"]) == pytest.approx(-math.log(float(row["true_probability"])), rel=1e-3)
 
 
 def test_a_run_without_validation_images_is_not_calibrated(tiny: str, tmp_path: Path) -> None:

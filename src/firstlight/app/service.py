@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -97,7 +97,7 @@ class Service:
         self.methods = tuple(METHODS)
         self._lock = threading.Lock()  # `explain` registers hooks on the network
         predictions = bundle.mistakes.predictions
-        self._predictions = replace(predictions, logits=predictions.logits / bundle.temperature)
+        self._predictions = predictions.calibrated(bundle.temperature)
         self._page = lru_cache(MAX_KEPT_PAGES)(self._make_page)  # most visitors look at the same pages
 
     def read(self, content: bytes, name: str) -> Upload:

@@ -102,7 +102,7 @@ def _draw(run: Run, images: ImageSet, options: Namespace) -> None:
         return
     choice = _choose_maps(run, options)
     figure = misclassified_images(
-        run.network, images, run.predictions, _filter(options), choice.method, choice.stage, options.target
+        run.network, images, run.calibrated_predictions, _filter(options), choice.method, choice.stage, options.target
     )
     save_figure(figure, target)
     print(target)
@@ -114,7 +114,7 @@ def _print_maps(run: Run, images: ImageSet, options: Namespace) -> None:
 
     _check_number_of_images(run, images)
     choice = _choose_maps(run, options)
-    mistakes = _filter(options).select(run.predictions, run.class_names)
+    mistakes = _filter(options).select(run.calibrated_predictions, run.class_names)
     explained = explain_mistakes(run.network, images, mistakes, choice.method, choice.stage, options.target)
     print(json.dumps(maps_as_json(run.network, explained, choice.method, choice.stage, options.target)))
 
@@ -155,7 +155,7 @@ def _print_list(run: Run, options: Namespace) -> None:
         print(hint, file=sys.stderr)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "index", "true", "predicted", "probability", "true_probability", "loss"])
-    for mistake in _filter(options).select(run.predictions, run.class_names):
+    for mistake in _filter(options).select(run.calibrated_predictions, run.class_names):
         classes = run.class_names[mistake.true], run.class_names[mistake.predicted]
         numbers = (mistake.predicted_probability, mistake.true_probability, mistake.loss)
         writer.writerow([mistake.file_name or "", mistake.index, *classes, *(f"{number:.6f}" for number in numbers)])

@@ -59,6 +59,13 @@ class Predictions:
         """Return the softmax of the logits divided by the temperature."""
         return (self.logits / temperature).softmax(dim=1)
 
+    def calibrated(self, temperature: float) -> Predictions:
+        """Return the predictions with logits divided by the temperature, so that probabilities are calibrated.
+
+        The predicted classes stay the same (Guo et al., On Calibration of Modern Neural Networks, 2017, equation 9).
+        """
+        return replace(self, logits=self.logits / temperature)
+
     @property
     def predicted(self) -> Int64[Tensor, " n"]:
         """Class with the largest logit, int64 [n]."""

@@ -109,6 +109,15 @@ class Run(Predictor):
             )
         return Predictions.load(path)
 
+    @property
+    def calibrated_predictions(self) -> Predictions:
+        """Predictions of the test images, with logits divided by the run's temperature.
+
+        Raises:
+            RunError: The run has not been tested, or a file is damaged.
+        """
+        return self.predictions.calibrated(self.temperature)
+
     @cached_property
     def metadata(self) -> dict[str, str]:
         """Metadata of `model.safetensors`."""

@@ -106,6 +106,7 @@ def external_test(
     path = user_path(out) if out is not None else _default_path(run, description)
     _refuse_other_files(path)
     module = Classifier(run.network, run.recipe)
+    module.temperature = run.temperature
     trainer = Trainer(logger=False, enable_checkpointing=False, **({"callbacks": []} | trainer_options))
     metrics = dict(trainer.test(module, datamodule=images, verbose=False)[0])
     assert module.test_predictions is not None

@@ -62,12 +62,14 @@ class Classifier(pl.LightningModule):
     Attributes:
         test_predictions: Logits, features, labels and ids of the last test.
         test_images: Images of the last test; None if the batches were not firstlight's.
+        temperature: Temperature of the tested network; 1.0 if no validation images have calibrated it.
         run_path: Run folder that the last test was written to; None if there is none.
         unlogged_means: Means of loss and accuracy over the steps since the last logged step.
     """
 
     test_predictions: Predictions | None = None
     test_images: ImageSet | None = None
+    temperature: float = 1.0
     run_path: Path | None = None
 
     def __init__(self, network: nn.Module, recipe: Recipe = Recipe(), steps: Steps = "recorded") -> None:
@@ -292,7 +294,8 @@ class Classifier(pl.LightningModule):
         Raises:
             UsageError: The model has not been tested yet, or there is no such class, index, method or stage.
         """
-        return draw_mistakes(self.network, self.test_images, self.test_predictions, which, method, stage)
+        predictions = self.test_predictions and self.test_predictions.calibrated(self.temperature)
+        return draw_mistakes(self.network, self.test_images, predictions, which, method, stage)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return the callbacks that every training needs: finite losses, memory format, averaging, freezing."""

@@ -44,13 +44,14 @@ def retest(run: Run, data_dir: Path | str | None = None, **trainer_options: Any)
     """
     data = load_test_images(run, data_dir)
     module = Classifier(run.network, run.recipe)
-    sheet = MisclassifiedImages(run.path / "misclassified.png")
-    callbacks = [] if (run.path / "predictions.npz").is_file() else [sheet]
-    trainer = Trainer(logger=False, enable_checkpointing=False, **({"callbacks": callbacks} | trainer_options))
+    trainer = Trainer(logger=False, enable_checkpointing=False, **({"callbacks": []} | trainer_options))
     metrics = dict(trainer.test(module, datamodule=data, verbose=False)[0])
     assert module.test_predictions is not None
     if trainer.is_global_zero:
         _calibrate(run, data)
+        module.temperature = run.temperature
+        if not (run.path / "predictions.npz").is_file():
+            MisclassifiedImages(run.path / "misclassified.png").on_test_end(trainer, module)
         module.test_predictions.save(run.path / "predictions.npz")
     metrics |= exact_metrics(module.test_predictions)
     if trainer.is_global_zero:

@@ -14,11 +14,15 @@ from torch.nn.utils import prune
 from torch.utils.data import DataLoader, TensorDataset
 
 import firstlight
+from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.networks import ResNet9Config
+from firstlight.evaluation.predictions import Predictions
+from firstlight.networks import ResNet9Config, StagedNetwork
+from firstlight.plots.figure import Figure
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run, latest_run
+from firstlight.training import show_sheet
 from firstlight.training.retest import retest
 from reference.tiny import CLASS_NAMES, tiny_split
 
@@ -186,6 +190,37 @@ def test_the_tested_checkpoint_becomes_the_weights_of_the_run(tiny: str, tmp_pat
     run = Run("logs/exercise/version_0")
     assert not run.network.head.weight.any()
     assert torch.equal(run.predictions.logits, model.test_predictions.logits)
+
+
+def test_the_sheet_has_the_calibrated_probabilities_of_the_tested_weights(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tests: of the trained weights, and of a checkpoint whose logits are ten times as large."""
+    drawn: list[Predictions] = []
+    draw = show_sheet.misclassified_images
+
+    def record(network: StagedNetwork, images: ImageSet, predictions: Predictions, *others: object) -> Figure:
+        drawn.append(predictions)
+        return draw(network, images, predictions, *others)
+
+    monkeypatch.setattr(show_sheet, "misclassified_images", record)
+    model, trainer = tiny_model(tiny), firstlight.Trainer(max_epochs=1, **QUIET)
+    trainer.fit(model)
+    trainer.test(model, verbose=False)
+    first = Run("logs/exercise/version_0")
+    assert first.temperature != 1
+    torch.testing.assert_close(drawn[0].logits, first.predictions.logits / first.temperature)
+    trainer.save_checkpoint(tmp_path / "other.ckpt")
+    changed = torch.load(tmp_path / "other.ckpt", weights_only=True)
+    changed["state_dict"]["network.head.weight"].mul_(10)
+    torch.save(changed, tmp_path / "other.ckpt")
+    trainer.test(model, ckpt_path=tmp_path / "other.ckpt", verbose=False)
+    model.show_misclassified_images()
+    second = Run(first.path)
+    assert second.temperature == pytest.approx(10 * first.temperature, rel=0.02)
+    for each in drawn[1:]:
+        torch.testing.assert_close(each.logits, second.predictions.logits / second.temperature)
+    assert len(drawn) == 3
 
 
 @pytest.mark.parametrize("options", [{"logger": False}, {"fast_dev_run": True}], ids=["no logger", "fast_dev_run"])

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from firstlight.data.batches import Batches
+from firstlight.evaluation.calibration import Calibration
 from firstlight.paths import DEFAULT_LOGS_DIR
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
@@ -68,6 +69,7 @@ class RunFolder(pl.Callback):
         self._recipe: Recipe | None = None  # as it was written to the folder
         self._results: dict[str, float] = {}  # of the training
         self._test_started_s = 0.0
+        self._calibration: Calibration | None = None  # of the tested weights
         self._set_paths()
 
     def _set_paths(self) -> None:
@@ -121,6 +123,21 @@ class RunFolder(pl.Callback):
             run.save_json("results.json", self._results | {"total_s": self._results["train_s"]})
 
     @rank_zero_only
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the calibration of the tested weights, which need not be the last ones of the training."""
+        if isinstance(pl_module, Classifier):
+            self._calibration = self._find_calibration(trainer, pl_module)
+            pl_module.temperature = self._calibration.temperature if self._calibration else 1.0
+
+    def _find_calibration(self, trainer: pl.Trainer, module: Classifier) -> Calibration | None:
+        if self.path is not None and (self.path / "model.safetensors").is_file():
+            run = Run(self.path)
+            if self._is_begun_by_fit or run.holds_weights(module.network):
+                return run.calibration
+        data = _data_of(trainer, module, "test")
+        return None if data is None else calibrate_network(module.network, data)
+
+    @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the tested weights, their predictions and the results."""
         self._continue_run(pl_module)
@@ -129,9 +146,8 @@ class RunFolder(pl.Callback):
             return
         run, module, data = opened
         module.run_path = run.path
-        # The tested weights need not be the last ones of the training.
         if not self._is_begun_by_fit and not run.holds_weights(module.network):
-            run.save_weights(module.network, data.test, calibrate_network(module.network, data))
+            run.save_weights(module.network, data.test, self._calibration)
         tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.finish(trainer, module, run, data, tested)
 
@@ -178,7 +194,9 @@ class RunFolder(pl.Callback):
         if self.path is None or not isinstance(data, ImageData) or not (self.path / "predictions.npz").is_file():
             return
         data.setup("test")
-        module.test_predictions, module.test_images, module.run_path = Run(self.path).predictions, data.test, self.path
+        run = Run(self.path)
+        module.test_predictions, module.test_images, module.run_path = run.predictions, data.test, self.path
+        module.temperature = run.temperature
 
     def _continue_run(self, pl_module: pl.LightningModule) -> None:
         """Read the results of the training from its folder if they were computed in a process that has ended."""
