@@ -67,7 +67,7 @@ def test_a_bundle_without_a_folder_becomes_the_packages_own(
     [
         ("RUN --to hub", "--to hub needs one folder: firstlight export RUN --to hub DIR"),
         ("RUN --to space a b", "--to space needs one folder"),
-        ("RUN --to cloud DIR", "--to cloud: choose one of hub, space, bundle"),
+        ("RUN --to cloud DIR", "--to cloud: choose one of hub, space, onnx, bundle"),
         ("RUN", "required: to"),
         ("RUN --to hub RUN", "is not empty: name a new folder, or replace what is in it with --overwrite"),
         ("nowhere --to hub DIR", "nowhere is neither a run nor a bundle"),
@@ -75,6 +75,9 @@ def test_a_bundle_without_a_folder_becomes_the_packages_own(
         ("RUN --to hub DIR --data_dir nowhere --calibrate_on nowhere", "nowhere"),
         ("RUN --to hub DIR --nonsense", "--nonsense"),
         ("RUN --to hub DIR --without_images", "--without_images does nothing for hub"),
+        ("RUN --to onnx DIR --without_images", "--without_images does nothing for onnx"),
+        ("RUN --to hub DIR --weights int8", "--weights does nothing for hub: it is for --to onnx"),
+        ("RUN --to onnx DIR --weights int4", "--weights int4: choose one of float32, float16, int8"),
         ("RUN --to space DIR --license MIT!", "--license MIT!: name it by its identifier, for instance mit"),
     ],
 )
@@ -201,3 +204,28 @@ def test_a_given_licence_is_in_the_space_and_in_its_exports(private_run: Run, tm
     assert "license: mit\n" in (tmp_path / "space" / "README.md").read_text()
     assert main(["export", str(tmp_path / "space" / "model"), "--to", "hub", str(tmp_path / "hub")]) == 0
     assert "\nlicense: mit\n" in (tmp_path / "hub" / "README.md").read_text()
+
+
+def test_an_onnx_folder_states_its_check_and_its_accuracy(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for weights in ("float32", "int8"):
+        folder = tmp_path / weights
+        assert main(["export", str(run.path), "--to", "onnx", str(folder), "--weights", weights]) == 0
+        printed = capsys.readouterr()
+        assert printed.out == f"{folder}\n"
+        line = printed.err.splitlines()[-1]
+        assert line.startswith("compared with PyTorch on ")
+        assert line in (folder / "README.md").read_text()
+    assert f"of {len(tiny_split('test'))} test images correctly" in (folder / "README.md").read_text()
+
+
+def test_a_missing_package_for_onnx_is_named_before_anything_is_measured(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firstlight.cli.export.find_spec", lambda name: None if name == "onnxruntime" else name)
+    assert main(["export", str(run.path), "--to", "onnx", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == (
+        "firstlight export: --to onnx needs onnxruntime, not installed here: pip install 'firstlight[onnx]'\n"
+    )
+    assert not (run.path / "bundle").exists()

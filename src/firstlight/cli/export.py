@@ -5,26 +5,30 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import Parser
 from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, RUN_HELP, add_run_argument, open_run
-from firstlight.errors import UsageError
+from firstlight.errors import MissingPackageError, UsageError
 from firstlight.paths import user_path
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
+    from firstlight.data.source import Source
     from firstlight.export.bundle import Bundle
 
-KINDS = ("hub", "space", "bundle")
+KINDS = ("hub", "space", "onnx", "bundle")
+WEIGHTS = ("float32", "float16", "int8")
+WITHOUT_IMAGES = ("hub", "onnx")  # kinds whose folder contains no images
 BUNDLED = "bundled"
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # identifier of a licence on the hub
 DESCRIPTION = (
     "Write a folder to share: hub for a model hub (weights, configuration, card), space for a Hugging Face Space (the "
-    "live demo, ready to push), or bundle for the measured model that the app opens. A bundle without DIR replaces the "
-    "bundled model."
+    "live demo, ready to push), onnx for ONNX Runtime (one file from the picture to probabilities and map), or bundle "
+    "for the measured model that the app opens. A bundle without DIR replaces the bundled model."
 )
 
 
@@ -38,6 +42,8 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.whole_folder import whole_folder
 
     quiet_lightning()
+    if kind == "onnx":
+        _check_onnx_packages()
     target = BUNDLED_PATH if folder_name is None else user_path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
         bundle = _open(options)
@@ -72,6 +78,13 @@ def build_parser() -> Parser:
         default=None,
         help="licence that you give the weights, for instance mit; without it the card names none",
     )
+    parser.add_argument(
+        "--weights",
+        type=str,
+        default="float32",
+        help="how onnx stores the weights: float32, float16 (half the size) or int8 (a quarter of the size, less "
+        "exact; needs the training images)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote into the folder")
     return parser
 
@@ -97,15 +110,28 @@ def _split(to: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _check(kind: str, options: Namespace) -> None:
-    if options.without_images and kind == "hub":
-        raise UsageError("--without_images does nothing for hub: a hub folder contains no images")
+    if options.without_images and kind in WITHOUT_IMAGES:
+        raise UsageError(f"--without_images does nothing for {kind}: the folder contains no images")
+    if options.weights not in WEIGHTS:
+        raise UsageError(f"--weights {options.weights}: choose one of {', '.join(WEIGHTS)}")
+    if options.weights != WEIGHTS[0] and kind != "onnx":
+        raise UsageError(f"--weights does nothing for {kind}: it is for --to onnx")
     if options.license is not None and not LICENCE.fullmatch(options.license):
         raise UsageError(f"--license {options.license}: name it by its identifier, for instance mit or cc-by-4.0")
 
 
+def _check_onnx_packages() -> None:
+    """Raise MissingPackageError unless the packages of the extra `onnx` are installed."""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(
+            f"--to onnx needs {' and '.join(missing)}, not installed here: pip install 'firstlight[onnx]'"
+        )
+
+
 def _warn_of_private_images(kind: str, bundle: Bundle, target: Path, without_images: bool) -> None:
     """Print one line if the folder to share will contain images that are not published."""
-    if kind == "hub" or without_images or bundle.data.is_public or not bundle.has_images:
+    if kind in WITHOUT_IMAGES or without_images or bundle.data.is_public or not bundle.has_images:
         return
     num_examples, num_wrong = len(bundle.examples), len(bundle.mistakes.images)
     print(
@@ -127,7 +153,28 @@ def _write(kind: str, bundle: Bundle, folder: Path, options: Namespace) -> None:
         from firstlight.export.space import write_space
 
         write_space(bundle, folder, options.license, with_images)
+    elif kind == "onnx":
+        _write_onnx(bundle, folder, options)
     else:
         from firstlight.export.copy_bundle import copy_bundle
 
         copy_bundle(bundle, folder, options.license, with_images)
+
+
+def _write_onnx(bundle: Bundle, folder: Path, options: Namespace) -> None:
+    from firstlight.export.onnx.onnx_folder import write_onnx
+
+    data = _open_data(bundle, options) if options.weights == "int8" else None
+    print(write_onnx(bundle, folder, options.weights, data=data, licence=options.license), file=sys.stderr, flush=True)
+
+
+def _open_data(bundle: Bundle, options: Namespace) -> Source:
+    """Open the data set on which a bundle was trained."""
+    from firstlight.data.source import open_source
+    from firstlight.paths import DEFAULT_DATA_DIR
+    from firstlight.runs.run import Run
+
+    recipe, data_dir, run_path = bundle.config.recipe, options.data_dir, bundle.path.parent
+    if data_dir is None and (run_path / "recipe.yaml").is_file():  # the bundle is kept in the folder of its run
+        data_dir = Run(run_path).data["place"]
+    return open_source(str(recipe["data"]), data_dir or DEFAULT_DATA_DIR, int(recipe.get("image_size", 0)))

@@ -1,0 +1,74 @@
+"""Graph: the nodes and constants of an ONNX graph under construction."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 20  # the first with Gelu; ONNX Runtime Web 1.30 runs up to opset 23 and more
+IR_VERSION = 9  # the one of this opset
+
+Operand = str | np.ndarray | np.generic  # the name of a value, or a constant
+
+
+class Graph:
+    """Nodes in the order of their computation, and the constants that they share. Values are known by their names.
+
+    >>> graph = Graph()
+    >>> graph.add("Mul", "x", np.float32(2))
+    'Mul_1'
+    >>> [node.op_type for node in graph.nodes], list(graph.constants)
+    (['Mul'], ['constant_0'])
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self._names: dict[tuple[Any, ...], str] = {}  # of the constants, by their content
+        self._numbers = itertools.count()
+
+    def branch(self) -> Graph:
+        """Return an empty graph for a branch of `choose`, which can use all values that this graph has so far."""
+        branch = Graph()
+        branch.constants, branch._names, branch._numbers = self.constants, self._names, self._numbers
+        return branch
+
+    def add(self, operator: str, *operands: Operand, **attributes: Any) -> str:
+        """Add a node with one output, and return the name of the output."""
+        return self.add_node(operator, operands, 1, **attributes)[0]
+
+    def add_node(self, operator: str, operands: Sequence[Operand], count: int, /, **attributes: Any) -> list[str]:
+        """Add a node, and return the names of its `count` outputs."""
+        inputs = [each if isinstance(each, str) else self.constant(each) for each in operands]
+        number = next(self._numbers)
+        outputs = [f"{operator}_{number}" + (f"_{index}" if index else "") for index in range(count)]
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **attributes))
+        return outputs
+
+    def name(self, value: str, name: str) -> None:
+        """Give a value a name of its own, for an output of the model."""
+        self.nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))
+
+    def constant(self, value: np.ndarray | np.generic) -> str:
+        """Store a constant, once for equal ones, and return its name."""
+        array = np.ascontiguousarray(value).reshape(np.shape(value))
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._names:
+            name = f"constant_{next(self._numbers)}"
+            self._names[key] = name
+            self.constants[name] = numpy_helper.from_array(array, name)
+        return self._names[key]
+
+    def choose(self, condition: str, then: Graph, then_value: str, otherwise: Graph, other_value: str) -> str:
+        """Return the value of one of two branches of this graph; only the chosen branch is computed."""
+        then_graph, other_graph = then._as_branch(then_value), otherwise._as_branch(other_value)
+        return self.add("If", condition, then_branch=then_graph, else_branch=other_graph)
+
+    def _as_branch(self, value: str) -> onnx.GraphProto:
+        output = helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None)
+        return helper.make_graph(self.nodes, f"branch_{value}", [], [output])

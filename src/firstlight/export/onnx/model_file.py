@@ -1,0 +1,147 @@
+"""Write the ONNX file of a model: build its graph, describe it in its metadata, check it against PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+import firstlight
+from firstlight.data.source import Source
+from firstlight.errors import UsageError
+from firstlight.export.bundle import Bundle
+from firstlight.export.onnx.accuracy import check_classes, measure_accuracy
+from firstlight.export.onnx.activation_ranges import measure_ranges
+from firstlight.export.onnx.graph import IR_VERSION, OPSET, Graph
+from firstlight.export.onnx.maps_graph import METHODS
+from firstlight.export.onnx.network_graph import (
+    FEATURES,
+    IMAGE,
+    IS_NOVEL,
+    LOGITS,
+    MAP,
+    METHOD,
+    PREPARED,
+    PROBABILITIES,
+    STAGE,
+    TARGET,
+    build_graph,
+)
+from firstlight.export.onnx.session import OnnxModel
+from firstlight.export.onnx.verification import Verification, verify
+from firstlight.export.onnx.weight_formats import HalfWeights, QuantizedWeights, WeightFormat, WeightsName
+from firstlight.files import atomic
+from firstlight.runs.predictor import Predictor
+
+NUM_CALIBRATION = 1024  # training images, evenly spaced
+
+
+def write_onnx_model(
+    bundle: Bundle,
+    path: Path,
+    weights: WeightsName = "float32",
+    *,
+    data: Source | None = None,
+    licence: str | None = None,
+) -> Verification:
+    """Write the ONNX file of a bundle, and check it against PyTorch.
+
+    Args:
+        bundle: Model to write.
+        path: Path of the file; an existing file is replaced if the check succeeds.
+        weights: How the file stores the weights of the network: "float32", "float16" (half the size, computed in
+            float32) or "int8" (a quarter of the size; convolutions of integers).
+        data: Data set of the model; needed for "int8", which measures the ranges of the maps on its training images and
+            the accuracy on its test images.
+        licence: Identifier of the licence that the user gives the weights; None keeps the bundle's.
+
+    Returns:
+        The result of the check, which the metadata of the file contains as well.
+
+    Raises:
+        UsageError: A layer cannot be translated, or the data set is missing.
+        DataError: The data set has other classes than the model.
+        RunError: The file does not reproduce PyTorch's results.
+    """
+    graph, stages = build_graph(bundle, _weight_format(bundle, weights, data))
+    model = assemble(graph, bundle)
+    content = model.SerializeToString()
+    verification = verify(content, bundle, stages, weights)
+    facts = describe(bundle, stages, weights, licence) | {"verified": json.dumps(verification.to_dict())}
+    if weights == "int8" and data is not None:
+        facts["accuracy"] = json.dumps(measure_accuracy(OnnxModel(content), bundle, data.test()))
+    helper.set_model_props(model, facts)
+    with atomic(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return verification
+
+
+def describe(
+    bundle: Bundle, stages: tuple[str, ...], weights: WeightsName, licence: str | None = None
+) -> dict[str, str]:
+    """Return the metadata of the file; lists and numbers are JSON."""
+    normalize = bundle.network.normalize
+    facts: dict[str, Any] = {
+        "class_names": bundle.class_names,
+        "methods": list(METHODS),
+        "stages": stages,
+        "image_size": bundle.size_px,
+        "temperature": bundle.temperature,
+        "mean": normalize.mean.flatten().tolist(),
+        "std": normalize.std.flatten().tolist(),
+    }
+    if bundle.novelty_threshold is not None:
+        facts["novelty_threshold"] = bundle.novelty_threshold
+    plain = {
+        "license": licence or bundle.measured.get("license"),
+        "recipe": bundle.config.recipe.get("name"),
+        "data": bundle.measured["data"],
+        "title": bundle.title,
+        "weights": weights,
+        "firstlight_version": firstlight.__version__,
+    }
+    return {name: json.dumps(value) for name, value in facts.items()} | {
+        name: str(value) for name, value in plain.items() if value is not None
+    }
+
+
+def _weight_format(bundle: Bundle, weights: WeightsName, data: Source | None) -> WeightFormat:
+    if weights != "int8":
+        return HalfWeights() if weights == "float16" else WeightFormat()
+    if data is None:
+        raise UsageError("weights in int8 need the training images: give the data set of the model")
+    train = data.train()
+    check_classes(bundle, train)
+    images = train.images[torch.linspace(0, len(train) - 1, min(NUM_CALIBRATION, len(train))).long()]
+    return QuantizedWeights(measure_ranges(bundle.network, images))
+
+
+def assemble(graph: Graph, model: Predictor) -> onnx.ModelProto:
+    """Return the model of a finished graph, with its inputs and outputs declared."""
+    value = helper.make_tensor_value_info
+    height, width = model.size_px
+    num_classes, num_features = model.network.head.weight.shape
+    inputs = [
+        value(IMAGE, TensorProto.UINT8, ["n", "height", "width", 3]),
+        value(TARGET, TensorProto.INT64, ["n"]),
+        value(METHOD, TensorProto.INT64, []),
+        value(STAGE, TensorProto.INT64, []),
+    ]
+    outputs = [
+        value(LOGITS, TensorProto.FLOAT, ["n", num_classes]),
+        value(PROBABILITIES, TensorProto.FLOAT, ["n", num_classes]),
+        value(MAP, TensorProto.FLOAT, ["n", "map_height", "map_width"]),
+        value(FEATURES, TensorProto.FLOAT, ["n", num_features]),
+        value(PREPARED, TensorProto.UINT8, ["n", height, width, 3]),
+    ]
+    if model.novelty_threshold is not None:
+        outputs.append(value(IS_NOVEL, TensorProto.BOOL, ["n"]))
+    content = helper.make_graph(graph.nodes, "firstlight", inputs, outputs, list(graph.constants.values()))
+    made = helper.make_model(content, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    made.producer_name, made.producer_version = "firstlight", firstlight.__version__
+    onnx.checker.check_model(made)
+    return made

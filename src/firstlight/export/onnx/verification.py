@@ -1,0 +1,168 @@
+"""Compare an ONNX model with PyTorch on images, before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from firstlight.arrays import Images
+from firstlight.attribution import explain
+from firstlight.data.batches import to_unit
+from firstlight.data.preprocess import to_pixels
+from firstlight.errors import RunError
+from firstlight.export.bundle import Bundle
+from firstlight.export.onnx.maps_graph import METHODS
+from firstlight.export.onnx.session import OnnxModel
+from firstlight.export.onnx.weight_formats import WeightsName
+
+NUM_IMAGES = 256
+NUM_IMAGES_STAGE = 32  # for the maps of each stage, because the backward pass takes time
+STAGE_METHOD = "hires_cam"  # its maps show a wrong gradient in any cell
+MAX_DIFFERENCE = 1e-4  # of logits and maps, for a model in float32
+MAX_RELATIVE = 1e-5  # of the largest logit; it counts if the logits are so large that float32 is less exact than 1e-4
+MIN_SAME_MAPS = 0.9  # share of the maps of a stage within the limit
+SIZES_PX = ((1, 1), (7, 300), (33, 32), (240, 320), (641, 97))  # height and width of the pictures that are resized
+
+
+@dataclass(frozen=True)
+class MapDifference:
+    """The absolute differences between the maps of one stage, each the largest of the map's cells.
+
+    If two cells of a pooling window agree up to rounding, one program may give the gradient to the first and the other
+    to the second. The maps of such an image differ visibly, and both are right.
+
+    Args:
+        median: Median over the images.
+        largest: Largest of all images.
+        same: Share of the images within the limit.
+    """
+
+    median: float
+    largest: float
+    same: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The result of a comparison with PyTorch.
+
+    Args:
+        images: The images on which both were run, in words.
+        num_images: Number of these images.
+        limit: Largest difference that counts as rounding.
+        same_class: Share of the images for which both predict the same class.
+        prepared: Largest difference between a resized picture and Pillow's, in levels of 0 to 255.
+        logits: Largest absolute difference between the logits.
+        probabilities: Largest absolute difference between the probabilities.
+        maps: Largest absolute difference between Grad-CAM's maps at the last stage.
+        stage_maps: Differences between HiResCAM's maps of a few of the images, for each stage.
+    """
+
+    images: str
+    num_images: int
+    limit: float
+    same_class: float
+    prepared: int
+    logits: float
+    probabilities: float
+    maps: float
+    stage_maps: dict[str, MapDifference]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all differences are rounding errors, apart from a few maps of HiResCAM."""
+        same_maps = min(each.same for each in self.stage_maps.values()) >= MIN_SAME_MAPS
+        return same_maps and not self.prepared and max(self.logits, self.probabilities, self.maps) <= self.limit
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary of plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"compared with PyTorch on {self.images}: logits differ by at most {self.logits:.1e}, probabilities by "
+            f"{self.probabilities:.1e}, maps by {self.maps:.1e}; the predicted class agrees for {self.same_class:.1%}; "
+            f"resized pictures differ from Pillow's by at most {self.prepared} of 255 levels"
+        )
+
+
+def verify(content: bytes, bundle: Bundle, stages: tuple[str, ...], weights: WeightsName) -> Verification:
+    """Compare a serialized model with PyTorch.
+
+    Args:
+        content: The serialized model.
+        bundle: The model in PyTorch.
+        stages: Names of the stages that the model explains, in forward order.
+        weights: Format of the weights; the differences are limited only for "float32".
+
+    Raises:
+        RunError: The difference is too large.
+    """
+    images, name = verification_images(bundle)
+    found = compare(OnnxModel(content), bundle, stages, images, name)
+    if weights == "float32" and not found.is_exact:
+        raise RunError(f"the ONNX model is not written, because it does not agree with PyTorch: {found}")
+    return found
+
+
+def verification_images(bundle: Bundle) -> tuple[Images, str]:
+    """Return up to 256 test images of a bundle, and random pixels if it has fewer; and their name."""
+    known = torch.cat([bundle.examples.images, bundle.mistakes.images.images])[:NUM_IMAGES]
+    num_drawn = NUM_IMAGES - len(known)
+    drawn = torch.randint(256, (num_drawn, 3, *bundle.size_px), generator=_generator(), dtype=torch.uint8)
+    kinds = {"test images": len(known), "images of random pixels": num_drawn}
+    return torch.cat([known, drawn]), " and ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
+
+
+def compare(model: OnnxModel, bundle: Bundle, stages: tuple[str, ...], images: Images, name: str) -> Verification:
+    """Compare all outputs of a model with PyTorch's; see `Verification`."""
+    expected = explain(bundle.network, to_unit(images))
+    found = model.run(images, expected.classes)
+    probabilities = (expected.logits / bundle.temperature).softmax(dim=1)
+    limit = max(MAX_DIFFERENCE, MAX_RELATIVE * float(expected.logits.abs().max()))
+    return Verification(
+        images=name,
+        num_images=len(images),
+        limit=limit,
+        same_class=float((found["logits"].argmax(dim=1) == expected.classes).double().mean()),
+        prepared=_prepared_difference(model, bundle),
+        logits=float((found["logits"] - expected.logits).abs().max()),
+        probabilities=float((found["probabilities"] - probabilities).abs().max()),
+        maps=float((found["map"] - expected.maps).abs().max()),
+        stage_maps=_stage_map_differences(model, bundle, stages, images[:NUM_IMAGES_STAGE], limit),
+    )
+
+
+def _stage_map_differences(
+    model: OnnxModel, bundle: Bundle, stages: tuple[str, ...], images: Images, limit: float
+) -> dict[str, MapDifference]:
+    differences, method = {}, list(METHODS).index(STAGE_METHOD)
+    for index, stage in enumerate(stages):
+        expected = explain(bundle.network, to_unit(images), method=STAGE_METHOD, stage=stage)
+        found = model.run(images, expected.classes, method, index)["map"]
+        differences[stage] = _map_difference(found - expected.maps, limit)
+    return differences
+
+
+def _map_difference(differences: Float[Tensor, "n h w"], limit: float) -> MapDifference:
+    largest = differences.abs().amax(dim=(1, 2))
+    return MapDifference(float(largest.median()), float(largest.max()), float((largest <= limit).double().mean()))
+
+
+def _prepared_difference(model: OnnxModel, bundle: Bundle) -> int:
+    differences = []
+    for size_px in SIZES_PX:
+        picture = torch.randint(256, (*size_px, 3), generator=_generator(), dtype=torch.uint8)
+        expected = to_pixels(picture.numpy(), bundle.size_px).int()
+        prepared = model.run_pictures(picture.numpy()[None], np.array([-1]))["prepared"]
+        differences.append(int((torch.from_numpy(prepared)[0].permute(2, 0, 1).int() - expected).abs().max()))
+    return max(differences)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
