@@ -33,7 +33,7 @@ from firstlight.training.checked_batch import check_range, images_and_labels
 from firstlight.training.collected_predictions import CollectedPredictions
 from firstlight.training.lightning_internals import attached_trainer, pop_compiler, position_within_epoch
 from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
-from firstlight.training.loggers.running_means import RunningMeans
+from firstlight.training.loggers.running_means import RunningMeans, is_logged_step
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.optimizers import build_optimizer
 from firstlight.training.show_sheet import draw_mistakes, show_sheet
@@ -109,7 +109,7 @@ class Classifier(pl.LightningModule):
         batches = self._train_batches
         if batches is not None and batches.wants_losses:
             batches.add_losses(batch[2], losses.plain)
-        if self._is_logged_step(batch_idx):
+        if is_logged_step(attached_trainer(self), batch_idx):
             means, count = self.unlogged_means.take()
             self.log_dict(means, on_step=True, on_epoch=True, prog_bar=True, sync_dist=False, batch_size=count)
         return loss
@@ -183,18 +183,6 @@ class Classifier(pl.LightningModule):
         if resizing.initial_scale == 1 or attached_trainer(self) is None:
             return images
         return resizing.apply(images, self.progress)
-
-    def _is_logged_step(self, batch_idx: int) -> bool:
-        """Return whether to log this step: every `log_every_n_steps`, and the first and last of an epoch.
-
-        Logging costs Lightning as much time as the rest of its work in a step.
-        """
-        trainer = attached_trainer(self)
-        if trainer is None or trainer.is_last_batch or batch_idx == 0:
-            return True
-        step = self.global_step + 1
-        every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connector
-        return step == trainer.max_steps or (every_n_steps > 0 and step % every_n_steps == 0)
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log `val_loss` and `val_acc`, for each of several loaders under its own name."""

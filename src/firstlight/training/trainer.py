@@ -35,6 +35,7 @@ from firstlight.training.notices import hide_foreign_notices_in_child, show_own_
 from firstlight.training.precision import default_precision, keep_freed_memory
 from firstlight.training.print_metrics import print_metrics
 from firstlight.training.signatures import accepts_arguments_of
+from firstlight.training.trainer_arguments import check_arguments, check_monitored_metrics
 
 # Options of a training that writes and prints nothing, for benchmarks.
 SILENT: dict[str, Any] = {
@@ -64,7 +65,7 @@ class Trainer(pl.Trainer):
         **options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
 
     Raises:
-        UsageError: `barebones=True` would turn off what these defaults add.
+        UsageError: `barebones=True` would turn off what these defaults add; or an argument has a wrong type.
     """
 
     @accepts_arguments_of(pl.Trainer)
@@ -74,6 +75,7 @@ class Trainer(pl.Trainer):
                 "barebones turns off the logging and the callbacks that firstlight's Trainer adds: measure with "
                 "pytorch_lightning.Trainer(barebones=True)"
             )
+        check_arguments(options | {"max_epochs": max_epochs})
         self._takes_epochs_of_model = max_epochs is None and not options.get("fast_dev_run")
         self._epochs_of_model: int | None = None  # of the model that `fit` met last
         for name in ("log_every_n_steps", "logger", "precision", "enable_progress_bar"):  # None: the default
@@ -118,6 +120,7 @@ class Trainer(pl.Trainer):
 
         See `pytorch_lightning.Trainer.fit`.
         """
+        check_monitored_metrics(self.callbacks, uncompiled(model))  # type: ignore[attr-defined]  # set by Lightning
         self._take_epochs(model)
         if ckpt_path is None:
             self._log_earlier_epochs()

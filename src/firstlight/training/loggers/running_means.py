@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -46,3 +47,19 @@ class RunningMeans:
         """Continue from a state that `state` returned."""
         self._sums = {name: value for name, value in state.items() if name != "count"}
         self._count = int(state["count"]) if state else 0
+
+
+def is_logged_step(trainer: pl.Trainer | None, batch_idx: int) -> bool:
+    """Return whether to log this step: every `log_every_n_steps`, and the first and last of an epoch.
+
+    Logging costs Lightning as much time as the rest of its work in a step.
+
+    Args:
+        trainer: Trainer of the step; None logs.
+        batch_idx: Index of the batch in its epoch.
+    """
+    if trainer is None or trainer.is_last_batch or batch_idx == 0:
+        return True
+    step = trainer.global_step + 1
+    every_n_steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connector
+    return step == trainer.max_steps or (every_n_steps > 0 and step % every_n_steps == 0)
