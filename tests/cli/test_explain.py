@@ -129,7 +129,7 @@ def test_the_order_option_sets_the_order_of_the_filter(run: Run, tmp_path: Path,
         ("--predicted pink", "no class is called 'pink'"),
         ("--index 83", "no test image 83: the indices range from 0 to 82"),
         ("--index one", "Got value: one"),
-        ("--count 0", "count must be 1 or more, not 0"),
+        ("--count 0", "count must be an integer of 1 or more, not 0"),
         (
             "--true red --predicted red",
             "has the true class red and the predicted class red",

@@ -122,6 +122,7 @@ def test_the_images_are_drawn(kind: str, capsys: pytest.CaptureFixture[str]) -> 
         ({}, "fit --data_dir nowhere --recipe demo", "nowhere: no such folder"),
         ({}, "fit --data folder --data_dir nowhere", "nowhere: no such folder"),
         ({}, "show samples --data_dir nowhere", "nowhere: no such folder"),
+        ({"photos/red": 2}, "fit --data_dir photos/red/000.png", "photos/red/000.png is a file"),
         ({"photos/red": 9}, "fit --data_dir photos", UNSORTED),
         ({"photos/red": 4}, "fit --data_dir photos/red --recipe demo", UNSORTED),
         ({"photos/red": 9, "photos/green": 1}, "fit --data_dir photos", "only one image of 'green'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,6 @@ def test_images_by_index_keep_their_order_and_may_be_correct(predictions: Predic
         (MistakeFilter(predicted="Red"), "no class is called 'Red'"),
         (MistakeFilter(indices=(FIRST_ID, 5)), "no test image 5: the indices range from"),
         (MistakeFilter(indices=(-1,)), "no test image -1"),
-        (MistakeFilter(count=0), "count must be 1 or more, not 0"),
     ],
 )
 def test_unknown_names_and_indices_are_refused_in_one_line(
@@ -91,6 +91,18 @@ def test_unknown_names_and_indices_are_refused_in_one_line(
         which.rows(predictions, CLASS_NAMES)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_counts_and_indices_must_be_integers() -> None:
+    wrong: list[tuple[Any, Any, str]] = [
+        (0, (), "count must be an integer of 1 or more, not 0"),
+        ("5", (), "count must be an integer of 1 or more, not '5'"),
+        (True, (), "count must be an integer of 1 or more, not True"),
+        (None, ("a",), "an index must be an integer, not 'a'"),
+    ]
+    for count, indices, said in wrong:
+        with pytest.raises(UsageError, match=said), without_type_checks():
+            MistakeFilter(count=count, indices=indices)
 
 
 def test_the_range_that_is_named_is_that_of_the_test_images(predictions: Predictions) -> None:

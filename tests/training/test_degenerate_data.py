@@ -87,3 +87,12 @@ def test_the_five_lines_report_a_full_disk_and_create_no_run(
     with pytest.raises(WriteError, match=r"1\.0 MB free.*at least 175\.\d MB"):
         trainer.fit(model)
     assert not list(tmp_path.rglob("recipe.yaml"))
+
+
+def test_a_file_in_the_place_of_the_folder_of_runs_is_named(tiny: str, tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    model = firstlight.CustomResNet(data=tiny, num_classes=4, num_val=32)
+    trainer = firstlight.Trainer(default_root_dir=tmp_path, enable_progress_bar=False, enable_checkpointing=False)
+    with pytest.raises(WriteError, match=f"{tmp_path / 'logs'} is a file"):
+        trainer.fit(model)
+    assert trainer.global_step == 0

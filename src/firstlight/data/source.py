@@ -223,13 +223,15 @@ def open_source(
 
     Raises:
         UsageError: No data set has that name.
-        DataError: `data_dir` does not exist, or holds images that are not sorted into one folder per class.
+        DataError: `data_dir` is a file, does not exist, or holds images that are not sorted into one folder per class.
 
     >>> source = open_source("drawn")
     >>> len(source.test()), source.val() is None
     (2000, True)
     """
     data_dir = user_path(data_dir)
+    if data_dir.is_file():
+        raise DataError(f"{data_dir} is a file; data_dir must be a folder: of data sets, or of one folder per class")
     name = FOLDER_NAME if _is_folder_meant(name, data_dir, is_named) else name
     if name not in SOURCES:
         raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Integral
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -84,6 +85,9 @@ class MistakeFilter:
             the count and the sort order are ignored.
         order: Sort order. Ties keep the order of the predictions.
 
+    Raises:
+        UsageError: The count is not an integer of 1 or more, or an index is not an integer.
+
     >>> logits, labels = torch.tensor([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0]]), torch.tensor([0, 0, 0])
     >>> predictions = Predictions(logits, torch.zeros(3, 1), labels, torch.arange(3))
     >>> [mistake.index for mistake in MistakeFilter(count=None).select(predictions, ["cat", "dog"])]
@@ -96,11 +100,18 @@ class MistakeFilter:
     indices: tuple[int, ...] = ()
     order: MistakeOrder = "confidence"
 
+    def __post_init__(self) -> None:
+        if self.count is not None and not (_is_integer(self.count) and self.count >= 1):
+            raise UsageError(f"count must be an integer of 1 or more, not {self.count!r}")
+        for index in self.indices:
+            if not _is_integer(index):
+                raise UsageError(f"an index must be an integer, not {index!r}")
+
     def select(self, predictions: Predictions, class_names: Sequence[str]) -> list[Mistake]:
         """Return the chosen mistakes.
 
         Raises:
-            UsageError: No class has that name, no image has that index, the order is unknown, or the count is below 1.
+            UsageError: No class has that name, no image has that index, or the order is unknown.
         """
         return mistakes_at(predictions, self.rows(predictions, class_names))
 
@@ -108,10 +119,8 @@ class MistakeFilter:
         """Return the rows of the chosen mistakes in the predictions.
 
         Raises:
-            UsageError: No class has that name, no image has that index, the order is unknown, or the count is below 1.
+            UsageError: No class has that name, no image has that index, or the order is unknown.
         """
-        if self.count is not None and self.count < 1:
-            raise UsageError(f"count must be 1 or more, not {self.count}")
         if self.order not in get_args(MistakeOrder):
             raise UsageError(f"no order is called {self.order!r}: choose one of {', '.join(get_args(MistakeOrder))}")
         if self.indices:
@@ -121,6 +130,10 @@ class MistakeFilter:
             if name is not None:
                 rows = rows[column[rows] == label_of(name, class_names)]
         return _sorted(rows, predictions, self.order)[: self.count]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def mistakes_at(predictions: Predictions, rows: Int64[Tensor, " m"]) -> list[Mistake]:

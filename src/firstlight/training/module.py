@@ -239,7 +239,7 @@ class Classifier(pl.LightningModule):
         *,
         true: str | None = None,
         predicted: str | None = None,
-        indices: Sequence[int] = (),
+        indices: int | Sequence[int] = (),
         method: str = DEFAULT_METHOD,
         stage: str | None = None,
     ) -> Figure:
@@ -252,7 +252,7 @@ class Classifier(pl.LightningModule):
             count: Largest number of images; the most confident mistakes come first.
             true: Show only images of this class.
             predicted: Show only images that were predicted as this class.
-            indices: Show exactly these test images, in this order.
+            indices: Show exactly this test image, or these in this order.
             method: Method of the maps; see `firstlight.attribution.explain`.
             stage: Stage of the maps; the last one by default.
 
@@ -263,7 +263,7 @@ class Classifier(pl.LightningModule):
             UsageError: The model has not been tested yet, or there is no such class, index, method or stage.
             WriteError: The file cannot be written.
         """
-        which = MistakeFilter(count, true, predicted, tuple(indices))
+        which = MistakeFilter(count, true, predicted, (indices,) if isinstance(indices, int) else tuple(indices))
         figure = self.draw_misclassified_images(which, method, stage)
         is_default = (which, method, stage) == (MistakeFilter(), DEFAULT_METHOD, None)
         show_sheet(figure, self.run_path, attached_trainer(self), is_default=is_default)

@@ -120,7 +120,10 @@ class Trainer(pl.Trainer):
 
         See `pytorch_lightning.Trainer.fit`.
         """
-        check_monitored_metrics(self.callbacks, uncompiled(model))  # type: ignore[attr-defined]  # set by Lightning
+        check_monitored_metrics(self._callbacks, uncompiled(model))
+        for callback in self._callbacks:
+            if isinstance(callback, RunFolder):
+                callback.check_disk(self, uncompiled(model))
         self._take_epochs(model)
         if ckpt_path is None:
             self._log_earlier_epochs()
@@ -179,6 +182,10 @@ class Trainer(pl.Trainer):
             folder.load_predictions(cast(Classifier, tested))
         return found
 
+    @property
+    def _callbacks(self) -> list[pl.Callback]:
+        return self.callbacks  # type: ignore[attr-defined]  # set by Lightning's connector
+
     def _run_folder_for_workers(self, model: nn.Module | None) -> RunFolder | None:
         """Choose the run folder in this process if the strategy starts new worker processes at each call.
 
@@ -189,7 +196,7 @@ class Trainer(pl.Trainer):
         """
         if model is None or not starts_processes_at_each_call(self) or not isinstance(uncompiled(model), Classifier):
             return None
-        for callback in self.callbacks:  # type: ignore[attr-defined]  # set by Lightning's connector
+        for callback in self._callbacks:
             if isinstance(callback, RunFolder):
                 if callback.path is None:
                     callback.choose_path(self)
@@ -220,7 +227,7 @@ class Trainer(pl.Trainer):
         Raises:
             UsageError: The strategy starts processes that could not return their predictions.
         """
-        has_writer = any(isinstance(each, BasePredictionWriter) for each in self.callbacks)  # type: ignore[attr-defined]
+        has_writer = any(isinstance(each, BasePredictionWriter) for each in self._callbacks)
         if starts_processes_at_each_call(self) and (
             return_predictions or (return_predictions is None and not has_writer)
         ):

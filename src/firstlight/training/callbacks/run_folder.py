@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 from firstlight.data.batches import Batches
 from firstlight.evaluation.calibration import Calibration
@@ -76,12 +77,19 @@ class RunFolder(pl.Callback):
         self._table.path = self.path and self.path / "metrics.csv"
         self._sheet.path = self.path and self.path / "misclassified.png"
 
+    def check_disk(self, trainer: pl.Trainer, module: nn.Module) -> None:
+        """Check before a training, and before a logger opens its files, that a run folder can be made.
+
+        Raises:
+            WriteError: The disk has too little space, or a file is in the place of the folder.
+        """
+        if not self._is_begun_by_fit and trainer.loggers and isinstance(module, Classifier):  # `fit` checks it itself
+            refuse_full_disk(Path(trainer.default_root_dir) / DEFAULT_LOGS_DIR / EXERCISE, module.network)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Choose the folder and start the clock."""
         if stage not in ("fit", "test") or not isinstance(pl_module, Classifier):
             return
-        if stage == "fit" and not self._is_begun_by_fit and trainer.loggers:  # `firstlight.fit` checks it
-            refuse_full_disk(Path(trainer.default_root_dir), pl_module.network)
         if self.path is None:
             self.choose_path(trainer)
         if stage == "fit":
