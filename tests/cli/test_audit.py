@@ -101,3 +101,40 @@ def test_the_defaults_are_those_of_the_modules() -> None:
     assert verb.DEFAULT_MAX_IMAGES == MAX_IMAGES
     options = verb.build_parser().parse(["drawn"])
     assert (options.folds, options.recipe) == (audit_predictions.DEFAULT_FOLDS, audit_predictions.DEFAULT_RECIPE)
+
+
+def test_decided_images_are_not_asked_about_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_folder(tmp_path / "photos", {"red": 12, "green": 12, "blue": 12})
+    for name in ("red/003.png", "red/004.png", "red/005.png"):
+        copy = folder / "green" / f"copy_of_{Path(name).name}"
+        copy.write_bytes((folder / name).read_bytes())
+    asked = ["audit", str(folder), "--without_training", "--json"]
+
+    def audit_copies(*decisions: tuple[str, int, str, str]) -> tuple[dict[str, int], list[dict[str, object]]]:
+        (tmp_path / "d.csv").write_text(
+            "split,id,file,decision\n" + "".join("%s,%d,%s,%s\n" % each for each in decisions)
+        )
+        assert main([*asked, "--decisions", str(tmp_path / "d.csv")]) == 0
+        numbers = json.loads(capsys.readouterr().out)
+        return numbers["num_images"], [each for each in numbers["findings"] if each["kind"] == "duplicate"]
+
+    counts, copies = audit_copies()
+    assert len(copies) == 3
+    decisions = [
+        (str(each["split"]), int(str(each["id"])), str(each["file"]), decision)
+        for each, decision in zip(copies, ("keep", "drop", "relabel:red"), strict=True)
+    ]
+    for num_decided in (1, 2, 3):
+        _, left = audit_copies(*decisions[:num_decided])
+        assert [each["file"] for each in left] == [each["file"] for each in copies[num_decided:]]
+    changed, _ = audit_copies(*decisions)
+    assert sum(changed.values()) == sum(counts.values()) - 1, "one image is dropped"
+
+
+def test_the_page_keeps_earlier_decisions(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "d.csv").write_text("split,id,decision\ntest,7,keep\n")
+    assert main(["audit", str(run.path), "--decisions", str(tmp_path / "d.csv")]) == 0
+    assert "Findings about decided images are left out (" in capsys.readouterr().out
+    page = (run.path / "audit.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert data["decisions"] == [{"split": "test", "id": 7, "file": "", "decision": "keep"}]

@@ -53,6 +53,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     [
         ("split,id\ntrain,1\n", "the first line must name the columns split, id, file, decision"),
         ("split,decision\ntrain,drop\n", "the first line must name the columns"),
+        ("split,id,decision\nTrain,1,drop\n", "line 2: the split must be one of train, val, test"),
         ("split,id,decision\ntrain,1,delete\n", "line 2: 'delete' is none of keep, drop and relabel:NAME"),
         ("split,id,decision\ntrain,1,relabel:\n", "'relabel:' is none of"),
         ("split,id,decision\ntrain,one,drop\n", "line 2: names neither a file nor an id"),

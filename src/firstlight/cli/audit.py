@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import DECISIONS_HELP, Parser
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 
@@ -83,12 +83,17 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--out", type=str, default=None, metavar="DIR", help="folder to write to, if not the run's or logs/audit/NAME"
     )
+    parser.add_argument("--decisions", type=str, default=None, metavar="FILE", help=DECISIONS_HELP)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of writing files")
     return parser
 
 
 def audit_run(options: Namespace) -> Audit:
-    """Audit the data set of a run: the labels of its test images, and copies among all images."""
+    """Audit the data set of a run: the labels of its test images, and copies among all images.
+
+    Decisions only hide findings here: they cannot change the images that the run was trained and tested on.
+    """
+    from firstlight.data.decisions import decisions_from
     from firstlight.errors import DataError
     from firstlight.reports.audit import audit
     from firstlight.reports.label_audit import HeldOut
@@ -108,11 +113,15 @@ def audit_run(options: Namespace) -> Audit:
         remarks.append(f"Leaks were not searched: {error}")
     held_out = {"test": HeldOut(chosen.predictions, data.test.labels.new_zeros(len(data.test)), "the run")}
     files = {split: data.source.file_attributes(images) for split, images in splits.items()}
-    return audit(str(chosen.data.get("name", "data")), splits, held_out, files, remarks, finds_near=options.near_copies)
+    name = str(chosen.data.get("name", "data"))
+    decided = decisions_from(options.decisions) or chosen.decisions
+    return audit(name, splits, held_out, files, remarks, finds_near=options.near_copies, decided=decided)
 
 
 def audit_data(options: Namespace) -> Audit:
     """Audit a data set: all labels by cross-validation, and copies among all images."""
+    from firstlight.data.decided_source import DecidedSource
+    from firstlight.data.decisions import decisions_from
     from firstlight.recipes import get_recipe
     from firstlight.reports.audit import audit
 
@@ -121,20 +130,24 @@ def audit_data(options: Namespace) -> Audit:
         raise UsageError(f"--folds must be 2 or more, not {options.folds}")
     source = open_target(options)
     source.fetch()
+    decided = decisions_from(options.decisions)
+    if decided is not None:
+        source = DecidedSource(source, decided)
     val = source.val()
     splits = {"train": source.train()} | ({} if val is None else {"val": val}) | {"test": source.test()}
     files = {split: source.file_attributes(images) for split, images in splits.items()}
     name = source.describe()["name"]
     if options.without_training:
-        return audit(name, splits, {}, files, [NO_TRAINING], finds_near=options.near_copies)
+        return audit(name, splits, {}, files, [NO_TRAINING], finds_near=options.near_copies, decided=decided)
     from dataclasses import replace
 
     from firstlight.training.audit_predictions import predict_held_out
 
     if options.epochs is not None:
         recipe = replace(recipe, max_epochs=options.epochs)
-    held_out = predict_held_out(source, splits, recipe, options.folds, options.logs_dir, logger="none")
-    return audit(name, splits, held_out, files, finds_near=options.near_copies)
+    training = {"logger": "none", "decisions": decided}
+    held_out = predict_held_out(source, splits, recipe, options.folds, options.logs_dir, **training)
+    return audit(name, splits, held_out, files, finds_near=options.near_copies, decided=decided)
 
 
 def open_target(options: Namespace) -> Source:

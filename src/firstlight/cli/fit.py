@@ -52,10 +52,10 @@ def run(arguments: Sequence[str]) -> None:
 
     quiet_lightning()
     if values["fast_dev_run"]:
-        dry_run(chosen, values["data_dir"], steps=values["steps"], **options)
+        dry_run(chosen, values["data_dir"], steps=values["steps"], decisions=values["decisions"], **options)
         print("fast_dev_run: one batch went through training, validation and test; no file was written")
         return
-    options |= {name: values[name] for name in ("logger", "histograms", "steps")}
+    options |= {name: values[name] for name in ("logger", "histograms", "steps", "decisions")}
     if values["seeds"] is not None or values["folds"] is not None:
         repeat_fit(chosen, values["data_dir"], values["logs_dir"], values["seeds"], values["folds"], options)
         return

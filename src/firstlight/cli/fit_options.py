@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import get_args
 
 from firstlight.cli.network_options import add_network_options
-from firstlight.cli.parser import DATA_DIR_HELP, NETWORK_MODULE_HELP, Parser
+from firstlight.cli.parser import DATA_DIR_HELP, DECISIONS_HELP, NETWORK_MODULE_HELP, Parser
 from firstlight.cli.trainer_options import TrainerOptions
 from firstlight.errors import UsageError
 from firstlight.networks.network_config import BUILT_IN, CustomNetworkConfig, default_network_config
@@ -74,6 +74,7 @@ def build_parser(recipe: Recipe) -> Parser:
         help="cross-validate: train K runs, each without one fold of the training images, and save the predictions for "
         "the held-out folds",
     )
+    parser.add_argument("--decisions", type=str, default=None, metavar="FILE", help=DECISIONS_HELP)
     parser.add_argument(
         "--fast_dev_run",
         action="store_true",

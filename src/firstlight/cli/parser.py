@@ -15,6 +15,9 @@ from firstlight.paths import user_path
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 OPENS_RUNS = frozenset(("app", "audit", "compare", "explain", "export", "predict", "report", "summary", "test"))
 DATA_DIR_HELP = "folder that holds the data sets, or a folder of your own images with one subfolder per class"
+DECISIONS_HELP = (
+    "a CSV file of decisions, as the page of an audit saves it: images to keep, to drop, or whose label to change"
+)
 NETWORK_MODULE_HELP = "module with the class of the run's network, if it is your own; importing it runs its code"
 METHODS_HELP = (
     "grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam, eigen_cam; slow: score_cam, ablation_cam, "

@@ -12,9 +12,10 @@ import torch
 
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
-from firstlight.paths import printable
+from firstlight.paths import printable, user_path
 
 COLUMNS = ("split", "id", "file", "decision")
+SPLITS = ("train", "val", "test")
 KEEP, DROP, RELABEL = "keep", "drop", "relabel:"
 
 
@@ -35,6 +36,10 @@ class Decision:
     file: str | None
     decision: str
     line: int
+
+    def key(self, images: ImageSet) -> int | str | None:
+        """What identifies the image in its split: the name of its file if the images have files, else its id."""
+        return self.id if self.file is None or images.file_names is None else self.file
 
     @property
     def label(self) -> str | None:
@@ -74,6 +79,18 @@ class Decisions:
         _ = found.rows  # malformed lines are refused at once
         return found
 
+    def summary(self) -> str:
+        """Return how many images are dropped, relabelled and kept, as one line.
+
+        >>> Decisions("split,id,decision" + chr(10) + "train,0,drop", "d.csv").summary()
+        'd.csv: 1 image dropped, 0 relabelled, 0 kept as they are'
+        """
+        dropped = sum(row.decision == DROP for row in self.rows)
+        kept = sum(row.decision == KEEP for row in self.rows)
+        relabelled = len(self.rows) - dropped - kept
+        images = "image" if dropped == 1 else "images"
+        return f"{self.name}: {dropped:,} {images} dropped, {relabelled:,} relabelled, {kept:,} kept as they are"
+
     @property
     def digest(self) -> str:
         """SHA-256 digest of the content."""
@@ -109,10 +126,12 @@ class Decisions:
             return None
         if text not in (KEEP, DROP) and not (text.startswith(RELABEL) and text != RELABEL):
             raise DataError(f"{self.name}, line {line}: {text!r} is none of keep, drop and relabel:NAME")
+        if row.get("split") not in SPLITS:
+            raise DataError(f"{self.name}, line {line}: the split must be one of {', '.join(SPLITS)}")
         file, number = row.get("file") or None, (row.get("id") or "").strip()
         if file is None and not number.isdecimal():
             raise DataError(f"{self.name}, line {line}: names neither a file nor an id")
-        return Decision(str(row.get("split") or ""), int(number) if number.isdecimal() else None, file, text, line)
+        return Decision(str(row["split"]), int(number) if number.isdecimal() else None, file, text, line)
 
     def apply(self, images: ImageSet, split: str) -> ImageSet:
         """Return a split without the dropped images and with the new labels; ids stay.
@@ -148,12 +167,10 @@ class Decisions:
         Raises:
             DataError: The split has no such image.
         """
-        rows: dict[int | str, int] = {index: row for row, index in enumerate(images.ids.tolist())}
-        rows |= {name: row for row, name in enumerate(images.file_names or ())}
-        found = {}
+        rows, found = _rows_by_key(images), {}
         for decision in self.rows:
             if decision.split == split:
-                key = decision.id if decision.file is None or images.file_names is None else decision.file
+                key = decision.key(images)
                 if key is None or key not in rows:
                     raise DataError(
                         f"{self.name}, line {decision.line}: {split} has no image {decision.file or decision.id}; are "
@@ -161,3 +178,22 @@ class Decisions:
                     )
                 found[decision] = rows[key]
         return found
+
+    def decided_rows(self, images: ImageSet, split: str) -> set[int]:
+        """Return the rows of the images that are decided on; those that were dropped before are left out."""
+        rows = _rows_by_key(images)
+        return {rows[each.key(images)] for each in self.rows if each.split == split and each.key(images) in rows}
+
+
+def _rows_by_key(images: ImageSet) -> dict[int | str | None, int]:
+    rows: dict[int | str | None, int] = {index: row for row, index in enumerate(images.ids.tolist())}
+    return rows | {name: row for row, name in enumerate(images.file_names or ())}
+
+
+def decisions_from(value: Decisions | Path | str | None) -> Decisions | None:
+    """Return decisions that are given as such or by their file; None if there are none.
+
+    Raises:
+        DataError: The file cannot be read, or a line is malformed.
+    """
+    return value if value is None or isinstance(value, Decisions) else Decisions.read(user_path(value))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from firstlight.data.decisions import Decisions
 from firstlight.data.images import ImageSet
 from firstlight.errors import UsageError
 from firstlight.evaluation.odd_images import OddImage
@@ -64,6 +65,7 @@ class Audit:
         signs: Properties that alone predict a class, in the first split.
         remarks: What was not checked and why, a sentence each.
         finds_near: Whether near copies were searched, besides exact ones.
+        decided: Decisions that a person has made; the findings about these images are left out.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Audit:
     signs: Sequence[SpuriousSign]
     remarks: tuple[str, ...] = ()
     finds_near: bool = False
+    decided: Decisions | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -156,6 +159,7 @@ def audit(
     remarks: Sequence[str] = (),
     *,
     finds_near: bool = False,
+    decided: Decisions | None = None,
 ) -> Audit:
     """Audit a data set: wrong labels, copies, odd images and spurious signs.
 
@@ -166,6 +170,7 @@ def audit(
         files: Attributes of the image files of each split, from `Source.file_attributes`; None without files.
         remarks: What is known not to be checked, a sentence each.
         finds_near: Whether to look for near copies, besides exact ones.
+        decided: Decisions that a person has made; findings about these images are left out.
 
     Raises:
         UsageError: There is no image.
@@ -200,7 +205,30 @@ def audit(
     }
     first = next(iter(splits))
     signs = find_spurious_signs(splits[first], pixels[first], files.get(first, {}))
-    return Audit(name, splits, labels, groups, leak, odd, signs, tuple(notes), finds_near)
+    whole = Audit(name, splits, labels, groups, leak, odd, signs, tuple(notes), finds_near)
+    return whole if decided is None else without_decided(whole, decided)
+
+
+def without_decided(found: Audit, decided: Decisions) -> Audit:
+    """Return an audit without the findings about images that a person has decided on.
+
+    A group of copies is left out once at most one of its images is undecided.
+
+    Args:
+        found: The audit.
+        decided: The decisions.
+    """
+    rows = {split: decided.decided_rows(images, split) for split, images in found.splits.items()}
+    labels = {
+        split: replace(audit, rows=audit.rows[[row not in rows[split] for row in audit.rows.tolist()]])
+        for split, audit in found.labels.items()
+    }
+    odd = {split: [each for each in images if each.row not in rows[split]] for split, images in found.odd.items()}
+    groups = [
+        group for group in found.groups if sum(member.row not in rows[member.split] for member in group.members) > 1
+    ]
+    remark = f"Findings about decided images are left out ({decided.summary()})."
+    return replace(found, labels=labels, odd=odd, groups=groups, remarks=(*found.remarks, remark), decided=decided)
 
 
 def describe(group: CopyGroup) -> str:

@@ -28,7 +28,7 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
         "audit.html.j2",
         "audit.js",
         ("report.css", "audit.css"),
-        {"classes": list(found.class_names), "decisions": [], "file": DECISIONS_FILE},
+        {"classes": list(found.class_names), "decisions": _decisions(found), "file": DECISIONS_FILE},
         title=f"Audit of {found.name}",
         lines=summary(found),
         names=found.class_names,
@@ -45,6 +45,19 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
         num_odd=sum(len(odd) for odd in found.odd.values()),
         signs=[_sign(found, sign) for sign in found.signs],
     )
+
+
+def _decisions(found: Audit) -> list[dict[str, Any]]:
+    """Return the earlier decisions, which the page keeps when it saves new ones."""
+    return [
+        {
+            "split": each.split,
+            "id": "" if each.id is None else each.id,
+            "file": each.file or "",
+            "decision": each.decision,
+        }
+        for each in (found.decided.rows if found.decided else ())
+    ]
 
 
 def _checked(found: Audit) -> list[dict[str, Any]]:

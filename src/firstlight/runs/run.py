@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from firstlight.compiled import plain_name
+from firstlight.data.decisions import Decisions
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.calibration import Calibration
@@ -28,6 +29,7 @@ from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import ModelDescription, Predictor
 
 # Cached properties of a run that are read from `model.safetensors`.
+DECISIONS_FILE = "decisions.csv"
 WEIGHTS_PROPERTIES = ("metadata", "class_names", "size_px", "network", "temperature", "calibration")
 
 _Value = TypeVar("_Value")
@@ -108,6 +110,21 @@ class Run(Predictor):
                 f"{self.path} has not been tested: it has no predictions.npz. Run: firstlight test {self.path}"
             )
         return Predictions.load(path)
+
+    @cached_property
+    def decisions(self) -> Decisions | None:
+        """Decisions of an audit that changed the run's data; None if there were none.
+
+        Raises:
+            RunError: The file is missing, or is not the one that the run was trained with.
+        """
+        digest = self.data.get("decisions") if (self.path / "environment.json").is_file() else None
+        if digest is None:
+            return None
+        path = self.path / DECISIONS_FILE
+        if not path.is_file() or (found := Decisions.read(path)).digest != digest:
+            raise RunError(f"{path}: is missing or was changed, so the images of the run are not known")
+        return found
 
     @property
     def calibrated_predictions(self) -> Predictions:

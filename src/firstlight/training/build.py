@@ -7,6 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from firstlight.data.decisions import Decisions
 from firstlight.data.folds import Fold
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
@@ -16,7 +17,11 @@ from firstlight.training.module import Classifier
 
 
 def build(
-    recipe: Recipe, data_dir: Path | str, steps: Steps = "recorded", fold: Fold | None = None
+    recipe: Recipe,
+    data_dir: Path | str,
+    steps: Steps = "recorded",
+    fold: Fold | None = None,
+    decisions: Decisions | None = None,
 ) -> tuple[Classifier, ImageData]:
     """Build the module and the data of a recipe, with all random numbers seeded.
 
@@ -25,9 +30,10 @@ def build(
         data_dir: Folder of the data sets, or of the user's images.
         steps: How a GPU runs the training steps; see `Classifier`.
         fold: Fold of a cross-validation; see `ImageData`.
+        decisions: Decisions of an audit; see `ImageData`.
     """
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
-    data = ImageData(recipe, data_dir, fold)
+    data = ImageData(recipe, data_dir, fold, decisions)
     data.prepare_data()
     data.setup("fit")
     network = seeded_network(len(data.train.class_names), recipe)

@@ -108,7 +108,7 @@ def predict_fold(run: Run, data_dir: Path | str, fold: Fold, **trainer_options: 
         fold: Fold to predict.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`, for instance the precision.
     """
-    data = ImageData(run.recipe, data_dir, fold)
+    data = ImageData(run.recipe, data_dir, fold, run.decisions)
     data.test = split_fold(data.source.train(), fold)[1]
     module = Classifier(run.network, replace(run.recipe, views="single"))
     Trainer(**(SILENT | {"devices": 1} | trainer_options)).test(module, datamodule=data, verbose=False)

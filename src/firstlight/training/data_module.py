@@ -12,12 +12,14 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from firstlight.data.batches import Augmentation, Batches
+from firstlight.data.decided_source import DecidedSource
+from firstlight.data.decisions import Decisions
 from firstlight.data.degenerate import describe_degenerate_data
 from firstlight.data.exact_copies import describe_copies
 from firstlight.data.folds import Fold, split_fold
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.sampler import EpochSampler
-from firstlight.data.source import open_source
+from firstlight.data.source import Source, open_source
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, user_path
 from firstlight.recipes.config import Recipe
@@ -33,6 +35,7 @@ class ImageData(pl.LightningDataModule):
         recipe: Recipe that sets the data set, the number of validation images, the augmentation and the batch size.
         data_dir: Folder that holds data sets on disk, or a folder with one folder of images per class.
         fold: Fold of a cross-validation that holds the validation images; None splits off `recipe.num_val` images.
+        decisions: Decisions of an audit, which drop images and change labels; None for none.
 
     Attributes:
         recipe: Recipe as it applies to these data. If `data_dir` is a folder of images, `recipe.data` is "folder", and
@@ -48,23 +51,31 @@ class ImageData(pl.LightningDataModule):
     test: ImageSet
 
     def __init__(
-        self, recipe: Recipe = Recipe(), data_dir: Path | str = DEFAULT_DATA_DIR, fold: Fold | None = None
+        self,
+        recipe: Recipe = Recipe(),
+        data_dir: Path | str = DEFAULT_DATA_DIR,
+        fold: Fold | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         super().__init__()
         self.data_dir = user_path(data_dir)
-        self.source = open_source(recipe.data, self.data_dir, recipe.image_size)
-        self.fold = fold
+        self.fold, self.decisions = fold, decisions
+        self.source = self._open(recipe)
         self.recipe = replace(recipe, data=self.source.name, num_val=recipe.num_val if fold is None else 0)
 
     @classmethod
     def of_run(cls, run: Run, data_dir: Path | str | None = None) -> ImageData:
-        """Return the data of a run, with its fold if it belongs to a cross-validation.
+        """Return the data of a run, with its decisions, and its fold if it belongs to a cross-validation.
 
         Args:
             run: Run that names its data set.
             data_dir: Folder of the data; None for the one that the run names.
         """
-        return cls(run.recipe, data_dir or run.data["place"], fold_of(run.path))
+        return cls(run.recipe, data_dir or run.data["place"], fold_of(run.path), run.decisions)
+
+    def _open(self, recipe: Recipe) -> Source:
+        source = open_source(recipe.data, self.data_dir, recipe.image_size)
+        return source if self.decisions is None else DecidedSource(source, self.decisions)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies and pickles, without the trainer and the images, which a copy loads again."""
@@ -73,7 +84,7 @@ class ImageData(pl.LightningDataModule):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.source = open_source(self.recipe.data, self.data_dir, self.recipe.image_size)
+        self.source = self._open(self.recipe)
         self.trainer = None
 
     def prepare_data(self) -> None:

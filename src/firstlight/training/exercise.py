@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from firstlight.data.batches import Batches
+from firstlight.data.decisions import decisions_from
 from firstlight.errors import RunError, UsageError
 from firstlight.networks.custom import import_named_network, imports_refused
 from firstlight.networks.network_config import NetworkConfig
@@ -34,6 +35,7 @@ class CustomResNet(Classifier):
         num_classes: Number of classes of the data set.
         network: Configuration of the network, also as a dictionary such as `{"width": 32}`; by default the exercise's.
         optimizer: Configuration of the optimizer, also as a dictionary; by default the exercise's.
+        decisions: CSV file of an audit's decisions: images to drop, and new labels.
         **changes: Other fields of `Recipe` that differ from those of the exercise, for instance `batch_size=128`.
 
     Raises:
@@ -52,6 +54,7 @@ class CustomResNet(Classifier):
         *,
         network: NetworkConfig | Mapping[str, Any] | None = None,
         optimizer: OptimizerConfig | MuonConfig | Mapping[str, Any] | None = None,
+        decisions: Path | str | None = None,
         **changes: Any,
     ) -> None:
         _check_arguments(data_dir, num_classes, changes)
@@ -61,8 +64,10 @@ class CustomResNet(Classifier):
         import_named_network(recipe.network)
         super().__init__(seeded_network(num_classes, recipe), recipe)
         hyperparameters = {"data_dir": str(data_dir), "num_classes": num_classes} | recipe.to_dict()
+        if decisions is not None:
+            hyperparameters["decisions"] = str(decisions)
         self.save_hyperparameters(hyperparameters, frame=outermost_frame())
-        self.data = ImageData(recipe, data_dir)
+        self.data = ImageData(recipe, data_dir, decisions=decisions_from(decisions))
         self.num_classes = num_classes
         self.example_input_array = torch.zeros(1, 3, 32, 32)
         self._is_initialized = False  # from the training images, or by loaded weights

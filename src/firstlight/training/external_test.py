@@ -158,7 +158,7 @@ def _log_differences(run: Run, images: ImageSet) -> None:
         log.warning(f"warning: {images.name}: the images are {sizes[0]} pixels; the run was trained on {sizes[1]}")
         return
     try:
-        own = ImageData(run.recipe, run.data["place"]).source.train()
+        own = ImageData.of_run(run).source.train()
     except (FirstlightError, OSError):  # the run's own data have moved
         return
     if own.size_px != images.size_px:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from firstlight.data.decisions import Decisions, decisions_from
 from firstlight.data.folds import Fold
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
@@ -39,6 +40,7 @@ def fit(
     steps: Steps = "recorded",
     checkpoints: CheckpointTimes = CheckpointTimes(),
     fold: Fold | None = None,
+    decisions: Decisions | Path | str | None = None,
     on_start: Callable[[Path], None] | None = None,
     **trainer_options: Any,
 ) -> Run:
@@ -54,6 +56,7 @@ def fit(
         steps: How a GPU runs the training steps; see `Classifier`.
         checkpoints: How often to write checkpoints.
         fold: Fold of a cross-validation to validate on; see `firstlight.cross_validate`.
+        decisions: Decisions of an audit, or the CSV file that holds them: images to drop, and new labels.
         on_start: Function that is called with the run folder before the training begins.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
 
@@ -74,7 +77,7 @@ def fit(
     check_steps(steps)
     if (max_epochs := trainer_options.pop("max_epochs", None)) is not None:
         recipe = replace(recipe, max_epochs=max_epochs)
-    module, data = build(recipe, data_dir, steps, fold)
+    module, data = build(recipe, data_dir, steps, fold, decisions_from(decisions))
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     if fold is not None:
         options = replace(options, fold=[fold.index, fold.count])
@@ -92,11 +95,16 @@ def fit(
 
 
 def dry_run(
-    recipe: Recipe, data_dir: Path | str = DEFAULT_DATA_DIR, *, steps: Steps = "recorded", **trainer_options: Any
+    recipe: Recipe,
+    data_dir: Path | str = DEFAULT_DATA_DIR,
+    *,
+    steps: Steps = "recorded",
+    decisions: Decisions | Path | str | None = None,
+    **trainer_options: Any,
 ) -> None:
     """Run one batch of training, validation and test, and write nothing (Lightning's `fast_dev_run`)."""
     check_steps(steps)
-    module, data = build(recipe, data_dir, steps)
+    module, data = build(recipe, data_dir, steps, decisions=decisions_from(decisions))
     with convert_trainer_errors():
         trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from firstlight.data.decisions import decisions_from
 from firstlight.errors import RunError, StoppedError, UsageError
 from firstlight.evaluation.student_t import MetricSummary, summarize_values
 from firstlight.files import write_atomic
@@ -148,7 +149,11 @@ class FitGroup:
                 json.dumps({name: split.trainer[name] for name in split.trainer if name != "callbacks"})
             ),
         }
-        objects = {name: options[name] for name in split.unsaved if name != "checkpoints"}
+        decisions = decisions_from(options.get("decisions"))
+        if decisions is not None:
+            request["options"].pop("decisions", None)  # the path of the file
+            request["decisions"] = decisions.digest
+        objects = {name: options[name] for name in split.unsaved if name not in ("checkpoints", "decisions")}
         parent = user_path(logs_dir) / recipe.name
         number = 0
         while (path := parent / f"{kind}_{number}").exists():

@@ -58,7 +58,7 @@ def resume(
     check_logger(options.logger)
     check_steps(options.steps)
     with training_lock(run.path):
-        module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold_of(run.path))
+        module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold_of(run.path), run.decisions)
         _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
         _refuse_other_recipe(run, checkpoint)

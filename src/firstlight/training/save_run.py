@@ -22,7 +22,7 @@ from firstlight.reports.class_report import has_confusion_figure, save_class_rep
 from firstlight.reports.data_sheets import random_samples
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.epoch_metrics import read_metrics
-from firstlight.runs.run import Run
+from firstlight.runs.run import DECISIONS_FILE, Run
 from firstlight.training.calibrate_network import calibrate_network
 from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import seeded_network
@@ -40,6 +40,8 @@ def save_description(folder: Path, recipe: Recipe, data: ImageData) -> None:
     """Write `environment.json` and then `recipe.yaml`, whose presence makes the folder a run."""
     environment = describe_environment() | {"data": data.describe()}
     write_atomic(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
+    if data.decisions is not None:
+        write_atomic(folder / DECISIONS_FILE, data.decisions.text)
     recipe.save(folder / "recipe.yaml")
 
 
