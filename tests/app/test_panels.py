@@ -17,12 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.app.model_tab import NUM_VIEWS, confusion_table, model_panel
+from firstlight.app.model_tab import confusion_table, model_panel
 from firstlight.app.panels import examples_panel, header, mistakes_panel, notes_panel, prediction_panel, refusal_panel
 from firstlight.app.service import ExplainedPrediction, MapOptions, Service
 from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.evaluation.tta_views import Views
 from firstlight.export.bundle import Bundle
+from firstlight.export.model_facts import NUM_VIEWS
 from firstlight.plots.overlay import has_evidence, overlay
 from reference.tiny import CLASS_NAMES, tiny_split
 

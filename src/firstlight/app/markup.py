@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from firstlight.export.page_texts import NO_EVIDENCE, SCALE_ALT
 from firstlight.plots.overlay import COLOUR_MAP, SCALE_LABEL, has_evidence, overlay
 
-NO_EVIDENCE = "No positive evidence for this class."
-SCALE_ALT = "colour scale from dark, no evidence, to bright, the strongest evidence"
 _SCALE_STEPS = 64
 
 

@@ -9,24 +9,18 @@ from firstlight.app.markup import image_tag, map_html, picture_html, scale_html
 from firstlight.app.service import ExplainedPrediction, MistakesPage
 from firstlight.data.images import ImageSet
 from firstlight.export.bundle import Bundle
+from firstlight.export.page_texts import NOVEL, NOVEL_TITLE, accuracy_text, task_text
 from firstlight.plots.mistake_sheet import percent
 from firstlight.reports.explained_mistakes import ExplainedMistake
 
-NOVEL = (
-    "<b>Unlike the training data.</b> This picture activates the classes less than the images that the model was "
-    "trained on: do not trust the answer. The Model tab explains this check and states how often it is wrong."
-)
 NOTHING_YET = '<div class="fl-empty"><p>Nothing to explain yet.</p><p>Choose a picture, or paste one.</p></div>'
 
 
 def header(bundle: Bundle) -> str:
     """Return the header above the tabs."""
-    test = bundle.measured["test"]
-    accuracy = f"It classifies {test['single_view']:.2%} of {test['num_images']:,} test images correctly"
     return (
         '<header class="fl-header"><h1>firstlight</h1>'
-        f"<p>Classify a picture with a {escape(type(bundle.network).__name__)} trained on {escape(bundle.data.name)}, "
-        f"and see the evidence for each class. <span>{accuracy}.</span></p></header>"
+        f"<p>{escape(task_text(bundle))} <span>{escape(accuracy_text(bundle))}</span></p></header>"
     )
 
 
@@ -59,7 +53,7 @@ def prediction_panel(answer: ExplainedPrediction, num_classes: int) -> str:
             f"Evidence for <b>{escape(answer.explained)}</b><small>stage {escape(answer.stage)}</small>",
         )
         legend = scale_html()
-    warning = f'<p class="fl-warning" role="status">{NOVEL}</p>' if answer.is_novel else ""
+    warning = f'<p class="fl-warning" role="status"><b>{NOVEL_TITLE}</b> {NOVEL}</p>' if answer.is_novel else ""
     return (
         f'<section class="fl-answer" aria-live="polite">{warning}'
         f'<div class="fl-columns"><div><h2>{_verdict(answer)}</h2>{_bars(answer.prediction.top(num_classes))}</div>'

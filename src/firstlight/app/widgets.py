@@ -11,16 +11,9 @@ import gradio as gr
 
 from firstlight.app.service import MapOptions, Service
 from firstlight.errors import FirstlightError
+from firstlight.export.page_texts import METHOD_NAMES, stage_labels
 from firstlight.plots.overlay import DEFAULT_OPACITY
 
-METHOD_NAMES = {
-    "grad_cam": "Grad-CAM",
-    "grad_cam_pp": "Grad-CAM++",
-    "hires_cam": "HiResCAM",
-    "layer_cam": "LayerCAM",
-    "xgrad_cam": "XGrad-CAM",
-    "eigen_cam": "Eigen-CAM",
-}
 EVENT_OPTIONS: dict[str, Any] = {  # of every event that calls the service; at most two run at a time
     "api_visibility": "private",
     "show_progress": "minimal",
@@ -67,7 +60,7 @@ class MapControls:
 
         The opacity is not sent to the server: the browser blends two layers.
         """
-        stages = [(_stage_label(name, service), name) for name in service.stages]
+        stages = list(zip(stage_labels(service.stages), service.stages, strict=True))
         methods = [(METHOD_NAMES.get(name, name), name) for name in service.methods]
         with gr.Row():
             method = gr.Dropdown(methods, value=service.methods[0], label="Method", elem_id=f"{tab}-method")
@@ -90,9 +83,3 @@ class MapControls:
 def map_options(shown: bool, method: str, stage: str) -> MapOptions:
     """Return the options that the widgets of `MapControls` show."""
     return MapOptions(method if shown else None, stage)
-
-
-def _stage_label(name: str, service: Service) -> str:
-    if name == service.stages[-2]:
-        return f"{name} (last)"
-    return "all, fused" if name == service.stages[-1] else name
