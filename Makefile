@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
-.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs bundle clean
+.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs bundle web-runtime clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ docs: $(VENV)/.ready  ## build the documentation site in site/, without warnings
 
 bundle: $(VENV)/.ready  ## build the model that the package brings: make bundle RUN=logs/page24/version_0 DATA=data
 	$(BIN)/firstlight export $(RUN) --to bundle --license mit $(if $(DATA),--data_dir $(DATA)) $(if $(CALIBRATE_ON),--calibrate_on $(CALIBRATE_ON))
+
+web-runtime: $(VENV)/.ready  ## fetch ONNX Runtime Web with npm, which the browser demo runs
+	$(BIN)/python -m firstlight.export.web.refresh_runtime
 
 clean:  ## remove the environment and everything that tools left behind
 	rm -rf $(VENV) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -42,13 +42,13 @@ def test_the_folder_holds_app_pins_card_package_and_model(space: Path, bundle: B
         assert (space / "model" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_package_is_complete_without_compiled_files_and_bundled_model(space: Path) -> None:
+def test_the_package_is_complete_without_compiled_files_bundled_model_and_browser_demo(space: Path) -> None:
     source = Path(firstlight.__file__).parent
     expected = {
         path.relative_to(source) for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     copied = {path.relative_to(space / "firstlight") for path in (space / "firstlight").rglob("*") if path.is_file()}
-    assert copied == {path for path in expected if path.parts[0] != "bundled"}
+    assert copied == {path for path in expected if path.parts[0] != "bundled" and path.parts[:2] != ("export", "web")}
 
 
 def test_every_requirement_is_pinned_to_the_version_that_the_tests_run_with(space: Path) -> None:

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from firstlight.data.source import Source
     from firstlight.export.bundle import Bundle
 
-KINDS = ("hub", "space", "onnx", "bundle")
+KINDS = ("hub", "space", "web", "onnx", "bundle")
 WEIGHTS = ("float32", "float16", "int8")
 WITHOUT_IMAGES = ("hub", "onnx")  # kinds whose folder contains no images
+NEEDS_ONNX = ("web", "onnx")  # kinds whose folder contains an ONNX file
 BUNDLED = "bundled"
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # identifier of a licence on the hub
 DESCRIPTION = (
     "Write a folder to share: hub for a model hub (weights, configuration, card), space for a Hugging Face Space (the "
-    "live demo, ready to push), onnx for ONNX Runtime (one file from the picture to probabilities and map), or bundle "
-    "for the measured model that the app opens. A bundle without DIR replaces the bundled model."
+    "live demo, ready to push), web for a static page that runs the model in the visitor's browser, onnx for ONNX Runtime "
+    "(one file from the picture to probabilities and map), or bundle for the measured model that the app opens. A bundle "
+    "without DIR replaces the bundled model."
 )
 
 
@@ -42,8 +44,8 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.whole_folder import whole_folder
 
     quiet_lightning()
-    if kind == "onnx":
-        _check_onnx_packages()
+    if kind in NEEDS_ONNX:
+        _check_onnx_packages(kind)
     target = BUNDLED_PATH if folder_name is None else user_path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
         bundle = _open(options)
@@ -120,12 +122,12 @@ def _check(kind: str, options: Namespace) -> None:
         raise UsageError(f"--license {options.license}: name it by its identifier, for instance mit or cc-by-4.0")
 
 
-def _check_onnx_packages() -> None:
+def _check_onnx_packages(kind: str) -> None:
     """Raise MissingPackageError unless the packages of the extra `onnx` are installed."""
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise MissingPackageError(
-            f"--to onnx needs {' and '.join(missing)}, not installed here: pip install 'firstlight[onnx]'"
+            f"--to {kind} needs {' and '.join(missing)}, not installed here: pip install 'firstlight[onnx]'"
         )
 
 
@@ -153,6 +155,10 @@ def _write(kind: str, bundle: Bundle, folder: Path, options: Namespace) -> None:
         from firstlight.export.space import write_space
 
         write_space(bundle, folder, options.license, with_images)
+    elif kind == "web":
+        from firstlight.export.web.site import write_web
+
+        write_web(bundle, folder, options.license, with_images)
     elif kind == "onnx":
         _write_onnx(bundle, folder, options)
     else:

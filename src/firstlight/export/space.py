@@ -16,6 +16,7 @@ from firstlight.export.copy_bundle import copy_bundle
 
 PACKAGE = Path(firstlight.__file__).parent
 MODEL_FOLDER = "model"
+BROWSER_DEMO = "web"  # the part of the package that a Space with Python does not need
 # Packages that the app imports, pinned to the installed versions. Gradio's own dependencies are not pinned, because a
 # Space installs extras of Gradio whose version bounds might contradict ours.
 REQUIREMENTS = ("gradio", "jaxtyping", "matplotlib", "numpy", "pillow", "rich", "safetensors", "torch")
@@ -78,7 +79,7 @@ def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_i
     (folder / "README.md").write_text(f"---\n{_front_matter(bundle)}---\n\n{_readme(bundle)}")
     (folder / "app.py").write_text(APP.format(model=MODEL_FOLDER))
     (folder / ".gitattributes").write_text(ATTRIBUTES)
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", BUNDLED_PATH.name)
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", BUNDLED_PATH.name, BROWSER_DEMO)
     shutil.copytree(PACKAGE, folder / "firstlight", ignore=ignored)
 
 

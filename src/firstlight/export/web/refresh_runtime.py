@@ -1,0 +1,62 @@
+"""Fetch ONNX Runtime Web with npm into `runtime/`: `make web-runtime`.
+
+npm checks the package against the integrity that the registry states. The files of the package keep their bytes; the
+WebAssembly file is compressed with gzip, without a date, so that the same version gives the same file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from firstlight.export.web.runtime import (
+    COMPRESSED,
+    DIGESTS_NAME,
+    PACKAGE,
+    RUNTIME_PATH,
+    SCRIPT,
+    SCRIPT_COPY,
+    VERSION,
+    WASM,
+    sha256,
+)
+from firstlight.files import write_atomic
+
+INSIDE = "package/dist/"  # folder of the files in the package
+
+
+def refresh(folder: Path = RUNTIME_PATH) -> None:
+    """Write the files of the package, and their digests."""
+    with tempfile.TemporaryDirectory() as temporary:
+        command = ["npm", "pack", f"{PACKAGE}@{VERSION}", "--json", "--pack-destination", temporary]
+        packed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        (about,) = packed.values() if isinstance(packed, dict) else packed
+        found = _read(Path(temporary) / about["filename"])
+    write_atomic(folder / SCRIPT_COPY, found[SCRIPT])
+    write_atomic(folder / COMPRESSED, gzip.compress(found[WASM], compresslevel=9, mtime=0))
+    digests = {
+        "package": PACKAGE,
+        "version": VERSION,
+        "integrity": about["integrity"],
+        "files": {name: sha256(content) for name, content in found.items()},
+    }
+    write_atomic(folder / DIGESTS_NAME, json.dumps(digests, indent=2) + "\n")
+
+
+def _read(archive: Path) -> dict[str, bytes]:
+    found = {}
+    with tarfile.open(archive) as package:
+        for name in (SCRIPT, WASM):
+            member = package.extractfile(INSIDE + name)
+            if member is None:
+                raise FileNotFoundError(f"{PACKAGE} {VERSION} has no {INSIDE}{name}")
+            found[name] = member.read()
+    return found
+
+
+if __name__ == "__main__":
+    refresh()
