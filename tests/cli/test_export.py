@@ -67,7 +67,7 @@ def test_a_bundle_without_a_folder_becomes_the_packages_own(
     [
         ("RUN --to hub", "--to hub needs one folder: firstlight export RUN --to hub DIR"),
         ("RUN --to space a b", "--to space needs one folder"),
-        ("RUN --to cloud DIR", "--to cloud: choose one of hub, space, onnx, bundle"),
+        ("RUN --to cloud DIR", "--to cloud: choose one of hub, space, web, onnx, bundle"),
         ("RUN", "required: to"),
         ("RUN --to hub RUN", "is not empty: name a new folder, or replace what is in it with --overwrite"),
         ("nowhere --to hub DIR", "nowhere is neither a run nor a bundle"),

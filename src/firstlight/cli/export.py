@@ -28,9 +28,9 @@ BUNDLED = "bundled"
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # identifier of a licence on the hub
 DESCRIPTION = (
     "Write a folder to share: hub for a model hub (weights, configuration, card), space for a Hugging Face Space (the "
-    "live demo, ready to push), web for a static page that runs the model in the visitor's browser, onnx for ONNX Runtime "
-    "(one file from the picture to probabilities and map), or bundle for the measured model that the app opens. A bundle "
-    "without DIR replaces the bundled model."
+    "live demo, ready to push), web for a static page that runs the model in the visitor's browser, onnx for ONNX "
+    "Runtime (one file from the picture to probabilities and map), or bundle for the measured model that the app "
+    "opens. A bundle without DIR replaces the bundled model."
 )
 
 

@@ -2,6 +2,9 @@
 
 npm checks the package against the integrity that the registry states. The files of the package keep their bytes; the
 WebAssembly file is compressed with gzip, without a date, so that the same version gives the same file.
+
+The package holds no licence: `LICENSE` and `ThirdPartyNotices.txt` are those of the Python package onnxruntime, which
+is built from the same sources.
 """
 
 from __future__ import annotations
