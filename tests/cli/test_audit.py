@@ -111,9 +111,8 @@ def test_decided_images_are_not_asked_about_again(tmp_path: Path, capsys: pytest
     asked = ["audit", str(folder), "--without_training", "--json"]
 
     def audit_copies(*decisions: tuple[str, int, str, str]) -> tuple[dict[str, int], list[dict[str, object]]]:
-        (tmp_path / "d.csv").write_text(
-            "split,id,file,decision\n" + "".join("%s,%d,%s,%s\n" % each for each in decisions)
-        )
+        lines = ["split,id,file,decision", *(",".join(map(str, each)) for each in decisions)]
+        (tmp_path / "d.csv").write_text("\n".join(lines))
         assert main([*asked, "--decisions", str(tmp_path / "d.csv")]) == 0
         numbers = json.loads(capsys.readouterr().out)
         return numbers["num_images"], [each for each in numbers["findings"] if each["kind"] == "duplicate"]
