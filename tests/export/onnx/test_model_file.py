@@ -18,6 +18,7 @@ from firstlight.export.bundle import Bundle
 from firstlight.export.onnx import model_file, verification
 from firstlight.export.onnx.model_file import write_onnx_model
 from firstlight.export.onnx.session import OnnxModel
+from firstlight.export.onnx.weight_formats import WeightsName
 from reference.tiny import tiny_split
 
 
@@ -77,8 +78,8 @@ def test_int8_weights_are_quantized_and_measured(
     found = write_onnx_model(bundle, tmp_path / "model.onnx", "int8", data=data)
     model, test = OnnxModel(str(tmp_path / "model.onnx")), tiny_split("test")
     filters = filters_of(tmp_path / "model.onnx")
-    assert {each.dtype for each in filters} == {np.dtype(np.int8)}
-    assert max(np.abs(each.astype(int)).max() for each in filters) == 127
+    assert {each.dtype for each in filters} == {np.dtype(np.uint8)}
+    assert max(np.abs(each.astype(int) - 128).max() for each in filters) == 127
     logits = model.run(test.images, torch.full((len(test),), -1))["logits"]
     accuracy = model.metadata["accuracy"]
     assert accuracy["num_images"] == len(test)
@@ -97,14 +98,16 @@ def test_int8_needs_the_data_of_the_model(bundle: Bundle, tmp_path: Path, data: 
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize("weights", ["float32", "float16"])
 def test_a_file_that_differs_from_pytorch_is_not_written(
-    bundle: Bundle, tmp_path: Path, few_images: None, monkeypatch: pytest.MonkeyPatch
+    weights: WeightsName, bundle: Bundle, tmp_path: Path, few_images: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*arguments: object) -> tuple[object, object]:
         graph, stages = build_graph(*arguments)  # type: ignore[arg-type]
         for tensor in graph.constants.values():
             if len(tensor.dims) == 4 and tensor.dims[0] > 1:
-                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.001)
+                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.01)
+                values = values.astype(np.float16 if weights == "float16" else np.float32)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
                 break
         return graph, stages
@@ -113,7 +116,7 @@ def test_a_file_that_differs_from_pytorch_is_not_written(
     monkeypatch.setattr(model_file, "build_graph", wrong)
     (tmp_path / "model.onnx").write_text("before")
     with pytest.raises(RunError, match=r"is not written, because it does not agree with PyTorch: .*logits differ by"):
-        write_onnx_model(bundle, tmp_path / "model.onnx")
+        write_onnx_model(bundle, tmp_path / "model.onnx", weights)
     assert (tmp_path / "model.onnx").read_text() == "before"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from firstlight.arrays import Images
 from firstlight.attribution import explain
@@ -98,16 +98,24 @@ def verify(content: bytes, bundle: Bundle, stages: tuple[str, ...], weights: Wei
         content: The serialized model.
         bundle: The model in PyTorch.
         stages: Names of the stages that the model explains, in forward order.
-        weights: Format of the weights; the differences are limited only for "float32".
+        weights: Format of the weights. The differences are limited unless the format changes the weights: int8 does, and
+            float16 does unless they are half-precision numbers already, as those of a bundle are.
 
     Raises:
         RunError: The difference is too large.
     """
     images, name = verification_images(bundle)
     found = compare(OnnxModel(content), bundle, stages, images, name)
-    if weights == "float32" and not found.is_exact:
+    is_same = weights == "float32" or (weights == "float16" and _are_half(bundle.network))
+    if is_same and not found.is_exact:
         raise RunError(f"the ONNX model is not written, because it does not agree with PyTorch: {found}")
     return found
+
+
+def _are_half(network: nn.Module) -> bool:
+    """Whether float16 can represent all weights of convolutions and linear layers."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return all(torch.equal(layer.weight, layer.weight.half().float()) for layer in layers)
 
 
 def verification_images(bundle: Bundle) -> tuple[Images, str]:
