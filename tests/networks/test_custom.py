@@ -209,6 +209,12 @@ def test_a_run_of_a_users_network_opens_only_if_its_module_is_named(
     assert type(opened.network).__name__ == "Plain"
     assert main(["export", str(run), "--to", "hub", str(folder / "shared")]) == 2
     assert "cannot be exported, because the exported folder holds no code" in capsys.readouterr().err
+    assert main(["export", str(run), "--to", "onnx", str(folder / "onnx"), "--weights", "float16"]) == 0
+    text = (folder / "onnx" / "README.md").read_text()
+    assert "# Plain on tiny, recipe adam24: ONNX" in text
+    assert "0 `low`, 1 `high`" in text
+    assert main(["export", str(run), "--to", "onnx", str(folder / "no"), "--calibrate_on", str(run)]) == 2
+    assert "--calibrate_on does nothing for --to onnx and a network of your own" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_is_resumed_with_the_module_named(

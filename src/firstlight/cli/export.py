@@ -17,8 +17,8 @@ from firstlight.paths import user_path
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
-    from firstlight.data.source import Source
     from firstlight.export.bundle import Bundle
+    from firstlight.export.onnx.onnx_source import OnnxSource
 
 KINDS = ("hub", "space", "web", "onnx", "bundle")
 WEIGHTS = ("float32", "float16", "int8")
@@ -48,9 +48,12 @@ def run(arguments: Sequence[str]) -> None:
         _check_onnx_packages(kind)
     target = BUNDLED_PATH if folder_name is None else user_path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
-        bundle = _open(options)
-        _warn_of_private_images(kind, bundle, target, options.without_images)
-        _write(kind, bundle, folder, options)
+        if kind == "onnx":
+            _write_onnx(folder, options)
+        else:
+            bundle = _open(options)
+            _warn_of_private_images(kind, bundle, target, options.without_images)
+            _write(kind, bundle, folder, options)
     print(target)
 
 
@@ -159,28 +162,28 @@ def _write(kind: str, bundle: Bundle, folder: Path, options: Namespace) -> None:
         from firstlight.export.web.site import write_web
 
         write_web(bundle, folder, options.license, with_images)
-    elif kind == "onnx":
-        _write_onnx(bundle, folder, options)
     else:
         from firstlight.export.copy_bundle import copy_bundle
 
         copy_bundle(bundle, folder, options.license, with_images)
 
 
-def _write_onnx(bundle: Bundle, folder: Path, options: Namespace) -> None:
+def _write_onnx(folder: Path, options: Namespace) -> None:
     from firstlight.export.onnx.onnx_folder import write_onnx
 
-    data = _open_data(bundle, options) if options.weights == "int8" else None
-    print(write_onnx(bundle, folder, options.weights, data=data, licence=options.license), file=sys.stderr, flush=True)
+    source = _open_for_onnx(options)
+    data = source.open_data(options.data_dir) if options.weights == "int8" else None
+    print(write_onnx(source, folder, options.weights, data=data, licence=options.license), file=sys.stderr, flush=True)
 
 
-def _open_data(bundle: Bundle, options: Namespace) -> Source:
-    """Open the data set on which a bundle was trained."""
-    from firstlight.data.source import open_source
-    from firstlight.paths import DEFAULT_DATA_DIR
+def _open_for_onnx(options: Namespace) -> OnnxSource:
+    """Open the bundle; a run whose network is a class outside firstlight has none and is taken as it is."""
+    from firstlight.export.onnx.onnx_source import OnnxSource, has_own_network
     from firstlight.runs.run import Run
 
-    recipe, data_dir, run_path = bundle.config.recipe, options.data_dir, bundle.path.parent
-    if data_dir is None and (run_path / "recipe.yaml").is_file():  # the bundle is kept in the folder of its run
-        data_dir = Run(run_path).data["place"]
-    return open_source(str(recipe["data"]), data_dir or DEFAULT_DATA_DIR, int(recipe.get("image_size", 0)))
+    named = open_run(None, options.logs_dir).path if options.run is None else options.run
+    if named != BUNDLED and (user_path(named) / "recipe.yaml").is_file() and has_own_network(Run(named)):
+        if options.calibrate_on is not None:
+            raise UsageError("--calibrate_on does nothing for --to onnx and a network of your own")
+        return OnnxSource.of_run(Run(named), options.data_dir)
+    return OnnxSource.of_bundle(_open(options))

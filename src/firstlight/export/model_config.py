@@ -49,7 +49,7 @@ class ModelConfig:
         if isinstance(self.network, CustomNetworkConfig):
             raise UsageError(
                 f"the network {self.network.name} cannot be exported, because the exported folder holds no code: "
-                f"only {' and '.join(ARCHITECTURES)} can"
+                f"only {' and '.join(ARCHITECTURES)} can. An ONNX file holds the whole network: export it --to onnx"
             )
         if not 1 <= self.network.width <= MAX_WIDTH:
             raise ValueError(f"width {self.network.width}")

@@ -11,10 +11,13 @@ from torch.nn import functional as F
 from firstlight.attribution import explain
 from firstlight.data.batches import to_unit
 from firstlight.errors import UsageError
+from firstlight.export.onnx import translation
+from firstlight.export.onnx.graph import Graph
 from firstlight.export.onnx.maps_graph import METHODS
 from firstlight.export.onnx.model_file import assemble
 from firstlight.export.onnx.network_graph import build_graph
 from firstlight.export.onnx.session import OnnxModel
+from firstlight.export.onnx.translation import Maps, Translated
 from firstlight.export.onnx.weight_formats import WeightFormat
 from firstlight.layers.normalize import Normalize
 from firstlight.layers.residual import Residual
@@ -168,6 +171,31 @@ def test_stages_before_a_layer_without_a_written_gradient_are_left_out() -> None
 def test_an_unknown_layer_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"cannot translate the layer torch\.nn\.modules\.normalization:.*GroupNorm"):
         build_graph(MadePredictor(Various(nn.AdaptiveMaxPool2d(1), norm=lambda c: nn.GroupNorm(2, c))), WeightFormat())
+
+
+class Doubled(nn.Module):
+    """A layer of one's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def test_a_registered_translation_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translation, "TRANSLATIONS", dict(translation.TRANSLATIONS))
+
+    @translation.translates(Doubled)
+    def _(graph: Graph, layer: nn.Module, maps: Maps, weights: WeightFormat) -> Translated:
+        two = np.float32(2)
+        return Translated(graph.add("Mul", maps.name, two), lambda graph, gradient: graph.add("Mul", gradient, two))
+
+    network = Various(nn.AdaptiveMaxPool2d(1))
+    network.pooled.append(Doubled())
+    _, onnx_model, stages = exported(network)
+    images = pixels(3)
+    expected = explain(network, to_unit(images), stage="strided", method="hires_cam")
+    found = onnx_model.run(images, expected.classes, list(METHODS).index("hires_cam"), stages.index("strided"))
+    torch.testing.assert_close(found["logits"], expected.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found["map"], expected.maps, atol=1e-5, rtol=1e-3)
 
 
 def test_a_network_that_overrides_forward_is_refused() -> None:

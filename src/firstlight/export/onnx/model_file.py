@@ -31,6 +31,7 @@ from firstlight.export.onnx.network_graph import (
     TARGET,
     build_graph,
 )
+from firstlight.export.onnx.onnx_source import OnnxSource
 from firstlight.export.onnx.session import OnnxModel
 from firstlight.export.onnx.verification import Verification, verify
 from firstlight.export.onnx.weight_formats import HalfWeights, QuantizedWeights, WeightFormat, WeightsName
@@ -41,17 +42,17 @@ NUM_CALIBRATION = 1024  # training images, evenly spaced
 
 
 def write_onnx_model(
-    bundle: Bundle,
+    model: Bundle | OnnxSource,
     path: Path,
     weights: WeightsName = "float32",
     *,
     data: Source | None = None,
     licence: str | None = None,
 ) -> Verification:
-    """Write the ONNX file of a bundle, and check it against PyTorch.
+    """Write the ONNX file of a model, and check it against PyTorch.
 
     Args:
-        bundle: Model to write.
+        model: Model to write.
         path: Path of the file; an existing file is replaced if the check succeeds.
         weights: How the file stores the weights of the network: "float32", "float16" (half the size, computed in
             float32) or "int8" (a quarter of the size; convolutions of integers).
@@ -67,57 +68,50 @@ def write_onnx_model(
         DataError: The data set has other classes than the model.
         RunError: The file does not reproduce PyTorch's results.
     """
-    graph, stages = build_graph(bundle, _weight_format(bundle, weights, data))
-    model = assemble(graph, bundle)
-    content = model.SerializeToString()
-    verification = verify(content, bundle, stages, weights)
-    facts = describe(bundle, stages, weights, licence) | {"verified": json.dumps(verification.to_dict())}
+    source = model if isinstance(model, OnnxSource) else OnnxSource.of_bundle(model)
+    graph, stages = build_graph(source.model, _weight_format(source.model, weights, data))
+    made = assemble(graph, source.model)
+    content = made.SerializeToString()
+    verification = verify(content, source.model, source.images, stages, weights)
+    facts = describe(source, stages, weights, licence) | {"verified": json.dumps(verification.to_dict())}
     if weights == "int8" and data is not None:
-        facts["accuracy"] = json.dumps(measure_accuracy(OnnxModel(content), bundle, data.test()))
-    helper.set_model_props(model, facts)
+        facts["accuracy"] = json.dumps(measure_accuracy(OnnxModel(content), source.model, data.test()))
+    helper.set_model_props(made, facts)
     with atomic(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        temporary.write_bytes(made.SerializeToString())
     return verification
 
 
 def describe(
-    bundle: Bundle, stages: tuple[str, ...], weights: WeightsName, licence: str | None = None
+    source: OnnxSource, stages: tuple[str, ...], weights: WeightsName, licence: str | None = None
 ) -> dict[str, str]:
     """Return the metadata of the file; lists and numbers are JSON."""
-    normalize = bundle.network.normalize
+    model, normalize = source.model, source.model.network.normalize
     facts: dict[str, Any] = {
-        "class_names": bundle.class_names,
+        "class_names": model.class_names,
         "methods": list(METHODS),
         "stages": stages,
-        "image_size": bundle.size_px,
-        "temperature": bundle.temperature,
+        "image_size": model.size_px,
+        "temperature": model.temperature,
         "mean": normalize.mean.flatten().tolist(),
         "std": normalize.std.flatten().tolist(),
     }
-    if bundle.novelty_threshold is not None:
-        facts["novelty_threshold"] = bundle.novelty_threshold
-    plain = {
-        "license": licence or bundle.measured.get("license"),
-        "recipe": bundle.config.recipe.get("name"),
-        "data": bundle.measured["data"],
-        "title": bundle.title,
-        "weights": weights,
-        "firstlight_version": firstlight.__version__,
-    }
-    return {name: json.dumps(value) for name, value in facts.items()} | {
-        name: str(value) for name, value in plain.items() if value is not None
-    }
+    if model.novelty_threshold is not None:
+        facts["novelty_threshold"] = model.novelty_threshold
+    given = {} if licence is None else {"license": licence}
+    texts = {"title": source.title, "weights": weights, "firstlight_version": firstlight.__version__}
+    return {name: json.dumps(value) for name, value in facts.items()} | source.facts | given | texts
 
 
-def _weight_format(bundle: Bundle, weights: WeightsName, data: Source | None) -> WeightFormat:
+def _weight_format(model: Predictor, weights: WeightsName, data: Source | None) -> WeightFormat:
     if weights != "int8":
         return HalfWeights() if weights == "float16" else WeightFormat()
     if data is None:
         raise UsageError("weights in int8 need the training images: give the data set of the model")
     train = data.train()
-    check_classes(bundle, train)
+    check_classes(model, train)
     images = train.images[torch.linspace(0, len(train) - 1, min(NUM_CALIBRATION, len(train))).long()]
-    return QuantizedWeights(measure_ranges(bundle.network, images))
+    return QuantizedWeights(measure_ranges(model.network, images))
 
 
 def assemble(graph: Graph, model: Predictor) -> onnx.ModelProto:

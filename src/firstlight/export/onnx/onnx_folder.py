@@ -9,10 +9,12 @@ from typing import Any
 from firstlight.data.source import Source
 from firstlight.export.bundle import Bundle
 from firstlight.export.onnx.model_file import write_onnx_model
+from firstlight.export.onnx.onnx_source import OnnxSource
 from firstlight.export.onnx.session import OnnxModel
 from firstlight.export.onnx.verification import Verification
 from firstlight.export.onnx.weight_formats import WeightsName
 from firstlight.files import write_atomic
+from firstlight.runs.predictor import Predictor
 
 MODEL_NAME = "model.onnx"
 
@@ -33,7 +35,7 @@ for k in probabilities[0].argsort()[:-4:-1]:
 README = """\
 # {title}: ONNX
 
-`{model}` contains the network, the preparation of the picture and the class activation map. It distinguishes
+`{file}` contains the network, the preparation of the picture and the class activation map. It distinguishes
 {num_classes} classes and needs ONNX Runtime only; in a browser, ONNX Runtime Web runs it.
 
 ```python
@@ -78,7 +80,7 @@ NOVELTY = "| `is_novel` | bool [n] | whether the picture is unlike the training 
 
 
 def write_onnx(
-    bundle: Bundle,
+    model: Bundle | OnnxSource,
     folder: Path,
     weights: WeightsName = "float32",
     *,
@@ -88,7 +90,7 @@ def write_onnx(
     """Write `model.onnx` and `README.md`.
 
     Args:
-        bundle: Model to write.
+        model: Model to write.
         folder: Folder to write to; created if it does not exist.
         weights: See `write_onnx_model`.
         data: See `write_onnx_model`.
@@ -98,18 +100,19 @@ def write_onnx(
         The result of the comparison with PyTorch.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    verification = write_onnx_model(bundle, folder / MODEL_NAME, weights, data=data, licence=licence)
+    verification = write_onnx_model(model, folder / MODEL_NAME, weights, data=data, licence=licence)
     facts = OnnxModel(str(folder / MODEL_NAME)).metadata
-    write_atomic(folder / "README.md", _readme(bundle, facts, verification))
+    described = model.model if isinstance(model, OnnxSource) else model
+    write_atomic(folder / "README.md", _readme(described, facts, verification))
     return verification
 
 
-def _readme(bundle: Bundle, facts: dict[str, Any], verification: Verification) -> str:
-    num_classes, num_features = bundle.network.head.weight.shape
-    height, width = bundle.size_px
+def _readme(model: Predictor, facts: dict[str, Any], verification: Verification) -> str:
+    num_classes, num_features = model.network.head.weight.shape
+    height, width = model.size_px
     return README.format(
-        title=bundle.title,
-        model=MODEL_NAME,
+        title=facts["title"],
+        file=MODEL_NAME,
         example=EXAMPLE,
         num_classes=num_classes,
         last_class=num_classes - 1,
@@ -118,8 +121,8 @@ def _readme(bundle: Bundle, facts: dict[str, Any], verification: Verification) -
         width=width,
         methods=_numbered(facts["methods"]),
         stages=_numbered(facts["stages"]),
-        temperature=bundle.temperature,
-        novelty="" if bundle.novelty_threshold is None else NOVELTY,
+        temperature=model.temperature,
+        novelty="" if model.novelty_threshold is None else NOVELTY,
         facts=", ".join(f"`{name}`" for name in sorted(facts)),
         weights=facts["weights"],
         verification=verification,

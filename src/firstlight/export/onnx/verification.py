@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from firstlight.arrays import Images
@@ -15,10 +15,10 @@ from firstlight.attribution import explain
 from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import RunError
-from firstlight.export.bundle import Bundle
 from firstlight.export.onnx.maps_graph import METHODS
 from firstlight.export.onnx.session import OnnxModel
 from firstlight.export.onnx.weight_formats import WeightsName
+from firstlight.runs.predictor import Predictor
 
 NUM_IMAGES = 256
 NUM_IMAGES_STAGE = 32  # for the maps of each stage, because the backward pass takes time
@@ -91,22 +91,25 @@ class Verification:
         )
 
 
-def verify(content: bytes, bundle: Bundle, stages: tuple[str, ...], weights: WeightsName) -> Verification:
+def verify(
+    content: bytes, model: Predictor, images: Images, stages: tuple[str, ...], weights: WeightsName
+) -> Verification:
     """Compare a serialized model with PyTorch.
 
     Args:
         content: The serialized model.
-        bundle: The model in PyTorch.
+        model: The model in PyTorch.
+        images: Test images, uint8 [n 3 h w]; if there are fewer than 256, random pixels are added.
         stages: Names of the stages that the model explains, in forward order.
-        weights: Format of the weights. The differences are limited unless the format changes the weights: int8 does, and
-            float16 does unless they are half-precision numbers already, as those of a bundle are.
+        weights: Format of the weights. The differences are limited unless the format changes the weights. int8 always
+            does; float16 does not if they are half-precision numbers already, as those of a bundle are.
 
     Raises:
         RunError: The difference is too large.
     """
-    images, name = verification_images(bundle)
-    found = compare(OnnxModel(content), bundle, stages, images, name)
-    is_same = weights == "float32" or (weights == "float16" and _are_half(bundle.network))
+    images, name = _filled_up(images)
+    found = compare(OnnxModel(content), model, stages, images, name)
+    is_same = weights == "float32" or (weights == "float16" and _are_half(model.network))
     if is_same and not found.is_exact:
         raise RunError(f"the ONNX model is not written, because it does not agree with PyTorch: {found}")
     return found
@@ -118,41 +121,43 @@ def _are_half(network: nn.Module) -> bool:
     return all(torch.equal(layer.weight, layer.weight.half().float()) for layer in layers)
 
 
-def verification_images(bundle: Bundle) -> tuple[Images, str]:
-    """Return up to 256 test images of a bundle, and random pixels if it has fewer; and their name."""
-    known = torch.cat([bundle.examples.images, bundle.mistakes.images.images])[:NUM_IMAGES]
+def _filled_up(given: Images) -> tuple[UInt8[Tensor, "m 3 h w"], str]:
+    """Return 256 images, uint8 [m 3 h w]: the given ones, then random pixels; and what they are, in words."""
+    known = given[:NUM_IMAGES]
     num_drawn = NUM_IMAGES - len(known)
-    drawn = torch.randint(256, (num_drawn, 3, *bundle.size_px), generator=_generator(), dtype=torch.uint8)
+    drawn = torch.randint(256, (num_drawn, *given.shape[1:]), generator=_generator(), dtype=torch.uint8)
     kinds = {"test images": len(known), "images of random pixels": num_drawn}
     return torch.cat([known, drawn]), " and ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
 
 
-def compare(model: OnnxModel, bundle: Bundle, stages: tuple[str, ...], images: Images, name: str) -> Verification:
+def compare(
+    onnx_model: OnnxModel, model: Predictor, stages: tuple[str, ...], images: Images, name: str
+) -> Verification:
     """Compare all outputs of a model with PyTorch's; see `Verification`."""
-    expected = explain(bundle.network, to_unit(images))
-    found = model.run(images, expected.classes)
-    probabilities = (expected.logits / bundle.temperature).softmax(dim=1)
+    expected = explain(model.network, to_unit(images))
+    found = onnx_model.run(images, expected.classes)
+    probabilities = (expected.logits / model.temperature).softmax(dim=1)
     limit = max(MAX_DIFFERENCE, MAX_RELATIVE * float(expected.logits.abs().max()))
     return Verification(
         images=name,
         num_images=len(images),
         limit=limit,
         same_class=float((found["logits"].argmax(dim=1) == expected.classes).double().mean()),
-        prepared=_prepared_difference(model, bundle),
+        prepared=_prepared_difference(onnx_model, model.size_px),
         logits=float((found["logits"] - expected.logits).abs().max()),
         probabilities=float((found["probabilities"] - probabilities).abs().max()),
         maps=float((found["map"] - expected.maps).abs().max()),
-        stage_maps=_stage_map_differences(model, bundle, stages, images[:NUM_IMAGES_STAGE], limit),
+        stage_maps=_stage_map_differences(onnx_model, model, stages, images[:NUM_IMAGES_STAGE], limit),
     )
 
 
 def _stage_map_differences(
-    model: OnnxModel, bundle: Bundle, stages: tuple[str, ...], images: Images, limit: float
+    onnx_model: OnnxModel, model: Predictor, stages: tuple[str, ...], images: Images, limit: float
 ) -> dict[str, MapDifference]:
     differences, method = {}, list(METHODS).index(STAGE_METHOD)
     for index, stage in enumerate(stages):
-        expected = explain(bundle.network, to_unit(images), method=STAGE_METHOD, stage=stage)
-        found = model.run(images, expected.classes, method, index)["map"]
+        expected = explain(model.network, to_unit(images), method=STAGE_METHOD, stage=stage)
+        found = onnx_model.run(images, expected.classes, method, index)["map"]
         differences[stage] = _map_difference(found - expected.maps, limit)
     return differences
 
@@ -162,12 +167,12 @@ def _map_difference(differences: Float[Tensor, "n h w"], limit: float) -> MapDif
     return MapDifference(float(largest.median()), float(largest.max()), float((largest <= limit).double().mean()))
 
 
-def _prepared_difference(model: OnnxModel, bundle: Bundle) -> int:
+def _prepared_difference(onnx_model: OnnxModel, size_px: tuple[int, int]) -> int:
     differences = []
-    for size_px in SIZES_PX:
-        picture = torch.randint(256, (*size_px, 3), generator=_generator(), dtype=torch.uint8)
-        expected = to_pixels(picture.numpy(), bundle.size_px).int()
-        prepared = model.run_pictures(picture.numpy()[None], np.array([-1]))["prepared"]
+    for picture_size_px in SIZES_PX:
+        picture = torch.randint(256, (*picture_size_px, 3), generator=_generator(), dtype=torch.uint8)
+        expected = to_pixels(picture.numpy(), size_px).int()
+        prepared = onnx_model.run_pictures(picture.numpy()[None], np.array([-1]))["prepared"]
         differences.append(int((torch.from_numpy(prepared)[0].permute(2, 0, 1).int() - expected).abs().max()))
     return max(differences)
 
