@@ -156,10 +156,10 @@ def measure(
         "normalized_margin": label_quality.normalized_margin(probabilities, labels),
         "confident_learning": label_quality.confident_learning(probabilities, labels),
         "neighbour_agreement": label_quality.neighbour_agreement(votes, labels),
-        "label_noise_without_votes": -without_votes.wrong_probability,
-        "label_noise": -with_votes.wrong_probability,
+        "label_noise_without_votes": -without_votes.suspicion,
+        "label_noise": -with_votes.suspicion,
     } | cleanlab_scores(labels, probabilities)
-    is_suspect = with_votes.wrong_probability > 0.5
+    is_suspect = with_votes.suspicion > 0.5
     results: dict[str, Any] = {
         "scale": with_votes.scale,
         "vote_weight": with_votes.vote_weight,

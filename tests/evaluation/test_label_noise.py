@@ -70,6 +70,35 @@ def test_known_confusions_rank_wrong_labels_better_than_confidence() -> None:
     assert auroc_by_pairs(suspicion, wrong) > auroc_by_pairs(-confidence, wrong) + 0.005
 
 
+@pytest.mark.parametrize(("pairs", "num"), [(False, 8000), (True, 60), (True, 8000)])
+def test_classes_have_their_own_noise_only_if_the_labels_show_it(pairs: bool, num: int) -> None:
+    """Noise towards one class shows in many labels; few labels, or noise towards all classes, get one parameter."""
+    logits, _, labels = drawn(noise_of(0.1, pairs), num=num, spread=6.0)
+    transition = fit_label_noise(logits, labels).transition
+    off = transition[~torch.eye(4, dtype=torch.bool)]
+    assert (float(off.max() - off.min()) > 0.01) is (pairs and num == 8000)
+
+
+def test_few_wrong_labels_rank_as_by_confidence() -> None:
+    """With a few wrong labels, a transition matrix of its own for each class would follow their chance."""
+    logits, true, _ = drawn(torch.eye(4), num=3000, spread=3.0)
+    labels = true.clone()
+    labels[:6] = (labels[:6] + 1) % 4
+    noise = fit_label_noise(logits, labels)
+    log_probabilities = (noise.scale * logits).log_softmax(dim=1)
+    own = log_probabilities.gather(1, labels[:, None])[:, 0]
+    other = log_probabilities.scatter(1, labels[:, None], -math.inf).amax(dim=1)
+    assert noise.suspicion.argsort().tolist() == (other - own).double().argsort().tolist()
+
+
+def test_suspicion_compares_the_label_with_the_likely_class() -> None:
+    logits, _, labels = drawn(noise_of(0.1, pairs=True), num=300)
+    noise = fit_label_noise(logits, labels)
+    for row in (0, 17, 255):
+        own, other = (float(noise.posterior[row, each[row]]) for each in (labels, noise.likely))
+        assert float(noise.suspicion[row]) == pytest.approx(other / (own + other))
+
+
 def auroc_by_pairs(scores: torch.Tensor, wrong: torch.Tensor) -> float:
     """Return the share of the pairs of a wrong and a right label in which the wrong one has the larger score."""
     differences = scores[wrong][:, None] - scores[~wrong][None, :]

@@ -26,9 +26,7 @@ def made(names: tuple[str, ...] | None = None) -> Audit:
 
 def test_the_page_shows_every_finding_with_its_images() -> None:
     page = render_audit(made())
-    assert {
-        int(row) for row in re.findall(r'class="numbers">wrong with a probability of [^,]*, train image (\d+)', page)
-    } == set(WRONG)
+    assert {int(row) for row in re.findall(r'class="numbers">suspicion [^,]*, train image (\d+)', page)} == set(WRONG)
     assert "Exact copies with different labels, in train" in page
     assert page.count("<select data-split") == len(WRONG) + 6 + page.count(", threshold ")
     assert "1 of 83 test images is also among the training images" in page

@@ -30,8 +30,9 @@ class Finding:
         split: Name of the image's split.
         id: Index of the image in its split; None if the finding is about several images.
         file: Path of its file below the folder of the data set; None if it has none.
-        score: Certainty or severity of the finding, which depends on its kind: the probability that the label is wrong,
-            the similarity of copies, robust standard deviations from the median, or the AUROC of a sign.
+        score: Certainty or severity of the finding, which depends on its kind: the suspicion of the label
+            (`LabelNoise.suspicion`), the similarity of copies, robust standard deviations from the median, or the AUROC
+            of a sign.
         given: Name of the label.
         likely: Name of the class that it probably is.
         partner_split: Split of the copy.
@@ -92,10 +93,10 @@ class Audit:
         found = []
         for split, audit in self.labels.items():
             images, likely = self.splits[split], audit.noise.likely.tolist()
-            wrong, labels = audit.wrong_probability.tolist(), images.labels.tolist()
+            suspicion, labels = audit.suspicion.tolist(), images.labels.tolist()
             for row in audit.rows.tolist():
                 given, other = self.class_names[labels[row]], self.class_names[likely[row]]
-                found.append(Finding("label", split, *_identity(images, row), round(wrong[row], 4), given, other))
+                found.append(Finding("label", split, *_identity(images, row), round(suspicion[row], 4), given, other))
         return sorted(found, key=lambda finding: -finding.score)
 
     def _copy_findings(self) -> list[Finding]:

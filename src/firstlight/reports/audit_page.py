@@ -79,7 +79,7 @@ def _checked(found: Audit) -> list[dict[str, Any]]:
 def _suspects(found: Audit, max_images: int) -> list[dict[str, Any]]:
     """Return the cards of the suspect labels of all splits, the most probable first."""
     chosen = sorted(
-        (-float(labels.wrong_probability[row]), split, row)
+        (-float(labels.suspicion[row]), split, row)
         for split, labels in found.labels.items()
         for row in labels.rows.tolist()
     )[:max_images]

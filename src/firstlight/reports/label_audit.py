@@ -14,7 +14,7 @@ from firstlight.evaluation.label_quality import neighbour_votes, neighbours_in_f
 from firstlight.evaluation.neighbours import Neighbours
 from firstlight.evaluation.predictions import Predictions
 
-SUSPECT = 0.5  # probability of being wrong above which a label is listed
+SUSPECT = 0.5  # above it another class is more probable than the label, which is then listed
 MIN_IMAGES = 50  # with fewer, the model of label noise cannot be fitted
 MIN_GAIN = 3.0  # a network whose accuracy is not this many times that of chance says little about labels
 
@@ -48,7 +48,7 @@ class LabelAudit:
     Args:
         noise: Fitted model of label noise.
         interval: 95 % interval of the share of wrong labels.
-        rows: Rows of the suspect labels, the most probable first, int64 [m].
+        rows: Rows of the suspect labels, the most suspicious first, int64 [m].
         accuracy: Share of the labels with which the predictions agree.
         source: How the predictions were made.
     """
@@ -65,9 +65,9 @@ class LabelAudit:
         return len(self.noise.labels)
 
     @property
-    def wrong_probability(self) -> Float64[Tensor, " n"]:
-        """Probability that each label is wrong."""
-        return self.noise.wrong_probability
+    def suspicion(self) -> Float64[Tensor, " n"]:
+        """Probability of the likely class beside that of the label; see `LabelNoise.suspicion`."""
+        return self.noise.suspicion
 
     @property
     def is_weak(self) -> bool:
@@ -92,9 +92,9 @@ def audit_labels(held_out: HeldOut) -> LabelAudit | None:
     if held_out.neighbours is not None:
         votes = neighbour_votes(held_out.neighbours, predictions.labels, num_classes)
     noise = fit_label_noise(predictions.logits, predictions.labels, votes)
-    wrong = noise.wrong_probability
-    order = wrong.argsort(descending=True, stable=True)
-    rows = order[wrong[order] > SUSPECT]
+    suspicion = noise.suspicion
+    order = suspicion.argsort(descending=True, stable=True)
+    rows = order[suspicion[order] > SUSPECT]
     return LabelAudit(noise, share_interval(noise), rows, predictions.accuracy, held_out.source)
 
 
