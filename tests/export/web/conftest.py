@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from firstlight.cli import main
 from firstlight.export.bundle import Bundle
 from reference.browser import Page, chromium
 from reference.static_server import static_server
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))  # the made pictures
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from firstlight.export.bundle import Bundle
+from made_pictures import made_pictures
 from reference.browser import Page
 from reference.hostile import BAD, GOOD
-from reference.made_pictures import made_pictures
 
 pytestmark = pytest.mark.slow
 

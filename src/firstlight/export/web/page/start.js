@@ -11,7 +11,7 @@
     if (location.protocol === "file:") {
       return [
         "This page needs a web server.",
-        "Run `python -m http.server` in its folder and open http://localhost:8000.",
+        "Run python -m http.server in its folder, then open http://localhost:8000.",
       ];
     }
     const advice = "Use a current version of Firefox, Chrome, Edge or Safari.";

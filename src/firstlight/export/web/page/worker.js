@@ -27,11 +27,13 @@ const tasks = {
   async load(input) {
     start = input;
     const onProgress = (/** @type {number} */ numBytes) => self.postMessage({ event: "progress", numBytes });
-    const [runtime, model] = await Promise.all([RUNTIME, MODEL].map((name) => download(name, start.list, onProgress)));
+    const [runtime, model] = [RUNTIME, MODEL].map((name) => download(name, start.list, onProgress));
     ort.env.wasm.numThreads = 1; // more need headers that a static host does not send
-    ort.env.wasm.wasmBinary = await gunzip(runtime.bytes);
-    session = await ort.InferenceSession.create(model.bytes, { executionProviders: ["wasm"] });
-    Promise.all([runtime.keep(), model.keep()]).then(() => self.postMessage({ event: "kept" }));
+    ort.env.wasm.wasmBinary = await runtime.then(({ bytes }) => gunzip(bytes));
+    // Optimizing the graph would delay the first answer by more than it saves later.
+    const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" };
+    session = await ort.InferenceSession.create((await model).bytes, options);
+    Promise.all([runtime, model].map(async (each) => (await each).keep())).then(() => self.postMessage({ event: "kept" }));
   },
 
   /** Read and classify a picture. @param {{file: Blob, name: string, settings: Settings}} input @returns {Promise<ReadAnswer>} */
@@ -57,6 +59,7 @@ const tasks = {
  * @returns {Promise<Answer[]>}
  */
 async function run(pictures, targets, { method, stage }) {
+  if (!session) throw new Error("the model is not loaded");
   const { height, width } = pictures[0], count = pictures.length;
   const pixels = new Uint8Array(count * height * width * 3);
   pictures.forEach((picture, index) => pixels.set(picture.pixels, index * height * width * 3));

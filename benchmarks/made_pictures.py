@@ -1,4 +1,4 @@
-"""A hundred made pictures of many kinds: sizes, modes, formats, rotations, transparency."""
+"""A hundred made pictures for tests and benchmarks: sizes, modes, formats, rotations, transparency."""
 
 from __future__ import annotations
 
