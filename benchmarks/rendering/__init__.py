@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rendering.app_speed import app
 from rendering.ingredient_values import ingredients_fast, ingredients_page
 from rendering.map_quality import explain_speed, trust_cifar, trust_drawn, trust_methods
+from rendering.onnx_files import onnx
 from rendering.processing_speed import checkpoints, devices, speed
 from rendering.recipe_accuracy import accuracy, steady_accuracy
 from rendering.training_time import earlier_recipes, headline, headline_time, in_turns, on_gpu, time_to_accuracy
@@ -30,4 +31,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "trust_cifar": trust_cifar,
     "trust_methods": trust_methods,
     "app": app,
+    "onnx": onnx,
 }

@@ -69,8 +69,7 @@ def write_onnx_model(
         RunError: The file does not reproduce PyTorch's results.
     """
     source = model if isinstance(model, OnnxSource) else OnnxSource.of_bundle(model)
-    graph, stages = build_graph(source.model, _weight_format(source.model, weights, data))
-    made = assemble(graph, source.model)
+    made, stages = build_model(source.model, weights, data)
     content = made.SerializeToString()
     verification = verify(content, source.model, source.images, stages, weights)
     facts = describe(source, stages, weights, licence) | {"verified": json.dumps(verification.to_dict())}
@@ -80,6 +79,14 @@ def write_onnx_model(
     with atomic(path) as temporary:
         temporary.write_bytes(made.SerializeToString())
     return verification
+
+
+def build_model(
+    model: Predictor, weights: WeightsName, data: Source | None = None
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return the ONNX model without metadata, and the names of the stages that it explains; see `write_onnx_model`."""
+    graph, stages = build_graph(model, _weight_format(model, weights, data))
+    return assemble(graph, model), stages
 
 
 def describe(
