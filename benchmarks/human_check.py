@@ -50,7 +50,8 @@ def main() -> None:
     results.pop("likely_class_right")  # the true class is not known
     print(json.dumps(results, indent=2))
     if not options.dry_run:
-        print(record("human_check", command_line(), results))
+        command = command_line().replace(str(options.votes), options.votes.name)
+        print(record("human_check", command, results))
 
 
 def parse_options() -> argparse.Namespace:
