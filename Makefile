@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
-.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs bundle web-runtime clean
+.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs site bundle web-runtime clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,14 @@ docs: $(VENV)/.ready  ## build the documentation site in site/, without warnings
 	rm -rf build/docs
 	$(BIN)/python docs/generate.py build/docs
 	$(BIN)/zensical build --clean --strict
+
+site: $(VENV)/.ready  ## the documentation site with the browser demo and a sample report, as GitHub Pages publishes it
+	rm -rf build/docs build/sample
+	$(BIN)/python docs/generate.py build/docs --published
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/firstlight export bundled --to web site/demo
+	$(BIN)/firstlight demo --logs_dir build/sample
+	$(BIN)/firstlight report --logs_dir build/sample --out site/report.html
 
 bundle: $(VENV)/.ready  ## build the model that the package brings: make bundle RUN=logs/page24/version_0 DATA=data
 	$(BIN)/firstlight export $(RUN) --to bundle --license mit $(if $(DATA),--data_dir $(DATA)) $(if $(CALIBRATE_ON),--calibrate_on $(CALIBRATE_ON))

@@ -1,8 +1,9 @@
 """Assembles the pages of the documentation site: those in docs/, and what is generated from the code.
 
-    python docs/generate.py [DIR]      (build/docs by default)
+    python docs/generate.py [DIR] [--published]      (build/docs by default)
 
 Generated are the command line reference, from every verb's own --help, and the list of decisions, from their titles.
+With --published the first page links to the browser demo and the sample report that `make site` puts beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from unittest import mock
 from firstlight.cli import VERBS, main
 
 DOCS = Path(__file__).parent
+FIRST_FENCE = "\n```\n"
+# HTML, because the targets are not in the folder from which the site is built.
+TRY_IT = """
+**Try it:** <a href="demo/index.html">a CIFAR-10 classifier in your browser</a>, which needs no installation and sends
+your pictures nowhere, and <a href="report.html">a sample report</a>.
+"""
 HELP_MARK = "<!-- generated: help -->"
 # Whatever the terminal, the same text.
 TERMINAL = {"COLUMNS": "86", "NO_COLOR": "1", "TERM": "dumb"}
@@ -51,14 +58,20 @@ def list_of_decisions() -> str:
     return "\n".join(lines) + "\n"
 
 
-def assemble(target: Path) -> None:
+def assemble(target: Path, *, is_published: bool = False) -> None:
     """Put every page and every figure of the site into a folder."""
     shutil.copytree(DOCS, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     page = (DOCS / "cli.md").read_text()
     assert HELP_MARK in page, "cli.md has lost the place where the help goes"
     (target / "cli.md").write_text(page.replace(HELP_MARK, command_line_reference()))
     (target / "decisions" / "index.md").write_text(list_of_decisions())
+    if is_published:
+        index = (target / "index.md").read_text()
+        assert index.count(FIRST_FENCE) > 0, "index.md has lost the place where the links go"
+        (target / "index.md").write_text(index.replace(FIRST_FENCE, TRY_IT + FIRST_FENCE, 1))
 
 
 if __name__ == "__main__":
-    assemble(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS.parent / "build" / "docs")
+    arguments = [each for each in sys.argv[1:] if each != "--published"]
+    folder = Path(arguments[0]) if arguments else DOCS.parent / "build" / "docs"
+    assemble(folder, is_published="--published" in sys.argv)

@@ -46,6 +46,10 @@ def run(arguments: Sequence[str]) -> None:
     quiet_lightning()
     if kind in NEEDS_ONNX:
         _check_onnx_packages(kind)
+    if options.push is not None:
+        from firstlight.export.push import check_push
+
+        check_push(kind, options.push)
     target = BUNDLED_PATH if folder_name is None else user_path(folder_name)
     with whole_folder(target, options.overwrite or folder_name is None) as folder:
         if kind == "onnx":
@@ -55,6 +59,10 @@ def run(arguments: Sequence[str]) -> None:
             _warn_of_private_images(kind, bundle, target, options.without_images)
             _write(kind, bundle, folder, options)
     print(target)
+    if options.push is not None:
+        from firstlight.export.push import push
+
+        print(push(target, kind, options.push))
 
 
 def build_parser() -> Parser:
@@ -89,6 +97,12 @@ def build_parser() -> Parser:
         default="float32",
         help="how onnx stores the weights: float32, float16 (half the size) or int8 (a quarter of the size, less "
         "exact; needs the training images)",
+    )
+    parser.add_argument(
+        "--push",
+        type=str,
+        default=None,
+        help="also upload the folder to this repository on the Hugging Face hub (USER/NAME; needs `hf auth login`)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote into the folder")
     return parser
