@@ -15,6 +15,7 @@ import firstlight
 from firstlight.data.source import FunctionSource
 from firstlight.errors import DataError, RunError, UsageError
 from firstlight.export.bundle import Bundle
+from firstlight.export.copy_bundle import copy_bundle
 from firstlight.export.onnx import model_file, verification
 from firstlight.export.onnx.model_file import write_onnx_model
 from firstlight.export.onnx.session import OnnxModel
@@ -118,6 +119,13 @@ def test_a_file_that_differs_from_pytorch_is_not_written(
     with pytest.raises(RunError, match=r"is not written, because it does not agree with PyTorch: .*logits differ by"):
         write_onnx_model(bundle, tmp_path / "model.onnx", weights)
     assert (tmp_path / "model.onnx").read_text() == "before"
+
+
+def test_a_bundle_without_images_is_checked_on_random_pixels(bundle: Bundle, tmp_path: Path, few_images: None) -> None:
+    bare = copy_bundle(bundle, tmp_path / "bare", with_images=False)
+    found = write_onnx_model(bare, tmp_path / "model.onnx")
+    assert found.images == "24 images of random pixels"
+    assert found.is_exact
 
 
 def test_every_number_of_the_metadata_is_json(bundle: Bundle, tmp_path: Path, few_images: None) -> None:

@@ -43,6 +43,7 @@ def test_the_readme_names_inputs_outputs_and_the_difference(bundle: Bundle, fold
     assert "0 `grad_cam`, 1 `hires_cam`" in text
     assert "The file was compared with PyTorch on " in text
     assert "logits differ by at most" in text
+    assert "up to 65,793 pixels a side" in text
     assert "| `is_novel` | bool [n] |" in text
     assert "{" not in text.replace("{k}", "").split("```")[2]
     assert sorted(path.name for path in folder.iterdir() if path.suffix in (".md", ".onnx")) == [

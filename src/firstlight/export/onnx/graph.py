@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-OPSET = 20  # the first with Gelu; ONNX Runtime Web 1.30 runs up to opset 23 and more
+OPSET = 20  # the first with Gelu; the browser demo runs it with ONNX Runtime Web 1.30
 IR_VERSION = 9  # the one of this opset
 
 Operand = str | np.ndarray | np.generic  # the name of a value, or a constant

@@ -10,6 +10,7 @@ from firstlight.data.source import Source
 from firstlight.export.bundle import Bundle
 from firstlight.export.onnx.model_file import write_onnx_model
 from firstlight.export.onnx.onnx_source import OnnxSource
+from firstlight.export.onnx.resample import MAX_SIDE_PX
 from firstlight.export.onnx.session import OnnxModel
 from firstlight.export.onnx.verification import Verification
 from firstlight.export.onnx.weight_formats import WeightsName
@@ -41,10 +42,11 @@ README = """\
 ```python
 {example}```
 
-`picture` is RGB of any size, so turn the decoded file upright first, and blend transparency with white. The graph
-crops the largest centred part with the proportions of {height}x{width} pixels and resizes it with Pillow's Lanczos
-filter. The result, `prepared`, has the same pixels as in `firstlight predict`. There is one exception: `predict`
-decodes a JPEG file that is far larger at a smaller size, which changes some pixels a little.
+`picture` is RGB of any size up to {max_side:,} pixels a side, so turn the decoded file upright first, and blend
+transparency with white. The graph crops the largest centred part with the proportions of {height}x{width} pixels and
+resizes it with Pillow's Lanczos filter. The result, `prepared`, has the same pixels as in `firstlight predict`, with
+one exception: `predict` decodes a JPEG file of at least eight times this size at a smaller size, which changes some
+pixels a little.
 
 ## Inputs
 
@@ -119,6 +121,7 @@ def _readme(model: Predictor, facts: dict[str, Any], verification: Verification)
         num_features=num_features,
         height=height,
         width=width,
+        max_side=MAX_SIDE_PX,
         methods=_numbered(facts["methods"]),
         stages=_numbered(facts["stages"]),
         temperature=model.temperature,

@@ -20,7 +20,7 @@ from firstlight.export.onnx.graph import Graph
 LANCZOS_SUPPORT = 3.0  # pixels of the result on each side of its centre that the filter covers
 FRACTION_BITS = 22  # Pillow's PRECISION_BITS
 NUM_DIGITS, DIGIT = 3, 256  # digits from -128 to 127 of a coefficient
-MAX_SIDE_PX = (2**31 - 1) // (255 * 128)  # longest side for which the sums fit into 32 bits
+MAX_SIDE_PX = (2**31 - 1) // (255 * 128)  # longest side of a picture for which the sums fit into 32 bits
 
 
 def fit(graph: Graph, picture: str, size_px: tuple[int, int]) -> str:

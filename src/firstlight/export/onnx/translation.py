@@ -7,7 +7,7 @@ output. The gradient is written out, because ONNX has no automatic differentiati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -85,10 +85,10 @@ def translate_all(
     return maps, chain(vjps)
 
 
-def chain(vjps: Iterable[VJP | None]) -> VJP | None:
+def chain(vjps: Sequence[VJP | None]) -> VJP | None:
     """Return the VJP of consecutive layers; None if one of them has none."""
     known = [vjp for vjp in vjps if vjp is not None]
-    if len(known) < len(list(vjps)):
+    if len(known) < len(vjps):
         return None
 
     def chained(graph: Graph, gradient: str) -> str:

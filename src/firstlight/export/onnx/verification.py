@@ -85,10 +85,14 @@ class Verification:
 
     def __str__(self) -> str:
         return (
-            f"compared with PyTorch on {self.images}: logits differ by at most {self.logits:.1e}, probabilities by "
-            f"{self.probabilities:.1e}, maps by {self.maps:.1e}; the predicted class agrees for {self.same_class:.1%}; "
-            f"resized pictures differ from Pillow's by at most {self.prepared} of 255 levels"
+            f"compared with PyTorch on {self.images}: logits differ by at most {_short(self.logits)}, probabilities by "
+            f"{_short(self.probabilities)}, maps by {_short(self.maps)}; the predicted class agrees for "
+            f"{self.same_class:.1%}; resized pictures differ from Pillow's by at most {self.prepared} of 255 levels"
         )
+
+
+def _short(difference: float) -> str:
+    return f"{difference:.1e}" if difference < 0.001 else f"{difference:.3f}"
 
 
 def verify(
