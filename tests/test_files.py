@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from firstlight.errors import FirstlightError
-from firstlight.files import atomic, write_atomic
+from firstlight.files import atomic, read_bytes, read_text, write_atomic
 
 
 @pytest.fixture
@@ -99,3 +99,19 @@ def test_a_read_only_folder_and_a_full_disk_are_named_and_leave_nothing(
         write_atomic(path, "new")
     assert os.listdir(tmp_path) == ["file"]
     assert path.read_text() == "old"
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
+    """A FIFO would be waited for, and a link to a device has no end."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("fifo", "endless"):
+        with pytest.raises(OSError, match="it is not a regular file"):
+            read_bytes(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path)
+    (tmp_path / "large").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("large")
+    assert read_text(tmp_path / "link", 5) == "12345"
+    with pytest.raises(OSError, match="it has 5 bytes, more than 4"):
+        read_text(tmp_path / "large", 4)

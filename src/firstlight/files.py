@@ -1,14 +1,19 @@
-"""Write files atomically, so that each is whole or absent."""
+"""Write files atomically, so that each is whole or absent; read only regular files of a bounded size."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from firstlight.errors import WriteError
+
+MAX_TEXT_BYTES = 2**26
+MAX_BYTES = 2**34
 
 
 @contextmanager
@@ -49,6 +54,39 @@ def write_atomic(path: Path | str, content: str | bytes | memoryview) -> None:
     """Write a file atomically; see `atomic`."""
     with atomic(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def regular_file(path: Path | str, max_bytes: int = MAX_BYTES) -> Path:
+    """Return the path of a regular file of a bounded size, before a library opens it.
+
+    A FIFO that is opened waits for a writer, perhaps forever, and a link to a device such as /dev/zero has no end.
+
+    Raises:
+        OSError: The file is missing, is not a regular file, or is larger.
+
+    >>> regular_file("/dev/null")
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno 22] it is not a regular file: '/dev/null'
+    """
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if status.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, more than {max_bytes:,}", str(path))
+    return Path(path)
+
+
+def read_bytes(path: Path | str, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a regular file; raises as `regular_file` does."""
+    return regular_file(path, max_bytes).read_bytes()
+
+
+def read_text(path: Path | str, max_bytes: int = MAX_TEXT_BYTES, encoding: str = "utf-8") -> str:
+    """Return the text of a regular file; raises as `regular_file` does, and UnicodeDecodeError for other bytes."""
+    return regular_file(path, max_bytes).read_text(encoding=encoding)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from firstlight.augment.progressive import Method, ProgressiveResizing
 from firstlight.augment.resize import resized
 from firstlight.errors import UsageError
-from firstlight.networks import ResNet9, ResNet9Config
+from firstlight.networks import ResNet9, ResNet9Config, SpeedNetConfig, build_network
 from firstlight.recipes.config import Recipe
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
@@ -25,6 +25,14 @@ def test_sides_by_hand() -> None:
     # From 16 px at one half to 32 px at three quarters: 20 px at 9/16 and 28 px at 11/16 are where 24 begins and ends.
     sides = {0.0: 16, 0.5: 16, 0.56: 16, 0.57: 24, 0.68: 24, 0.69: 32, 0.75: 32, 1.0: 32}
     assert {progress: HALF.side_px(32, progress) for progress in sides} == sides
+
+
+@pytest.mark.parametrize("full_px", [16, 32])
+def test_images_never_get_too_small_for_the_networks(full_px: int) -> None:
+    resizing = ProgressiveResizing(initial_scale=0.1)
+    assert resizing.side_px(full_px, 0.0) == 10
+    for config in (ResNet9Config(width=2), SpeedNetConfig(width=2), SpeedNetConfig(width=2, pad_patches=True)):
+        assert build_network(4, config).eval()(torch.zeros(1, 3, 10, 10)).shape == (1, 4)
 
 
 def test_shares_of_the_sides_by_hand() -> None:
@@ -48,7 +56,7 @@ def test_sides_never_shrink_and_end_at_full_size(full_px: int) -> None:
     sides = [HALF.side_px(full_px, progress / 100) for progress in range(101)]
     assert sides == sorted(sides)
     assert sides[-1] == full_px
-    assert all(side % 8 == 0 or side == full_px for side in sides)
+    assert all(side % 8 == 0 or side in (10, full_px) for side in sides)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_a_training_enlarges_its_images_and_validates_at_full_size(method: Metho
     trainer.fit(Classifier(network, recipe), datamodule=ImageData(recipe))
     num_steps = trainer.global_step
     assert network.sides_px[True] == [how.side_px(16, step / num_steps) for step in range(num_steps)]
-    assert set(network.sides_px[True]) == {8, 12, 16}
+    assert set(network.sides_px[True]) == {10, 12, 16}
     assert set(network.sides_px[False]) == {16}
 
 

@@ -35,7 +35,7 @@ UNUSUAL = Recipe(
     views="flip",
     max_epochs=3,
     batch_size=31,
-    seed=-4,
+    seed=4,
 )
 
 
@@ -79,7 +79,7 @@ def test_the_flat_form_has_dotted_names() -> None:
     assert flat["optimizer.momentum"] == 0.85
     assert flat["augmentation.flip"] == "alternating"
     assert flat["network.width"] == 3
-    assert flat["seed"] == -4
+    assert flat["seed"] == 4
     assert not any(isinstance(value, dict) for value in flat.values())
 
 
@@ -94,8 +94,8 @@ def test_the_flat_form_has_dotted_names() -> None:
         ("network:", "network needs named values, not NoneType"),
         ("- max_epochs", "a recipe needs named values, not list"),
         ("", "a recipe needs named values, not NoneType"),
-        ("max_epochs: 0", "max_epochs must be 1 or more, not 0"),
-        ("resizing: {initial_scale: 2}", "resizing.initial_scale must be above 0 and at most 1, not 2"),
+        ("max_epochs: 0", "max_epochs must be 1 to 1,000,000, not 0"),
+        ("resizing: {initial_scale: 2}", "resizing.initial_scale must be 0.1 to 1, not 2"),
         ("resizing: {finetune_fraction: a}", "resizing.finetune_fraction must be of type float, not 'a'"),
         ("max_epochs: '24'", "max_epochs must be of type int, not '24'"),
         ("max_epochs: 24.0", "max_epochs must be of type int, not 24.0"),
@@ -120,7 +120,7 @@ def test_the_flat_form_has_dotted_names() -> None:
         ),
         ("augmentation: {crop_px: -1}", "augmentation.crop_px and augmentation.cutout_px must be 0 or more"),
         ("image_size: 8", "image_size must be 16 to 512 pixels, or 0, not 8"),
-        ("network: {width: 0}", "network.width must be 1 or more, not 0"),
+        ("network: {width: 0}", "network.width must be 1 to 1,024, not 0"),
         ("network: {name: vgg}", "network.name must be one of resnet9, speednet, not 'vgg'"),
         ("network: {name: speednet, head_scale: x}", "network.head_scale must be of type float, not 'x'"),
         ("network: {head_scale: 1.0}", "network has no field head_scale"),
@@ -168,8 +168,8 @@ def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"max_epochs": 0}, "max_epochs must be 1 or more"),
-        ({"batch_size": -5}, "batch_size must be 1 or more"),
+        ({"max_epochs": 0}, "max_epochs must be 1 to 1,000,000"),
+        ({"batch_size": -5}, "batch_size must be 1 to 1,000,000"),
         ({"num_val": -1}, "num_val must be 0 or more"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1"),
         ({"label_smoothing": -0.1}, "label_smoothing must be at least 0 and below 1"),
@@ -177,13 +177,18 @@ def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
         ({"optimizer": OptimizerConfig(weight_decay=-0.1)}, "weight_decay must be 0 or more"),
         ({"optimizer": OptimizerConfig(head_rate=0.0)}, "head_rate must be above 0"),
         ({"optimizer": MuonConfig(bias_rate=0.0)}, "bias_rate must be above 0"),
-        ({"hardest_share": 0.0}, "hardest_share must be above 0 and at most 1"),
-        ({"hardest_share": 1.1}, "hardest_share must be above 0 and at most 1"),
-        ({"gradient_share": 0.0}, "gradient_share must be above 0 and at most 1"),
-        ({"gradient_share": 1.1}, "gradient_share must be above 0 and at most 1"),
+        ({"seed": -1}, "seed must be 0 to 4,294,967,295, not -1"),
+        ({"seed": 2**32}, "seed must be 0 to 4,294,967,295, not 4,294,967,296"),
+        ({"batch_size": 10**9}, "batch_size must be 1 to 1,000,000, not 1,000,000,000"),
+        ({"network": SpeedNetConfig(width=10**12)}, "network.width must be 1 to 1,024, not 1,000,000,000,000"),
+        ({"hardest_share": 1e-9}, "hardest_share must be 0.01 to 1, not 1e-09"),
+        ({"hardest_share": 0.0}, "hardest_share must be 0.01 to 1"),
+        ({"hardest_share": 1.1}, "hardest_share must be 0.01 to 1"),
+        ({"gradient_share": 0.0}, "gradient_share must be 0.01 to 1"),
+        ({"gradient_share": 1.1}, "gradient_share must be 0.01 to 1"),
         ({"averaging": 1.0}, "averaging must be at least 0 and below 1"),
-        ({"network": ResNet9Config(width=-1)}, "network.width must be 1 or more"),
-        ({"network": SpeedNetConfig(width=0)}, "network.width must be 1 or more, not 0"),
+        ({"network": ResNet9Config(width=-1)}, "network.width must be 1 to 1,024, not -1"),
+        ({"network": SpeedNetConfig(width=0)}, "network.width must be 1 to 1,024, not 0"),
         ({"network": SpeedNetConfig(head_scale=0.0)}, "network.head_scale must be above 0, not 0"),
         ({"network": SpeedNetConfig(head_scale=float("inf"))}, "network.head_scale must be above 0, not inf"),
         ({"network": SpeedNetConfig(deep_groups=4)}, "network.deep_groups must be 0 to 3, not 4"),

@@ -10,6 +10,8 @@ from firstlight.errors import UsageError
 
 Method = Literal["scale", "crop"]
 
+MIN_SCALE = 0.1
+MIN_SIDE_PX = 10  # the smallest images that every built-in network takes
 _NUM_POINTS = 1000  # number of points of a training at which `shares` samples the image side
 
 
@@ -50,8 +52,8 @@ class ProgressiveResizing:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise UsageError(f"resizing.method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
-        if not 0 < self.initial_scale <= 1:
-            raise UsageError(f"resizing.initial_scale must be above 0 and at most 1, not {self.initial_scale}")
+        if not MIN_SCALE <= self.initial_scale <= 1:
+            raise UsageError(f"resizing.initial_scale must be {MIN_SCALE} to 1, not {self.initial_scale}")
         for name in ("delay_fraction", "finetune_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"resizing.{name} must be at least 0 and at most 1, not {getattr(self, name)}")
@@ -78,12 +80,14 @@ class ProgressiveResizing:
     def side_px(self, full_px: int, progress: float) -> int:
         """Return the side in pixels at a share of the training, for images with the full side `full_px`.
 
+        Images never get smaller than 10 pixels, which every built-in network takes.
+
         >>> resizing = ProgressiveResizing("scale", 0.5, delay_fraction=0.4, finetune_fraction=0.2, size_increment_px=8)
         >>> [resizing.side_px(32, progress / 10) for progress in (0.0, 4.0, 5.0, 6.0, 8.0, 10.0)]
         [16, 16, 16, 24, 32, 32]
         """
         scale, unit = self.scale(progress), self.size_increment_px
-        return full_px if scale == 1 else min(full_px, unit * max(1, round(scale * full_px / unit)))
+        return full_px if scale == 1 else min(full_px, max(MIN_SIDE_PX, unit * round(scale * full_px / unit)))
 
     def apply(self, images: Any, progress: float) -> Any:
         """Return images in [0, 1], float [n 3 h w], at the size for a share of the training.

@@ -18,9 +18,10 @@ from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
 from firstlight.data.source import open_source
 from firstlight.errors import UsageError
+from firstlight.files import read_text
 from firstlight.paths import user_path
 from firstlight.recipes import get_recipe
-from firstlight.recipes.config import Recipe
+from firstlight.recipes.config import MAX_RECIPE_BYTES, Recipe
 
 TRAINER_HELP = "Any other argument of Lightning's Trainer: --trainer.KEY VALUE, for instance --trainer.profiler simple"
 
@@ -116,7 +117,7 @@ def _without_config(arguments: Sequence[str]) -> list[str]:
 def _read_config(path: Path | None) -> dict[str, Any]:
     """Return the content of a file of options; empty if the file cannot be read, which the main parser reports."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else None
+        found = yaml.safe_load(read_text(path, MAX_RECIPE_BYTES)) if path is not None else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}

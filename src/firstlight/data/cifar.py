@@ -13,7 +13,10 @@ import torch
 from firstlight.data.cifar_formats import CIFAR10, CIFAR100, CIFAR100_COARSE, Batch, CifarFormat, Split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
+from firstlight.files import read_bytes
 from firstlight.paths import user_path
+
+MAX_FILE_BYTES = 2**28  # the largest official file has 155 MB
 
 
 def read_cifar10(data_dir: Path | str, split: Split) -> ImageSet:
@@ -85,7 +88,7 @@ def _read_batch(cifar_format: CifarFormat, path: Path) -> Batch:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Restore the official file.") from error
 

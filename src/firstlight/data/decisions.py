@@ -12,6 +12,7 @@ import torch
 
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError
+from firstlight.files import read_text
 from firstlight.paths import printable, user_path
 
 COLUMNS = ("split", "id", "file", "decision")
@@ -71,7 +72,7 @@ class Decisions:
             DataError: The file cannot be read, or a line is malformed.
         """
         try:
-            text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
+            text = read_text(path, encoding="utf-8-sig")  # spreadsheets write a byte order mark
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise DataError(f"{path}: cannot be read as decisions ({reason})") from error

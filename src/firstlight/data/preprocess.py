@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from firstlight.errors import DataError, FirstlightError
+from firstlight.files import regular_file
 from firstlight.paths import user_path
 
 MAX_PIXELS = 50_000_000  # a larger picture is refused before it is decoded
@@ -42,7 +43,7 @@ def to_pixels(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h 
     [255, 0, 0]
     """
     if isinstance(picture, Path | str):
-        with _refusals(picture), Image.open(user_path(picture)) as image:
+        with _refusals(picture), Image.open(regular_file(user_path(picture))) as image:
             _refuse_large(picture, image)
             # a JPEG can be decoded at a half, a quarter or an eighth of its size, far faster
             image.draft(None, (4 * size_px[1], 4 * size_px[0]))
@@ -57,7 +58,7 @@ def open_image(path: Path | str) -> Image.Image:
     Raises:
         DataError: The file is missing, too large, damaged or not an image.
     """
-    with _refusals(path), Image.open(user_path(path)) as image:
+    with _refusals(path), Image.open(regular_file(user_path(path))) as image:
         _refuse_large(path, image)
         return ImageOps.exif_transpose(image)
 

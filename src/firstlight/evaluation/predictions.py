@@ -19,12 +19,13 @@ from torch.nn import functional
 from firstlight.arrays import Features, Ids, Labels, Logits
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.files import atomic
+from firstlight.files import atomic, regular_file
 
 # zipfile, zlib and numpy raise these for a damaged file, depending on where the damage is.
 _DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, SyntaxError),
+    *(MemoryError, OverflowError),  # arrays that announce more than they hold
 )
 
 
@@ -103,7 +104,7 @@ class Predictions:
             RunError: The file is missing, damaged, or was not written by `save`.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(regular_file(path), allow_pickle=False) as stored:
                 arrays = {name: torch.from_numpy(stored[name]) for name in ("logits", "features", "labels", "ids")}
                 names = stored["file_names"] if "file_names" in stored.files else None
             _check(arrays)

@@ -18,7 +18,7 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.export.data_facts import DataFacts, data_facts
 from firstlight.export.image_sheet import read_sheet, write_sheet
 from firstlight.export.pretrained import Pretrained
-from firstlight.files import atomic, write_atomic
+from firstlight.files import atomic, read_text, regular_file, write_atomic
 from firstlight.runs.predictor import ModelDescription
 
 MEASURED_NAME = "measured.json"
@@ -65,7 +65,7 @@ class Bundle(Pretrained):
         """Content of `measured.json`: accuracy, calibration, novelty, confusion matrix, and how they were measured."""
         path = self.path / MEASURED_NAME
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(read_text(path))
             if not isinstance(found, dict):
                 raise TypeError("it is not a dictionary")
             return found
@@ -109,7 +109,7 @@ class Bundle(Pretrained):
     def _read(self, name: str) -> LabelledPredictions:
         path = self.path / f"{name}.safetensors"
         try:
-            with safe_open(path, framework="pt") as content:
+            with safe_open(regular_file(path), framework="pt") as content:
                 labels, ids, logits = (content.get_tensor(key) for key in ("labels", "ids", "logits"))
                 names = _file_names((content.metadata() or {}).get("file_names"))
             pixels = read_sheet(self.path / f"{name}.png", len(labels), self.size_px)

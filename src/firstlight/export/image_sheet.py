@@ -10,7 +10,7 @@ from PIL import Image
 
 from firstlight.arrays import Images
 from firstlight.errors import RunError
-from firstlight.files import atomic
+from firstlight.files import atomic, regular_file
 
 NUM_COLUMNS = 32
 MAX_PIXELS = 60_000_000  # of a sheet: about 58,000 images of 32x32 pixels
@@ -52,7 +52,7 @@ def read_sheet(path: Path, count: int, size_px: tuple[int, int]) -> Images:
     columns = max(1, min(NUM_COLUMNS, count))
     rows = max(1, -(-count // columns))
     try:
-        with Image.open(path, formats=("PNG",)) as sheet:
+        with Image.open(regular_file(path), formats=("PNG",)) as sheet:
             if sheet.size != (columns * width, rows * height) or sheet.width * sheet.height > MAX_PIXELS:
                 raise ValueError(f"it measures {sheet.width}x{sheet.height}")
             grid = np.asarray(sheet.convert("RGB"))

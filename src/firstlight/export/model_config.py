@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from firstlight.errors import RunError, UsageError
-from firstlight.files import write_atomic
+from firstlight.files import read_text, write_atomic
 from firstlight.networks import ResNet9Config, SpeedNetConfig, StagedNetwork, build_network
 from firstlight.networks.network_config import CustomNetworkConfig, NetworkConfig
 
@@ -84,9 +84,7 @@ class ModelConfig:
         """
         path = folder / NAME
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
-            return _parse(json.loads(path.read_text(encoding="utf-8")))
+            return _parse(json.loads(read_text(path, MAX_BYTES)))
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise RunError(f"{path}: cannot be used ({reason}). Export the model again.") from error

@@ -17,7 +17,7 @@ from firstlight.data.download.downloader import OFFLINE
 from firstlight.errors import DataError, MissingPackageError, RunError
 from firstlight.export.model_config import NAME as CONFIG_NAME
 from firstlight.export.model_config import ModelConfig
-from firstlight.files import atomic
+from firstlight.files import atomic, regular_file
 from firstlight.networks import StagedNetwork
 from firstlight.paths import user_path
 from firstlight.runs.predictor import ModelDescription, Predictor
@@ -101,7 +101,7 @@ class Pretrained(Predictor):
 
     def _state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
-            with safe_open(self.path / WEIGHTS_NAME, framework="pt") as weights:
+            with safe_open(regular_file(self.path / WEIGHTS_NAME), framework="pt") as weights:
                 state = {name: weights.get_tensor(name).to(like.dtype) for name, like in expected.items()}
         except (OSError, SafetensorError) as error:
             raise RunError(f"{self.path / WEIGHTS_NAME}: cannot be read as the network's weights") from error

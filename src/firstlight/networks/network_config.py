@@ -10,6 +10,7 @@ from typing import Any, Literal
 from firstlight.errors import UsageError
 
 NUM_PATCH_VALUES = 12  # number of values in a 2x2 patch of RGB pixels
+MAX_WIDTH = 1024  # a ResNet9 of this width has 1.7 billion parameters
 NUM_GROUPS = 3  # number of groups in a SpeedNet
 RESERVED_ARGUMENTS = ("num_classes", "mean", "std")  # firstlight passes these to a network class; they are not options
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -168,8 +169,8 @@ def default_network_config(name: str) -> NetworkConfig:
 
 
 def _check_width(width: int) -> None:
-    if width < 1:
-        raise UsageError(f"network.width must be 1 or more, not {width}")
+    if not 1 <= width <= MAX_WIDTH:
+        raise UsageError(f"network.width must be 1 to {MAX_WIDTH:,}, not {width:,}")
 
 
 def _with_lists(value: Any) -> Any:

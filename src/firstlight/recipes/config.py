@@ -11,10 +11,14 @@ from firstlight.data.augmentation_config import Augmentation
 from firstlight.data.folder.image_size import check_image_size
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.view_names import Views
-from firstlight.files import write_atomic
+from firstlight.files import read_text, write_atomic
 from firstlight.networks.network_config import NetworkConfig, ResNet9Config
 from firstlight.recipes.nested import check_field, flatten, from_dict
 from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
+
+MAX_RECIPE_BYTES = 2**18  # a megabyte of YAML takes seconds to read
+MIN_SHARE = 0.01  # of the training images, or of the gradient norm
+MAX_SEED = 2**32 - 1  # NumPy's generators take no more
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,19 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, largest in (("max_epochs", 10**6), ("batch_size", 10**6)):
+            if not 1 <= getattr(self, name) <= largest:
+                raise UsageError(f"{name} must be 1 to {largest:,}, not {getattr(self, name):,}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UsageError(f"seed must be 0 to {MAX_SEED:,}, not {self.seed:,}")
         if self.num_val < 0:
             raise UsageError(f"num_val must be 0 or more, not {self.num_val}")
         check_image_size(self.image_size)
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         for name in ("hardest_share", "gradient_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be above 0 and at most 1, not {getattr(self, name)}")
+            if not MIN_SHARE <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be {MIN_SHARE} to 1, not {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
         check_field(Recipe, "views", self.views)
@@ -118,7 +124,7 @@ class Recipe:
         import yaml  # not needed to list recipes
 
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = yaml.safe_load(read_text(path, MAX_RECIPE_BYTES))
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise RunError(f"{path}: cannot be read as a recipe ({_first_line(error)})") from error
         try:

@@ -15,6 +15,7 @@ from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
 from firstlight.errors import RunError, UsageError
+from firstlight.files import read_text
 from firstlight.runs.run import Run
 
 RANDOM = "random"
@@ -92,7 +93,7 @@ def load_trust(run: Run) -> list[Faithfulness]:
     if not path.is_file():
         return []
     try:
-        rows = [Faithfulness(**row) for row in json.loads(path.read_text())["rows"]]
+        rows = [Faithfulness(**row) for row in json.loads(read_text(path))["rows"]]
         for row in rows:
             not_better_than_noise(row, rows)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from firstlight.errors import RunError
-from firstlight.files import write_atomic
+from firstlight.files import read_bytes, write_atomic
 
 NUM_KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
 NAME = re.compile(r"(\d{6,})-epoch_(\d+)-step_(\d+)-([0-9a-f]{16})\.ckpt")
@@ -130,7 +130,7 @@ def _digest(content: bytes | memoryview) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except FileNotFoundError:  # another process of this training has just renamed it
         return b""
     except OSError as error:

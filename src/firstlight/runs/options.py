@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from firstlight.data.folds import Fold
 from firstlight.errors import RunError, UsageError
-from firstlight.files import write_atomic
+from firstlight.files import read_text, write_atomic
 
 FILE_NAME = "options.json"
 UNSAVED_KEY = "not_kept"  # name of `FitOptions.unsaved` in the file
@@ -68,7 +68,7 @@ class FitOptions:
                 "with trainer.fit(model, ckpt_path=...)"
             )
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(read_text(path))
             if not isinstance(values, dict):
                 raise TypeError("the options are not a dictionary")
             unsaved = values.pop(UNSAVED_KEY, [])

@@ -21,7 +21,7 @@ from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.calibration import Calibration
 from firstlight.evaluation.predictions import Predictions
-from firstlight.files import write_atomic
+from firstlight.files import read_text, regular_file, write_atomic
 from firstlight.networks import StagedNetwork, build_network
 from firstlight.paths import user_path
 from firstlight.recipes.config import Recipe
@@ -227,7 +227,7 @@ class Run(Predictor):
         if not self.weights_path.is_file():
             raise RunError(f"{self.path} has no model.safetensors: its training did not end, or the file was removed")
         try:
-            return safe_open(self.weights_path, framework="pt")
+            return safe_open(regular_file(self.weights_path), framework="pt")
         except (OSError, SafetensorError) as error:
             raise RunError(
                 f"{self.weights_path}: cannot be read as weights; train again or restore the file"
@@ -243,7 +243,7 @@ class Run(Predictor):
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.path / name).read_text()))
+            return dict(json.loads(read_text(self.path / name)))
         except (OSError, TypeError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
 

@@ -13,6 +13,7 @@ from firstlight.data.exact_copies import first_copies
 from firstlight.data.images import ImageSet, with_class_names
 from firstlight.data.source import Source, open_source
 from firstlight.errors import DataError, FirstlightError, UsageError
+from firstlight.files import read_text
 from firstlight.paths import DEFAULT_DATA_DIR, user_path
 from firstlight.reports.class_report import save_class_report
 from firstlight.runs.environment import describe_environment
@@ -178,7 +179,7 @@ def _default_path(run: Run, description: dict[str, Any]) -> Path:
     digest = str(description["digests"]["test"])
     path = run.path / FOLDER / _file_name(str(description["name"]))
     try:
-        known = json.loads((path / "environment.json").read_text())["data"]["digests"]["test"]
+        known = json.loads(read_text(path / "environment.json"))["data"]["digests"]["test"]
     except (OSError, ValueError, KeyError, TypeError):
         known = digest
     return path if known == digest else path.with_name(f"{path.name}-{digest[:8]}")

@@ -12,7 +12,7 @@ from typing import Any
 from firstlight.data.decisions import decisions_from
 from firstlight.errors import RunError, StoppedError, UsageError
 from firstlight.evaluation.student_t import MetricSummary, summarize_values
-from firstlight.files import write_atomic
+from firstlight.files import read_text, write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import FitOptions
@@ -211,7 +211,7 @@ class FitGroup:
 def _read_names(path: Path, request: dict[str, Any]) -> dict[str, str] | None:
     """Return the run folders of a group; None if it is another group, or its file is damaged."""
     try:
-        content = json.loads((path / SUMMARY).read_text())
+        content = json.loads(read_text(path / SUMMARY))
         if content["request"] != request:
             return None
         return {str(key): Path(str(name)).name for key, name in content["runs"].items()}

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from firstlight.arrays import Images
 from firstlight.data.folder.layout import ImageFile
-from firstlight.files import atomic
+from firstlight.files import atomic, regular_file
 from firstlight.paths import cache_dir
 
 FORMAT = 1  # increased whenever `to_pixels` returns other pixels
@@ -51,7 +51,7 @@ def cache_path(root: Path, size_px: int) -> Path:
 def read_cache(path: Path, size_px: int) -> CachedImages:
     """Return the cached images; no images if the cache file is missing, damaged or written with other settings."""
     try:
-        with safe_open(path, framework="pt") as content:
+        with safe_open(regular_file(path), framework="pt") as content:
             metadata = content.metadata() or {}
             images = content.get_tensor("images")
             keys = [(str(name), int(size), int(time)) for name, size, time in json.loads(metadata["files"])]

@@ -22,6 +22,7 @@ from firstlight.data.images import ImageSet
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError, FirstlightError
 from firstlight.file_lock import locked
+from firstlight.files import regular_file
 from firstlight.paths import printable
 
 SMALL_PX, LARGE_PX = 32, 64  # the default is one of these sizes
@@ -185,7 +186,7 @@ def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Te
 def stored_size_px(file: ImageFile) -> tuple[int, int] | None:
     """Return the width and height of an image in its file, in pixels; None if it cannot be read."""
     try:
-        with warnings.catch_warnings(), Image.open(file.path) as image:
+        with warnings.catch_warnings(), Image.open(regular_file(file.path)) as image:
             return image.size
     except Exception:  # decoding will report it
         return None
