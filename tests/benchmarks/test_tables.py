@@ -14,7 +14,7 @@ import rendering.cells
 import tables
 from firstlight.errors import UsageError
 from firstlight.recipes import get_recipe
-from rendering import map_quality, recipe_accuracy, recipe_versions, training_time
+from rendering import map_quality, onnx_files, recipe_accuracy, recipe_versions, training_time
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cpu": "A CPU", "cpu_cores": 2, "cpu_bfloat16": None, "threads": 1, "gpu": None}
@@ -179,3 +179,21 @@ def test_the_readme_has_at_most_two_tables_of_six_rows() -> None:
     sizes = [len(body(block)) for block in blocks if "|---" in block]
     assert len(sizes) <= 2
     assert all(1 <= size <= 6 for size in sizes)
+
+
+def test_the_table_of_onnx_files_takes_the_latest_line_of_each_format(results: Path) -> None:
+    maps = {"grad_cam at residual3": {"largest": 2e-7}, "hires_cam at residual3": {"largest": 1.0}}
+    line = {"num_bytes": 26_300_000, "accuracy_pytorch": 0.9471, "maps": maps}
+    lines = [
+        line | {"weights": weights, "accuracy": accuracy, "logits": {"largest": 1e-5, "num_images": 1000}}
+        for weights, accuracy in (("float32", 0.5), ("int8", 0.9466), ("float32", 0.9471))
+    ]
+    write(results / "onnx_accuracy.jsonl", lines)
+    rates = {name: {"median": rate, "n": 5} for name, rate in (("explain", 100.4), ("float32", 80.0), ("int8", 140.0))}
+    speed = {"results": {"images_per_s": rates}, "hardware": MACHINE}
+    (results / "onnx_speed.json").write_text(json.dumps(speed))
+    assert body(onnx_files.onnx()) == [
+        ["PyTorch, `explain`", "", "94.71%", "", "", "100"],
+        ["ONNX Runtime, `float32`", "26.3", "94.71%", "1.0e-05", "2.0e-07", "80"],
+        ["ONNX Runtime, `int8`", "26.3", "94.66%", "1.0e-05", "2.0e-07", "140"],
+    ]
