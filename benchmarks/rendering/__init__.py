@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rendering.app_speed import app
+from rendering.browser_speed import browser
 from rendering.ingredient_values import ingredients_fast, ingredients_page
 from rendering.map_quality import explain_speed, trust_cifar, trust_drawn, trust_methods
 from rendering.onnx_files import onnx
@@ -31,5 +32,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "trust_cifar": trust_cifar,
     "trust_methods": trust_methods,
     "app": app,
+    "browser": browser,
     "onnx": onnx,
 }
