@@ -11,6 +11,7 @@ import pytest
 from firstlight.cli import audit as verb
 from firstlight.cli import main
 from firstlight.cli.audit_summary import print_audit
+from firstlight.data.source import open_source
 from firstlight.reports.audit import audit
 from firstlight.reports.audit_page import MAX_IMAGES
 from firstlight.runs.run import Run
@@ -128,6 +129,27 @@ def test_decided_images_are_not_asked_about_again(tmp_path: Path, capsys: pytest
         assert [each["file"] for each in left] == [each["file"] for each in copies[num_decided:]]
     changed, _ = audit_copies(*decisions)
     assert sum(changed.values()) == sum(counts.values()) - 1, "one image is dropped"
+
+
+def test_the_page_knows_the_files_of_decided_images(tmp_path: Path) -> None:
+    """A decision by hand may name only the id or only the file; the page identifies images by their files."""
+    folder = make_folder(tmp_path / "photos", {"red": 12, "green": 12})
+    train = open_source("cifar10", folder).train()
+    assert train.file_names is not None
+    first, second, third = train.file_names[:3]
+    lines = [
+        "split,id,file,decision",
+        f"train,{int(train.ids[0])},,keep",
+        f"train,,{second},keep",
+        f"train,,{third},drop",
+    ]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    options = ["--without_training", "--decisions", str(tmp_path / "d.csv"), "--out", str(tmp_path / "out")]
+    assert main(["audit", str(folder), *options]) == 0
+    page = (tmp_path / "out" / "audit.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert [each["file"] for each in data["decisions"]] == [first, second, third]
+    assert "row.file || row.id" in page
 
 
 def test_the_page_keeps_earlier_decisions(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ def test_every_verb_has_a_help(verb: str, capsys: pytest.CaptureFixture[str]) ->
         (["fit", "--label_smoothing", "1.5"], "label_smoothing"),
         (["fit", "--optimizer.learning_rate", "-1"], "learning_rate"),
         (["fit", "--nonsense", "3"], "--nonsense"),
-        (["fit", "--max_epoch", "3"], "unrecognized arguments: --max_epoch"),
+        (["fit", "--max_epoch", "3"], "unrecognized arguments: --max_epoch 3: did you mean --max_epochs?"),
         (["fit", "--trainer.max_step", "3"], "did you mean --trainer.max_steps?"),
         (["fit", "--trainer.profiler"], "needs a value"),
         (["fit", "--data", "imagenet"], "no data set is called 'imagenet'"),

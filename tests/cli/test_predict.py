@@ -123,6 +123,12 @@ def test_a_tilde_is_expanded(
     assert (tmp_path / "seen.png").is_file()
 
 
+def test_a_run_among_the_pictures_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is most likely meant as the model, which needs --run; its figures are pictures, too."""
+    assert main(["predict", str(run.path)]) == 2
+    assert f"is a run folder, not a folder of images: name it as --run {run.path}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
 def test_names_that_the_terminal_cannot_encode_are_escaped(form: str, run: Run, tmp_path: Path) -> None:
     save_picture(tmp_path / "p" / "猫.png")
@@ -134,7 +140,7 @@ def test_names_that_the_terminal_cannot_encode_are_escaped(form: str, run: Run, 
     command += ["--format", form, "--cam", str(tmp_path / "seen.png")]
     environment = os.environ | {"PYTHONIOENCODING": "latin-1", "COLUMNS": "300"}
     done = subprocess.run(command, capture_output=True, env=environment, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (0, f"maps: {tmp_path / 'seen.png'}\n".encode())
     assert b"\\u732b.png" in done.stdout
     assert b"caf\\udce9.png" in done.stdout
 

@@ -16,6 +16,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from firstlight.errors import RunError
+from firstlight.evaluation.calibration import Calibration
 from firstlight.evaluation.predictions import Predictions
 from firstlight.reports.report_page import MAX_MATRIX_CLASSES, most_confused_classes
 from firstlight.reports.run_report import write_report
@@ -107,6 +108,22 @@ def test_the_embedded_data_hold_every_class_and_image(run, page):
     assert data["classes"] == list(CLASS_NAMES)
     assert len(data["entries"]) >= len(run.predictions.misclassified())
     assert sum(data["confusion"].values()) == len(run.predictions)
+
+
+def test_probabilities_are_calibrated(tmp_path):
+    """They are those that `explain` and the app show, at the run's temperature."""
+    (tmp_path / "run").mkdir()
+    run = make_run(tmp_path / "run")
+    run.save_weights(run.network, tiny_split("test"), Calibration(0.1, -2.0, 9))
+    run = Run(run.path)
+    page = Elements(write_report(run, tiny_split("test"), path=tmp_path / "r.html").read_text())
+    (data,) = [json.loads(text) for text in page.texts["script"] if text.lstrip().startswith("{")]
+    expected = (run.predictions.logits / 0.1).softmax(dim=1)
+    for entry in data["entries"]:
+        shares = expected[entry["index"]]
+        assert entry["confidence"] == pytest.approx(float(shares.max()), abs=1e-3)
+        assert entry["true_probability"] == pytest.approx(float(shares[entry["true"]]), abs=1e-3)
+    assert len(data["entries"]) > 1
 
 
 def test_hostile_names_stay_text(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import torch
 import firstlight
 from firstlight.data import source
 from firstlight.data.folder.layout import find_layout
+from firstlight.data.images import ImageSet
 from firstlight.data.source import open_source
 from firstlight.errors import DataError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
-from firstlight.training.adapt_recipe import workable_batch_size
+from firstlight.training.adapt_recipe import adapt_recipe, workable_batch_size
 from firstlight.training.build import build
 from firstlight.training.data_module import ImageData
 from firstlight.training.retest import retest
@@ -31,6 +33,16 @@ QUIET = {"logger": "none", "enable_progress_bar": False, "accelerator": "cpu"}
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def test_few_steps_are_announced_with_a_number_of_epochs_that_is_enough() -> None:
+    """Of 40 images, 36 are trained on: five steps of 8 an epoch, ten in two epochs."""
+    labels = torch.arange(40) % 2
+    images = ImageSet(torch.zeros(40, 3, 16, 16, dtype=torch.uint8), labels, ("red", "green"))
+    recipe, lines = adapt_recipe(replace(SMALL, num_val=20), images, None)
+    assert (recipe.num_val, recipe.batch_size) == (4, 8)
+    assert lines[-1] == "2 epochs of 36 images are only 10 training steps: more may help, for instance 60 epochs"
+    assert "training steps" not in str(adapt_recipe(replace(SMALL, num_val=20, max_epochs=60), images, None)[1])
 
 
 def loaded(recipe: Recipe, data_dir: Path) -> ImageData:

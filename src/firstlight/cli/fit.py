@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     is_named = any(each.partition("=")[0] == "--data" for each in arguments)
     chosen = replace(chosen, data=open_source(chosen.data, values["data_dir"], is_named=is_named).name)
     options = asdict(values["trainer"]) | extras
-    from firstlight.cli.output import print_run
+    from firstlight.cli.output import print_next, print_run
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.training.fit import dry_run, fit
     from firstlight.training.processes import is_first_process
@@ -63,6 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     finished = fit(chosen, values["data_dir"], values["logs_dir"], **options)
     if is_first_process():
         print_run(finished)
+        print_next(finished)
 
 
 def _starting_point(arguments: Sequence[str], early: argparse.Namespace) -> tuple[Sequence[str], Recipe]:

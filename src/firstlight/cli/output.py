@@ -40,6 +40,16 @@ def print_run(run: Run) -> None:
     console.print(f"curves:     {tensorboard}", highlight=False)
 
 
+def print_next(run: Run) -> None:
+    """Print the commands that show what a run gets wrong."""
+    firstlight, console = shell_command("firstlight"), Console(soft_wrap=True, markup=False, emoji=False)
+    mistakes, path = run.path / "misclassified.png", shlex.quote(str(run.path))
+    if mistakes.is_file():
+        console.print(f"mistakes:   {mistakes}", highlight=False)
+    console.print(f"next:       {firstlight} report {path}    # all mistakes, and why", highlight=False)
+    console.print(f"            {firstlight} app {path}    # classify pictures in a browser", highlight=False)
+
+
 def print_classes(results: Mapping[str, Any]) -> None:
     """Print the metrics of each class, if the results of the run have them."""
     if "classes" in results:

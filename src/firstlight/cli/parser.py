@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,6 +45,11 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a UsageError with the message in one line."""
         text = _reword_error(" ".join(str(message).split()).removesuffix("."))
+        unknown = re.match(r"[Uu]nrecognized arguments: (--[\w.]+)", text)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            similar = get_close_matches(unknown[1], known, n=1)
+            text += f": did you mean {similar[0]}?" if similar else ""
         raise UsageError(f"{text}. See `{self.prog} --help`") from ex
 
     def parse(self, arguments: Sequence[str]) -> Namespace:

@@ -64,6 +64,9 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError(f"--top must be 1 or more, not {options.top}")
     if options.cam:
         figure_path("--cam", options.cam)  # reject a wrong file name before anything is computed
+    for each in options.images:
+        if (user_path(each) / "recipe.yaml").is_file():
+            raise UsageError(f"{each} is a run folder, not a folder of images: name it as --run {each}")
     from firstlight.data.image_files import find_images
 
     chosen = _choose(options.run, options.logs_dir)
@@ -147,7 +150,9 @@ def _draw(run: Predictor, paths: Sequence[Path], predictions: Sequence[Predictio
     if len(paths) > MAX_DRAWN:
         raise UsageError(f"--cam draws up to {MAX_DRAWN} images on a sheet, not {len(paths)}: name fewer")
     figure = draw_predictions(run, paths, predictions, options.top, options.method or DEFAULT_METHOD, options.stage)
-    save_figure(figure, figure_path("--cam", options.cam))
+    path = figure_path("--cam", options.cam)
+    save_figure(figure, path)
+    print(f"maps: {path}", file=sys.stderr)
 
 
 def _print_table(model: ModelDescription, paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:

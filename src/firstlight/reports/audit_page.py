@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from firstlight.data.decisions import Decision
 from firstlight.evaluation.odd_images import OddImage
 from firstlight.evaluation.spurious_signs import SpuriousSign
 from firstlight.reports.audit import Audit, describe, describe_odd
@@ -50,14 +51,19 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
 def _decisions(found: Audit) -> list[dict[str, Any]]:
     """Return the earlier decisions, which the page keeps when it saves new ones."""
     return [
-        {
-            "split": each.split,
-            "id": "" if each.id is None else each.id,
-            "file": each.file or "",
-            "decision": each.decision,
-        }
+        {"split": each.split, "id": "" if each.id is None else each.id, "file": _file_of(found, each)}
+        | {"decision": each.decision}
         for each in (found.decided.rows if found.decided else ())
     ]
+
+
+def _file_of(found: Audit, decision: Decision) -> str:
+    """Return the file of a decided image, by which the page identifies it; empty for an image without a file."""
+    images = found.splits.get(decision.split)
+    if decision.file or images is None or images.file_names is None or decision.id is None:
+        return decision.file or ""
+    rows = (images.ids == decision.id).nonzero().flatten().tolist()
+    return images.file_names[rows[0]] if rows else ""
 
 
 def _checked(found: Audit) -> list[dict[str, Any]]:

@@ -68,9 +68,10 @@ def write_report(
     check_projection(projection)
     check_predictions(run, images)
     predictions, choice = run.predictions, choose_maps(run, method, stage, only_fast=True)
-    gallery = make_gallery(run.network, images, predictions, choice.method, choice.stage, max_mistakes)
+    calibrated = run.calibrated_predictions  # the probabilities that `predict`, `explain` and the app show
+    gallery = make_gallery(run.network, images, calibrated, choice.method, choice.stage, max_mistakes)
     sampled = sample_maps(run.network, images, choice.method, choice.stage)
-    wrong = predictions.misclassified()[:max_mistakes]
+    wrong = calibrated.misclassified()[:max_mistakes]
     findings = Findings(
         predictions=predictions,
         choice=choice,

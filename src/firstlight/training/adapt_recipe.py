@@ -13,6 +13,7 @@ from firstlight.recipes.config import Recipe
 ADAPTED_VAL_SHARE = 0.1  # replaces a validation share of more than a third
 MIN_STEPS_PER_EPOCH = 8  # with fewer steps, the batch is made small enough for `ADAPTED_STEPS_PER_EPOCH`
 ADAPTED_STEPS_PER_EPOCH = 20
+FEW_STEPS = 300  # with fewer, batch norm and weights are hardly trained
 MIN_BATCH_SIZE = 8  # batch norm needs a few images to average over
 
 
@@ -41,6 +42,13 @@ def adapt_recipe(recipe: Recipe, train: ImageSet, val: ImageSet | None) -> tuple
         lines.append(
             f"batch_size {recipe.batch_size} gives too few steps per epoch with {len(train) - num_val:,} images: "
             f"{batch_size} is used"
+        )
+    steps_per_epoch = -(-(len(train) - num_val) // batch_size)
+    if steps_per_epoch * recipe.max_epochs < FEW_STEPS:
+        num_epochs = -(-FEW_STEPS // steps_per_epoch)
+        lines.append(
+            f"{recipe.max_epochs} epochs of {len(train) - num_val:,} images are only "
+            f"{steps_per_epoch * recipe.max_epochs:,} training steps: more may help, for instance {num_epochs} epochs"
         )
     return replace(recipe, image_size=train.size_px[0], num_val=num_val, batch_size=batch_size), lines
 

@@ -68,3 +68,13 @@ def test_an_epochs_mean_is_over_every_step_at_any_logging_interval(every_n_steps
     assert float(trainer.callback_metrics["train_loss_epoch"]) == pytest.approx(expected, rel=1e-5)
     wanted = {1, num_steps} | (set(range(every_n_steps, num_steps + 1, every_n_steps)) if every_n_steps else set())
     assert {step for step, logged in enumerate(model.steps_logged, 1) if logged} == wanted
+
+
+def test_peek_does_not_reset_the_means() -> None:
+    means = RunningMeans()
+    assert means.peek() == {}
+    means.add({"loss": torch.tensor(1.0)}, 30)
+    means.add({"loss": torch.tensor(2.0)}, 10)
+    assert means.peek() == {"loss": 1.25}
+    assert means.take()[1] == 40
+    assert means.peek() == {}

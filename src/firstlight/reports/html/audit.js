@@ -6,8 +6,9 @@
   const count = document.getElementById("decided");
   const save = document.getElementById("save");
   const MAX_OPTIONS = 100; // with more classes, only those that a finding names can be chosen
-  const key = (select) => `${select.dataset.split}\n${select.dataset.id}`;
-  const chosen = new Map(decisions.map((row) => [`${row.split}\n${row.id}`, row]));
+  const keyOf = (row) => `${row.split}\n${row.file ? "file" : "id"}\n${row.file || row.id}`; // a file keeps its name; its id may change
+  const key = (select) => keyOf(select.dataset);
+  const chosen = new Map(decisions.map((row) => [keyOf(row), row]));
 
   function option(value, text) {
     return Object.assign(document.createElement("option"), { value, textContent: text });

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 
 from firstlight.durations import duration
 from firstlight.training.callbacks.pace import Pace
+from firstlight.training.module import Classifier
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -33,18 +35,22 @@ class PlainProgress(Pace):
         """Print a line if the last one is 30 seconds old."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if time.perf_counter() - self._last_line_s >= SECONDS_BETWEEN_LINES:
-            self._print(trainer, f"step {batch_idx + 1}/{trainer.num_training_batches}", ("train_loss_step",))
+            # Lightning's own number may be that of a much earlier step, since not every step is logged.
+            unlogged = pl_module.unlogged_means.peek() if isinstance(pl_module, Classifier) else {}
+            newest = {"train_loss_step": unlogged["train_loss"]} if "train_loss" in unlogged else {}
+            where = f"step {batch_idx + 1}/{trainer.num_training_batches}"
+            self._print(trainer, where, ("train_loss_step",), trainer.callback_metrics | newest)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the line of the epoch, without the metrics of an earlier validation, which Lightning keeps."""
         validation = ("val_loss", "val_acc") if self.is_validated else ()
-        self._print(trainer, "done", ("train_loss_epoch", "train_acc_epoch", *validation))
+        names = ("train_loss_epoch", "train_acc_epoch", *validation)
+        self._print(trainer, "done", names, trainer.callback_metrics)
 
-    def _print(self, trainer: pl.Trainer, where: str, names: tuple[str, ...]) -> None:
+    def _print(self, trainer: pl.Trainer, where: str, names: tuple[str, ...], logged: Mapping[str, Any]) -> None:
         if not trainer.is_global_zero:
             return
         self._last_line_s = time.perf_counter()
-        logged = trainer.callback_metrics
         epoch = f"epoch {trainer.current_epoch + 1}"
         if trainer.max_epochs and trainer.max_epochs > 0:  # -1 means no limit
             epoch += f"/{trainer.max_epochs}"

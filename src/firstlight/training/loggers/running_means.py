@@ -39,6 +39,10 @@ class RunningMeans:
         self._sums, self._count = {}, 0
         return {name: value / count for name, value in sums.items()}, count
 
+    def peek(self) -> dict[str, float]:
+        """Return the means since the last call of `take`, without resetting them; empty if there are none."""
+        return {name: float(value) / self._count for name, value in self._sums.items()}
+
     def state(self) -> dict[str, Tensor]:
         """Return the sums and, as "count", the number of images, for a checkpoint."""
         return self._sums | {"count": torch.tensor(self._count)} if self._count else {}
