@@ -31,14 +31,21 @@ def print_audit(found: Audit) -> None:
     for heading in ("kind", "image", "score", "given", "likely", "remark"):
         table.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
     for finding in shown:
-        about_one = finding.split if finding.id is None else f"{finding.split} {finding.id}"
-        image = finding.file or about_one
+        image = finding.split if finding.id is None else _image_name(found, finding.split, finding.id)
         remark = finding.remark
-        if finding.partner_id is not None:
-            remark += f": {finding.partner_split} {finding.partner_id}"
+        if finding.partner_split is not None and finding.partner_id is not None:
+            remark += f": {_image_name(found, finding.partner_split, finding.partner_id)}"
         table.add_row(finding.kind, image, f"{finding.score:.2f}", finding.given or "", finding.likely or "", remark)
     console.print()
     console.print(table)
+
+
+def _image_name(found: Audit, split: str, index: int) -> str:
+    """Return the name of an image's file, or its split and index if it has no file."""
+    images = found.splits[split]
+    if images.file_names is None:
+        return f"{split} {index}"
+    return images.file_names[images.ids.tolist().index(index)]
 
 
 def _of_kind(findings: list[Finding], kind: str) -> list[Finding]:

@@ -43,7 +43,8 @@ def copy_lines(found: Audit) -> list[str]:
         kind = "copy" if found.finds_near else "exact copy"
         lines.append(f"Leaks: no {kind} of a test image was found among the training images.")
     num_copies = sum(len(group.members) - 1 for group in found.groups)
-    lines.append(f"Copies: {counted(num_copies, 'image')} too many, in {counted(len(found.groups), 'group')}.")
+    copies = f"{counted(num_copies, 'image')} too many, in {counted(len(found.groups), 'group')}"
+    lines.append(f"Copies: {copies if num_copies else 'none were found'}.")
     if not found.finds_near:
         lines.append("Only exact copies were searched; --near_copies looks for near copies, too.")
     return lines

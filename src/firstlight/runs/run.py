@@ -49,6 +49,8 @@ class Run(Predictor):
 
     def __init__(self, path: Path | str) -> None:
         self.path = user_path(path)
+        if not self.path.is_dir():
+            raise RunError(f"{path} is not a run: there is no such folder. Name a folder that `firstlight fit` wrote.")
         if not (self.path / "recipe.yaml").is_file():
             raise RunError(f"{path} is not a run: it has no recipe.yaml. Name a folder that `firstlight fit` wrote.")
 
