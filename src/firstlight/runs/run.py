@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from firstlight.compiled import plain_name
@@ -27,6 +26,7 @@ from firstlight.paths import user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import ModelDescription, Predictor
+from firstlight.safetensors_bytes import safetensors_bytes
 
 # Cached properties of a run that are read from `model.safetensors`.
 DECISIONS_FILE = "decisions.csv"
@@ -207,7 +207,7 @@ class Run(Predictor):
         }
         if calibration is not None:
             metadata["calibration"] = json.dumps(asdict(calibration))
-        write_atomic(self.weights_path, save(_plain_state(network), metadata))
+        write_atomic(self.weights_path, safetensors_bytes(_plain_state(network), metadata))
         for name in WEIGHTS_PROPERTIES:  # the next use reads the new file
             self.__dict__.pop(name, None)
 
