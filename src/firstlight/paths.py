@@ -36,6 +36,24 @@ def printable(path: Path | str) -> str:
     return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
 
 
+def has_control_characters(text: str) -> bool:
+    r"""Return whether a text has characters that a terminal takes for commands, such as the escape character.
+
+    >>> has_control_characters("cat"), has_control_characters("cat" + chr(27) + "[2J")
+    (False, True)
+    """
+    return any(unicodedata.category(letter) == "Cc" for letter in text)
+
+
+def without_control_characters(text: str) -> str:
+    r"""Return a text in which each control character is replaced by U+FFFD.
+
+    >>> without_control_characters("red" + chr(27) + "[31m")
+    'red\ufffd[31m'
+    """
+    return "".join("\ufffd" if unicodedata.category(letter) == "Cc" else letter for letter in text)
+
+
 def cache_dir() -> Path:
     """Return `$FIRSTLIGHT_CACHE`, else `firstlight` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`)."""
     named = os.environ.get(CACHE)

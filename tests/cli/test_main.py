@@ -139,3 +139,10 @@ def test_fast_dev_run_writes_nothing(
     assert main(["fit", "--data", "tiny", "--num_val", "32", "--network.width", "4", "--fast_dev_run"]) == 0
     assert "no file was written" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_have_no_terminal_codes_and_a_bounded_length(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "a\x1b[2J" + "b" * 100_000]) == 2
+    said = capsys.readouterr().err
+    assert "a\ufffd[2Jbbb" in said
+    assert len(said) < 2100

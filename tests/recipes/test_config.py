@@ -177,6 +177,7 @@ def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
         ({"optimizer": OptimizerConfig(weight_decay=-0.1)}, "weight_decay must be 0 or more"),
         ({"optimizer": OptimizerConfig(head_rate=0.0)}, "head_rate must be above 0"),
         ({"optimizer": MuonConfig(bias_rate=0.0)}, "bias_rate must be above 0"),
+        ({"name": "a\x1b[2J"}, r"name has control characters: 'a\\x1b\[2J'"),
         ({"seed": -1}, "seed must be 0 to 4,294,967,295, not -1"),
         ({"seed": 2**32}, "seed must be 0 to 4,294,967,295, not 4,294,967,296"),
         ({"batch_size": 10**9}, "batch_size must be 1 to 1,000,000, not 1,000,000,000"),

@@ -47,6 +47,12 @@ def test_the_metadata_of_the_weights_is_enough_to_use_them(made: Run) -> None:
     assert json.loads(made.metadata["recipe"]) == made.recipe.to_dict()
 
 
+def test_class_names_that_would_command_a_terminal_are_refused(folder: Path) -> None:
+    run = with_metadata(folder, class_names=json.dumps(["a", "b\x1b[2J", "c", "d"]))
+    with pytest.raises(RunError, match="has no class_names in its metadata"):
+        _ = run.class_names
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(folder: Path, temperature: float) -> None:
     run = with_metadata(folder, temperature=json.dumps(temperature))

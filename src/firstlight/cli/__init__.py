@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -10,8 +11,10 @@ from importlib import import_module
 
 from firstlight.cli.help import VERBS, help_text
 from firstlight.errors import FirstlightError, StoppedError
+from firstlight.paths import without_control_characters
 
 EXIT_USER_ERROR = 2
+MAX_LINE = 2000  # characters of a message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import_module(f"firstlight.cli.{verb}").run(rest)
         sys.stdout.flush()
     except FirstlightError as error:
-        print(f"firstlight {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"firstlight {verb}: {_one_line(str(error))}", file=sys.stderr)
         return EXIT_USER_ERROR
     except StoppedError as error:
         print(f"firstlight {verb}: {error}", file=sys.stderr)
@@ -46,7 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the program that reads the output, for instance `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"firstlight {verb}: the path is too long: {_one_line(str(error.filename))}", file=sys.stderr)
+        return EXIT_USER_ERROR
     return 0
+
+
+def _one_line(text: str) -> str:
+    """Return a message as one line of bounded length, without codes that would command the terminal."""
+    line = without_control_characters(" ".join(text.split()))
+    return line if len(line) <= MAX_LINE else line[:MAX_LINE] + " ..."
 
 
 def _escape_unencodable_output() -> None:

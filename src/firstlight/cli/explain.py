@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import METHOD_HELP, METHODS_HELP, Parser, figure_path
 from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, add_run_argument, open_run
+from firstlight.paths import without_control_characters
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -158,7 +159,8 @@ def _print_list(run: Run, options: Namespace) -> None:
     for mistake in _filter(options).select(run.calibrated_predictions, run.class_names):
         classes = run.class_names[mistake.true], run.class_names[mistake.predicted]
         numbers = (mistake.predicted_probability, mistake.true_probability, mistake.loss)
-        writer.writerow([mistake.file_name or "", mistake.index, *classes, *(f"{number:.6f}" for number in numbers)])
+        file_name = without_control_characters(mistake.file_name or "")
+        writer.writerow([file_name, mistake.index, *classes, *(f"{number:.6f}" for number in numbers)])
 
 
 def _print_evaluation(run: Run, images: ImageSet, options: Namespace) -> None:

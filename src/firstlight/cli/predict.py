@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from firstlight.cli.parser import METHODS_HELP, Parser, figure_path
 from firstlight.cli.which_run import add_run_argument, open_run, report_choice
 from firstlight.errors import UsageError
-from firstlight.paths import printable, user_path
+from firstlight.paths import printable, user_path, without_control_characters
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -172,7 +172,12 @@ def _print_table(model: ModelDescription, paths: Sequence[Path], predictions: Se
     for path, prediction in zip(paths, predictions, strict=True):
         cells = [f"{name} {probability:.1%}" for name, probability in prediction.top(top)]
         notes = ["unlike the training data" if prediction.is_novel else ""] if has_notes else []
-        table.add_row(str(path), *(cells if is_wide else ["\n".join(cells)]), *notes, end_section=not is_wide)
+        table.add_row(
+            without_control_characters(str(path)),
+            *(cells if is_wide else ["\n".join(cells)]),
+            *notes,
+            end_section=not is_wide,
+        )
     console = Console(markup=False, emoji=False, highlight=False)  # names are the user's own
     console.print(f"{model}{'' if model.is_calibrated else UNCALIBRATED}", soft_wrap=True)
     console.print(table)
@@ -185,7 +190,9 @@ def _print_csv(model: ModelDescription, paths: Sequence[Path], predictions: Sequ
     for path, prediction in zip(paths, predictions, strict=True):
         for rank, (name, probability) in enumerate(prediction.top(top), start=1):
             is_novel = "" if prediction.is_novel is None else str(prediction.is_novel).lower()
-            writer.writerow([path, rank, name, f"{probability:.6f}", is_novel, *about.values()])
+            writer.writerow(
+                [without_control_characters(str(path)), rank, name, f"{probability:.6f}", is_novel, *about.values()]
+            )
 
 
 def _print_json(model: ModelDescription, paths: Sequence[Path], predictions: Sequence[Prediction], top: int) -> None:

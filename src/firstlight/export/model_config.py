@@ -14,6 +14,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.files import read_text, write_atomic
 from firstlight.networks import ResNet9Config, SpeedNetConfig, StagedNetwork, build_network
 from firstlight.networks.network_config import CustomNetworkConfig, NetworkConfig
+from firstlight.paths import has_control_characters
 
 NAME = "config.json"
 ARCHITECTURES: dict[str, type[ResNet9Config] | type[SpeedNetConfig]] = {
@@ -55,6 +56,8 @@ class ModelConfig:
             raise ValueError(f"width {self.network.width}")
         if not self.class_names:
             raise ValueError("class_names is empty")
+        if any(map(has_control_characters, self.class_names)):
+            raise ValueError("a class name has control characters")
         if not all(1 <= side <= MAX_SIDE_PX for side in self.size_px):
             raise ValueError(f"size_px {self.size_px}")
         if not 0 < self.temperature < math.inf:

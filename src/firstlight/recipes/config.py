@@ -13,6 +13,7 @@ from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.view_names import Views
 from firstlight.files import read_text, write_atomic
 from firstlight.networks.network_config import NetworkConfig, ResNet9Config
+from firstlight.paths import has_control_characters
 from firstlight.recipes.nested import check_field, flatten, from_dict
 from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
@@ -79,6 +80,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("name", "data"):
+            if has_control_characters(getattr(self, name)):
+                raise UsageError(f"{name} has control characters: {getattr(self, name)!r}")
         for name, largest in (("max_epochs", 10**6), ("batch_size", 10**6)):
             if not 1 <= getattr(self, name) <= largest:
                 raise UsageError(f"{name} must be 1 to {largest:,}, not {getattr(self, name):,}")

@@ -22,7 +22,7 @@ from firstlight.evaluation.calibration import Calibration
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import read_text, regular_file, write_atomic
 from firstlight.networks import StagedNetwork, build_network
-from firstlight.paths import user_path
+from firstlight.paths import has_control_characters, user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import ModelDescription, Predictor
@@ -258,7 +258,10 @@ def _plain_state(network: nn.Module) -> dict[str, Tensor]:
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("class names are a list")
-    return tuple(map(str, value))
+    names = tuple(map(str, value))
+    if any(map(has_control_characters, names)):
+        raise ValueError("a class name has control characters")
+    return names
 
 
 def _height_and_width(value: Any) -> tuple[int, int]:
