@@ -1,7 +1,8 @@
-"""Take the pictures of the app and of the report in docs/figures with a headless Chromium.
+"""Take the pictures of the app, of the report and of the audit in docs/figures with a headless Chromium.
 
 python docs/screenshots.py BUNDLE [DIR]
 python docs/screenshots.py report.html [DIR]
+python docs/screenshots.py audit.html [DIR]
 
 Chromium and its driver are Debian's packages chromium and chromium-driver.
 """
@@ -31,6 +32,7 @@ REPORT_PICTURES = {  # the first and the last element of each picture
     "report_shortcut": ("#shortcuts-title", "#shortcuts"),
     "report_mistakes": (".card", ".card"),
 }
+AUDIT_PICTURES = {"audit_sign": ("#signs-title", "#signs")}
 EXAMPLE = 7  # a horse
 WIDTH_PX, MAX_HEIGHT_PX = 1280, 800
 WAIT_S = 60
@@ -80,16 +82,18 @@ def main(place: Path, folder: Path) -> None:
             driver.quit()
 
 
-def take_report(page: Path, folder: Path) -> None:
-    """Open a report, and take the pictures of its shortcuts and of its first mistakes."""
+def take_page(page: Path, folder: Path) -> None:
+    """Open a report or an audit, and take the pictures of its sections."""
+    is_report = page.name.startswith("report")
+    ready, pictures = (".card canvas", REPORT_PICTURES) if is_report else ("#signs", AUDIT_PICTURES)
     driver = start_chromium()
     try:
         metrics = {"width": WIDTH_PX, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.get(page.resolve().as_uri())
-        WebDriverWait(driver, WAIT_S).until(lambda it: it.find_elements(By.CSS_SELECTOR, ".card canvas"))
+        WebDriverWait(driver, WAIT_S).until(lambda it: it.find_elements(By.CSS_SELECTOR, ready))
         time.sleep(1.5)  # maps are drawn once their images are decoded
-        for name, (first, last) in REPORT_PICTURES.items():
+        for name, (first, last) in pictures.items():
             script = """
             const [top, bottom] = [arguments[0], arguments[1]].map((selector) => document.querySelector(selector));
             return [top.getBoundingClientRect().top + scrollY, bottom.getBoundingClientRect().bottom + scrollY];
@@ -101,5 +105,5 @@ def take_report(page: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    take_pictures = take_report if sys.argv[1].endswith(".html") else main
+    take_pictures = take_page if sys.argv[1].endswith(".html") else main
     take_pictures(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent / "figures")
