@@ -8,7 +8,7 @@ from firstlight.arrays import Labels, Logits
 from firstlight.evaluation.novelty import energy, fit_threshold
 from firstlight.evaluation.temperature import fit_temperature
 
-FALSE_ALARMS = 0.05  # share of the validation images above the novelty threshold
+FALSE_ALARMS = 0.05  # probability that an image like the training data exceeds the novelty threshold
 
 
 @dataclass(frozen=True)
