@@ -21,6 +21,7 @@ def ask(
     length: str | None = "right",
     chunk: int = 10**6,
     budget: Budget | None = None,
+    more: tuple[tuple[bytes, bytes], ...] = (),
 ) -> tuple[Any, ...]:
     """Send one request through the gate; return the status, and the body that was forwarded."""
     sent: list[Any] = []
@@ -43,7 +44,7 @@ def ask(
         sent.append(message)
 
     value = {"right": str(len(body)), None: None}.get(length, length)
-    headers = [] if value is None else [(b"content-length", value.encode())]
+    headers = [*more] if value is None else [(b"content-length", value.encode()), *more]
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
     asyncio.run(Gate(behind, 1000, budget or Budget(10**9, 60.0))(scope, receive, send))
     return sent[0]["status"], b"".join(arrived)
@@ -126,6 +127,21 @@ def test_all_visitors_share_an_upload_budget_that_refills() -> None:
 @pytest.mark.parametrize("length", [None, "-1", "1e3", "", "12 "])
 def test_a_request_of_unknown_length_is_refused(length: str | None) -> None:
     assert ask("POST", "/gradio_api/upload", b"x", length) == (411, b"")
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join"])
+def test_a_body_in_chunks_is_refused_also_beside_a_length(path: str) -> None:
+    """The server would read the chunks to their end, whatever the length says."""
+    assert ask("POST", path, b"x" * 10, more=((b"transfer-encoding", b"chunked"),)) == (411, b"")
+    assert ask("POST", path, b"x" * 10, None, more=((b"transfer-encoding", b"chunked"),)) == (411, b"")
+
+
+def test_only_bytes_that_arrive_are_spent() -> None:
+    budget = Budget(2500, 60.0)
+    for _ in range(5):  # each announces 900 bytes and sends 10
+        assert ask("POST", "/gradio_api/upload", b"x" * 10, "900", budget=budget)[0] == 200
+    assert budget.has(2450)
+    assert not budget.has(2451)
 
 
 def test_a_websocket_is_closed() -> None:

@@ -142,6 +142,16 @@ def test_a_large_upload_is_refused_before_it_is_stored(address: str) -> None:
     assert httpx.post(f"{address}/gradio_api/upload", files=many, timeout=60).status_code == 413
 
 
+def test_a_page_that_only_claims_to_be_this_machine_gets_no_answer(address: str) -> None:
+    """DNS rebinding: the name of a stranger's page points to 127.0.0.1."""
+    assert httpx.get(f"{address}/config", headers={"Host": "evil.example"}).status_code == 421
+    own = httpx.get(f"{address}/config", headers={"X-Forwarded-Host": "evil.example", "Origin": "http://evil.example"})
+    assert own.status_code == 200
+    assert "evil.example" not in own.text
+    assert "evil.example" not in str(own.headers)
+    assert own.headers["x-content-type-options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     "path",
     [

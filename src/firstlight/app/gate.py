@@ -40,6 +40,8 @@ _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 class Budget:
     """Limits the bytes that all visitors together upload within a time window.
 
+    Only bytes that have arrived are spent: uploads that announce much and send nothing keep nobody out.
+
     Uploads are deleted after this time, so that the budget also limits the disk space that they take.
 
     Args:
@@ -51,20 +53,22 @@ class Budget:
         self.num_bytes, self.window_s = num_bytes, window_s
         self._spent: deque[tuple[float, int]] = deque()
 
-    def try_spend(self, num_bytes: int) -> bool:
-        """Return whether the budget has this many bytes left, and spend them if it has.
+    def has(self, num_bytes: int) -> bool:
+        """Return whether the budget has this many bytes left.
 
         >>> budget = Budget(100, 60.0)
-        >>> budget.try_spend(70), budget.try_spend(40), budget.try_spend(30)
-        (True, False, True)
+        >>> budget.spend(70)
+        >>> budget.has(40), budget.has(30)
+        (False, True)
         """
         now_s = time.monotonic()
         while self._spent and self._spent[0][0] < now_s - self.window_s:
             self._spent.popleft()
-        if sum(size for _, size in self._spent) + num_bytes > self.num_bytes:
-            return False
-        self._spent.append((now_s, num_bytes))
-        return True
+        return sum(size for _, size in self._spent) + num_bytes <= self.num_bytes
+
+    def spend(self, num_bytes: int) -> None:
+        """Spend bytes that have arrived."""
+        self._spent.append((time.monotonic(), num_bytes))
 
 
 class Gate:
@@ -90,25 +94,31 @@ class Gate:
             await send({"type": "websocket.close"})
             return
         if not is_open(scope["method"], scope["path"]):
-            await _refuse(send, 404, "this address does not exist")
+            await refuse(send, 404, "this address does not exist")
             return
         if scope["method"] == "POST":
             is_upload = _bare(scope["path"]) == UPLOAD
             limit = self.max_upload_bytes if is_upload else MAX_BODY_BYTES
             length = _content_length(scope)
+            if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+                # Its size is unknown beforehand, and beside a Content-Length the two contradict each other.
+                await refuse(send, 411, "the request must have a Content-Length and no Transfer-Encoding header")
+                return
             if length is None:
-                await _refuse(send, 411, "the request has no Content-Length header")
+                await refuse(send, 411, "the request has no Content-Length header")
                 return
             if length > limit:
-                await _refuse(send, 413, f"the request is larger than {limit / 1e6:.3g} MB: send a smaller picture")
+                await refuse(send, 413, f"the request is larger than {limit / 1e6:.3g} MB: send a smaller picture")
                 return
-            if is_upload and not self.budget.try_spend(length):
-                await _refuse(send, 503, "too many pictures at once: try again in a minute")
-                return
-            if not is_upload:
+            if is_upload:
+                if not self.budget.has(length):
+                    await refuse(send, 503, "too many pictures at once: try again in a minute")
+                    return
+                receive = _spending(receive, self.budget)
+            else:
                 body = await _whole_body(receive)
                 if names_a_url(body):
-                    await _refuse(send, 400, "pictures are not fetched from URLs: upload the file")
+                    await refuse(send, 400, "pictures are not fetched from URLs: upload the file")
                     return
                 receive = _replay(body, receive)
         await self.app(scope, receive, send)
@@ -160,6 +170,18 @@ def _content_length(scope: Scope) -> int | None:
     return int(found[0]) if len(found) == 1 and found[0].isdigit() else None
 
 
+def _spending(receive: Receive, budget: Budget) -> Receive:
+    """Return a `receive` that spends the bytes of each part of the body as it arrives."""
+
+    async def spend() -> Message:
+        message = await receive()
+        if body := message.get("body", b""):
+            budget.spend(len(body))
+        return message
+
+    return spend
+
+
 async def _whole_body(receive: Receive) -> bytes:
     parts = []
     while True:
@@ -182,7 +204,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(send: Send, status: int, detail: str) -> None:
+async def refuse(send: Send, status: int, detail: str) -> None:
+    """Answer a request with an error in JSON."""
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import warnings
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from firstlight.app.gate import Budget, Gate
+from firstlight.app.host_check import HostCheck, allowed_hosts
 from firstlight.app.service import Service
 from firstlight.app.sweeper import AFTER_S, EVERY_S, swept
 from firstlight.app.upload_limits import MAX_BYTES, MAX_PIXELS
@@ -42,7 +43,9 @@ GRADIO_SETTINGS = {
 
 
 @contextmanager
-def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> Iterator[str]:
+def served(
+    bundle: Bundle, host: str | None = None, port: int | None = None, more_hosts: Collection[str] = ()
+) -> Iterator[str]:
     """Serve the page of a bundle within the block, and yield its address.
 
     Uploads are written to a temporary folder. Old uploads are deleted every few seconds, and the folder at the end.
@@ -51,6 +54,7 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
         bundle: Model to show.
         host: Address to listen on; by default `GRADIO_SERVER_NAME`, or this machine only.
         port: Port to listen on; by default `GRADIO_SERVER_PORT`, or the first free port from 7860.
+        more_hosts: Names, besides those of this machine, under which the page may be requested; see `allowed_hosts`.
 
     Raises:
         UsageError: The port is in use.
@@ -70,13 +74,13 @@ def served(bundle: Bundle, host: str | None = None, port: int | None = None) -> 
     with swept(folder, forget):
         try:
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # in case a picture is decoded outside of read_upload
-            yield _launch(page, host, port)
+            yield _launch(page, host, port, more_hosts)
         finally:
             Image.MAX_IMAGE_PIXELS = pillow_limit
             page.close(verbose=False)
 
 
-def _launch(page: Any, host: str | None, port: int | None) -> str:
+def _launch(page: Any, host: str | None, port: int | None, more_hosts: Collection[str]) -> str:
     from firstlight.app.theme import make_theme
 
     try:
@@ -96,7 +100,7 @@ def _launch(page: Any, host: str | None, port: int | None) -> str:
             max_file_size=MAX_BYTES,
             max_threads=MAX_THREADS,
             state_session_capacity=MAX_SESSIONS,
-            app_kwargs={"middleware": [_gate()]},
+            app_kwargs={"middleware": [Middleware(HostCheck, allowed=allowed_hosts(host, more_hosts)), _gate()]},
             theme=make_theme(),
             css=STYLE.read_text(),
         )
@@ -112,10 +116,17 @@ def _gate() -> Middleware:
     return Middleware(Gate, max_upload_bytes=MAX_BYTES + MULTIPART_BYTES, budget=budget)
 
 
-def serve(bundle: Bundle, host: str | None = None, port: int | None = None, *, open_browser: bool = False) -> None:
+def serve(
+    bundle: Bundle,
+    host: str | None = None,
+    port: int | None = None,
+    more_hosts: Collection[str] = (),
+    *,
+    open_browser: bool = False,
+) -> None:
     """Serve the page of a bundle until the process receives Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, _stop)
-    with served(bundle, host, port) as address:
+    with served(bundle, host, port, more_hosts) as address:
         print(f"firstlight app: {address} (Ctrl-C stops it)", flush=True)
         if open_browser:
             webbrowser.open(address)

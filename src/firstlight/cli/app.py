@@ -34,6 +34,14 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--port", type=int, default=None, help="the port to listen on; by default the first free port from 7860"
     )
+    parser.add_argument(
+        "--allow_host",
+        type=str,
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="more host names under which the page may be requested, for instance that of a proxy",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     options = parser.parse(arguments)
     if options.port is not None and not 1 <= options.port <= 65535:
@@ -44,9 +52,8 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.cli.quiet import quiet_lightning
 
     quiet_lightning()
-    serve(
-        _choose(options.run, options.data_dir, options.logs_dir), options.host, options.port, open_browser=options.open
-    )
+    bundle = _choose(options.run, options.data_dir, options.logs_dir)
+    serve(bundle, options.host, options.port, options.allow_host, open_browser=options.open)
 
 
 def _choose(named: str | None, data_dir: str | None, logs_dir: str) -> Bundle:
