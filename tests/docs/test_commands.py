@@ -106,6 +106,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     for name in ("photo.jpg", "new_photo.jpg", "photos/a.jpg", "photos/b.png"):
         save_photo(Path(name), (60, 90, 200), size=(60, 40))
     make_folder(Path("my_photos"), {"cat": 20, "dog": 20, "bird": 20})
+    Path("decisions.csv").write_text("split,id,file,decision\n")
     with ExitStack() as stack:
         manifest = {
             "cifar10": tuple(cifar10_archive(version, stack) for version in ("binary", "python")),
