@@ -82,7 +82,7 @@ def _next_commands(run: Run) -> list[tuple[str, str]]:
         firstlight = "firstlight"
     return [
         *commands,
-        (f"{firstlight} explain {run.path} --evaluate", "measure how faithful its attribution maps are"),
+        (f"{firstlight} explain {run.path} --evaluate", "slow: measure how faithful its attribution maps are"),
         (f"{firstlight} app {run.path}", "classify pictures in a browser"),
         (f"{firstlight} fit --recipe adam24 --data_dir data", "the exercise, on CIFAR-10"),
     ]

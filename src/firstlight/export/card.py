@@ -49,8 +49,8 @@ On the test images it changes the expected calibration error (15 bins) from {err
 ## Pictures unlike the training data
 
 Every picture is assigned to one of the {num_classes} classes, whatever it shows. A picture is marked as unlike the
-training data if its energy score (Liu et al. 2020) is above {threshold}, a threshold that 95% of the validation images
-stay below. Measured on other images:
+training data if its energy score (Liu et al. 2020) is above {threshold}, a threshold that at most 5% of new images
+like the training data exceed. Measured on other images:
 
 | images | marked as unlike the training data |
 |---|---:|

@@ -22,8 +22,8 @@ NOVEL = (
 )
 NOVELTY = (
     "A picture is marked as unlike the training data if its energy score (Liu et al. 2020) is above a threshold that "
-    "95% of the validation images stay below. The score detects pictures that activate no class. A photograph of "
-    "something else may well activate one. The table shows the share of other images that are marked:"
+    "at most 5% of new images like the training data exceed. The score detects pictures that activate no class. A "
+    "photograph of something else may well activate one. The table shows the share of other images that are marked:"
 )
 CALIBRATION = (
     "The percentages are calibrated: the logits are divided by one temperature, which is fitted on validation images "
