@@ -23,6 +23,7 @@ with install_import_hook("firstlight", "beartype.beartype"):
 install_import_hook("firstlight", "beartype.beartype")  # and modules that are imported later
 
 from firstlight.data.source import SOURCES  # noqa: E402
+from reference.browser import Page, chromium  # noqa: E402
 from reference.tiny import tiny_split  # noqa: E402  # after the hook
 
 
@@ -32,6 +33,13 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    """A headless Chromium; tests that need it skip without it."""
+    with chromium() as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

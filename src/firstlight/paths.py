@@ -33,7 +33,7 @@ def printable(path: Path | str) -> str:
         text = os.fsencode(path).decode("utf-8", "replace")
     except UnicodeEncodeError:  # the name cannot be on this disk, but it can be shown
         text = str(path)
-    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
+    return _without(text, "Cc", "Cs")
 
 
 def has_control_characters(text: str) -> bool:
@@ -51,7 +51,12 @@ def without_control_characters(text: str) -> str:
     >>> without_control_characters("red" + chr(27) + "[31m")
     'red\ufffd[31m'
     """
-    return "".join("\ufffd" if unicodedata.category(letter) == "Cc" else letter for letter in text)
+    return _without(text, "Cc")
+
+
+def _without(text: str, *categories: str) -> str:
+    """Return a text in which each character of these Unicode categories is replaced by U+FFFD."""
+    return "".join("\ufffd" if unicodedata.category(letter) in categories else letter for letter in text)
 
 
 def cache_dir() -> Path:

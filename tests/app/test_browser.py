@@ -16,17 +16,11 @@ from firstlight.app.service import MapOptions, Service
 from firstlight.app.upload_limits import MAX_BYTES, read_upload
 from firstlight.export.bundle import Bundle
 from firstlight.plots.overlay import overlay
-from reference.browser import Page, chromium
+from reference.browser import Page
 from reference.hostile import BAD, GOOD
 from reference.tiny import CLASS_NAMES
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with chromium() as page:
-        yield page
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from firstlight.data.decisions import Decisions
+from firstlight.reports.audit import without_decided
 from firstlight.reports.audit_page import render_audit
 from reference.browser import Page, chromium
 from reports.test_audit_page import made
@@ -61,6 +63,28 @@ def test_decisions_made_with_the_keyboard_are_downloaded(page: Page, folder: Pat
     assert [row["decision"] for row in rows] == [f"relabel:{likely}", "drop"]
     assert (rows[0]["split"], rows[0]["id"]) == (split, index)
     assert rows[0]["file"] == f"{HOSTILE[0]}/{index}.png"
+
+
+def test_earlier_decisions_are_downloaded_again(browser: Page, tmp_path: Path) -> None:
+    """A decision by hand may name only the file or only the id, of images that the page shows or not."""
+    found = made(HOSTILE)
+    files, ids = found.splits["train"].file_names, found.splits["train"].ids.tolist()
+    assert files is not None
+    lines = [f"train,,{files[row]},drop" for row in (40, 41)] + [f"train,{ids[42]},,keep", "test,3,,keep"]
+    decided = without_decided(found, Decisions("\n".join(["split,id,file,decision", *lines])))
+    path = tmp_path / "audit.html"
+    path.write_text(render_audit(decided), encoding="utf-8")
+    parameters = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.driver.execute_cdp_cmd("Page.setDownloadBehavior", parameters)
+    browser.driver.get(path.as_uri())
+    browser.until(lambda: browser.text("#decided") == "4 decided", "earlier decisions are not counted")
+    browser.click("#save")
+    browser.until((tmp_path / "decisions.csv").is_file, "no file was downloaded")
+    time.sleep(0.2)
+    rows = list(csv.DictReader((tmp_path / "decisions.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["decision"] for row in rows] == ["drop", "drop", "keep", "keep"]
+    assert [row["file"] for row in rows] == [files[40], files[41], files[42], ""]
+    assert rows[3]["id"] == "3"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

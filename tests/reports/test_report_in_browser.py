@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +9,12 @@ import pytest
 
 from firstlight.reports.run_report import write_report
 from firstlight.runs.run import Run
-from reference.browser import Page, chromium
+from reference.browser import Page
 from reference.made_run import make_run
 from reference.tiny import CLASS_NAMES, tiny_split
 
 pytestmark = pytest.mark.slow
 HOSTILE = ("<b>red</b>", '" onclick="document.title=1" x="', "</script>&amp;#=", "\u05d0\u05d1 " + "w" * 200)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with chromium() as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

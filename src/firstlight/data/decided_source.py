@@ -24,10 +24,6 @@ class DecidedSource(Source):
         self.adapts_recipe, self.may_hold_copies = source.adapts_recipe, source.may_hold_copies
         self.source, self.decisions = source, decisions
 
-    def train(self) -> ImageSet:
-        """Read the training images without the dropped ones and with the new labels; raises as `read` does."""
-        return self.decisions.apply(self.source.train(), "train")
-
     def val(self) -> ImageSet | None:
         """Read the data set's own validation images, changed by the decisions; None if it has none."""
         images = self.source.val()
@@ -36,10 +32,6 @@ class DecidedSource(Source):
         if any(each.split == "val" for each in self.decisions.rows):
             raise DataError(f"{self.decisions.name}: decides on images of val, but {self.name} has no such split")
         return None
-
-    def test(self) -> ImageSet:
-        """Read the test images without the dropped ones and with the new labels; raises as `read` does."""
-        return self.decisions.apply(self.source.test(), "test")
 
     def external_test(self) -> ImageSet:
         """Read the images on which a network from another data set is tested; decisions do not change them."""

@@ -7,12 +7,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import yaml
-
 import firstlight
 from firstlight.errors import MissingPackageError
 from firstlight.export.bundle import BUNDLED_PATH, Bundle
 from firstlight.export.copy_bundle import copy_bundle
+from firstlight.export.space_files import front_matter, lfs_attributes
 
 PACKAGE = Path(firstlight.__file__).parent
 MODEL_FOLDER = "model"
@@ -57,8 +56,7 @@ Start it on your own machine with `pip install -r requirements.txt` and `python 
 
 IMAGES = ", example images, misclassified test images"
 
-# Files that git stores with Git LFS, as a Space requires for large and binary files.
-ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("safetensors", "png"))
+ATTRIBUTES = lfs_attributes("safetensors", "png")
 
 
 def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_images: bool = True) -> None:
@@ -110,21 +108,14 @@ def version_of(package: str) -> str:
 
 
 def _front_matter(bundle: Bundle) -> str:
-    content = {
-        "title": f"firstlight: {type(bundle.network).__name__} on {bundle.data.name}",
-        "emoji": "\N{SUNRISE}",
-        "colorFrom": "indigo",
-        "colorTo": "yellow",
-        "sdk": "gradio",
-        "sdk_version": version_of("gradio"),
-        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "app_file": "app.py",
-        "short_description": "Classify a picture, and see what the model looked at",
-        "pinned": False,
-    }
-    if "license" in bundle.measured:
-        content["license"] = bundle.measured["license"]
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return front_matter(
+        bundle,
+        sdk="gradio",
+        sdk_version=version_of("gradio"),
+        python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
+        app_file="app.py",
+        short_description="Classify a picture, and see what the model looked at",
+    )
 
 
 def _readme(bundle: Bundle) -> str:

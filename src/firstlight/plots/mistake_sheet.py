@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from firstlight.plots.figure import LABEL_SIZE, RIGHT, TITLE_SIZE, WRONG, Figure, literal_text
-from firstlight.plots.overlay import NO_EVIDENCE, draw_colour_bar, has_evidence, overlay
+from firstlight.plots.overlay import draw_colour_bar, has_evidence, overlay, write_no_evidence
 
 TILES = 3  # for each mistake: the image, the map of the predicted class, the map of the true class
 MAX_NAME_LENGTH = 17
@@ -138,9 +138,7 @@ def _draw(
             left + TILE / 2, top - 0.05, caption, color=colour, ha="center", va="bottom", fontsize=layout.font_size
         )
         if number and not has_evidence(maps[number - 1]):
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
-            middle = (left + TILE / 2, top + TILE / 2)
-            axes.text(*middle, NO_EVIDENCE, ha="center", va="center", fontsize=layout.font_size, bbox=box)
+            write_no_evidence(axes, left + TILE / 2, top + TILE / 2, layout.font_size)
 
 
 def _extent(left: float, top: float, height_px: int, width_px: int) -> tuple[float, float, float, float]:

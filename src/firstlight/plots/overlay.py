@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -72,10 +74,13 @@ def show_overlay(
     axes.imshow(overlay(image, evidence, opacity), interpolation="nearest")
     hide_frame(axes)
     if not has_evidence(evidence):
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
-        axes.text(
-            0.5, 0.5, NO_EVIDENCE, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL_SIZE, bbox=box
-        )
+        write_no_evidence(axes, 0.5, 0.5, SMALL_SIZE, transform=axes.transAxes)
+
+
+def write_no_evidence(axes: Axes, x: float, y: float, font_size: float, **options: Any) -> None:
+    """Write over an overlay that its map has no positive evidence, centred at a position of the axes."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
+    axes.text(x, y, NO_EVIDENCE, ha="center", va="center", fontsize=font_size, bbox=box, **options)
 
 
 def add_colour_bar(figure: Figure, axes: object, label: str = SCALE_LABEL) -> None:

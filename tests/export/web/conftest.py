@@ -10,7 +10,7 @@ import pytest
 
 from firstlight.cli import main
 from firstlight.export.bundle import Bundle
-from reference.browser import Page, chromium
+from reference.browser import Page
 from reference.static_server import static_server
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))  # the made pictures
@@ -39,12 +39,6 @@ def host_address(host: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def address(site: Path, host_address: str) -> str:
     return f"{host_address}/pages/demo/"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with chromium() as page:
-        yield page
 
 
 @pytest.fixture

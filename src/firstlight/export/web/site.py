@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import onnx
-import yaml
 
 import firstlight
 from firstlight.export.bundle import Bundle
@@ -17,6 +16,7 @@ from firstlight.export.card import CARD_NAME
 from firstlight.export.copy_bundle import copy_bundle
 from firstlight.export.onnx.model_file import write_onnx_model
 from firstlight.export.page_texts import accuracy_text
+from firstlight.export.space_files import front_matter, lfs_attributes
 from firstlight.export.web.image_sheets import write_examples, write_mistakes
 from firstlight.export.web.model_json import write_model_json
 from firstlight.export.web.runtime import DIGESTS_NAME, LICENCES, NAMES, RUNTIME_PATH, check_runtime
@@ -26,8 +26,7 @@ PAGE_PATH = Path(__file__).parent / "page"  # sources of the page
 MODEL_NAME, CARD_COPY, FILES_NAME, WORKER_NAME = "model.onnx", "model-card.md", "files.json", "sw.js"
 NOT_STORED = (*LICENCES, DIGESTS_NAME, "README.md")  # files without which the page works offline
 VERSION_LENGTH = 16  # digits of the digest that names a version of the page
-# Files that git stores with Git LFS, as a Space requires for large and binary files.
-ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("onnx", "gz", "png"))
+ATTRIBUTES = lfs_attributes("onnx", "gz", "png")
 
 README = """\
 # {title}
@@ -113,19 +112,8 @@ def _list_files(folder: Path) -> None:
 
 
 def _front_matter(bundle: Bundle) -> str:
-    content = {
-        "title": f"firstlight: {type(bundle.network).__name__} on {bundle.data.name}",
-        "emoji": "\N{SUNRISE}",
-        "colorFrom": "indigo",
-        "colorTo": "yellow",
-        "sdk": "static",
-        "app_file": "index.html",
-        "short_description": "Classify a picture in your own browser",
-        "pinned": False,
-    }
-    if "license" in bundle.measured:
-        content["license"] = bundle.measured["license"]
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    description = "Classify a picture in your own browser"
+    return front_matter(bundle, sdk="static", app_file="index.html", short_description=description)
 
 
 def _readme(bundle: Bundle) -> str:
