@@ -35,7 +35,7 @@ INLINE_COMMAND = re.compile(r"`(firstlight [^`]+)`")
 COMMAND = re.compile(r"firstlight (?P<verb>[a-z]+)(?P<rest>[^#]*)")  # comments after "#"
 TARGET = re.compile(r"(?m)^make (?P<target>[a-z-]+)")
 URL = re.compile(r"https?:[^\s)>`\"']*")
-IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+IMAGE = re.compile(r"(?:!\[[^\]]*\]\(|<img src=\")([^)\"]+)")
 SOURCE_FILE = re.compile(r"`([a-z_0-9/]+\.(?:py|cpp|hpp))`")
 NOT_OURS = {"app.py"}  # the entry point of an exported Space
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
