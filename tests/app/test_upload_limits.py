@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from firstlight.app.upload_limits import PREVIEW_PX, read_upload
+from firstlight.app.upload_decoding import PREVIEW_PX
+from firstlight.app.upload_limits import read_upload
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError
 from reference.hostile import BAD, GOOD, LEFT, RIGHT, saved, sixteen_bit, two_halves

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstlight.data import preprocess
+from firstlight.data import decoding
 from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError
 
@@ -85,7 +85,7 @@ def test_a_truncated_or_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_halves((100, 100)).save(tmp_path / "large.png")
-    monkeypatch.setattr(preprocess, "MAX_PIXELS", 5_000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 5_000)
     with pytest.raises(DataError, match="100x100"):
         to_pixels(tmp_path / "large.png", (8, 8))
 

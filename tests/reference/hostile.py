@@ -91,10 +91,32 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def many_scans(num_scans: int = 3000) -> bytes:
+    """A progressive JPEG whose last scan is repeated: each scan touches all of its pixels."""
+    whole = saved(Image.new("RGB", (2500, 2500), "grey"), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * num_scans + whole[-2:]
+
+
+def long_comment(num_bytes: int = 9_000_000) -> bytes:
+    """A GIF with one comment of many blocks."""
+    whole = saved(two_halves(), "GIF")
+    begin = 13 + 3 * 2 ** (1 + (whole[10] & 7))
+    return whole[:begin] + b"\x21\xfe" + (b"\xff" + b"x" * 255) * (num_bytes // 256) + b"\0" + whole[begin:]
+
+
+def wide() -> bytes:
+    """A grey PNG of 16 bits, 25 million pixels in one row."""
+    return saved(Image.fromarray(np.zeros((1, 25_000_000), np.uint16)), "PNG")
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/><script>alert(1)</script></svg>'
 HTML = b"<!doctype html><html><body><script>alert(1)</script></body></html>"
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "scans.jpg": (many_scans, "more than 100 scans"),
+    "comment.gif": (long_comment, "more than 1 MB of comments"),
+    "wide.png": (wide, "a side of more than 65,535 pixels"),
     "bomb.png": (lambda: bomb(100_000, 100_000), "million pixels"),
     "small bomb.png": (lambda: bomb(6_000, 5_000), "6000x5000 is more than 25 million pixels"),
     "empty.png": (lambda: b"", "is empty"),

@@ -15,7 +15,8 @@ from firstlight.app.page_scripts import SHOW_ANSWER
 from firstlight.app.panels import NOTHING_YET, examples_panel, notes_panel, prediction_panel, refusal_panel
 from firstlight.app.picture_input import RawPicture, picture_input
 from firstlight.app.service import PREDICTED, Service
-from firstlight.app.upload_limits import ACCEPTED, MAX_BYTES
+from firstlight.app.upload_decoding import ACCEPTED
+from firstlight.app.upload_limits import MAX_BYTES
 from firstlight.app.widgets import EVENT_OPTIONS, MapControls, map_options, show_errors
 from firstlight.errors import DataError, UsageError
 

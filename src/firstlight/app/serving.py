@@ -20,7 +20,8 @@ from firstlight.app.gate import Budget, Gate
 from firstlight.app.host_check import HostCheck, allowed_hosts
 from firstlight.app.service import Service
 from firstlight.app.sweeper import AFTER_S, EVERY_S, swept
-from firstlight.app.upload_limits import MAX_BYTES, MAX_PIXELS
+from firstlight.app.upload_decoding import MAX_PIXELS
+from firstlight.app.upload_limits import DECODER, MAX_BYTES
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
 
@@ -64,6 +65,7 @@ def served(
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_upload rejects such files itself
     from firstlight.app.page import build_page
 
+    DECODER.start()
     page = build_page(Service(bundle))
 
     def forget() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from firstlight.attribution import explain
 from firstlight.data.batches import to_unit
-from firstlight.data.preprocess import open_image, to_pixels, to_rgb
+from firstlight.data.preprocess import open_image, to_pixels
 from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.paths import printable
 from firstlight.plots.figure import Figure
@@ -62,6 +62,6 @@ def draw_predictions(
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    image = to_rgb(open_image(path))
+    image = open_image(path)
     image.thumbnail((MAX_PICTURE_PX, MAX_PICTURE_PX))
     return np.asarray(image).transpose(2, 0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
@@ -12,11 +13,14 @@ from torch import Tensor
 
 from firstlight.arrays import Images
 from firstlight.data.batches import to_unit
-from firstlight.data.preprocess import Picture, to_pixels
+from firstlight.data.decoder import Budget, Decoder
+from firstlight.data.preprocess import Picture, file_content, to_pixels
 from firstlight.errors import DataError
 from firstlight.evaluation.novelty import is_novel
 from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.networks import StagedNetwork
+
+DECODER = Decoder("firstlight.data.decoding:decode_file", Budget(time_s=10.0, memory_bytes=1_000_000_000))
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,10 @@ class Predictor(ABC):
 
 
 def _pixels_or_error(picture: Picture, size_px: tuple[int, int]) -> UInt8[Tensor, "3 h w"] | DataError:
+    """Return the pixels of a picture; a file, which may come from a stranger, is decoded in a process of its own."""
     try:
+        if isinstance(picture, Path | str):
+            return torch.from_numpy(DECODER.decode(file_content(picture), str(picture), size_px).pixels)
         return to_pixels(picture, size_px)
     except DataError as error:
         return error

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from firstlight.data.preprocess import MAX_PIXELS
+from firstlight.data.decoding import MAX_PIXELS
 from firstlight.diagram import draw
 from firstlight.export import page_texts
 from firstlight.export.bundle import Bundle
