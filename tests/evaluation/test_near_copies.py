@@ -7,23 +7,11 @@ import io
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional
 
 from firstlight.evaluation import copy_alignment, copy_candidates
 from firstlight.evaluation.copy_alignment import aligned_similarity, structure
 from firstlight.evaluation.near_copies import find_near_copies
-
-
-def pictures(count: int, side_px: int = 32) -> torch.Tensor:
-    """Return pictures with structure at several scales, as photographs have."""
-    draw = torch.Generator().manual_seed(0)
-    layers = [
-        functional.interpolate(
-            torch.randn(count, channels, cells, cells, generator=draw), (side_px, side_px), mode="bicubic"
-        )
-        for cells, channels in ((3, 3), (6, 1), (12, 1))
-    ]
-    return (128 + 30 * layers[0] + 30 * layers[1] + 12 * layers[2]).clamp(0, 255).to(torch.uint8)
+from reference.textured import textured
 
 
 def by_pillow(image: torch.Tensor, change: str) -> torch.Tensor:
@@ -46,7 +34,7 @@ CHANGES = ("jpeg", "resize", "crop", "brightness", "shift", "mirror", "mirrored 
 
 
 def test_every_changed_copy_is_found_and_no_other_pair() -> None:
-    images = pictures(60)
+    images = textured(60)
     for original, change in enumerate(CHANGES):
         changed = by_pillow(images[original], change)
         if "mirror" in change:
@@ -61,13 +49,13 @@ def test_every_changed_copy_is_found_and_no_other_pair() -> None:
 
 
 def test_larger_images_are_compared_at_a_common_size() -> None:
-    images = pictures(40, side_px=64)
+    images = textured(40, side_px=64)
     images[30] = images[20].flip(2)
     assert find_near_copies(images).pairs.tolist() == [[20, 30]]
 
 
 def test_similarity_equals_a_slow_search_over_shifts() -> None:
-    images = pictures(4)
+    images = textured(4)
     images[1] = torch.roll(images[0], (2, 1), dims=(1, 2))
     pairs = torch.tensor([[0, 1], [2, 3]])
     found = aligned_similarity(images, pairs, torch.zeros(2, dtype=torch.bool))
@@ -94,7 +82,7 @@ def test_blank_images_are_no_near_copies_and_cost_no_memory() -> None:
 
 
 def test_the_same_picture_in_another_colour_is_another_picture() -> None:
-    images = pictures(40)
+    images = textured(40)
     images[30] = images[3][[1, 2, 0]]
     images[30, 0] = (images[30, 0].int() + 90).clamp(max=255).to(torch.uint8)
     assert find_near_copies(images).pairs.tolist() == []
@@ -102,4 +90,4 @@ def test_the_same_picture_in_another_colour_is_another_picture() -> None:
 
 def test_few_images_are_no_problem() -> None:
     for count in (0, 1, 2):
-        assert find_near_copies(pictures(4)[:count]).pairs.shape == (0, 2)
+        assert find_near_copies(textured(4)[:count]).pairs.shape == (0, 2)

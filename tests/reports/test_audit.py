@@ -131,5 +131,5 @@ def test_what_was_not_searched_is_said() -> None:
     splits = {"train": tiny_split("train"), "test": tiny_split("test")}
     exact, near = (summary(audit("clean", splits, {}, finds_near=finds_near)) for finds_near in (False, True))
     assert "Leaks: no exact copy of a test image was found among the training images." in exact
-    assert "Only exact copies were searched; --near_copies looks for near copies, too." in exact
+    assert "Only exact copies were searched (--without_near_copies)." in exact
     assert "Leaks: no copy of a test image was found among the training images." in near

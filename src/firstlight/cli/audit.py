@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from firstlight.cli.parser import DECISIONS_HELP, Parser
 from firstlight.errors import UsageError
@@ -73,7 +73,9 @@ def build_parser() -> Parser:
     parser.add_argument("--epochs", type=int, default=None, help="number of epochs, if not the recipe's")
     parser.add_argument("--image_size", type=int, default=0, help="side of a folder's images after resizing")
     parser.add_argument(
-        "--near_copies", action="store_true", help="look for near copies, too, which takes minutes for many images"
+        "--without_near_copies",
+        action="store_true",
+        help="look for exact copies only; near copies among 60,000 images take minutes",
     )
     parser.add_argument("--without_training", action="store_true", help="check no labels, so that nothing is trained")
     parser.add_argument(
@@ -95,7 +97,6 @@ def audit_run(options: Namespace) -> Audit:
     """
     from firstlight.data.decisions import decisions_from
     from firstlight.errors import DataError
-    from firstlight.reports.audit import audit
     from firstlight.reports.label_audit import HeldOut
     from firstlight.reports.run_report import check_predictions
     from firstlight.runs.run import load
@@ -115,7 +116,7 @@ def audit_run(options: Namespace) -> Audit:
     files = {split: data.source.file_attributes(images) for split, images in splits.items()}
     name = str(chosen.data.get("name", "data"))
     decided = decisions_from(options.decisions) or chosen.decisions
-    return audit(name, splits, held_out, files, remarks, finds_near=options.near_copies, decided=decided)
+    return compare_all(options, name, splits, held_out, files, remarks, decided=decided)
 
 
 def audit_data(options: Namespace) -> Audit:
@@ -123,7 +124,6 @@ def audit_data(options: Namespace) -> Audit:
     from firstlight.data.decided_source import DecidedSource
     from firstlight.data.decisions import decisions_from
     from firstlight.recipes import get_recipe
-    from firstlight.reports.audit import audit
 
     recipe = get_recipe(options.recipe)
     if options.folds < 2:
@@ -138,7 +138,7 @@ def audit_data(options: Namespace) -> Audit:
     files = {split: source.file_attributes(images) for split, images in splits.items()}
     name = source.describe()["name"]
     if options.without_training:
-        return audit(name, splits, {}, files, [NO_TRAINING], finds_near=options.near_copies, decided=decided)
+        return compare_all(options, name, splits, {}, files, [NO_TRAINING], decided=decided)
     from dataclasses import replace
 
     from firstlight.training.audit_predictions import predict_held_out
@@ -147,7 +147,16 @@ def audit_data(options: Namespace) -> Audit:
         recipe = replace(recipe, max_epochs=options.epochs)
     training = {"logger": "none", "decisions": decided}
     held_out = predict_held_out(source, splits, recipe, options.folds, options.logs_dir, **training)
-    return audit(name, splits, held_out, files, finds_near=options.near_copies, decided=decided)
+    return compare_all(options, name, splits, held_out, files, decided=decided)
+
+
+def compare_all(options: Namespace, *arguments: Any, **named: Any) -> Audit:
+    """Return the audit, with the progress of the search for near copies on stderr."""
+    from firstlight.cli.row_progress import row_progress
+    from firstlight.reports.audit import audit
+
+    with row_progress("searching near copies", unit="images") as on_image:
+        return audit(*arguments, finds_near=not options.without_near_copies, progress=on_image, **named)
 
 
 def open_target(options: Namespace) -> Source:

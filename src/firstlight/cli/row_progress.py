@@ -11,15 +11,18 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def row_progress(what: str, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int, int], None]]:
+def row_progress(
+    what: str, clock: Callable[[], float] = time.monotonic, unit: str = "rows"
+) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that reports on stderr how many of all rows are done.
 
     Args:
         what: What is being done, for instance "measuring".
         clock: Returns the time in seconds.
+        unit: What is counted, in the plural.
     """
     if not sys.stderr.isatty():
-        yield RowLines(what, clock)
+        yield RowLines(what, clock, unit)
         return
     from rich.console import Console
     from rich.progress import (
@@ -49,10 +52,11 @@ class RowLines:
     Args:
         what: What is being done.
         clock: Returns the time in seconds.
+        unit: What is counted, in the plural.
     """
 
-    def __init__(self, what: str, clock: Callable[[], float]) -> None:
-        self._what, self._clock = what, clock
+    def __init__(self, what: str, clock: Callable[[], float], unit: str = "rows") -> None:
+        self._what, self._clock, self._unit = what, clock, unit
         self._started_s = self._last_line_s = clock()
 
     def __call__(self, done: int, total: int) -> None:
@@ -69,4 +73,4 @@ class RowLines:
             return
         self._last_line_s = now_s
         left_s = (now_s - self._started_s) / done * (total - done)
-        print(f"{self._what}: {done} of {total} rows, {duration(left_s)} left", file=sys.stderr, flush=True)
+        print(f"{self._what}: {done} of {total} {self._unit}, {duration(left_s)} left", file=sys.stderr, flush=True)

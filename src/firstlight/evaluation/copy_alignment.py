@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +17,7 @@ CROP_SIDES_PX = (30, 29, 28)  # sides of the crops that are tried, of 32 pixels
 NOISE_LEVEL = 1.5 / 255  # level of rounding and compression noise, below which structure is ignored
 COARSE_PX, FINE_PX = 3.0, 0.7  # standard deviations of the two blurs between which structure is compared
 PROMISING = 0.5  # similarity from which the best alignment is evaluated again
-_BATCH = 512
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,12 @@ class _Alignment:
     is_swapped: bool = False
 
 
-def aligned_similarity(images: Images, pairs: Int64[Tensor, "m 2"], is_mirrored: Tensor) -> Float64[Tensor, " m"]:
+def aligned_similarity(
+    images: Images,
+    pairs: Int64[Tensor, "m 2"],
+    is_mirrored: Bool[Tensor, " m"],
+    progress: Callable[[int, int], None] | None = None,
+) -> Float64[Tensor, " m"]:
     """Return the similarity of each pair of images at its best alignment, at most 1, float64 [m].
 
     The similarity is the normalized cross-correlation of the structure of the two images: the difference of two blurs,
@@ -53,45 +58,68 @@ def aligned_similarity(images: Images, pairs: Int64[Tensor, "m 2"], is_mirrored:
         images: Images of 32x32 pixels, uint8 [n 3 32 32].
         pairs: Indices of two images each, int64 [m 2].
         is_mirrored: Whether the second image of each pair is mirrored first, bool [m].
+        progress: Called with the number of pairs compared and the number of all pairs.
     """
     alignments = list(_alignments(images.shape[2]))
-    found = [
-        _best_similarity(images, rows, flags, alignments)
-        for rows, flags in zip(pairs.split(_BATCH), is_mirrored.split(_BATCH), strict=True)
-        if len(rows)
-    ]
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
-
-
-def _best_similarity(
-    images: Images, pairs: Int64[Tensor, "m 2"], is_mirrored: Tensor, alignments: list[_Alignment]
-) -> Float64[Tensor, " m"]:
-    first, second = images[pairs[:, 0]].float() / 255, images[pairs[:, 1]].float() / 255
-    second = torch.where(is_mirrored[:, None, None, None], second.flip(3), second)
-    best, chosen = torch.full((len(pairs),), -1.0), torch.zeros(len(pairs), dtype=torch.int64)
-    structures: dict[int, tuple[Tensor, Tensor]] = {}
-    for number, alignment in enumerate(alignments):
-        side_px = alignment.side_px
-        for needed in {side_px, images.shape[2]} - structures.keys():
-            structures[needed] = structure(_resized(first, needed)), structure(_resized(second, needed))
-        found = _correlation(*_overlaid(structures[images.shape[2]], structures[side_px], alignment))
-        best, chosen = torch.maximum(best, found), torch.where(found > best, number, chosen)
+    best, chosen = torch.empty(len(pairs)), torch.empty(len(pairs), dtype=torch.int64)
+    for start in range(0, len(pairs), _BATCH):
+        rows = slice(start, start + _BATCH)
+        first, second = _pictures(images, pairs[rows], is_mirrored[rows])
+        best[rows], chosen[rows] = torch.cat(list(_similarities(first, second)), dim=1).max(dim=1)
+        if progress is not None:
+            progress(min(start + _BATCH, len(pairs)), len(pairs))
     # Pixels that a shift brings in disturb the structure near them, so the overlap is compared again without them.
     promising = best > PROMISING
     for number in chosen[promising].unique().tolist():
-        rows = (promising & (chosen == number)).nonzero().flatten()
-        pair = first[rows], second[rows]
-        side_px = alignments[number].side_px
-        a, b = _overlaid(pair, (_resized(pair[0], side_px), _resized(pair[1], side_px)), alignments[number])
-        best[rows] = torch.maximum(best[rows], _correlation(structure(a), structure(b)))
+        for rows in (promising & (chosen == number)).nonzero().flatten().split(_BATCH):
+            a, b = _overlap_of(*_pictures(images, pairs[rows], is_mirrored[rows]), alignments[number])
+            best[rows] = torch.maximum(best[rows], _correlation(structure(a), structure(b)))
     return best.double()
 
 
-def _overlaid(
-    whole: tuple[Tensor, Tensor], reduced: tuple[Tensor, Tensor], alignment: _Alignment
-) -> tuple[Tensor, Tensor]:
+def _pictures(images: Images, pairs: Int64[Tensor, "m 2"], is_mirrored: Bool[Tensor, " m"]) -> tuple[Tensor, Tensor]:
+    """Return the images of each pair, RGB in [0, 1], the second one mirrored where `is_mirrored` is true."""
+    first, second = images[pairs[:, 0]].float() / 255, images[pairs[:, 1]].float() / 255
+    return first, torch.where(is_mirrored[:, None, None, None], second.flip(3), second)
+
+
+def _similarities(first: UnitImages, second: UnitImages) -> Iterator[Float[Tensor, "m p"]]:
+    """Yield the similarities of every alignment, in the order of `_alignments`."""
+    whole_first, whole_second = structure(first), structure(second)
+    yield _cross_correlation(whole_first, whole_second, MAX_SHIFT_PX).flatten(1)
+    for side_px in CROP_SIDES_PX:
+        in_first = _cross_correlation(whole_first, structure(_resized(second, side_px)))
+        in_second = _cross_correlation(whole_second, structure(_resized(first, side_px)))
+        yield torch.stack([in_first, in_second], dim=3).flatten(1)
+
+
+def _cross_correlation(
+    large: Float[Tensor, "m 3 h h"], small: Float[Tensor, "m 3 s s"], padding_px: int = 0
+) -> Float[Tensor, "m p p"]:
+    """Return the similarity of `small` and `large` at every position of `small`, up to `padding_px` beyond the border.
+
+    Positions beyond the border are compared where the two overlap, for which both must have the same side.
+    """
+    num, side_px = len(large), small.shape[2]
+    stacked = large.reshape(1, num * 3, *large.shape[2:])
+    products = functional.conv2d(stacked, small, padding=padding_px, groups=num)[0]
+    energy_large = _window_sums(large.square().sum(dim=1), side_px, padding_px)
+    energy_small = small.square().sum(dim=1)
+    # A window of the small image that overlaps the large one lies opposite to the shift.
+    energy_small = _window_sums(energy_small, side_px, padding_px).flip(1, 2)
+    counts = 3 * _window_sums(torch.ones(1, *large.shape[2:]), side_px, padding_px)
+    return products / ((energy_large * energy_small).clamp(min=0).sqrt() + counts * NOISE_LEVEL**2)
+
+
+def _window_sums(values: Float[Tensor, "m h h"], side_px: int, padding_px: int) -> Float[Tensor, "m p p"]:
+    padded = functional.pad(values, (padding_px,) * 4)
+    return functional.avg_pool2d(padded[:, None], side_px, stride=1)[:, 0] * side_px**2
+
+
+def _overlap_of(first: UnitImages, second: UnitImages, alignment: _Alignment) -> tuple[Tensor, Tensor]:
     """Return the parts of both images that overlap."""
-    large, small = (whole[1], reduced[0]) if alignment.is_swapped else (whole[0], reduced[1])
+    large, small = (second, first) if alignment.is_swapped else (first, second)
+    small = _resized(small, alignment.side_px)
     rows, columns = alignment.first
     small_rows, small_columns = alignment.second
     return large[:, :, rows, columns], small[:, :, small_rows, small_columns]

@@ -1,13 +1,16 @@
 """Candidates for near copies: pairs of images whose coarse descriptors are similar, also when shifted or mirrored.
 
 A descriptor is the image without brightness and contrast at a low resolution, whitened over the data set, so that two
-photographs of a sky are not similar because both are smooth. All pairs are compared by blocks of matrix products.
+photographs of a sky are not similar because both are smooth. All pairs are compared by blocks of matrix products. A
+block first gives an upper bound of each cosine from part of the descriptor, and only the few pairs whose bound reaches
+the threshold are compared in full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -20,19 +23,27 @@ SIDE_PX = 32  # images are compared at this size
 MARGIN_PX = 3  # largest shift of a copy
 Window = tuple[int, int, int]  # first row, first column and side, in pixels
 CENTRE: Window = (MARGIN_PX, MARGIN_PX, SIDE_PX - 2 * MARGIN_PX)
-# The parts of an image that the centre of its copy may show: those of a shift by 3 pixels, and those of a crop of 90 %
-# of the side, from a corner or from the centre.
-WINDOWS: tuple[Window, ...] = (
-    *((down, right, CENTRE[2]) for down in (0, 3, 6) for right in (0, 3, 6)),
-    *((down, right, 24) for down in (3, 6) for right in (3, 6)),
-    (4, 4, 24),
+# The parts of an image that the centre of its copy may show: after a shift by 3 pixels, and in a crop of 90 % of the
+# side, from a corner or from the centre.
+CROPPED: tuple[Window, ...] = (*((down, right, 24) for down in (3, 6) for right in (3, 6)), (4, 4, 24))
+# Each comparison: the window, whether the image is mirrored, and whether each pair is compared once instead of in both
+# orders. A shift of one image is the opposite shift of the other one, so that half of the shifts suffice; mirroring
+# keeps the direction of a horizontal shift.
+COMPARISONS: tuple[tuple[Window, bool, bool], ...] = (
+    (CENTRE, False, True),
+    *(((*start, CENTRE[2]), False, False) for start in ((3, 6), (6, 0), (6, 3), (6, 6))),
+    *(((3, right, CENTRE[2]), True, True) for right in (0, 3, 6)),
+    *(((6, right, CENTRE[2]), True, False) for right in (0, 3, 6)),
+    *((window, is_mirrored, False) for window in CROPPED for is_mirrored in (False, True)),
 )
 GRID = 8  # rows and columns of a descriptor
 NUM_DIMENSIONS = 64  # length of a whitened descriptor
 THRESHOLD = 0.75  # smallest cosine similarity of a candidate
 MAX_PER_IMAGE = 8  # candidates of one image; an image with more candidates has little structure
 MAX_CANDIDATES = 30_000  # total number of candidates, which bounds the time to align them
-BLOCK_SIZE = 4096
+NUM_BOUNDING = 47  # leading dimensions of a descriptor that a bound uses; the norm of the others is its last value
+BLOCK_ROWS, BLOCK_COLUMNS = 2048, 512  # a block of bounds stays in the processor's cache
+ROUNDING = 1e-5  # of a product
 WHITENING_IMAGES = 20_000
 RIDGE = 0.02  # share of the mean variance that is added before whitening, against noise in fine directions
 _BATCH = 2048
@@ -58,7 +69,9 @@ class Candidates:
         return len(self.pairs)
 
 
-def find_candidates(images: Float[Tensor, "n 3 h w"] | Images, threshold: float = THRESHOLD) -> Candidates:
+def find_candidates(
+    images: Images, threshold: float = THRESHOLD, progress: Callable[[int, int], None] | None = None
+) -> Candidates:
     """Return the pairs of images whose descriptors are similar for one of the windows, mirrored or not.
 
     The memory is that of the descriptors and of one block of similarities.
@@ -66,16 +79,17 @@ def find_candidates(images: Float[Tensor, "n 3 h w"] | Images, threshold: float 
     Args:
         images: Images of 32x32 pixels, from `to_common_size`.
         threshold: Smallest cosine.
+        progress: Called with the number of comparisons done, each of one window of all images, and of all.
     """
     whitening = _Whitening.of(images)
-    plain = whitening.describe(images, CENTRE, is_mirrored=False)
+    centres = whitening.describe(images, CENTRE, is_mirrored=False)
     found: list[Candidates] = []
-    for is_mirrored in (False, True):
-        for window in WINDOWS:
-            parts = whitening.describe(images, window, is_mirrored=is_mirrored)
-            # Of two centres the comparison is symmetric, so that half of it suffices.
-            is_symmetric = window == CENTRE
-            found += _similar(parts, plain, threshold, is_mirrored=is_mirrored, is_symmetric=is_symmetric)
+    for window, is_mirrored, is_symmetric in COMPARISONS:
+        parts = whitening.describe(images, window, is_mirrored=is_mirrored)
+        pairs, cosines = similar_pairs(parts, centres, threshold, is_symmetric=is_symmetric)
+        found.append(Candidates(pairs, torch.full((len(pairs),), is_mirrored), cosines))
+        if progress is not None:
+            progress(len(found), len(COMPARISONS))
     return _merged(found)
 
 
@@ -128,35 +142,68 @@ def _raw(images: Images, window: Window) -> Float[Tensor, "n d"]:
     """Return a window of each image at a low resolution, without brightness and contrast."""
     down, right, side = window
     part = images[:, :, down : down + side, right : right + side].float()
-    low = functional.interpolate(part, (GRID, GRID), mode="bilinear", antialias=True)
+    reduction = _reduction(side)
+    low = ((part @ reduction).transpose(2, 3) @ reduction).transpose(2, 3)
     centred = low - low.mean(dim=(2, 3), keepdim=True)
     return functional.normalize(centred.flatten(1), dim=1)
 
 
-def _similar(
-    queries: Float[Tensor, "n d"],
-    candidates: Float[Tensor, "n d"],
-    threshold: float,
-    *,
-    is_mirrored: bool,
-    is_symmetric: bool,
-) -> Iterator[Candidates]:
-    """Yield the similar pairs of each block of the matrix of cosines."""
-    num = len(queries)
-    for top in range(0, num, BLOCK_SIZE):
-        rows, columns, values = [], [], []
-        for left in range(top if is_symmetric else 0, num, BLOCK_SIZE):
-            cosines = queries[top : top + BLOCK_SIZE] @ candidates[left : left + BLOCK_SIZE].T
-            found = (cosines >= threshold).nonzero()
-            values.append(cosines[found[:, 0], found[:, 1]])
-            rows.append(found[:, 0] + top)
-            columns.append(found[:, 1] + left)
-        first, second, best = torch.cat(rows), torch.cat(columns), torch.cat(values)
-        kept = (first < second) if is_symmetric else (first != second)
-        first, second, best = first[kept], second[kept], best[kept]
-        kept = _is_among_best(first, best)
-        pairs = torch.stack([torch.minimum(first, second), torch.maximum(first, second)], dim=1)[kept]
-        yield Candidates(pairs, torch.full((len(pairs),), is_mirrored), best[kept])
+@cache
+def _reduction(side_px: int) -> Float[Tensor, "s g"]:
+    """Return the matrix that reduces a side to the grid, as antialiased bilinear interpolation does."""
+    rows = functional.interpolate(torch.eye(side_px)[None, None], (GRID, side_px), mode="bilinear", antialias=True)
+    return rows[0, 0].T.contiguous()
+
+
+def similar_pairs(
+    queries: Float[Tensor, "n d"], centres: Float[Tensor, "n d"], threshold: float, *, is_symmetric: bool
+) -> tuple[Int64[Tensor, "m 2"], Float[Tensor, " m"]]:
+    """Return the pairs of different images whose cosine reaches the threshold, at most `MAX_PER_IMAGE` of each query.
+
+    No pair is missed: for unit vectors q and c whose first k values are q1 and c1 and whose others are q2 and c2, the
+    Cauchy-Schwarz inequality gives the bound
+
+        q . c <= q1 . c1 + |q2| |c2|
+
+    Args:
+        queries: Unit descriptors of one window of each image, float [n d].
+        centres: Unit descriptors of the centre of each image, float [n d].
+        threshold: Smallest cosine.
+        is_symmetric: Whether (i, j) and (j, i) are the same comparison, so that i < j suffices.
+
+    Returns:
+        The two indices of each pair, the smaller one first, int64 [m 2], and its cosine, float [m].
+    """
+    bounding_queries, bounding_centres = _bounding(queries), _bounding(centres)
+    pairs, cosines = [torch.empty(0, 2, dtype=torch.int64)], [torch.empty(0)]
+    for top in range(0, len(queries), BLOCK_ROWS):
+        rows = bounding_queries[top : top + BLOCK_ROWS]
+        promising = [
+            _reaching(rows, bounding_centres[left : left + BLOCK_COLUMNS], threshold) + torch.tensor([top, left])
+            for left in range(top if is_symmetric else 0, len(queries), BLOCK_COLUMNS)
+        ]
+        first, second = torch.cat(promising).unbind(dim=1)
+        values = (queries[first] * centres[second]).sum(dim=1)
+        kept = (values >= threshold) & ((first < second) if is_symmetric else (first != second))
+        first, second, values = first[kept], second[kept], values[kept]
+        kept = _is_among_best(first, values)
+        pairs.append(torch.stack([torch.minimum(first, second), torch.maximum(first, second)], dim=1)[kept])
+        cosines.append(values[kept])
+    return torch.cat(pairs), torch.cat(cosines)
+
+
+def _bounding(descriptors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+    """Return vectors whose products are at least those of the descriptors."""
+    rest = descriptors[:, NUM_BOUNDING:].norm(dim=1, keepdim=True)
+    return torch.cat([descriptors[:, :NUM_BOUNDING], rest], dim=1)
+
+
+def _reaching(rows: Float[Tensor, "n k"], columns: Float[Tensor, "m k"], threshold: float) -> Int64[Tensor, "h 2"]:
+    """Return row and column of the products that reach the threshold, without rounding errors that would hide one."""
+    products = rows @ columns.T
+    hits = (products.amax(dim=1) >= threshold - ROUNDING).nonzero().flatten()  # few rows have any
+    found = (products[hits] >= threshold - ROUNDING).nonzero()
+    return torch.stack([hits[found[:, 0]], found[:, 1]], dim=1)
 
 
 def _is_among_best(groups: Int64[Tensor, " m"], values: Float[Tensor, " m"]) -> Bool[Tensor, " m"]:

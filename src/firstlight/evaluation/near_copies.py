@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from firstlight.evaluation.copy_candidates import find_candidates, to_common_siz
 
 SIMILAR = 0.9  # similarity from which two images are near copies
 _BATCH = 2048
+ALIGNING_FROM = 0.75  # share of the time after which candidates are aligned
 MAX_COLOUR_DIFFERENCE = 0.15  # largest difference of the mean colours without brightness, in [0, 1]
 
 
@@ -34,7 +36,9 @@ class NearCopies:
     is_complete: bool
 
 
-def find_near_copies(images: Images, similar: float = SIMILAR) -> NearCopies:
+def find_near_copies(
+    images: Images, similar: float = SIMILAR, progress: Callable[[int, int], None] | None = None
+) -> NearCopies:
     """Find the pairs of images that are the same picture, possibly shifted, mirrored, cropped or compressed.
 
     Coarse descriptors of all pairs are compared first; the similar ones are then aligned and compared pixel by pixel. A
@@ -43,6 +47,7 @@ def find_near_copies(images: Images, similar: float = SIMILAR) -> NearCopies:
     Args:
         images: Raw pixels, uint8 [n 3 h w]; exact copies are found, too.
         similar: Smallest similarity of near copies.
+        progress: Called with the share of the work that is done, as a number of images, and the number of all images.
 
     >>> pictures = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     >>> pictures[7] = pictures[3].flip(2)
@@ -53,8 +58,9 @@ def find_near_copies(images: Images, similar: float = SIMILAR) -> NearCopies:
         empty = torch.empty(0, 2, dtype=torch.int64)
         return NearCopies(empty, torch.empty(0, dtype=torch.float64), 0, is_complete=True)
     small = to_common_size(images)
-    candidates = find_candidates(small)
-    similarities = aligned_similarity(small, candidates.pairs, candidates.is_mirrored)
+    stages = [_Stage(progress, len(images), *part) for part in ((0.0, ALIGNING_FROM), (ALIGNING_FROM, 1.0))]
+    candidates = find_candidates(small, progress=stages[0])
+    similarities = aligned_similarity(small, candidates.pairs, candidates.is_mirrored, stages[1])
     means = torch.cat([batch.float().mean(dim=(2, 3)) / 255 for batch in small.split(_BATCH)])
     colours = means - means.mean(dim=1, keepdim=True)
     differences = (colours[candidates.pairs[:, 0]] - colours[candidates.pairs[:, 1]]).norm(dim=1)
@@ -63,3 +69,18 @@ def find_near_copies(images: Images, similar: float = SIMILAR) -> NearCopies:
     best = torch.full((len(pairs),), -1.0, dtype=torch.float64)
     best = best.scatter_reduce_(0, inverse, similarities[kept], "amax")
     return NearCopies(pairs, best, len(candidates), candidates.is_complete)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Reports the progress of one part of the work as that of the whole."""
+
+    progress: Callable[[int, int], None] | None
+    num_images: int
+    start: float
+    end: float
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.progress is not None:
+            share = self.start + (self.end - self.start) * done / total
+            self.progress(round(share * self.num_images), self.num_images)

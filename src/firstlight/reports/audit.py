@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -159,8 +159,9 @@ def audit(
     files: Mapping[str, Attributes] | None = None,
     remarks: Sequence[str] = (),
     *,
-    finds_near: bool = False,
+    finds_near: bool = True,
     decided: Decisions | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
     """Audit a data set: wrong labels, copies, odd images and spurious signs.
 
@@ -172,6 +173,7 @@ def audit(
         remarks: What is known not to be checked, a sentence each.
         finds_near: Whether to look for near copies, besides exact ones.
         decided: Decisions that a person has made; findings about these images are left out.
+        progress: Called while near copies are searched; see `find_copies`.
 
     Raises:
         UsageError: There is no image.
@@ -191,7 +193,7 @@ def audit(
                 f"The network agrees with only {found.accuracy:.0%} of the labels of {split}: what it says about wrong "
                 "labels is unreliable. Another recipe or more epochs may help."
             )
-    groups, is_complete = find_copies(splits, finds_near=finds_near)
+    groups, is_complete = find_copies(splits, finds_near=finds_near, progress=progress)
     if not is_complete:
         notes.append("So many images resemble one another that only the most similar ones were compared.")
     leak = None

@@ -46,7 +46,7 @@ def copy_lines(found: Audit) -> list[str]:
     copies = f"{counted(num_copies, 'image')} too many, in {counted(len(found.groups), 'group')}"
     lines.append(f"Copies: {copies if num_copies else 'none were found'}.")
     if not found.finds_near:
-        lines.append("Only exact copies were searched; --near_copies looks for near copies, too.")
+        lines.append("Only exact copies were searched (--without_near_copies).")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -86,12 +86,16 @@ class Leak:
     interval_without: tuple[float, float] | None = None
 
 
-def find_copies(splits: Mapping[str, ImageSet], *, finds_near: bool = False) -> tuple[list[CopyGroup], bool]:
+def find_copies(
+    splits: Mapping[str, ImageSet], *, finds_near: bool = True, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[CopyGroup], bool]:
     """Find the groups of copies in all splits: contradictions first, then leaks, then the others.
 
     Args:
         splits: Images of each split by its name, all of one size; train first.
         finds_near: Whether to look for near copies, too; see `firstlight.evaluation.near_copies`.
+        progress: Called while near copies are searched, with the share of the work done, as a number of images, and
+            the number of all images.
 
     Returns:
         The groups, and whether all candidates for near copies were compared.
@@ -101,7 +105,7 @@ def find_copies(splits: Mapping[str, ImageSet], *, finds_near: bool = False) -> 
     similarities, is_complete = torch.ones(len(pairs), dtype=torch.float64), True
     if finds_near:
         distinct = (first == torch.arange(len(first))).nonzero().flatten()
-        near = find_near_copies(torch.cat([images.images for images in splits.values()])[distinct])
+        near = find_near_copies(torch.cat([images.images for images in splits.values()])[distinct], progress=progress)
         pairs = torch.cat([pairs, distinct[near.pairs]])
         similarities = torch.cat([similarities, near.similarities.clamp(max=LARGEST_NEAR)])
         is_complete = near.is_complete
