@@ -35,6 +35,7 @@ from firstlight.training import bench
 from reference import archive_files, cifar100_files
 from reference.archive_files import official_files, packed, plain, special
 from reference.fault_server import FaultServer
+from reference.packed_photos import pack
 from reference.photo_folders import make_folder, save_photo
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,10 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     for name in ("photo.jpg", "new_photo.jpg", "photos/a.jpg", "photos/b.png"):
         save_photo(Path(name), (60, 90, 200), size=(60, 40))
     make_folder(Path("my_photos"), {"cat": 20, "dog": 20, "bird": 20})
+    pack(Path("my_photos"), Path("photos.zip"))
+    make_folder(Path("photos/all"), {"bird": 20, "cat": 20})
+    table = [f"all/{label}/{number:03}.png,{label}" for label in ("bird", "cat") for number in range(20)]
+    Path("photos/labels.csv").write_text("\n".join(["file,label", *table]) + "\n")
     Path("decisions.csv").write_text("split,id,file,decision\n")
     with ExitStack() as stack:
         manifest = {

@@ -23,7 +23,10 @@ DESCRIPTION = (
     "A data set is cross-validated for this, so that each image is judged by a network that was not trained on it. A "
     "run is judged on its test images alone."
 )
-TARGET_HELP = "a folder of images with one subfolder per class, the name of a data set, or a run folder"
+TARGET_HELP = (
+    "a folder of images with one subfolder per class, an archive of it, a CSV of file and label, the name of a data "
+    "set, or a run folder"
+)
 DEFAULT_MAX_IMAGES = 200  # `reports.audit_page.MAX_IMAGES`, repeated here to load no torch for --help
 ONLY_TEST = (
     "Only the labels of the test images were checked, because the run was trained on the others. The audit of a data "
@@ -160,7 +163,7 @@ def compare_all(options: Namespace, *arguments: Any, **named: Any) -> Audit:
 
 
 def open_target(options: Namespace) -> Source:
-    """Open the data set that the user named: a name, or a folder of images or of a data set.
+    """Open the data set that the user named: a name, a folder of images or of a data set, an archive or a CSV.
 
     Raises:
         UsageError: There is no such data set and no such folder.
@@ -170,7 +173,7 @@ def open_target(options: Namespace) -> Source:
     if options.target in SOURCES and not (Path(options.target).is_dir() and options.data_dir is None):
         return open_source(options.target, options.data_dir or DEFAULT_DATA_DIR, options.image_size)
     folder = user_path(options.target)
-    if not folder.is_dir():
+    if not folder.exists():
         names = ", ".join(name for name in SOURCES if name != "folder")
         raise UsageError(f"{options.target}: no such folder, and no data set of that name ({names})")
     return open_source(DEFAULT_NAME, folder, options.image_size, is_named=False)

@@ -15,7 +15,10 @@ from firstlight.paths import user_path
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 OPENS_RUNS = frozenset(("app", "audit", "compare", "explain", "export", "predict", "report", "summary", "test"))
-DATA_DIR_HELP = "folder that holds the data sets, or a folder of your own images with one subfolder per class"
+DATA_DIR_HELP = (
+    "folder that holds the data sets, or a folder of your own images with one subfolder per class, a zip or tar of it, "
+    "or a CSV of file and label"
+)
 DECISIONS_HELP = (
     "a CSV file of decisions, as the page of an audit saves it: images to keep, to drop, or whose label to change"
 )

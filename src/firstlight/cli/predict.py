@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> None:
     """Predict every image and print a table, CSV or JSON."""
     parser = Parser("predict", DESCRIPTION)
-    parser.add_argument("images", type=str, nargs="+", help="image files, or folders of images")
+    parser.add_argument("images", type=str, nargs="+", help="image files, or folders, zip or tar files of images")
     add_run_argument(parser, "--run", RUN_HELP)
     parser.add_argument("--top", type=int, default=3, help="number of classes to list for each image")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json"], help="format of the output")
@@ -67,19 +67,28 @@ def run(arguments: Sequence[str]) -> None:
     for each in options.images:
         if (user_path(each) / "recipe.yaml").is_file():
             raise UsageError(f"{each} is a run folder, not a folder of images: name it as --run {each}")
+    from firstlight.data.folder.packed import unpacked_path
     from firstlight.data.image_files import find_images
 
     chosen = _choose(options.run, options.logs_dir)
-    paths, refusals = find_images([user_path(each) for each in options.images])
+    opened = {unpacked_path(user_path(each)): user_path(each) for each in options.images}
+    paths, refusals = find_images(list(opened))
     predictions, unreadable = _predict(chosen, paths)
     refusals |= unreadable
     paths = [path for path in paths if path not in refusals]
     if predictions:
         if options.cam:
             _draw(chosen, paths, predictions, options)
+        paths = [_named(path, opened) for path in paths]
         print_answers = {"table": _print_table, "csv": _print_csv, "json": _print_json}[options.format]
         print_answers(chosen.description, paths, predictions, options.top)
-    _report(refusals, len(predictions))
+    _report({_named(path, opened): reason for path, reason in refusals.items()}, len(predictions))
+
+
+def _named(path: Path, opened: Mapping[Path, Path]) -> Path:
+    """Return the path in the archive that the user named, of an image that was unpacked from it."""
+    folder = next((each for each in opened if opened[each] != each and path.is_relative_to(each)), None)
+    return path if folder is None else opened[folder] / path.relative_to(folder)
 
 
 def _predict(run: Predictor, paths: Sequence[Path]) -> tuple[list[Prediction], dict[Path, str]]:

@@ -13,8 +13,8 @@ DESCRIPTION = (
     "separate folder; the run's own predictions and results stay unchanged."
 )
 TEST_DATA_DIR_HELP = (
-    "a folder of labelled images with one subfolder per class, or the folder of a data set, for instance that of the "
-    "run's own data set after it was moved"
+    "a folder of labelled images with one subfolder per class, a zip or tar of it, a CSV of file and label, or the "
+    "folder of a data set, for instance that of the run's own data set after it was moved"
 )
 
 

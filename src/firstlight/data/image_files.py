@@ -44,7 +44,7 @@ def visible_entries(folder: Path) -> list[Path]:
         names = os.listdir(folder)
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
-    return [folder / name for name in sorted(names) if not _is_hidden(name)]
+    return [folder / name for name in sorted(names) if not is_hidden(name)]
 
 
 def image_files_below(folder: Path, max_entries: int | None = None) -> Iterator[ImageEntry]:
@@ -86,7 +86,7 @@ def image_files_below(folder: Path, max_entries: int | None = None) -> Iterator[
             if stat.S_ISDIR(status.st_mode):
                 pending.append(path)
             elif is_image and stat.S_ISREG(status.st_mode):
-                yield ImageEntry(path, status, _unsupported(path))
+                yield ImageEntry(path, status, refusal_of(path))
 
 
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
@@ -120,11 +120,13 @@ def find_images(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     return found, refusals
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is skipped: hidden ones and those that systems add."""
     return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
-def _unsupported(path: Path) -> str | None:
+def refusal_of(path: Path) -> str | None:
+    """Return why a file cannot be read if its suffix tells, otherwise None."""
     suffix = path.suffix.lower()
     if suffix not in UNSUPPORTED_SUFFIXES:
         return None

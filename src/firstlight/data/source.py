@@ -15,7 +15,8 @@ from firstlight.data.download.downloader import fetch_missing, is_missing
 from firstlight.data.drawn import EMBEDDED_NAMES, WATERMARK_NAME, read_drawn
 from firstlight.data.folder.file_attributes import file_attributes
 from firstlight.data.folder.image_size import check_image_size
-from firstlight.data.folder.layout import FolderSplit, Layout, find_layout, holds_classes
+from firstlight.data.folder.layout import FolderSplit, Layout, holds_classes
+from firstlight.data.folder.open_layout import open_layout, refuse_other_file
 from firstlight.data.folder.reader import default_size_px, describe_folder, read_split
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError, UsageError
@@ -145,9 +146,9 @@ class FunctionSource(_FixedSizeSource):
 
 
 class FolderSource(Source):
-    """The user's own images, `data_dir` with one folder per class.
+    """The user's own images: `data_dir` is a folder of class folders, an archive of it, or a CSV of files and labels.
 
-    The folder's layout is read once, at the first use, so that all splits come from the same listing of its files.
+    The layout is read once, at the first use, so that all splits come from the same listing of its files.
 
     Raises:
         UsageError: `image_size` is not a size that the networks can take.
@@ -161,8 +162,8 @@ class FolderSource(Source):
 
     @cached_property
     def layout(self) -> Layout:
-        """The folder's classes, splits and files."""
-        return find_layout(self.data_dir)
+        """The classes, splits and files."""
+        return open_layout(self.data_dir)
 
     @cached_property
     def size_px(self) -> int:
@@ -180,7 +181,7 @@ class FolderSource(Source):
 
     def external_test(self) -> ImageSet:
         """Read the test split, or all images if the folder has no test split."""
-        return read_split(find_layout(self.data_dir, splits_off_test=False), "test", self.size_px)
+        return read_split(open_layout(self.data_dir, splits_off_test=False), "test", self.size_px)
 
     def remarks(self, train: ImageSet) -> list[str]:
         """Return lines on the classes, the sizes of the splits, an imbalance of the classes and the unused files."""
@@ -213,25 +214,26 @@ def open_source(
     If `data_dir` holds images in one folder per class, these images replace `name` in three cases: `name` is CIFAR-10,
     the default, and no part of it is in `data_dir`; the user named no data set, and no part of the default one is in
     `data_dir`; the user named no data set, and the default one is embedded. The `name` of the returned source says
-    which data set it is.
+    which data set it is. An archive of such a folder, or a CSV of files and labels, replaces `name` unless the user
+    named another data set than CIFAR-10.
 
     Args:
         name: Name of the data set, a key of `SOURCES`.
-        data_dir: Folder that holds data sets on disk, or a folder of images.
+        data_dir: Folder that holds data sets on disk, or a folder of images, an archive of it or a CSV.
         image_size: Side in pixels to which a folder's images are resized; 0 keeps the data set's own size.
         is_named: Whether the user named the data set; otherwise `name` is a default.
 
     Raises:
         UsageError: No data set has that name.
-        DataError: `data_dir` is a file, does not exist, or holds images that are not sorted into one folder per class.
+        DataError: `data_dir` is another file, does not exist, or holds images that are not sorted into one folder per
+            class.
 
     >>> source = open_source("drawn")
     >>> len(source.test()), source.val() is None
     (2000, True)
     """
     data_dir = user_path(data_dir)
-    if data_dir.is_file():
-        raise DataError(f"{data_dir} is a file; data_dir must be a folder: of data sets, or of one folder per class")
+    refuse_other_file(data_dir)
     name = FOLDER_NAME if _is_folder_meant(name, data_dir, is_named) else name
     if name not in SOURCES:
         raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}")
@@ -242,7 +244,11 @@ def open_source(
 
 
 def _is_folder_meant(name: str, data_dir: Path, is_named: bool) -> bool:
-    """Return whether `data_dir` is a folder of images that replaces the data set `name`; see `open_source`."""
+    """Return whether `data_dir` has images that replace the data set `name`; see `open_source`."""
+    if data_dir.is_file():
+        if is_named and name not in (DEFAULT_NAME, FOLDER_NAME):
+            raise DataError(f"{data_dir} is a file of images, not a folder with {name}. Leave out one of the two.")
+        return True
     if name in EMBEDDED_NAMES and not is_named and data_dir != Path(DEFAULT_DATA_DIR):
         if not data_dir.is_dir():
             raise DataError(f"{data_dir}: no such folder. Give the folder of your images with --data_dir.")

@@ -212,7 +212,7 @@ def test_unprintable_names_become_printable(tmp_path: Path) -> None:
         for number in range(3):
             (tmp_path / os.fsdecode(name) / f"{number}.jpg").write_bytes(b"")
     assert set(find_layout(tmp_path).class_names) == {"two\ufffdlines", "\ufffd[31mred", "latin \ufffd"}
-    assert class_name_of(Path("plain")) == "plain"
+    assert class_name_of("plain") == "plain"
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,22 @@ import gzip
 import hashlib
 import shutil
 import tarfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from firstlight.data.download.manifest import Archive
-from firstlight.errors import DataError
+from firstlight.data.safe_unpacking import (
+    CHUNK_BYTES,
+    Bounded,
+    Budget,
+    RefusedError,
+    escaped,
+    path_inside,
+    refusals,
+)
 
-CHUNK_BYTES = 1 << 20
 MAX_ENTRIES = 100
 SLACK_BYTES = 1 << 20  # unpacked bytes beyond the members: headers, padding and small files that are not needed
+TOO_MANY_BYTES = "it unpacks to more bytes than the official archive"
 
 
 def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
@@ -42,8 +47,8 @@ def unpack(archive: Archive, path: Path, data_dir: Path) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
     try:
         temporary.mkdir()
-        with _refusals(path), path.open("rb") as file, gzip.open(file) as content:
-            stream = _Bounded(content, archive.unpacked_bytes + SLACK_BYTES)
+        with refusals(path, "tar.gz"), path.open("rb") as file, gzip.open(file) as content:
+            stream = Bounded(content, Budget(archive.unpacked_bytes + SLACK_BYTES, TOO_MANY_BYTES))
             with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]  # it only reads
                 _unpack_members(archive, tar, temporary)
             while stream.read(CHUNK_BYTES):  # reads the checksum at the end
@@ -79,76 +84,34 @@ def _digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
-class _RefusedError(Exception):
-    """The archive is refused; the text says why."""
-
-
-class _Bounded:
-    """A reader of the unpacked stream up to a limit, because an archive of a megabyte can unpack to a petabyte."""
-
-    def __init__(self, content: gzip.GzipFile, max_bytes: int) -> None:
-        self._content, self._left = content, max_bytes
-
-    def read(self, num_bytes: int) -> bytes:
-        try:
-            chunk = self._content.read(num_bytes)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _RefusedError("it is cut short or damaged") from error
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise _RefusedError("it unpacks to more bytes than the official archive")
-        return chunk
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Convert any error of a malformed archive to a DataError of one line; leave errors of the disk unchanged."""
-    try:
-        yield
-    except OSError:
-        raise
-    except _RefusedError as error:
-        raise DataError(f"{path}: refused: {error}") from error
-    except Exception as error:  # tarfile raises many types for malformed archives
-        detail = _shown(str(error)) or type(error).__name__
-        raise DataError(f"{path}: refused: it is not a valid tar.gz ({detail})") from error
-
-
 def _unpack_members(archive: Archive, tar: tarfile.TarFile, target: Path) -> None:
     missing = dict(archive.members)
     for number, entry in enumerate(tar):
         if number >= MAX_ENTRIES:
-            raise _RefusedError(f"it has more than {MAX_ENTRIES} entries")
+            raise RefusedError(f"it has more than {MAX_ENTRIES} entries")
         member_path = _checked_member_path(entry, archive.folder)
         if member_path is None or member_path.name not in archive.members or len(member_path.parts) != 2:
             continue
         member = missing.pop(member_path.name, None)
         if member is None:
-            raise _RefusedError(f"{member_path.name} occurs twice")
+            raise RefusedError(f"{member_path.name} occurs twice")
         if not 0 <= entry.size <= member.max_bytes:
-            raise _RefusedError(f"{member_path.name} has {entry.size:,} bytes, more than {member.max_bytes:,}")
+            raise RefusedError(f"{member_path.name} has {entry.size:,} bytes, more than {member.max_bytes:,}")
         content = tar.extractfile(entry)
         assert content is not None
         with (target / member_path.name).open("xb") as file:
             shutil.copyfileobj(content, file, CHUNK_BYTES)
     if missing:
-        raise _RefusedError(f"{', '.join(missing)} missing")
+        raise RefusedError(f"{', '.join(missing)} missing")
 
 
 def _checked_member_path(entry: tarfile.TarInfo, folder: str) -> PurePosixPath | None:
     """Return the path of a file inside the archive; None for a folder."""
-    path = PurePosixPath(entry.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in entry.name or "\0" in entry.name:
-        raise _RefusedError(f"{_shown(entry.name)} is outside the folder")
+    path = path_inside(entry.name)
     if path.parts[:1] != (folder,):
-        raise _RefusedError(f"{_shown(entry.name)} is not in {folder}")
+        raise RefusedError(f"{escaped(entry.name)} is not in {folder}")
     if entry.isdir():
         return None
     if not entry.isreg() or entry.issparse():
-        raise _RefusedError(f"{_shown(entry.name)} is not a plain file")
+        raise RefusedError(f"{escaped(entry.name)} is not a plain file")
     return path
-
-
-def _shown(text: str) -> str:
-    """Return text from an archive escaped and shortened: it may hold line breaks, terminal codes or megabytes."""
-    return text.encode("unicode_escape").decode()[:200]

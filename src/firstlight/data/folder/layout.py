@@ -11,7 +11,7 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -91,7 +91,27 @@ def find_layout(root: Path, *, splits_off_test: bool = True) -> Layout:
     skipped: list[str] = []
     folders = _split_folders(root, skipped)
     found = {split: _images_of(folder, root, skipped) for split, folder in folders.items()}
-    files = {split: found.get(split, []) for split in ("train", "val", "test")}
+    return layout_of(root, found, skipped, splits_off_test=splits_off_test)
+
+
+def layout_of(
+    root: Path,
+    found: Mapping[FolderSplit, list[ImageFile]],
+    skipped: Iterable[str] = (),
+    *,
+    splits_off_test: bool = True,
+    order: Sequence[str] | None = None,
+) -> Layout:
+    """Check the classes of image files, and split off a test; see `find_layout`.
+
+    Args:
+        root: Path that messages name.
+        found: Image files of each split; a split may be missing.
+        skipped: A line for each part that is not used.
+        splits_off_test: See `find_layout`.
+        order: Order of the class names; None for the alphabetical one.
+    """
+    files = {split: found.get(split, []) for split in SPELLINGS}
     names = _checked_classes(root, files)
     is_split_here = splits_off_test and not files["test"]
     if not splits_off_test:
@@ -99,7 +119,8 @@ def find_layout(root: Path, *, splits_off_test: bool = True) -> Layout:
     elif is_split_here:
         files["train"], files["test"] = _split_off_test(root, files["train"])
     ordered = {split: tuple(sorted(each, key=lambda file: file.relative_path)) for split, each in files.items()}
-    return Layout(root, names, ordered, is_split_here, tuple(skipped))  # type: ignore[arg-type]
+    names = names if order is None else tuple(name for name in order if name in names)
+    return Layout(root, names, ordered, is_split_here, tuple(skipped))
 
 
 def holds_classes(root: Path) -> bool:
@@ -110,7 +131,7 @@ def holds_classes(root: Path) -> bool:
     """
     if not root.is_dir():
         return False
-    if any(_split_of(each) == "train" and _num_classes(each) for each in _folders_in(root)):
+    if any(split_named(each.name) == "train" and _num_classes(each) for each in _folders_in(root)):
         return True
     num_classes = _num_classes(root)
     num_stray = sum(_is_image(path) for path in islice(visible_entries(root), _MAX_ENTRIES))
@@ -126,7 +147,7 @@ def _split_folders(root: Path, skipped: list[str]) -> dict[FolderSplit, Path]:
     """Return the folder of each split; the root as train if it holds only class folders."""
     found: dict[FolderSplit, Path] = {}
     for folder in _folders_in(root):
-        split = _split_of(folder)
+        split = split_named(folder.name)
         if split is None or not _num_classes(folder):
             continue
         if split in found:
@@ -142,8 +163,13 @@ def _split_folders(root: Path, skipped: list[str]) -> dict[FolderSplit, Path]:
     return found
 
 
-def _split_of(folder: Path) -> FolderSplit | None:
-    return next((split for split, names in SPELLINGS.items() if folder.name.casefold() in names), None)
+def split_named(name: str) -> FolderSplit | None:
+    """Return the split that a folder of this name holds; None if it is no such name.
+
+    >>> split_named("Validation"), split_named("cat")
+    ('val', None)
+    """
+    return next((split for split, names in SPELLINGS.items() if name.casefold() in names), None)
 
 
 def _images_of(folder: Path, root: Path, skipped: list[str]) -> list[ImageFile]:
@@ -166,28 +192,28 @@ def _images_of(folder: Path, root: Path, skipped: list[str]) -> list[ImageFile]:
 
 
 def _image_file(entry: ImageEntry, root: Path, class_folder: Path) -> ImageFile:
-    relative_path, class_name = entry.path.relative_to(root).as_posix(), class_name_of(class_folder)
+    relative_path, class_name = entry.path.relative_to(root).as_posix(), class_name_of(class_folder.name)
     if entry.status is None:
         return ImageFile(entry.path, relative_path, class_name, refusal=entry.refusal)
     size_bytes, modified_ns = entry.status.st_size, entry.status.st_mtime_ns
     return ImageFile(entry.path, relative_path, class_name, size_bytes, modified_ns, entry.refusal)
 
 
-def class_name_of(folder: Path) -> str:
+def class_name_of(name: str) -> str:
     """Return the name of a folder as printable text in composed form, because systems store accents differently.
 
-    >>> class_name_of(Path("cafe" + chr(0x301)))
+    >>> class_name_of("cafe" + chr(0x301))
     'café'
     """
-    return unicodedata.normalize("NFC", printable(folder.name))
+    return unicodedata.normalize("NFC", printable(name))
 
 
-def _checked_classes(root: Path, files: Mapping[str, list[ImageFile]]) -> tuple[str, ...]:
+def _checked_classes(root: Path, files: Mapping[FolderSplit, list[ImageFile]]) -> tuple[str, ...]:
     names = sorted({each.class_name for each in files["train"]})
     if len(names) < 2:
         held = f"only images of {names[0]!r}" if names else "no folder of images"
         raise DataError(f"{root}: holds {held}. Add a folder of images for each class, at least two.")
-    for split in ("val", "test"):
+    for split in tuple(SPELLINGS)[1:]:
         others = sorted({each.class_name for each in files[split]} - set(names))
         if others:
             raise DataError(

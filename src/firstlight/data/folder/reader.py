@@ -43,7 +43,7 @@ def read_split(layout: Layout, split: FolderSplit, size_px: int) -> ImageSet:
     be read are named in a warning and left out. Decoded images are cached for the next time.
 
     Args:
-        layout: Classes, splits and files of the folder, from `find_layout`.
+        layout: Classes, splits and files of the folder, from `open_layout`.
         split: "train", "val" or "test"; "val" is empty if the folder has no such split.
         size_px: Side to which the images are resized.
 
@@ -80,7 +80,7 @@ def describe_folder(layout: Layout, train: ImageSet) -> list[str]:
     chosen = " (a fifth of each class, the same for every seed)" if layout.is_split_here else ""
     size = f"{train.size_px[0]}x{train.size_px[1]}"
     lines = [
-        f"{layout.root}: a folder for each of {len(layout.class_names)} classes ({names})",
+        f"{layout.root}: {'a folder for each of ' * layout.root.is_dir()}{len(layout.class_names)} classes ({names})",
         f"images become {size} pixels; {len(layout.files['test']):,} are kept for the test{chosen}",
     ]
     if counts[many] >= IMBALANCE * counts[few]:
