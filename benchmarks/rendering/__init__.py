@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rendering.app_speed import app
 from rendering.browser_speed import browser
+from rendering.busy_machine import busy
 from rendering.ingredient_values import ingredients_fast, ingredients_page
 from rendering.map_quality import explain_speed, trust_cifar, trust_drawn, trust_methods
 from rendering.onnx_files import onnx
@@ -34,4 +35,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "app": app,
     "browser": browser,
     "onnx": onnx,
+    "busy": busy,
 }

@@ -20,7 +20,7 @@ def onnx() -> str:
     compared, turns = first["logits"]["num_images"], speed["results"]["images_per_s"]["explain"]["n"]
     return (
         f"{table}\n\nThe differences are the largest of {compared:,} test images; maps are Grad-CAM at the last stage. "
-        f"The speeds are medians of {turns} turns, measured alternately while other programs ran, on "
+        f"The speeds are medians of {turns} turns, measured alternately, on "
         f"{hardware_with_threads(speed)}."
     )
 
