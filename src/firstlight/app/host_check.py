@@ -1,4 +1,4 @@
-"""Host check: answers only requests for the names under which the page is served, and adds security headers."""
+"""Host check: rejects requests for host names under which the page is not served, and adds security headers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SECURITY_HEADERS = (
 class HostCheck:
     """An ASGI middleware that answers requests for other host names with 421, and adds headers to all answers.
 
-    A page of a stranger can let its own name point to 127.0.0.1 (DNS rebinding). The visitor's browser then sends
-    requests of that page here, and would let it read the answers.
+    This prevents DNS rebinding: another web site can make its own host name point to 127.0.0.1. The browser of a user
+    who visits it then sends the site's requests to this server, and would let the site read the answers.
 
     Args:
         app: Application to which requests are forwarded.
@@ -46,7 +46,7 @@ class HostCheck:
             if not self._is_allowed(scope):
                 await refuse(send_with_headers, 421, "this page is not served under this name: see --allow_host")
                 return
-            # Gradio believes this header, which any page can send, and names its own address by it.
+            # Any client can send this header, and Gradio would take its own address from it.
             kept = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-host"]
             scope = {**scope, "headers": kept}
         await self.app(scope, receive, send_with_headers)
@@ -59,12 +59,12 @@ class HostCheck:
 def allowed_hosts(bound: str | None, more: Collection[str] = ()) -> frozenset[str] | None:
     """Return the host names under which a page may be requested; None for every name.
 
-    A page that only this machine can reach has the names of this machine. A page that others can reach may have any
-    name, unless the user names some.
+    If the server listens on this machine only, the names are those of this machine. If others can reach it, every name
+    is allowed unless the user gives names.
 
     Args:
         bound: Address on which the server listens; None for Gradio's default.
-        more: Names that the user allows.
+        more: Further names that the user allows.
 
     >>> sorted(allowed_hosts("127.0.0.1", ["demo.example"]))
     ['127.0.0.1', '[::1]', 'demo.example', 'localhost']

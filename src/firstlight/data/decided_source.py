@@ -1,4 +1,4 @@
-"""A data set with the decisions of an audit: without the dropped images, and with the new labels."""
+"""A data set with the decisions of an audit applied: without the dropped images, and with the new labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firstlight.errors import DataError
 
 
 class DecidedSource(Source):
-    """A source whose images are changed by decisions when they are read; the files stay as they are.
+    """A data set that applies decisions when its images are read. The files stay as they are.
 
     Args:
         source: The data set.
@@ -25,7 +25,7 @@ class DecidedSource(Source):
         self.source, self.decisions = source, decisions
 
     def val(self) -> ImageSet | None:
-        """Read the data set's own validation images, changed by the decisions; None if it has none."""
+        """Read the data set's own validation images and apply the decisions; None if it has none."""
         images = self.source.val()
         if images is not None:
             return self.decisions.apply(images, "val")
@@ -34,11 +34,11 @@ class DecidedSource(Source):
         return None
 
     def external_test(self) -> ImageSet:
-        """Read the images on which a network from another data set is tested; decisions do not change them."""
+        """Read the images on which a network from another data set is tested, without applying the decisions."""
         return self.source.external_test()
 
     def read(self, split: Split) -> ImageSet:
-        """Read one split, changed by the decisions.
+        """Read one split and apply the decisions.
 
         Raises:
             DataError: The data set is missing or malformed, or a decision is about an image or a class that it lacks.
@@ -46,7 +46,7 @@ class DecidedSource(Source):
         return self.decisions.apply(self.source.read(split), split)
 
     def remarks(self, train: ImageSet) -> list[str]:
-        """Return the lines on the data set, and one on the decisions."""
+        """Return the remarks of the data set, and a line that counts the decisions."""
         return [*self.source.remarks(train), self.decisions.summary()]
 
     def file_attributes(self, images: ImageSet) -> dict[str, Float64[Tensor, " n"]]:

@@ -1,4 +1,7 @@
-"""Scores that rank labels by how likely they are wrong, from out-of-fold predictions: the smallest score first."""
+"""Scores that rank labels by how likely they are wrong. A smaller score means a more suspicious label.
+
+They need out-of-fold predictions: each image is predicted by a network that was not trained on it.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +48,11 @@ def normalized_margin(probabilities: Probabilities, labels: Labels) -> Float64[T
 
 
 def confident_classes(probabilities: Probabilities, labels: Labels) -> Int64[Tensor, " n"]:
-    """Return the class to which each image is counted in the confident joint, int64 [n]; -1 if it is counted to none.
+    """Return the class as which the confident joint counts each image, int64 [n]; -1 if it does not count the image.
 
-    The threshold of class j is the mean probability of j over the images that are labelled j. An image is counted to
-    the class with the largest probability among those whose threshold it reaches. Northcutt et al. 2021,
-    arXiv 1911.00068, equations 1 and 2.
+    The threshold of class j is the mean probability of j over the images that are labelled j. An image counts as the
+    most probable of the classes whose thresholds it reaches. Northcutt et al. 2021, arXiv 1911.00068, equations 1
+    and 2.
 
     Args:
         probabilities: Out-of-fold probabilities, float [n k].
@@ -89,7 +92,10 @@ def confident_joint(probabilities: Probabilities, labels: Labels) -> Float64[Ten
 
 
 def confident_learning(probabilities: Probabilities, labels: Labels) -> Float64[Tensor, " n"]:
-    """Return scores by confident learning, float64 [n]: images off the diagonal of the joint first, then by margin.
+    """Return scores by confident learning, float64 [n].
+
+    Images that the confident joint counts as another class than their label have the smallest scores. Within both
+    groups, the normalized margin decides.
 
     Northcutt et al. 2021, arXiv 1911.00068, section 3.2, "prune by off-diagonals", ranked by the normalized margin.
 
@@ -107,8 +113,8 @@ def neighbours_in_folds(
 ) -> Neighbours:
     """Return the nearest neighbours of each image among the others of its fold.
 
-    Distances are Euclidean, between features that are scaled to length 1. Features of two networks cannot be compared,
-    so that the neighbours of an image are those whose features come from the same network.
+    Distances are Euclidean, between features that are scaled to length 1. Only images whose features come from the same
+    network are neighbours, because features of two networks cannot be compared.
 
     Args:
         features: Input of the head, float [n f].

@@ -1,4 +1,7 @@
-"""Out-of-distribution detection by the energy of the logits."""
+"""Out-of-distribution detection by the energy of the logits.
+
+Novel means unlike the training data: an image is novel if its energy exceeds a threshold that validation images set.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from torch import Tensor
 
 from firstlight.arrays import Logits
 
-_ROUNDING = 1e-9  # 20 * 0.95 is 19, not a little more
+_ROUNDING = 1e-9  # in floating point, 20 * 0.95 may be slightly more than 19, which `ceil` would raise to 20
 
 
 def energy(logits: Logits) -> Float[Tensor, " n"]:
@@ -29,10 +32,10 @@ def energy(logits: Logits) -> Float[Tensor, " n"]:
 def fit_threshold(energies: Float[Tensor, " n"], false_alarms: float) -> float:
     """Return an energy that a new in-distribution image exceeds with at most this probability.
 
-    It is the k-th smallest of n energies, k = ceil((n + 1)(1 - false_alarms)), which keeps the promise for any n: split
-    conformal prediction (Vovk et al. 2005; Angelopoulos and Bates 2021, arXiv 2107.07511, section 1). Fewer than 19
-    images cannot keep 5 %; the threshold is then the largest energy plus the range of all, which only an image that is
-    very different exceeds.
+    The threshold is the k-th smallest of n energies, k = ceil((n + 1)(1 - false_alarms)). This guarantees the
+    probability for any n (split conformal prediction: Vovk et al. 2005; Angelopoulos and Bates 2021, arXiv 2107.07511,
+    section 1). Fewer than 19 images cannot guarantee 5 %: then k > n, and the threshold is the largest energy plus the
+    difference between the largest and the smallest, which only a very different image exceeds.
 
     Args:
         energies: Energies of validation images, float [n].

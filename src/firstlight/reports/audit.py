@@ -30,14 +30,13 @@ class Finding:
         split: Name of the image's split.
         id: Index of the image in its split; None if the finding is about several images.
         file: Path of its file below the folder of the data set; None if it has none.
-        score: Certainty or severity of the finding, which depends on its kind: the suspicion of the label
-            (`LabelNoise.suspicion`), the similarity of copies, robust standard deviations from the median, or the AUROC
-            of a sign.
+        score: How certain or severe the finding is. By kind: the suspicion of the label (`LabelNoise.suspicion`), the
+            similarity of the copy, the distance from the median in robust standard deviations, the AUROC of the sign.
         given: Name of the label.
         likely: Name of the class that it probably is.
         partner_split: Split of the copy.
         partner_id: Index of the copy.
-        remark: One sentence for the reader.
+        remark: Explanation in words.
     """
 
     kind: Kind
@@ -54,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What is wrong with a data set.
+    """The findings about a data set.
 
     Args:
         name: Name of the data set.
@@ -64,9 +63,9 @@ class Audit:
         leak: Test images with a copy in train or val; None without a test split.
         odd: Odd images of each split, the most severe first.
         signs: Properties that alone predict a class, in the first split.
-        remarks: What was not checked and why, a sentence each.
-        finds_near: Whether near copies were searched, besides exact ones.
-        decided: Decisions that a person has made; the findings about these images are left out.
+        remarks: Sentences about what was not checked, and why.
+        finds_near: Whether near copies were searched in addition to exact ones.
+        decided: Decisions of the user; findings about these images are left out.
     """
 
     name: str
@@ -170,9 +169,9 @@ def audit(
         splits: Images of each split by its name ("train", "val", "test"), all of one size; train first.
         held_out: Predictions of the splits whose labels are to be checked, by networks that were not trained on them.
         files: Attributes of the image files of each split, from `Source.file_attributes`; None without files.
-        remarks: What is known not to be checked, a sentence each.
-        finds_near: Whether to look for near copies, besides exact ones.
-        decided: Decisions that a person has made; findings about these images are left out.
+        remarks: Sentences about what cannot be checked.
+        finds_near: Whether to look for near copies in addition to exact ones.
+        decided: Decisions of the user; findings about these images are left out.
         progress: Called while near copies are searched; see `find_copies`.
 
     Raises:
@@ -213,9 +212,9 @@ def audit(
 
 
 def without_decided(found: Audit, decided: Decisions) -> Audit:
-    """Return an audit without the findings about images that a person has decided on.
+    """Return an audit without the findings about images on which the user has decided.
 
-    A group of copies is left out once at most one of its images is undecided.
+    A group of copies stays while two or more of its images are undecided.
 
     Args:
         found: The audit.
@@ -235,7 +234,7 @@ def without_decided(found: Audit, decided: Decisions) -> Audit:
 
 
 def describe(group: CopyGroup) -> str:
-    """Return what a group of copies is, in a few words.
+    """Return a short description of a group of copies.
 
     >>> describe(CopyGroup((Member("train", 0, 1), Member("test", 4, 2))))
     'exact copies with different labels, in train and test'

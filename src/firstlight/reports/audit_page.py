@@ -1,4 +1,4 @@
-"""`audit.html`: the page of an audit. Decisions about the images need JavaScript; everything else does not."""
+"""`audit.html`: the page of an audit. Only the decisions about images need JavaScript."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from firstlight.reports.audit_texts import summary
 from firstlight.reports.copy_audit import CopyGroup, Member
 from firstlight.reports.html.rendering import image_uri, render_page
 
-MAX_IMAGES = 200  # findings of each kind on the page
-SIGN_IMAGES = 6  # of the class, and of the others
-MAX_MEMBERS = 12  # images of one group on the page
+MAX_IMAGES = 200  # largest number of findings of each kind on the page
+SIGN_IMAGES = 6  # examples of a spurious sign: images of the class, and as many of other classes
+MAX_MEMBERS = 12  # largest number of images of one group on the page
 DECISIONS_FILE = "decisions.csv"
 
 
@@ -49,7 +49,7 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
 
 
 def _decisions(found: Audit) -> list[dict[str, Any]]:
-    """Return the earlier decisions, which the page keeps when it saves new ones."""
+    """Return the earlier decisions. The page adds them to the new ones when it saves the file."""
     return [
         {"split": each.split, "id": "" if each.id is None else each.id, "file": _file_of(found, each)}
         | {"decision": each.decision}
@@ -67,7 +67,7 @@ def _file_of(found: Audit, decision: Decision) -> str:
 
 
 def _checked(found: Audit) -> list[dict[str, Any]]:
-    """Return the rows of the table of splits."""
+    """Return the rows of the table of the splits whose labels were checked."""
     return [
         {
             "split": split,
@@ -83,7 +83,7 @@ def _checked(found: Audit) -> list[dict[str, Any]]:
 
 
 def _suspects(found: Audit, max_images: int) -> list[dict[str, Any]]:
-    """Return the cards of the suspect labels of all splits, the most probable first."""
+    """Return the suspect labels of all splits, the most suspicious first."""
     chosen = sorted(
         (-float(labels.suspicion[row]), split, row)
         for split, labels in found.labels.items()
@@ -121,7 +121,7 @@ def _member(found: Audit, member: Member) -> dict[str, Any]:
 
 
 def _odd(found: Audit, max_images: int) -> list[dict[str, Any]]:
-    """Return the odd images by what they are called, the most severe first, and fairly many of each name."""
+    """Return the odd images in groups by name, for instance "dark": the most severe, at most equally many of each."""
     names: dict[str, list[tuple[str, OddImage]]] = {}
     for split, odd in found.odd.items():
         for image in odd:

@@ -1,4 +1,4 @@
-"""The sentences of an audit: the same in the terminal and on the page."""
+"""The summary of an audit in sentences, for the terminal and for the page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def copy_lines(found: Audit) -> list[str]:
         kind = "copy" if found.finds_near else "exact copy"
         lines.append(f"Leaks: no {kind} of a test image was found among the training images.")
     num_copies = sum(len(group.members) - 1 for group in found.groups)
-    copies = f"{counted(num_copies, 'image')} too many, in {counted(len(found.groups), 'group')}"
+    copies = f"{counted(num_copies, 'redundant image')} in {counted(len(found.groups), 'group')}"
     lines.append(f"Copies: {copies if num_copies else 'none were found'}.")
     if not found.finds_near:
         lines.append("Only exact copies were searched (--without_near_copies).")
@@ -58,7 +58,7 @@ def image_lines(found: Audit) -> list[str]:
         kinds = ", ".join(f"{count:,} {name}" for name, count in names.most_common())
         lines.append(f"Odd images: {sum(names.values()):,} ({kinds}).")
     lines += [
-        f"Spurious sign: {sign.property} alone tells {found.class_names[sign.label]} from the other classes "
+        f"Spurious sign: {sign.property} alone distinguishes {found.class_names[sign.label]} from the other classes "
         f"(AUROC {sign.auroc:.2f})."
         for sign in found.signs
     ]

@@ -15,7 +15,7 @@ from firstlight.runs.predictor import Predictor
 
 
 def measure_accuracy(onnx_model: OnnxModel, model: Predictor, test: ImageSet) -> dict[str, Any]:
-    """Return the share of test images that each classifies correctly, with one view: `onnx` and `pytorch`.
+    """Return the accuracy of the ONNX model (`onnx`) and of the PyTorch model (`pytorch`), with a single view.
 
     Raises:
         DataError: The images have other classes than the model.

@@ -1,4 +1,4 @@
-"""Measure the ranges of the maps around each convolution, for the quantization to int8."""
+"""Measure the ranges of the input and the output of each convolution, for the quantization to int8."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from firstlight.export.onnx.weight_formats import Range
 from firstlight.networks import StagedNetwork
 
 BATCH_SIZE = 128
-PERCENTILE = 99.99  # of the values of a batch; rarer ones are clipped, which costs less than coarser levels
+# Of the values of a batch. Larger values are clipped: that loses less accuracy than coarser quantization levels.
+PERCENTILE = 99.99
 
 
 def measure_ranges(network: StagedNetwork, images: Images) -> dict[nn.Module, dict[str, Range]]:
     """Return the range of the input and of the output of each convolution.
 
-    The borders are percentiles of the values of each batch, averaged over the batches.
+    Both ends of a range are percentiles of the values in each batch, averaged over the batches.
 
     Args:
         network: Network in eval mode.
@@ -29,8 +30,8 @@ def measure_ranges(network: StagedNetwork, images: Images) -> dict[nn.Module, di
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         sides = found.setdefault(layer, {"input": [], "output": []})
-        sides["input"].append(_borders(inputs[0]))
-        sides["output"].append(_borders(output))
+        sides["input"].append(_ends(inputs[0]))
+        sides["output"].append(_ends(output))
 
     with ExitStack() as hooks, torch.inference_mode():
         for layer in network.modules():
@@ -38,16 +39,16 @@ def measure_ranges(network: StagedNetwork, images: Images) -> dict[nn.Module, di
                 hooks.callback(layer.register_forward_hook(record).remove)
         for batch in images.split(BATCH_SIZE):
             network(to_unit(batch))
-    return {layer: {side: _range(each) for side, each in sides.items()} for layer, sides in found.items()}
+    return {layer: {side: _range(ends) for side, ends in sides.items()} for layer, sides in found.items()}
 
 
-def _borders(maps: Tensor) -> Tensor:
+def _ends(maps: Tensor) -> Tensor:
     """Return a low and a high percentile of the values, float [2]."""
     values = maps.flatten()
     rank = max(1, round(len(values) * (1 - PERCENTILE / 100)))
     return torch.stack([values.kthvalue(rank)[0], -(-values).kthvalue(rank)[0]])
 
 
-def _range(borders: list[Tensor]) -> Range:
-    low, high = torch.stack(borders).mean(dim=0).tolist()
+def _range(ends: list[Tensor]) -> Range:
+    low, high = torch.stack(ends).mean(dim=0).tolist()
     return Range(min(low, 0.0), max(high, 0.0))

@@ -11,13 +11,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 OPSET = 20  # the first with Gelu; the browser demo runs it with ONNX Runtime Web 1.30
-IR_VERSION = 9  # the one of this opset
+IR_VERSION = 9  # version of the file format that belongs to this opset
 
 Operand = str | np.ndarray | np.generic  # the name of a value, or a constant
 
 
 class Graph:
-    """Nodes in the order of their computation, and the constants that they share. Values are known by their names.
+    """The nodes of a graph in the order of computation, and the constants that they share.
+
+    As in ONNX, nodes refer to each other's outputs by name. The methods therefore take and return names of values.
 
     >>> graph = Graph()
     >>> graph.add("Mul", "x", np.float32(2))
@@ -29,11 +31,11 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self._names: dict[tuple[Any, ...], str] = {}  # of the constants, by their content
+        self._names: dict[tuple[Any, ...], str] = {}  # name of each constant by its dtype, shape and bytes
         self._numbers = itertools.count()
 
     def branch(self) -> Graph:
-        """Return an empty graph for a branch of `choose`, which can use all values that this graph has so far."""
+        """Return an empty graph for a branch of `choose`. Its nodes can use all values that this graph has so far."""
         branch = Graph()
         branch.constants, branch._names, branch._numbers = self.constants, self._names, self._numbers
         return branch
@@ -51,11 +53,11 @@ class Graph:
         return outputs
 
     def name(self, value: str, name: str) -> None:
-        """Give a value a name of its own, for an output of the model."""
+        """Make a value an output of the model under the given name."""
         self.nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))
 
     def constant(self, value: np.ndarray | np.generic) -> str:
-        """Store a constant, once for equal ones, and return its name."""
+        """Store a constant, unless an equal one is stored already, and return its name."""
         array = np.ascontiguousarray(value).reshape(np.shape(value))
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._names:

@@ -60,7 +60,7 @@ def _(graph: Graph, layer: nn.Conv2d, maps: Maps, weights: WeightFormat) -> Tran
     }
     operands = [weights.maps(graph, maps.name, layer, "input"), weight]
     output = graph.add("Conv", *operands, *([] if layer.bias is None else [layer.bias.detach().numpy()]), **window)
-    # pixels at the end that no step of the stride reaches
+    # Rows and columns at the end that no window covers, because the stride does not divide the size.
     unreached = [
         (side + 2 * pad - dilation * (kernel - 1) - 1) % stride
         for side, pad, dilation, kernel, stride in zip(
@@ -159,12 +159,12 @@ def _max_pool_vjp(maps: Maps, window: dict[str, Any]) -> VJP:
     """Return the VJP that adds each gradient to the first maximum of its window."""
 
     def vjp(graph: Graph, gradient: str) -> str:
-        # The indices are computed only where a gradient is: pooling without them is faster.
+        # Pools once more with indices, only if a gradient is needed: the forward pass is faster without indices.
         _, indices = graph.add_node("MaxPool", [maps.name], 2, **window)  # indices into the flat maps of all images
         shape, flat = graph.add("Shape", maps.name), np.array([-1])
         zeros = graph.add("Expand", np.float32(0), graph.add("ReduceProd", shape, keepdims=1))
-        places = [graph.add("Reshape", each, flat) for each in (indices, gradient)]
-        return graph.add("Reshape", graph.add("ScatterElements", zeros, *places, reduction="add"), shape)
+        indices_and_gradient = [graph.add("Reshape", each, flat) for each in (indices, gradient)]
+        return graph.add("Reshape", graph.add("ScatterElements", zeros, *indices_and_gradient, reduction="add"), shape)
 
     return vjp
 

@@ -1,4 +1,4 @@
-"""Class activation maps as ONNX operations, by a method and at a stage that are inputs of the model."""
+"""Class activation maps as ONNX operations. The method and the stage are inputs of the model."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def explain_stages(
     method: str,
     stage: str,
 ) -> str:
-    """Add the map of one stage, computed only as far back as this stage needs.
+    """Add the map of the stage that an input of the model selects. The backward pass ends at this stage.
 
     Args:
         graph: Graph to add to.
         stages: Output of each stage, in forward order.
-        vjps: VJP from the output of the next stage to that of each stage; the last is from the features.
+        vjps: For each stage, the VJP from the gradient of the next stage's output to the gradient of its own output.
+            That of the last stage starts from the gradient of the features.
         feature_gradient: Name of the gradient of the score with respect to the features, float [n f].
         method: Name of the index into `METHODS`, an int64 scalar; a negative one counts from the end.
         stage: Name of the index into `stages`, an int64 scalar; a negative one counts from the end.
@@ -59,7 +60,10 @@ def explain_stages(
     activations = [maps.name for maps in stages.values()]
 
     def explain(graph: Graph, gradient: str, index: int) -> str:
-        """Add the map of stage `index` or of one before it, for the gradient of the output of stage `index`."""
+        """Add the map of stage `index` or, if the input selects one, of an earlier stage.
+
+        `gradient` is that of the next stage's output, or of the features if there is no next stage.
+        """
         vjp = vjps[index]
         assert vjp is not None
         gradient = vjp(graph, gradient)
@@ -74,11 +78,11 @@ def explain_stages(
 
 
 def _map(graph: Graph, activations: str, gradients: str, method: str) -> str:
-    """Add the maps of all methods, which cost little beside the network, and choose one."""
+    """Add the maps of all methods, and select one. The maps cost little compared with the network."""
     maps = [graph.add("Unsqueeze", each(graph, activations, gradients), np.array([0])) for each in METHODS.values()]
     return graph.add("Gather", graph.add("Concat", *maps, axis=0), method, axis=0)
 
 
 def _from_start(graph: Graph, index: str, length: int) -> str:
-    counted = graph.add("Add", index, np.int64(length))
-    return graph.add("Where", graph.add("Less", index, np.int64(0)), counted, index)
+    from_end = graph.add("Add", index, np.int64(length))
+    return graph.add("Where", graph.add("Less", index, np.int64(0)), from_end, index)

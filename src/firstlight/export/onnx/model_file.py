@@ -84,7 +84,7 @@ def write_onnx_model(
 def build_model(
     model: Predictor, weights: WeightsName, data: Source | None = None
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Return the ONNX model without metadata, and the names of the stages that it explains; see `write_onnx_model`."""
+    """Return the ONNX model without metadata, and the names of the stages for which it has maps."""
     graph, stages = build_graph(model, _weight_format(model, weights, data))
     return assemble(graph, model), stages
 

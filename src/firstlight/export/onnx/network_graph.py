@@ -1,4 +1,4 @@
-"""The graph of a whole model: the picture as the network sees it, its logits, probabilities, features and map."""
+"""The graph of a whole model: from a picture to the resized picture, logits, probabilities, features and map."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FEATURES, MAP, IS_NOVEL = "features", "map", "is_novel"
 
 @dataclass(frozen=True)
 class TranslatedNetwork:
-    """The values of a network in a graph.
+    """A network that was added to a graph: the names of its values, and the VJPs of its stages.
 
     Args:
         stages: Output of each stage, by its name, in forward order.
-        vjps: VJP from the output of the next stage to that of each stage; the last is from the features. None where
-            the gradient is not written out.
+        vjps: For each stage, the VJP from the gradient of the next stage's output to the gradient of its own output.
+            That of the last stage starts from the gradient of the features. None if a layer on this path has no VJP.
         features: Name of the input of the head, float [n f].
         logits: Name of the logits, float [n k].
         head_weight: Name of the weights of the head, float [k f].
@@ -44,7 +44,7 @@ class TranslatedNetwork:
 
 
 def build_graph(model: Predictor, weights: WeightFormat) -> tuple[Graph, tuple[str, ...]]:
-    """Return the graph of a model, and the names of the stages that it explains, in forward order.
+    """Return the graph of a model, and the names of the stages for which it has maps, in forward order.
 
     Raises:
         UsageError: The network contains a layer that has no translation, or computes its logits in another way than
@@ -95,10 +95,10 @@ def translate_network(graph: Graph, network: StagedNetwork, images: Maps, weight
 
 
 def explainable_stages(found: TranslatedNetwork) -> tuple[str, ...]:
-    """Return the names of the stages that only layers with a written-out gradient follow, in forward order.
+    """Return the names of the stages that can be explained, because all layers after them have a VJP, in forward order.
 
     Raises:
-        UsageError: The gradient of the pooling layer is not written out.
+        UsageError: The pooling layer has no VJP.
     """
     names = [name for index, name in enumerate(found.stages) if chain(found.vjps[index:]) is not None]
     if not names:

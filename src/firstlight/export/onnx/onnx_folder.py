@@ -36,13 +36,13 @@ for k in probabilities[0].argsort()[:-4:-1]:
 README = """\
 # {title}: ONNX
 
-`{file}` contains the network, the preparation of the picture and the class activation map. It distinguishes
-{num_classes} classes and needs ONNX Runtime only; in a browser, ONNX Runtime Web runs it.
+`{file}` takes a picture and returns the probabilities of {num_classes} classes and a class activation map. It contains
+the resizing of the picture and the network, and needs only ONNX Runtime, or ONNX Runtime Web in a browser.
 
 ```python
 {example}```
 
-`picture` is RGB of any size up to {max_side:,} pixels a side, so turn the decoded file upright first, and blend
+`picture` is RGB, up to {max_side:,} pixels a side. Turn the decoded file upright first, as the example does, and blend
 transparency with white. The graph crops the largest centred part with the proportions of {height}x{width} pixels and
 resizes it with Pillow's Lanczos filter. The result, `prepared`, has the same pixels as in `firstlight predict`, with
 one exception: `predict` decodes a JPEG file of at least eight times this size at a smaller size, which changes some
@@ -57,7 +57,7 @@ pixels a little.
 | `method` | int64 | index of the method: {methods} |
 | `stage` | int64 | index of the stage: {stages}; -1 for the last |
 
-A stage before the last takes longer: its gradient is computed by operations of the graph, which run only then.
+A map at a stage before the last takes longer, because the graph then computes its gradient.
 
 ## Outputs
 
@@ -74,8 +74,8 @@ The metadata of the file contains, as JSON or text: {facts}.
 ## Check
 
 The weights are stored in {weights}. The file was {verification}.
-`verified` in the metadata has the numbers for each stage. HiResCAM's maps may differ more for single images: if two
-cells tie for the maximum of a pooling window up to rounding, either may get the gradient.
+`verified` in the metadata has the numbers for each stage. HiResCAM's maps may differ more for single images: if the two
+largest values in a pooling window are equal up to rounding, either may get the gradient.
 {accuracy}"""
 
 NOVELTY = "| `is_novel` | bool [n] | whether the picture is unlike the training data |\n"

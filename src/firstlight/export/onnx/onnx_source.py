@@ -21,7 +21,7 @@ NUM_IMAGES = 256
 
 @dataclass(frozen=True, eq=False)
 class OnnxSource:
-    """A model, what its file says about it, and images on which the file is checked.
+    """A model to export, the texts for the metadata of the file, and the images for its check.
 
     Args:
         model: The model.
@@ -43,7 +43,7 @@ class OnnxSource:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> OnnxSource:
-        """Return a bundle as a source. A bundle that is kept in the folder of its run has the data set of the run."""
+        """Return a bundle as a source. If it lies in a run folder, its data set is that of the run."""
         recipe, measured, run_path = bundle.config.recipe, bundle.measured, bundle.path.parent
         names = {"data": measured["data"], "recipe": recipe.get("name"), "license": measured.get("license")}
         return cls(

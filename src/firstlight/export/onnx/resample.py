@@ -19,7 +19,7 @@ from firstlight.export.onnx.graph import Graph
 
 LANCZOS_SUPPORT = 3.0  # pixels of the result on each side of its centre that the filter covers
 FRACTION_BITS = 22  # Pillow's PRECISION_BITS
-NUM_DIGITS, DIGIT = 3, 256  # digits from -128 to 127 of a coefficient
+NUM_DIGITS, DIGIT = 3, 256  # digits of a coefficient, from -128 to 127, and their base
 MAX_SIDE_PX = (2**31 - 1) // (255 * 128)  # longest side of a picture for which the sums fit into 32 bits
 
 
@@ -89,7 +89,7 @@ def _sinc(graph: Graph, x: str) -> str:
 
 
 def _resampled(graph: Graph, pixels: str, coefficients: str) -> str:
-    """Return the rounded products of the last axis, uint8 [a b c num_outputs], of pixels uint8 [a b c side]."""
+    """Resample the last axis of pixels, uint8 [a b c side], to uint8 [a b c num_outputs]."""
     digits = graph.add("Concat", *_digits(graph, coefficients), axis=1)
     # With uint8 digits and a zero point, no kernel of ONNX Runtime saturates at 16 bits, as those for int8 may.
     product = graph.add("MatMulInteger", pixels, digits, np.uint8(0), np.uint8(DIGIT // 2))
@@ -104,11 +104,11 @@ def _resampled(graph: Graph, pixels: str, coefficients: str) -> str:
 
 
 def _digits(graph: Graph, numbers: str) -> list[str]:
-    """Return the digits of int64 numbers, the highest first, each plus 128, uint8; the digits are -128 to 127."""
+    """Return the digits (-128 to 127) of int64 numbers in base 256, the highest first, each plus 128, as uint8."""
     digits, half = [], np.int64(DIGIT // 2)
     for _ in range(NUM_DIGITS):
-        raised = graph.add("Mod", graph.add("Add", numbers, half), np.int64(DIGIT))  # the digit plus 128
-        digits.append(graph.add("Cast", raised, to=TensorProto.UINT8))
-        rest = graph.add("Sub", numbers, graph.add("Sub", raised, half))
+        offset_digit = graph.add("Mod", graph.add("Add", numbers, half), np.int64(DIGIT))  # the digit plus 128
+        digits.append(graph.add("Cast", offset_digit, to=TensorProto.UINT8))
+        rest = graph.add("Sub", numbers, graph.add("Sub", offset_digit, half))
         numbers = graph.add("Div", rest, np.int64(DIGIT))
     return digits[::-1]

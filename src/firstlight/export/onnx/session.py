@@ -46,11 +46,11 @@ class OnnxModel:
             method: Index of the method.
             stage: Index of the stage.
         """
-        fed = {"image": pictures, "target": classes, "method": np.array(method), "stage": np.array(stage)}
-        return dict(zip(self._names, self._session.run(None, fed), strict=True))
+        inputs = {"image": pictures, "target": classes, "method": np.array(method), "stage": np.array(stage)}
+        return dict(zip(self._names, self._session.run(None, inputs), strict=True))
 
     def run(self, images: Images, classes: Labels, method: int = 0, stage: int = -1) -> dict[str, Tensor]:
-        """Return all outputs by name, for images of the network's size, in batches; see `run_pictures`."""
+        """Return all outputs by name for images of the network's input size, uint8 [n 3 h w], computed in batches."""
         batches = []
         for pixels, targets in zip(images.split(BATCH_SIZE), classes.split(BATCH_SIZE), strict=True):
             batches.append(self.run_pictures(pixels.permute(0, 2, 3, 1).numpy(), targets.numpy(), method, stage))

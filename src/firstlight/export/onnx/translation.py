@@ -1,8 +1,8 @@
 """The registry of translations: each class of layers becomes ONNX operations, for the output and for its gradient.
 
-A translation adds the operations of a layer to a graph and returns the name of the output and its vector-Jacobian
-product (VJP): a function that adds the operations which compute the gradient of the input from the gradient of the
-output. The gradient is written out, because ONNX has no automatic differentiation.
+A translation adds the operations of a layer to a graph. It returns the name of the output and the vector-Jacobian
+product (VJP) of the layer: a function that adds the operations which compute the gradient of the input from the
+gradient of the output. The graph needs these operations, because ONNX has no automatic differentiation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Maps(NamedTuple):
     shape: tuple[int, ...]
 
 
-# Adds the gradient of the input, whose name it returns, for the gradient of the output, whose name it takes.
+# Takes the name of the gradient of the output, adds the operations, returns the name of the gradient of the input.
 VJP = Callable[[Graph, str], str]
 
 
@@ -39,7 +39,7 @@ class Translated(NamedTuple):
 
     Args:
         output: Name of the output.
-        vjp: The VJP; None if the gradient is not written out, so that no stage before the layer can be explained.
+        vjp: The VJP; None if the translation has none. No stage before such a layer can be explained.
     """
 
     output: str
@@ -52,11 +52,11 @@ TRANSLATIONS: dict[type[nn.Module], Translation] = {}
 _TranslationT = TypeVar("_TranslationT", bound=Translation)
 
 
-def translates(*kinds: type[nn.Module]) -> Callable[[_TranslationT], _TranslationT]:
+def translates(*layer_classes: type[nn.Module]) -> Callable[[_TranslationT], _TranslationT]:
     """Register a translation for layers of these classes, and of subclasses that inherit their `forward`."""
 
     def register(translation: _TranslationT) -> _TranslationT:
-        TRANSLATIONS.update(dict.fromkeys(kinds, translation))
+        TRANSLATIONS.update(dict.fromkeys(layer_classes, translation))
         return translation
 
     return register
@@ -86,7 +86,7 @@ def translate_all(
 
 
 def chain(vjps: Sequence[VJP | None]) -> VJP | None:
-    """Return the VJP of consecutive layers; None if one of them has none."""
+    """Return the VJP of consecutive layers; None if one of the layers has no VJP."""
     known = [vjp for vjp in vjps if vjp is not None]
     if len(known) < len(vjps):
         return None

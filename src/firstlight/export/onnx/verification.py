@@ -31,10 +31,10 @@ SIZES_PX = ((1, 1), (7, 300), (33, 32), (240, 320), (641, 97))  # height and wid
 
 @dataclass(frozen=True)
 class MapDifference:
-    """The absolute differences between the maps of one stage, each the largest of the map's cells.
+    """Absolute differences between the ONNX maps and the PyTorch maps of one stage. A map counts with its largest cell.
 
-    If two cells of a pooling window agree up to rounding, one program may give the gradient to the first and the other
-    to the second. The maps of such an image differ visibly, and both are right.
+    If the two largest values in a pooling window are equal up to rounding, the two programs may give the gradient to
+    different cells. The maps of such an image differ visibly, and both are right.
 
     Args:
         median: Median over the images.
@@ -52,7 +52,7 @@ class Verification:
     """The result of a comparison with PyTorch.
 
     Args:
-        images: The images on which both were run, in words.
+        images: Description of the images on which both models were run.
         num_images: Number of these images.
         limit: Largest difference that counts as rounding.
         same_class: Share of the images for which both predict the same class.
@@ -105,16 +105,16 @@ def verify(
         model: The model in PyTorch.
         images: Test images, uint8 [n 3 h w]; if there are fewer than 256, random pixels are added.
         stages: Names of the stages that the model explains, in forward order.
-        weights: Format of the weights. The differences are limited unless the format changes the weights. int8 always
-            does; float16 does not if they are half-precision numbers already, as those of a bundle are.
+        weights: Format of the weights. The differences are limited if the format keeps the weights: float32 does,
+            and float16 does if they are half-precision numbers already, as those of a bundle are.
 
     Raises:
         RunError: The difference is too large.
     """
     images, name = _filled_up(images)
     found = compare(OnnxModel(content), model, stages, images, name)
-    is_same = weights == "float32" or (weights == "float16" and _are_half(model.network))
-    if is_same and not found.is_exact:
+    must_agree = weights == "float32" or (weights == "float16" and _are_half(model.network))
+    if must_agree and not found.is_exact:
         raise RunError(f"the ONNX model is not written, because it does not agree with PyTorch: {found}")
     return found
 
@@ -126,7 +126,7 @@ def _are_half(network: nn.Module) -> bool:
 
 
 def _filled_up(given: Images) -> tuple[UInt8[Tensor, "m 3 h w"], str]:
-    """Return 256 images, uint8 [m 3 h w]: the given ones, then random pixels; and what they are, in words."""
+    """Return 256 images, uint8 [m 3 h w], and their description: the given images, then images of random pixels."""
     known = given[:NUM_IMAGES]
     num_drawn = NUM_IMAGES - len(known)
     drawn = torch.randint(256, (num_drawn, *given.shape[1:]), generator=_generator(), dtype=torch.uint8)

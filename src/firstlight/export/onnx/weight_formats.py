@@ -1,7 +1,7 @@
 """Formats in which a model file stores the weights of convolutions and of the head: float32, float16 or int8.
 
-All formats compute in float32, except that ONNX Runtime replaces a convolution between quantized maps by one of
-integers.
+A graph computes in float32 with all formats. With int8, ONNX Runtime replaces each convolution whose input, output and
+weights are quantized by a convolution of integers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ZERO_LEVEL = 128
 
 
 class Range(NamedTuple):
-    """The smallest and the largest value of maps; a range holds zero, so that padding is exact."""
+    """The smallest and the largest value of maps. A range includes zero, so that zero padding is exact."""
 
     low: float
     high: float

@@ -21,7 +21,7 @@ from firstlight.plots.overlay import COLOUR_MAP, DEFAULT_OPACITY, SCALE_LABEL
 from firstlight.summary import summarize
 
 MODEL_JSON, DIAGRAM_NAME = "model.json", "network.svg"
-MAX_BYTES = 50_000_000  # of a picture; larger files take the browser's memory
+MAX_BYTES = 50_000_000  # largest file of a picture; decoding a larger one could exhaust the browser's memory
 ACCEPTED = "JPEG, PNG, WebP, GIF or BMP"
 NUM_COLOURS = 256
 

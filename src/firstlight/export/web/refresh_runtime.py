@@ -1,10 +1,10 @@
 """Fetch ONNX Runtime Web with npm into `runtime/`: `make web-runtime`.
 
-npm checks the package against the integrity that the registry states. The files of the package keep their bytes; the
-WebAssembly file is compressed with gzip, without a date, so that the same version gives the same file.
+npm checks the integrity digest of the package. The script is stored unchanged, and the WebAssembly file is compressed
+with gzip. The compressed file contains no date, so that the same version always gives the same bytes.
 
-The package holds no licence: `LICENSE` and `ThirdPartyNotices.txt` are those of the Python package onnxruntime, which
-is built from the same sources.
+The npm package contains no licence. `LICENSE` and `ThirdPartyNotices.txt` come from the Python package onnxruntime,
+which is built from the same sources.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from firstlight.export.web.runtime import (
 )
 from firstlight.files import write_atomic
 
-INSIDE = "package/dist/"  # folder of the files in the package
+INSIDE = "package/dist/"  # folder inside the package
 
 
 def refresh(folder: Path = RUNTIME_PATH) -> None:

@@ -38,7 +38,7 @@ def check_runtime(folder: Path = RUNTIME_PATH) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files as the package has them, by their names there."""
+    """Return the uncompressed content of the files by their names in the npm package."""
     return {
         SCRIPT: (folder / SCRIPT_COPY).read_bytes(),
         WASM: gzip.decompress((folder / COMPRESSED).read_bytes()),

@@ -1,4 +1,4 @@
-"""Write the folder of the browser demo: a static page with the model, which any host of files serves as it is."""
+"""Write the folder of the browser demo: a static page with the model, which any static host can serve."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ own machine `python -m http.server`. The page stores itself in the browser and t
 
 | file | what it is |
 |---|---|
-| `index.html`, `style.css`, `*.js` | the page, plain modules without a build step |
-| `model.onnx` | the model, with preprocessing, calibration and evidence maps inside |
-| `model.json`, `network.svg` | what the page shows of the model |
+| `index.html`, `style.css`, `*.js` | the page, modules that need no build step |
+| `model.onnx` | the model, including preprocessing, calibration and evidence maps |
+| `model.json`, `network.svg` | facts about the model, and a drawing of its network |
 | `runtime/` | ONNX Runtime Web, which runs the model (its licence is beside it) |
 {images}
 Written by firstlight {version}.
@@ -93,7 +93,7 @@ def _copy_page(folder: Path) -> None:
 
 
 def _list_files(folder: Path) -> None:
-    """Write `files.json`, the size of each file, and put the list and a version into the service worker."""
+    """Write `files.json` with the size of each file, and write the list and its version into the service worker."""
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
