@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from firstlight.app.gate import MAX_BODY_BYTES, Budget, Gate, is_open, names_a_url
+from firstlight.app.gate import MAX_BODY_BYTES, Gate, is_open, names_a_url
+from firstlight.app.upload_budget import Budget
 
 REACHED = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -116,9 +117,10 @@ def test_large_bodies_are_refused_before_they_are_read() -> None:
 
 
 def test_all_visitors_share_an_upload_budget_that_refills() -> None:
-    budget = Budget(2500, 0.2)
+    budget = Budget(2500, 0.2, share=1.0)
     asked = [ask("POST", "/gradio_api/upload", b"x" * 1000, budget=budget)[0] for _ in range(4)]
     assert asked == [200, 200, 503, 503]
+    assert ask("POST", "/gradio_api/upload", b"x" * 1000, budget=Budget(2500, 60.0, share=0.1))[0] == 503
     assert ask("POST", "/gradio_api/queue/join", b"x" * 1000, budget=budget)[0] == 200
     time.sleep(0.25)
     assert ask("POST", "/gradio_api/upload", b"x" * 1000, budget=budget)[0] == 200
@@ -137,7 +139,7 @@ def test_a_body_in_chunks_is_refused_also_beside_a_length(path: str) -> None:
 
 
 def test_only_bytes_that_arrive_are_spent() -> None:
-    budget = Budget(2500, 60.0)
+    budget = Budget(2500, 60.0, share=1.0)
     for _ in range(5):  # each announces 900 bytes and sends 10
         assert ask("POST", "/gradio_api/upload", b"x" * 10, "900", budget=budget)[0] == 200
     assert budget.has(2450)

@@ -6,13 +6,19 @@ runs, or fetch a picture from a URL inside a request. The gate forwards only req
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import re
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect
+
+from firstlight.app.connection_limits import network
+from firstlight.app.timed_body import TimedBody
+from firstlight.app.upload_budget import Budget
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,94 +40,90 @@ OPEN_BELOW = {
 }
 MAX_BODY_BYTES = 512_000  # of every request that is not an upload
 MAX_DEPTH = 20  # of nested lists and objects in the JSON of a request
+_log = logging.getLogger("firstlight")
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
-class Budget:
-    """Limits the bytes that all visitors together upload within a time window.
-
-    Only bytes that have arrived are spent: uploads that announce much and send nothing keep nobody out.
-
-    Uploads are deleted after this time, so that the budget also limits the disk space that they take.
-
-    Args:
-        num_bytes: Largest number of bytes within the window.
-        window_s: Length of the window in seconds.
-    """
-
-    def __init__(self, num_bytes: int, window_s: float) -> None:
-        self.num_bytes, self.window_s = num_bytes, window_s
-        self._spent: deque[tuple[float, int]] = deque()
-
-    def has(self, num_bytes: int) -> bool:
-        """Return whether the budget has this many bytes left.
-
-        >>> budget = Budget(100, 60.0)
-        >>> budget.spend(70)
-        >>> budget.has(40), budget.has(30)
-        (False, True)
-        """
-        now_s = time.monotonic()
-        while self._spent and self._spent[0][0] < now_s - self.window_s:
-            self._spent.popleft()
-        return sum(size for _, size in self._spent) + num_bytes <= self.num_bytes
-
-    def spend(self, num_bytes: int) -> None:
-        """Spend bytes that have arrived."""
-        self._spent.append((time.monotonic(), num_bytes))
-
-
 class Gate:
-    """An ASGI middleware that answers forbidden requests with 400, 404, 411, 413 or 503 and forwards all others.
+    """An ASGI middleware that answers forbidden, slow and failing requests with an error and forwards all others.
 
     Args:
         app: Application to which requests are forwarded.
         max_upload_bytes: Largest size of one upload request.
-        budget: Limit for all uploads together.
+        budget: Limit for all uploads together, and for those of one address.
+        on_post: Called at each POST request, on the thread of the event loop.
     """
 
-    def __init__(self, app: ASGIApp, max_upload_bytes: int, budget: Budget) -> None:
+    def __init__(
+        self, app: ASGIApp, max_upload_bytes: int, budget: Budget, on_post: Callable[[], None] = lambda: None
+    ) -> None:
         self.app = app
         self.max_upload_bytes = max_upload_bytes
         self.budget = budget
+        self.on_post = on_post
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or forward one request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
+        elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
-            return
-        if not is_open(scope["method"], scope["path"]):
+        elif not is_open(scope["method"], scope["path"]):
             await refuse(send, 404, "this address does not exist")
+        elif scope["method"] != "POST":
+            await self.app(scope, receive, send)
+        elif _bare(scope["path"]) == UPLOAD:
+            await self._upload(scope, receive, send)
+        else:
+            await self._post(scope, receive, send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visitor = network((scope.get("client") or ("",))[0])
+        length = await _accepted_length(scope, send, self.max_upload_bytes)
+        if length is None:
             return
-        if scope["method"] == "POST":
-            is_upload = _bare(scope["path"]) == UPLOAD
-            limit = self.max_upload_bytes if is_upload else MAX_BODY_BYTES
-            length = _content_length(scope)
-            if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-                # Its size is unknown beforehand, and beside a Content-Length the two contradict each other.
-                await refuse(send, 411, "the request must have a Content-Length and no Transfer-Encoding header")
-                return
-            if length is None:
-                await refuse(send, 411, "the request has no Content-Length header")
-                return
-            if length > limit:
-                await refuse(send, 413, f"the request is larger than {limit / 1e6:.3g} MB: send a smaller picture")
-                return
-            if is_upload:
-                if not self.budget.has(length):
-                    await refuse(send, 503, "too many pictures at once: try again in a minute")
-                    return
-                receive = _spending(receive, self.budget)
-            else:
-                body = await _whole_body(receive)
-                if names_a_url(body):
-                    await refuse(send, 400, "pictures are not fetched from URLs: upload the file")
-                    return
-                receive = _replay(body, receive)
-        await self.app(scope, receive, send)
+        if not self.budget.has(length, visitor):
+            await refuse(send, 503, "too many pictures at once: try again in a minute")
+            return
+        body = TimedBody(receive, lambda num_bytes: self.budget.spend(num_bytes, visitor))
+        try:
+            await self.app(scope, body, send)
+        except ClientDisconnect:
+            if body.is_late:
+                await refuse_slow(send)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _log.warning("an upload was rejected: the disk is full")
+            await refuse(send, 507, "the disk of the server is full: try again in a minute")
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.on_post()
+        if await _accepted_length(scope, send, MAX_BODY_BYTES) is None:
+            return
+        body = TimedBody(receive)
+        content = await body.whole()
+        if body.is_late:
+            await refuse_slow(send)
+        elif names_a_url(content):
+            await refuse(send, 400, "pictures are not fetched from URLs: upload the file")
+        else:
+            await self.app(scope, _replay(content, receive), send)
+
+
+async def _accepted_length(scope: Scope, send: Send, limit: int) -> int | None:
+    """Return the length that a request announces; None if it was refused, because it announces none or too much."""
+    length = _content_length(scope)
+    if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        # Its size is unknown beforehand, and beside a Content-Length the two contradict each other.
+        await refuse(send, 411, "the request must have a Content-Length and no Transfer-Encoding header")
+    elif length is None:
+        await refuse(send, 411, "the request has no Content-Length header")
+    elif length > limit:
+        await refuse(send, 413, f"the request is larger than {limit / 1e6:.3g} MB: send a smaller picture")
+    else:
+        return length
+    return None
 
 
 def is_open(method: str, path: str) -> bool:
@@ -170,27 +172,6 @@ def _content_length(scope: Scope) -> int | None:
     return int(found[0]) if len(found) == 1 and found[0].isdigit() else None
 
 
-def _spending(receive: Receive, budget: Budget) -> Receive:
-    """Return a `receive` that spends the bytes of each part of the body as it arrives."""
-
-    async def spend() -> Message:
-        message = await receive()
-        if body := message.get("body", b""):
-            budget.spend(len(body))
-        return message
-
-    return spend
-
-
-async def _whole_body(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return b"".join(parts)
-
-
 def _replay(body: bytes, receive: Receive) -> Receive:
     given = False
 
@@ -204,9 +185,14 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def refuse(send: Send, status: int, detail: str) -> None:
+async def refuse(send: Send, status: int, detail: str, *headers: tuple[bytes, bytes]) -> None:
     """Answer a request with an error in JSON."""
     body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    about = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*about, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def refuse_slow(send: Send) -> None:
+    """Answer a request whose body came too slowly, and close its connection."""
+    await refuse(send, 408, "the request came too slowly: send it again", (b"connection", b"close"))

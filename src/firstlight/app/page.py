@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from firstlight.app.checked_inputs import check_inputs
 from firstlight.app.classify_tab import ClassifyTab
 from firstlight.app.endpoint import add_endpoint
 from firstlight.app.mistakes_tab import MistakesTab
@@ -32,5 +33,6 @@ def build_page(service: Service) -> gr.Blocks:
             with gr.Tab("Model", id="model"):
                 gr.HTML(model_panel(service.bundle), js_on_load=MARK_SCROLLING)
         add_endpoint(service)
+    check_inputs(page)
     page.queue(max_size=MAX_WAITING, api_open=False)
     return page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 import warnings
 import webbrowser
@@ -16,11 +15,16 @@ from typing import Any, NoReturn
 from PIL import Image
 from starlette.middleware import Middleware
 
-from firstlight.app.gate import Budget, Gate
+from firstlight.app.connection_limits import ConnectionLimits, limited
+from firstlight.app.gate import Gate
 from firstlight.app.host_check import HostCheck, allowed_hosts
+from firstlight.app.listening_address import listening_address
 from firstlight.app.service import Service
 from firstlight.app.sweeper import AFTER_S, EVERY_S, swept
+from firstlight.app.unread_results import UnreadResults
+from firstlight.app.upload_budget import Budget
 from firstlight.app.upload_decoding import MAX_PIXELS
+from firstlight.app.upload_folder import upload_folder
 from firstlight.app.upload_limits import DECODER, MAX_BYTES
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
@@ -58,31 +62,32 @@ def served(
         more_hosts: Names, besides those of this machine, under which the page may be requested; see `allowed_hosts`.
 
     Raises:
-        UsageError: The port is in use.
+        UsageError: The host is not an address of this machine, or the port is in use.
     """
-    folder = Path(tempfile.mkdtemp(prefix="firstlight-app-"))
-    os.environ.update(GRADIO_SETTINGS | {"GRADIO_TEMP_DIR": str(folder)})
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_upload rejects such files itself
-    from firstlight.app.page import build_page
+    host, port = listening_address(host, port)
+    with upload_folder() as folder:
+        os.environ.update(GRADIO_SETTINGS | {"GRADIO_TEMP_DIR": str(folder)})
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # the decoder rejects such files
+        from firstlight.app.page import build_page
 
-    DECODER.start()
-    page = build_page(Service(bundle))
+        DECODER.start()
+        page = build_page(Service(bundle))
 
-    def forget() -> None:
-        for names in page.temp_file_sets:
-            names.clear()
+        def forget() -> None:
+            for names in page.temp_file_sets:
+                names.clear()
 
-    pillow_limit = Image.MAX_IMAGE_PIXELS
-    with swept(folder, forget):
-        try:
-            Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # in case a picture is decoded outside of read_upload
-            yield _launch(page, host, port, more_hosts)
-        finally:
-            Image.MAX_IMAGE_PIXELS = pillow_limit
-            page.close(verbose=False)
+        pillow_limit = Image.MAX_IMAGE_PIXELS
+        with swept(folder, forget):
+            try:
+                Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # in case a picture is decoded outside of read_upload
+                yield _launch(page, host, port, more_hosts)
+            finally:
+                Image.MAX_IMAGE_PIXELS = pillow_limit
+                page.close(verbose=False)
 
 
-def _launch(page: Any, host: str | None, port: int | None, more_hosts: Collection[str]) -> str:
+def _launch(page: Any, host: str, port: int, more_hosts: Collection[str]) -> str:
     from firstlight.app.theme import make_theme
 
     try:
@@ -102,20 +107,23 @@ def _launch(page: Any, host: str | None, port: int | None, more_hosts: Collectio
             max_file_size=MAX_BYTES,
             max_threads=MAX_THREADS,
             state_session_capacity=MAX_SESSIONS,
-            app_kwargs={"middleware": [Middleware(HostCheck, allowed=allowed_hosts(host, more_hosts)), _gate()]},
+            app_kwargs={"middleware": [Middleware(HostCheck, allowed=allowed_hosts(host, more_hosts)), _gate(page)]},
             theme=make_theme(),
             css=STYLE.read_text(),
         )
+        config = page.server.config  # read again for each connection
+        config.http_protocol_class = limited(config.http_protocol_class, ConnectionLimits())
         return str(address)
     except OSError as error:
         if "port" not in str(error):
             raise
-        raise UsageError(f"port {port or 7860} is in use: choose another with --port") from error
+        raise UsageError(f"port {port} is in use: choose another with --port") from error
 
 
-def _gate() -> Middleware:
+def _gate(page: Any) -> Middleware:
     budget = Budget(MAX_KEPT_BYTES, EVERY_S + AFTER_S)
-    return Middleware(Gate, max_upload_bytes=MAX_BYTES + MULTIPART_BYTES, budget=budget)
+    unread = UnreadResults(page._queue)
+    return Middleware(Gate, max_upload_bytes=MAX_BYTES + MULTIPART_BYTES, budget=budget, on_post=unread.drop)
 
 
 def serve(

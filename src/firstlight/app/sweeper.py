@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 EVERY_S, AFTER_S = 15.0, 60.0
+PARTIAL_S = 20.0  # a file outside of a subfolder is still being written, or the rest of an upload that failed
 
 
 def sweep(folder: Path, after_s: float) -> None:
     """Delete every entry of a folder that was not written to for `after_s` seconds.
 
     A file that is written into a subfolder renews the subfolder, because a picture that is uploaded twice must be kept
-    for the second upload.
+    for the second upload. A file outside of the subfolders is deleted after `PARTIAL_S` seconds, if that is less.
     """
-    deadline_s = time.time() - after_s
+    now_s = time.time()
     for entry in folder.iterdir():
         try:
             written_s = max(path.stat().st_mtime for path in (entry, *entry.glob("*")))
-            if written_s < deadline_s:
+            if written_s < now_s - (after_s if entry.is_dir() else min(after_s, PARTIAL_S)):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         except OSError:  # being written, or deleted already: the next round handles it
             continue
