@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 
 DEFAULT_DATA_DIR = "data"
 DEFAULT_LOGS_DIR = "logs"
+OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: any value but "", "0" or "no" forbids downloading
 CACHE = "FIRSTLIGHT_CACHE"  # environment variable that names the cache folder
 
 
@@ -21,6 +23,15 @@ def user_path(path: Path | str) -> Path:
     (True, 'photos')
     """
     return Path(os.path.expanduser(path))  # keeps the `~` of an unknown user, for which Path.expanduser raises an error
+
+
+def is_offline(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the environment forbids downloading.
+
+    >>> is_offline({"FIRSTLIGHT_OFFLINE": "1"}), is_offline({"FIRSTLIGHT_OFFLINE": "no"}), is_offline({})
+    (True, False, False)
+    """
+    return environment.get(OFFLINE, "") not in ("", "0", "no")
 
 
 def printable(path: Path | str) -> str:

@@ -15,7 +15,9 @@ from reference.tiny import tiny_split
 
 
 def test_an_unknown_name_is_refused_with_the_names_to_choose_from() -> None:
-    with pytest.raises(UsageError, match=r"no data set is called 'mnist': choose one of cifar10, .*, folder$"):
+    with pytest.raises(
+        UsageError, match=r"no data set is called 'mnist': choose one of cifar10, .*, folder, or hf:NAME$"
+    ):
         open_source("mnist")
 
 

@@ -36,6 +36,7 @@ from reference import archive_files, cifar100_files
 from reference.archive_files import official_files, packed, plain, special
 from reference.fault_server import FaultServer
 from reference.packed_photos import pack
+from reference.parquet_sets import write_set
 from reference.photo_folders import make_folder, save_photo
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     make_folder(Path("photos/all"), {"bird": 20, "cat": 20})
     table = [f"all/{label}/{number:03}.png,{label}" for label in ("bird", "cat") for number in range(20)]
     Path("photos/labels.csv").write_text("\n".join(["file,label", *table]) + "\n")
+    write_set(Path("parquet_set"), {"train": 60, "test": 12})
     Path("decisions.csv").write_text("split,id,file,decision\n")
     with ExitStack() as stack:
         manifest = {

@@ -17,6 +17,8 @@ from reference.unchecked import without_type_checks
 UNUSUAL = Recipe(
     name="unusual",
     data="drawn",
+    image_column="img",
+    label_column="fine_label",
     num_val=17,
     image_size=48,
     network=SpeedNetConfig(width=3, head_scale=0.5, norm_momentum=0.2),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firstlight.cli.parser import DECISIONS_HELP, Parser
+from firstlight.cli.parser import DECISIONS_HELP, Parser, add_column_options
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 
@@ -25,7 +25,7 @@ DESCRIPTION = (
 )
 TARGET_HELP = (
     "a folder of images with one subfolder per class, an archive of it, a CSV of file and label, the name of a data "
-    "set, or a run folder"
+    "set (also hf:NAME), or a run folder"
 )
 DEFAULT_MAX_IMAGES = 200  # `reports.audit_page.MAX_IMAGES`, repeated here to load no torch for --help
 ONLY_TEST = (
@@ -71,6 +71,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--data_dir", type=str, default=None, help="folder that holds the data sets, or the run's data set if it moved"
     )
+    add_column_options(parser)
     parser.add_argument("--folds", type=int, default=5, metavar="K", help="number of folds of the cross-validation")
     parser.add_argument("--recipe", type=str, default="demo", help="recipe to cross-validate; demo is a quick one")
     parser.add_argument("--epochs", type=int, default=None, help="number of epochs, if not the recipe's")
@@ -168,12 +169,17 @@ def open_target(options: Namespace) -> Source:
     Raises:
         UsageError: There is no such data set and no such folder.
     """
+    from firstlight.data.hub_columns import Columns
+    from firstlight.data.hub_layout import is_hub_name
     from firstlight.data.source import DEFAULT_NAME, SOURCES, open_source
 
+    columns = Columns(options.image_column, options.label_column)
+    if is_hub_name(options.target):
+        return open_source(options.target, options.data_dir or DEFAULT_DATA_DIR, options.image_size, columns=columns)
     if options.target in SOURCES and not (Path(options.target).is_dir() and options.data_dir is None):
         return open_source(options.target, options.data_dir or DEFAULT_DATA_DIR, options.image_size)
     folder = user_path(options.target)
     if not folder.exists():
         names = ", ".join(name for name in SOURCES if name != "folder")
         raise UsageError(f"{options.target}: no such folder, and no data set of that name ({names})")
-    return open_source(DEFAULT_NAME, folder, options.image_size, is_named=False)
+    return open_source(DEFAULT_NAME, folder, options.image_size, is_named=False, columns=columns)

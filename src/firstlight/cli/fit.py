@@ -44,7 +44,8 @@ def run(arguments: Sequence[str]) -> None:
     values["network"] = network_from(values["network"])
     chosen = Recipe(name=recipe.name, **{name: values[name] for name in recipe.to_dict() if name != "name"})
     is_named = any(each.partition("=")[0] == "--data" for each in arguments)
-    chosen = replace(chosen, data=open_source(chosen.data, values["data_dir"], is_named=is_named).name)
+    source = open_source(chosen.data, values["data_dir"], is_named=is_named, columns=chosen.columns)
+    chosen = replace(chosen, data=source.name)
     options = asdict(values["trainer"]) | extras
     from firstlight.cli.output import print_next, print_run
     from firstlight.cli.quiet import quiet_lightning

@@ -19,6 +19,7 @@ DATA_DIR_HELP = (
     "folder that holds the data sets, or a folder of your own images with one subfolder per class, a zip or tar of it, "
     "or a CSV of file and label"
 )
+COLUMN_HELP = "column of the {kind}s of a Hugging Face data set, if its type does not tell"
 DECISIONS_HELP = (
     "a CSV file of decisions, as the page of an audit saves it: images to keep, to drop, or whose label to change"
 )
@@ -34,6 +35,12 @@ METHOD_HELP = (
 
 
 _WRONG_TYPE = re.compile(r'Parser key "(?P<key>[\w.]+)": Expected a (?P<expected>.+?)\. Got value: (?P<value>.*)')
+
+
+def add_column_options(parser: ArgumentParser) -> None:
+    """Add the options that name the columns of a Hugging Face data set."""
+    for kind in ("image", "label"):
+        parser.add_argument(f"--{kind}_column", type=str, default="", help=COLUMN_HELP.format(kind=kind))
 
 
 class Parser(ArgumentParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from firstlight.cli.parser import DATA_DIR_HELP, Parser, figure_path
+from firstlight.cli.parser import DATA_DIR_HELP, Parser, add_column_options, figure_path
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR
 
@@ -53,9 +53,10 @@ def build_parser() -> Parser:
         "--data",
         type=str,
         default=None,
-        help=f"the data set: {', '.join(SOURCES)} (by default drawn, or the images in --data_dir)",
+        help=f"the data set: {', '.join(SOURCES)}, or hf:NAME (by default drawn, or the images in --data_dir)",
     )
     parser.add_argument("--data_dir", type=str, default=DEFAULT_DATA_DIR, help=DATA_DIR_HELP)
+    add_column_options(parser)
     parser.add_argument(
         "--image_size",
         type=int,
@@ -91,12 +92,17 @@ def _refuse_count(options: Namespace) -> None:
 
 def _draw(options: Namespace) -> Figure:
     from firstlight.data.batches import Augmentation
+    from firstlight.data.hub_columns import Columns
     from firstlight.data.source import open_source
     from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
 
     augmentation = Augmentation(options.crop_px, options.flip, options.cutout_px)
     source = open_source(
-        options.data or DEFAULT_DATA, options.data_dir, options.image_size, is_named=options.data is not None
+        options.data or DEFAULT_DATA,
+        options.data_dir,
+        options.image_size,
+        is_named=options.data is not None,
+        columns=Columns(options.image_column, options.label_column),
     )
     images = source.read(options.split)
     count = {} if options.count is None else {"count": options.count}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from firstlight.cli.parser import Parser
+from firstlight.cli.parser import Parser, add_column_options
 from firstlight.cli.which_run import add_run_argument, open_run
 
 DESCRIPTION = (
@@ -22,19 +22,21 @@ def run(arguments: Sequence[str]) -> None:
     """Test the weights of a run, and print accuracy, loss and the metrics of each class."""
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
+    from firstlight.data.hub_columns import Columns
     from firstlight.errors import UsageError
     from firstlight.training.external_test import external_test, is_own_test
     from firstlight.training.retest import retest
 
     quiet_lightning()
     tested = open_run(options.run, options.logs_dir)
-    if is_own_test(tested, options.data_dir, options.data):
+    columns = Columns(options.image_column, options.label_column)
+    if is_own_test(tested, options.data_dir, options.data, columns):
         if options.out is not None:
             raise UsageError("--out is for tests on another data set; results on the run's own stay in the run folder")
         metrics = retest(tested, options.data_dir)
         _print(metrics, tested.results, tested.recipe.views)
     else:
-        found = external_test(tested, options.data_dir, options.data, options.out)
+        found = external_test(tested, options.data_dir, options.data, options.out, columns)
         _print(found.results, found.results, tested.recipe.views)
         print(f"tested on {found.data_name}; results: {found.path}")
 
@@ -44,7 +46,8 @@ def build_parser() -> Parser:
     parser = Parser("test", DESCRIPTION)
     add_run_argument(parser)
     parser.add_argument("--data_dir", type=str, default=None, help=TEST_DATA_DIR_HELP)
-    parser.add_argument("--data", type=str, default=None, help="name of another data set, for instance watermark")
+    parser.add_argument("--data", type=str, default=None, help="name of another data set: watermark, hf:NAME ...")
+    add_column_options(parser)
     parser.add_argument(
         "--out",
         type=str,

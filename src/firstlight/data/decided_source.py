@@ -22,6 +22,7 @@ class DecidedSource(Source):
     def __init__(self, source: Source, decisions: Decisions) -> None:
         super().__init__(source.name, source.data_dir, source.image_size)
         self.adapts_recipe, self.may_hold_copies = source.adapts_recipe, source.may_hold_copies
+        self.columns = source.columns
         self.source, self.decisions = source, decisions
 
     def val(self) -> ImageSet | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -18,9 +19,13 @@ from firstlight.data.folder.image_size import check_image_size
 from firstlight.data.folder.layout import FolderSplit, Layout, holds_classes
 from firstlight.data.folder.open_layout import open_layout, refuse_other_file
 from firstlight.data.folder.reader import default_size_px, describe_folder, read_split
+from firstlight.data.hub_columns import Columns
+from firstlight.data.hub_layout import PREFIX, hub_layout, is_hub_name, whole_name
 from firstlight.data.images import ImageSet
 from firstlight.errors import DataError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, user_path
+
+_log = logging.getLogger("firstlight")
 
 FOLDER_NAME = "folder"
 DEFAULT_NAME = "cifar10"
@@ -38,11 +43,14 @@ class Source(ABC):
 
     Attributes:
         adapts_recipe: Whether a training must adapt its recipe to the number and the size of the images.
+        columns: Columns of the table of images that the user named.
         may_hold_copies: Whether two images may have the same pixels; False if each is drawn at random.
     """
 
     adapts_recipe = False
     may_hold_copies = True
+
+    columns = Columns()
 
     def __init__(self, name: str, data_dir: Path, image_size: int = 0) -> None:
         self.name = name
@@ -196,6 +204,39 @@ class FolderSource(Source):
         return super().describe() | {"name": self.data_dir.resolve().name}
 
 
+class HubSource(FolderSource):
+    """A Hugging Face data set, from the hub or from a folder of parquet files; `data_dir` is not used.
+
+    Args:
+        name: Name from `whole_name`.
+        data_dir: Kept for messages.
+        image_size: Side in pixels to which images are resized; 0 chooses it from the images.
+        columns: Columns that the user named.
+    """
+
+    def __init__(self, name: str, data_dir: Path, image_size: int = 0, columns: Columns = Columns()) -> None:
+        super().__init__(name, data_dir, image_size)
+        self.columns = columns
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The classes, splits and images; logs which columns are used."""
+        layout, line = hub_layout(self.name, self.columns)
+        _log.info(line)
+        return layout
+
+    def external_test(self) -> ImageSet:
+        """Read the test split, or all images if the data set has no test split."""
+        layout, line = hub_layout(self.name, self.columns, splits_off_test=False)
+        _log.info(line)
+        return read_split(layout, "test", self.size_px)
+
+    def describe(self) -> dict[str, str]:
+        """Return the name without the prefix, and with the prefix as the place."""
+        path = self.name.removeprefix(PREFIX)
+        return {"name": Path(path).name if Path(path).is_absolute() else path, "place": self.name}
+
+
 SOURCES: dict[str, type[Source] | Callable[[Path, Split], ImageSet]] = {
     "cifar10": CifarSource,
     "cifar100": CifarSource,
@@ -207,7 +248,12 @@ SOURCES: dict[str, type[Source] | Callable[[Path, Split], ImageSet]] = {
 
 
 def open_source(
-    name: str, data_dir: Path | str = DEFAULT_DATA_DIR, image_size: int = 0, *, is_named: bool = True
+    name: str,
+    data_dir: Path | str = DEFAULT_DATA_DIR,
+    image_size: int = 0,
+    *,
+    is_named: bool = True,
+    columns: Columns = Columns(),
 ) -> Source:
     """Open a data set without reading it.
 
@@ -218,13 +264,14 @@ def open_source(
     named another data set than CIFAR-10.
 
     Args:
-        name: Name of the data set, a key of `SOURCES`.
+        name: Name of the data set, a key of `SOURCES` or `hf:NAME`.
         data_dir: Folder that holds data sets on disk, or a folder of images, an archive of it or a CSV.
         image_size: Side in pixels to which a folder's images are resized; 0 keeps the data set's own size.
         is_named: Whether the user named the data set; otherwise `name` is a default.
+        columns: Columns of a Hugging Face data set that the user named.
 
     Raises:
-        UsageError: No data set has that name.
+        UsageError: No data set has that name, or `columns` are named for another kind of data set.
         DataError: `data_dir` is another file, does not exist, or holds images that are not sorted into one folder per
             class.
 
@@ -233,10 +280,14 @@ def open_source(
     (2000, True)
     """
     data_dir = user_path(data_dir)
+    if is_hub_name(name) and (is_named or not (data_dir.is_file() or holds_classes(data_dir))):
+        return HubSource(whole_name(name), data_dir, image_size, columns)
     refuse_other_file(data_dir)
+    if any(columns):
+        raise UsageError("image_column and label_column are for Hugging Face data sets: --data hf:NAME")
     name = FOLDER_NAME if _is_folder_meant(name, data_dir, is_named) else name
     if name not in SOURCES:
-        raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}")
+        raise UsageError(f"no data set is called {name!r}: choose one of {', '.join(SOURCES)}, or hf:NAME")
     kind = SOURCES[name]
     if isinstance(kind, type):
         return kind(name, data_dir, image_size)
@@ -253,5 +304,7 @@ def _is_folder_meant(name: str, data_dir: Path, is_named: bool) -> bool:
         if not data_dir.is_dir():
             raise DataError(f"{data_dir}: no such folder. Give the folder of your images with --data_dir.")
         return holds_classes(data_dir)
+    if is_hub_name(name):
+        return True
     may_be_replaced = (name == DEFAULT_NAME or not is_named) and is_missing(name, data_dir)
     return may_be_replaced and holds_classes(data_dir)

@@ -13,13 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from firstlight.data.download.downloader import OFFLINE
 from firstlight.errors import DataError, MissingPackageError, RunError
 from firstlight.export.model_config import NAME as CONFIG_NAME
 from firstlight.export.model_config import ModelConfig
 from firstlight.files import atomic, regular_file
 from firstlight.networks import StagedNetwork
-from firstlight.paths import user_path
+from firstlight.paths import OFFLINE, user_path
 from firstlight.runs.predictor import ModelDescription, Predictor
 
 WEIGHTS_NAME = "model.safetensors"

@@ -9,6 +9,7 @@ from typing import Any
 from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.data.augmentation_config import Augmentation
 from firstlight.data.folder.image_size import check_image_size
+from firstlight.data.hub_columns import Columns
 from firstlight.errors import RunError, UsageError
 from firstlight.evaluation.view_names import Views
 from firstlight.files import read_text, write_atomic
@@ -30,8 +31,10 @@ class Recipe:
 
     Args:
         name: Name of the recipe. Its runs are kept in `logs/<name>/`.
-        data: Name of the data set: "cifar10", "cifar100", "cifar100-coarse", "drawn", "watermark", or "folder" for a
-            folder of your own images.
+        data: Name of the data set: "cifar10", "cifar100", "cifar100-coarse", "drawn", "watermark", "folder" for a
+            folder of your own images, or "hf:NAME", "hf:NAME:CONFIG" or "hf:./folder" for a Hugging Face data set.
+        image_column: Column of the images of a Hugging Face data set; empty finds it by the types of the columns.
+        label_column: Column of the labels of a Hugging Face data set; empty finds it by the types of the columns.
         num_val: Number of training images held out for validation, the same share of each class. 0 holds out none.
         image_size: Side in pixels, 16 to 512, to which the images of a folder are resized. 0 chooses 32 for small
             images and 64 for others. Other data sets keep their own size.
@@ -63,6 +66,8 @@ class Recipe:
 
     name: str = "adam24"
     data: str = "cifar10"
+    image_column: str = ""
+    label_column: str = ""
     num_val: int = 5000
     image_size: int = 0
     network: NetworkConfig = ResNet9Config()
@@ -80,7 +85,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("name", "data"):
+        for name in ("name", "data", "image_column", "label_column"):
             if has_control_characters(getattr(self, name)):
                 raise UsageError(f"{name} has control characters: {getattr(self, name)!r}")
         for name, largest in (("max_epochs", 10**6), ("batch_size", 10**6)):
@@ -103,6 +108,11 @@ class Recipe:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
         self.optimizer.check()
         self.network.check()
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of a Hugging Face data set."""
+        return Columns(self.image_column, self.label_column)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as nested dictionaries of plain values, the content of `recipe.yaml`."""

@@ -54,7 +54,14 @@ def predict_held_out(
         DataError: The data set has changed meanwhile.
         StoppedError, TrainingError, FirstlightError: See `firstlight.fit`.
     """
-    recipe = replace(recipe, data=source.name, image_size=source.image_size)
+    image_column, label_column = source.columns
+    recipe = replace(
+        recipe,
+        data=source.name,
+        image_size=source.image_size,
+        image_column=image_column,
+        label_column=label_column,
+    )
     found = cross_validate(recipe, num_folds, source.data_dir, logs_dir, **options)
     train = splits["train"]
     if not found.predictions.labels.equal(train.labels):

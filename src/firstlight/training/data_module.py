@@ -74,7 +74,7 @@ class ImageData(pl.LightningDataModule):
         return cls(run.recipe, data_dir or run.data["place"], fold_of(run.path), run.decisions)
 
     def _open(self, recipe: Recipe) -> Source:
-        source = open_source(recipe.data, self.data_dir, recipe.image_size)
+        source = open_source(recipe.data, self.data_dir, recipe.image_size, columns=recipe.columns)
         return source if self.decisions is None else DecidedSource(source, self.decisions)
 
     def __getstate__(self) -> dict[str, Any]:

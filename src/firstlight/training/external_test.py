@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.data.exact_copies import first_copies
+from firstlight.data.hub_columns import Columns
 from firstlight.data.images import ImageSet, with_class_names
 from firstlight.data.source import Source, open_source
 from firstlight.errors import DataError, FirstlightError, UsageError
@@ -45,7 +46,9 @@ class ExternalTest:
     results: dict[str, Any]
 
 
-def is_own_test(run: Run, data_dir: Path | str | None = None, data: str | None = None) -> bool:
+def is_own_test(
+    run: Run, data_dir: Path | str | None = None, data: str | None = None, columns: Columns = Columns()
+) -> bool:
     """Return whether the named data set is the run's own, perhaps in another folder.
 
     A data set in another folder is the run's own if its test images have the digest in the run's `environment.json`.
@@ -55,10 +58,13 @@ def is_own_test(run: Run, data_dir: Path | str | None = None, data: str | None =
         run: Run that names its data set.
         data_dir: Folder of the data; None for the run's.
         data: Name of the data set; None for the run's.
+        columns: Columns of a Hugging Face data set that the user named.
     """
-    if data_dir is None and data in (None, run.recipe.data):
+    if data_dir is None and data in (None, run.recipe.data) and columns in (Columns(), run.recipe.columns):
         return True
-    source = _open(run, data_dir, data)
+    source = _open(run, data_dir, data, columns)
+    if source.columns not in (Columns(), run.recipe.columns):
+        return False
     if source.name != run.recipe.data:
         return False
     if not source.adapts_recipe and data_dir is None:
@@ -79,6 +85,7 @@ def external_test(
     data_dir: Path | str | None = None,
     data: str | None = None,
     out: Path | str | None = None,
+    columns: Columns = Columns(),
     **trainer_options: Any,
 ) -> ExternalTest:
     """Test a run on other labelled images, and write the results to a folder of their own.
@@ -91,6 +98,7 @@ def external_test(
         run: Run with weights.
         data_dir: Folder with one folder of images per class, or the folder of the data set; None for the run's.
         data: Name of a data set; None for the run's, or for a folder of images.
+        columns: Columns of a Hugging Face data set that the user named.
         out: Folder of the results; None for `tests/<name of the data>` in the run folder.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`.
 
@@ -99,7 +107,7 @@ def external_test(
         UsageError: `out` holds files other than the results of such a test.
         FirstlightError: The folder cannot be written.
     """
-    images = _ExternalData(run, data_dir, data)
+    images = _ExternalData(run, data_dir, data, columns)
     images.prepare_data()
     images.setup("test")
     _log_differences(run, images.test)
@@ -128,11 +136,13 @@ def external_test(
 class _ExternalData(ImageData):
     """Test batches of images other than the run's, with the run's class indices as labels."""
 
-    def __init__(self, run: Run, data_dir: Path | str | None, data: str | None) -> None:
-        source = _open(run, data_dir, data)
+    def __init__(self, run: Run, data_dir: Path | str | None, data: str | None, columns: Columns) -> None:
+        source = _open(run, data_dir, data, columns)
         self._class_names = run.class_names
         size = run.size_px[0] if source.adapts_recipe else 0
-        super().__init__(replace(run.recipe, data=source.name, image_size=size), source.data_dir)
+        image_column, label_column = source.columns
+        recipe = replace(run.recipe, data=source.name, image_size=size)
+        super().__init__(replace(recipe, image_column=image_column, label_column=label_column), source.data_dir)
 
     def setup(self, stage: str = "test") -> None:
         """Load the images, once."""
@@ -140,11 +150,15 @@ class _ExternalData(ImageData):
             self.test = with_class_names(self.source.external_test(), self._class_names)
 
 
-def _open(run: Run, data_dir: Path | str | None, data: str | None) -> Source:
+def _open(run: Run, data_dir: Path | str | None, data: str | None, columns: Columns) -> Source:
     own_folder = DEFAULT_DATA_DIR if data is not None and run.recipe.data == "folder" else run.data["place"]
     folder = user_path(data_dir if data_dir is not None else own_folder)
-    source = open_source(data or run.recipe.data, folder, run.recipe.image_size, is_named=data is not None)
-    return open_source(source.name, folder, run.size_px[0]) if source.adapts_recipe else source
+    if data is None and data_dir is None and not any(columns):
+        columns = run.recipe.columns
+    source = open_source(
+        data or run.recipe.data, folder, run.recipe.image_size, is_named=data is not None, columns=columns
+    )
+    return open_source(source.name, folder, run.size_px[0], columns=columns) if source.adapts_recipe else source
 
 
 def _log_differences(run: Run, images: ImageSet) -> None:

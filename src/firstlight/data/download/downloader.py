@@ -15,9 +15,7 @@ from firstlight.data.download.manifest import MANIFEST, Archive, Manifest, Versi
 from firstlight.data.download.progress import Progress, show_progress
 from firstlight.errors import DataError, UsageError
 from firstlight.file_lock import locked
-from firstlight.paths import user_path
-
-OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: any value but "", "0" or "no" forbids downloading
+from firstlight.paths import OFFLINE, is_offline, user_path
 
 
 def free_bytes(folder: Path) -> int:
@@ -69,7 +67,7 @@ class Downloader:
         if found is not None:
             return found[1]
         placed = tuple(each for each in archives if (data_dir / each.name).exists())
-        if not placed and self.environment.get(OFFLINE, "") not in ("", "0", "no"):
+        if not placed and is_offline(self.environment):
             expected = " or ".join(str(data_dir / each.folder) for each in archives)
             why = f"expected {expected}, and {OFFLINE} forbids downloading it"
             raise DataError(f"no {name} in {data_dir}: {why}. {_alternatives(archives, data_dir)}")

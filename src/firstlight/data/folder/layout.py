@@ -11,7 +11,7 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,7 @@ class ImageFile:
         size_bytes: Size of the file.
         modified_ns: Modification time in nanoseconds.
         refusal: Why the file cannot be read, if this is known without opening it; otherwise None.
+        read: Function that returns the content of an image that is no file of its own; None reads `path`.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class ImageFile:
     size_bytes: int = 0
     modified_ns: int = 0
     refusal: str | None = None
+    read: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Layout:
     """The image files of a folder.
 
     Args:
-        root: Path of the folder.
-        class_names: Names of the classes in alphabetical order.
+        root: Path of the folder; or the name of a data set that is none.
+        class_names: Names of the classes, for a folder in alphabetical order.
         files: Files of each split, sorted by their relative paths; a split without a folder is empty.
         is_split_here: Whether `find_layout` chose the test images.
         skipped: A line for each part of the folder that is not used.
@@ -70,6 +72,11 @@ class Layout:
     files: Mapping[FolderSplit, tuple[ImageFile, ...]]
     is_split_here: bool
     skipped: tuple[str, ...]
+
+    @property
+    def identity(self) -> Path:
+        """Absolute path that identifies the images; the name of a data set does not depend on the current folder."""
+        return self.root.resolve() if self.root.exists() else Path(os.sep, self.root)
 
 
 def find_layout(root: Path, *, splits_off_test: bool = True) -> Layout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import statistics
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
+from firstlight.data.decoding import decode_file
 from firstlight.data.folder.cache import CachedImages, cache_path, key_of, read_cache, write_cache
 from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout
 from firstlight.data.images import ImageSet
@@ -111,7 +113,7 @@ def decode(layout: Layout, size_px: int) -> tuple[CachedImages, dict[str, str]]:
     files = [file for each in layout.files.values() for file in each]
     _refuse_too_many(layout.root, len(files), size_px)
     try:
-        path: Path | None = cache_path(layout.root, size_px)
+        path: Path | None = cache_path(layout.identity, size_px)
     except RuntimeError as error:  # the home folder is unknown
         path = None
         _warn_of_no_cache(path, str(error))
@@ -172,7 +174,9 @@ def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Te
 
     def decode_one(file: ImageFile) -> Tensor | str:
         try:
-            return to_pixels(file.path, (size_px, size_px))
+            if file.read is None:
+                return to_pixels(file.path, (size_px, size_px))
+            return torch.from_numpy(decode_file(file.read(), str(file.path), (size_px, size_px)).pixels)
         except DataError as error:
             return str(error).removeprefix(f"{file.path}: ")
 
@@ -186,7 +190,8 @@ def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Te
 def stored_size_px(file: ImageFile) -> tuple[int, int] | None:
     """Return the width and height of an image in its file, in pixels; None if it cannot be read."""
     try:
-        with warnings.catch_warnings(), Image.open(regular_file(file.path)) as image:
+        content = regular_file(file.path) if file.read is None else io.BytesIO(file.read())
+        with warnings.catch_warnings(), Image.open(content) as image:
             return image.size
     except Exception:  # decoding will report it
         return None
