@@ -35,7 +35,7 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
         names=found.class_names,
         num_classes=len(found.class_names),
         sizes=[(f"{split} images", len(images)) for split, images in found.splits.items()],
-        checked=_checked(found),
+        checked=_label_rows(found),
         suspects=_suspects(found, max_images),
         num_suspects=sum(len(labels.rows) for labels in found.labels.values()),
         leak=_leak(found),
@@ -66,7 +66,7 @@ def _file_of(found: Audit, decision: Decision) -> str:
     return images.file_names[rows[0]] if rows else ""
 
 
-def _checked(found: Audit) -> list[dict[str, Any]]:
+def _label_rows(found: Audit) -> list[dict[str, Any]]:
     """Return the rows of the table of the splits whose labels were checked."""
     return [
         {
@@ -91,8 +91,8 @@ def _suspects(found: Audit, max_images: int) -> list[dict[str, Any]]:
     )[:max_images]
     likely = {split: labels.noise.likely for split, labels in found.labels.items()}
     return [
-        _image(found, split, row) | {"likely": int(likely[split][row]), "probability": probability(-negative)}
-        for negative, split, row in chosen
+        _image(found, split, row) | {"likely": int(likely[split][row]), "probability": probability(-negative_suspicion)}
+        for negative_suspicion, split, row in chosen
     ]
 
 

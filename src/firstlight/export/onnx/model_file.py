@@ -94,7 +94,7 @@ def describe(
 ) -> dict[str, str]:
     """Return the metadata of the file; lists and numbers are JSON."""
     model, normalize = source.model, source.model.network.normalize
-    facts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "class_names": model.class_names,
         "methods": list(METHODS),
         "stages": stages,
@@ -104,10 +104,11 @@ def describe(
         "std": normalize.std.flatten().tolist(),
     }
     if model.novelty_threshold is not None:
-        facts["novelty_threshold"] = model.novelty_threshold
-    given = {} if licence is None else {"license": licence}
+        values["novelty_threshold"] = model.novelty_threshold
+    own_licence = {} if licence is None else {"license": licence}
     texts = {"title": source.title, "weights": weights, "firstlight_version": firstlight.__version__}
-    return {name: json.dumps(value) for name, value in facts.items()} | source.facts | given | texts
+    # The licence that the user gives replaces that of the source.
+    return {name: json.dumps(value) for name, value in values.items()} | source.facts | own_licence | texts
 
 
 def _weight_format(model: Predictor, weights: WeightsName, data: Source | None) -> WeightFormat:

@@ -42,9 +42,10 @@ def fit(graph: Graph, picture: str, size_px: tuple[int, int]) -> str:
     used_columns = graph.add("Min", columns, graph.add("Mul", ratio, rows))
     row_weights = _coefficients(graph, rows, used_rows, height)
     column_weights = _coefficients(graph, columns, used_columns, width)
-    by_row = graph.add("Transpose", picture, perm=[0, 1, 3, 2])  # [n h 3 w]
-    narrow = graph.add("Transpose", _resampled(graph, by_row, column_weights), perm=[0, 3, 2, 1])  # [n width 3 h]
-    return graph.add("Transpose", _resampled(graph, narrow, row_weights), perm=[0, 2, 3, 1])
+    columns_last = graph.add("Transpose", picture, perm=[0, 1, 3, 2])  # [n h 3 w]
+    resized = _resampled(graph, columns_last, column_weights)
+    rows_last = graph.add("Transpose", resized, perm=[0, 3, 2, 1])  # [n width 3 h]
+    return graph.add("Transpose", _resampled(graph, rows_last, row_weights), perm=[0, 2, 3, 1])
 
 
 def _coefficients(graph: Graph, side: str, used: str, num_outputs: int) -> str:

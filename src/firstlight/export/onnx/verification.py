@@ -111,7 +111,7 @@ def verify(
     Raises:
         RunError: The difference is too large.
     """
-    images, name = _filled_up(images)
+    images, name = _with_random_images(images)
     found = compare(OnnxModel(content), model, stages, images, name)
     must_agree = weights == "float32" or (weights == "float16" and _are_half(model.network))
     if must_agree and not found.is_exact:
@@ -125,7 +125,7 @@ def _are_half(network: nn.Module) -> bool:
     return all(torch.equal(layer.weight, layer.weight.half().float()) for layer in layers)
 
 
-def _filled_up(given: Images) -> tuple[UInt8[Tensor, "m 3 h w"], str]:
+def _with_random_images(given: Images) -> tuple[UInt8[Tensor, "m 3 h w"], str]:
     """Return 256 images, uint8 [m 3 h w], and their description: the given images, then images of random pixels."""
     known = given[:NUM_IMAGES]
     num_drawn = NUM_IMAGES - len(known)
