@@ -36,7 +36,7 @@ from reference import archive_files, cifar100_files
 from reference.archive_files import official_files, packed, plain, special
 from reference.fault_server import FaultServer
 from reference.packed_photos import pack
-from reference.parquet_sets import write_set
+from reference.parquet_sets import write_batches, write_set
 from reference.photo_folders import make_folder, save_photo
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +119,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
             "cifar10": tuple(cifar10_archive(version, stack) for version in ("binary", "python")),
             "cifar100": (cifar100_archive(stack),),
         }
+        manifest["cifar10"] = (with_parquet(manifest["cifar10"][0], stack), *manifest["cifar10"][1:])
         monkeypatch.setattr(downloader, "MANIFEST", manifest)
         yield tmp_path
 
@@ -132,6 +133,13 @@ def cifar10_archive(version: Version, stack: ExitStack) -> Archive:
     return archive_files.archive_of(
         content, server.url("none"), name=f"{folder}.tar.gz", version=version, folder=folder
     )
+
+
+def with_parquet(archive: Archive, stack: ExitStack) -> Archive:
+    """Serve parquet files with the images of an archive, and return its entry with their addresses."""
+    files = [path.read_bytes() for path in write_batches(Path("hub_files"), official_files())]
+    urls = tuple(stack.enter_context(FaultServer(content)).url("none") for content in files)
+    return replace(archive, parquet=(urls[0], f"{urls[1]}-test"))
 
 
 def cifar100_archive(stack: ExitStack) -> Archive:

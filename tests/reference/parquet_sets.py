@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+Rows = tuple[np.ndarray, np.ndarray]
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
 
@@ -56,3 +57,27 @@ def write_set(folder: Path, counts: dict[str, int], names: tuple[str, ...] = ("r
         ]
         write_parquet(folder, split, {"img": images, "label": labels}, features)
     return folder
+
+
+def rows_of(batches: list[bytes]) -> Rows:
+    """Labels and pixels [n h w 3] of binary batches, by slicing alone."""
+    records = np.frombuffer(b"".join(batches), dtype=np.uint8).reshape(-1, 3073)
+    return records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def write_rows(folder: Path, split: str, rows: Rows) -> Path:
+    """Write labels and pixels as the parquet files of CIFAR-10 on the hub."""
+    import datasets
+
+    features = {"img": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)}
+    images = [{"bytes": encoded(pixels), "path": None} for pixels in rows[1]]
+    return write_parquet(folder, split, {"img": images, "label": rows[0].tolist()}, features)
+
+
+def write_batches(folder: Path, batches: dict[str, bytes]) -> list[Path]:
+    """Write the train and the test split of binary batches as parquet files."""
+    train = [content for name, content in batches.items() if name.startswith("data")]
+    return [
+        write_rows(folder, "train", rows_of(train)),
+        write_rows(folder, "test", rows_of([batches["test_batch.bin"]])),
+    ]

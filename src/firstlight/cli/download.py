@@ -23,8 +23,8 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--version",
         default=None,
-        choices=["binary", "python"],
-        help="format of the downloaded files (by default the first format that can be downloaded)",
+        choices=["binary", "python", "parquet"],
+        help="format of the files (by default the first that can be downloaded); parquet rebuilds the binary format",
     )
     options = parser.parse(arguments)
     downloader = Downloader()

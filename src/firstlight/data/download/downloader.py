@@ -12,8 +12,9 @@ from pathlib import Path
 from firstlight.data.download.archives import find_difference, sha256_of, unpack
 from firstlight.data.download.http import RetryPolicy, TransferError, bytes_in, transfer
 from firstlight.data.download.manifest import MANIFEST, Archive, Manifest, Version
+from firstlight.data.download.parquet import rebuild
 from firstlight.data.download.progress import Progress, show_progress
-from firstlight.errors import DataError, UsageError
+from firstlight.errors import DataError, MissingPackageError, UsageError
 from firstlight.file_lock import locked
 from firstlight.paths import OFFLINE, is_offline, user_path
 
@@ -45,13 +46,14 @@ class Downloader:
         """Return the folder of a data set in `data_dir`; download it first if it is missing.
 
         The archives and their addresses are tried in the order of the manifest. An archive that the user has put into
-        `data_dir` is used instead of a download. If several processes need the same data set, one downloads it and the
-        others wait.
+        `data_dir` is used instead of a download. Where no address has an archive, the files are rebuilt from parquet
+        files if the manifest names any. If several processes need the same data set, one downloads it and the others
+        wait.
 
         Args:
             name: Name of the data set.
             data_dir: Folder of the data sets.
-            version: The only version to use; None for any.
+            version: The only version to use; None for any; "parquet" rebuilds the binary version from parquet files.
 
         Raises:
             UsageError: No data set has that name, or the data set does not have that version.
@@ -60,9 +62,9 @@ class Downloader:
         archives = self._archives(name, version)
         data_dir = user_path(data_dir)
         with _disk_errors(name, data_dir):
-            return self._find_or_fetch(name, archives, data_dir)
+            return self._find_or_fetch(name, archives, data_dir, from_parquet=version == "parquet")
 
-    def _find_or_fetch(self, name: str, archives: tuple[Archive, ...], data_dir: Path) -> Path:
+    def _find_or_fetch(self, name: str, archives: tuple[Archive, ...], data_dir: Path, *, from_parquet: bool) -> Path:
         found = find_unpacked(archives, data_dir)
         if found is not None:
             return found[1]
@@ -72,11 +74,15 @@ class Downloader:
             why = f"expected {expected}, and {OFFLINE} forbids downloading it"
             raise DataError(f"no {name} in {data_dir}: {why}. {_alternatives(archives, data_dir)}")
         tried: list[str] = []
-        for number, archive in enumerate(placed or archives):
+        for number, archive in enumerate(() if from_parquet else placed or archives):
             folder = self._fetch(archive, archives, data_dir, tried)
             if folder is not None:
                 for failed in archives[:number]:  # partial downloads of the others are no longer needed
                     _part_of(failed, data_dir).unlink(missing_ok=True)
+                return folder
+        for archive in archives if from_parquet or not placed else ():
+            folder = self._fetch_parquet(archive, data_dir, tried) if archive.parquet else None
+            if folder is not None:
                 return folder
         why = f"{'; '.join(tried)}. Try again later (the download resumes where it stopped)"
         raise DataError(f"cannot get {name}: {why}. {_alternatives(archives, data_dir)}")
@@ -111,7 +117,11 @@ class Downloader:
             raise UsageError(
                 f"no data set that can be downloaded is called {name!r}: choose one of {', '.join(self.manifest)}"
             )
-        archives = tuple(each for each in self.manifest[name] if version in (None, each.version))
+        archives = tuple(
+            each
+            for each in self.manifest[name]
+            if version in (None, each.version) or (version == "parquet" and each.parquet)
+        )
         if not archives:
             versions = ", ".join(each.version for each in self.manifest[name])
             raise UsageError(f"{name} has no {version} version: choose one of {versions}")
@@ -142,6 +152,36 @@ class Downloader:
             except DataError as error:
                 tried.append(str(error))
             path.unlink()
+            return folder
+
+    def _fetch_parquet(self, archive: Archive, data_dir: Path, tried: list[str]) -> Path | None:
+        """Rebuild the archive's folder from parquet files; if that fails, return None and add the reason to `tried`."""
+        parts = [data_dir / f"{archive.folder}-{url.rpartition('/')[2]}.part" for url in archive.parquet]
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with (
+            self.show_progress(f"{archive.folder} from parquet files") as progress,
+            locked(data_dir / f".{archive.folder}.lock", lambda: progress.note("waiting for another process")),
+        ):
+            if (data_dir / archive.folder).exists():  # another process was faster
+                return data_dir / archive.folder
+            self._refuse_full_disk(archive, parts[0])
+            for url, part in zip(archive.parquet, parts, strict=True):
+                progress.note(f"downloading {url}")
+                try:
+                    transfer(url, part, None, self.retry_policy, progress.update)
+                except TransferError as error:
+                    tried.append(f"{url}: {error}")
+                    return None
+            folder = None
+            try:
+                folder = rebuild(archive, parts, data_dir)
+            except MissingPackageError as error:  # the downloaded files stay for the next attempt
+                tried.append(str(error))
+                return None
+            except DataError as error:
+                tried.append(str(error))
+            for part in parts:  # no later attempt may continue files that are done or wrong
+                part.unlink()
             return folder
 
     def _download_archive(self, archive: Archive, path: Path, progress: Progress, tried: list[str]) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Version = Literal["binary", "python"]
+Version = Literal["binary", "python", "parquet"]
 
+PARQUET_HOME = "https://huggingface.co/datasets/uoft-cs/cifar10/resolve/main/plain_text/"
 HOME = "https://www.cs.toronto.edu/~kriz/"
 
 
@@ -39,6 +40,8 @@ class Archive:
         sha256: Digest of the whole file; None if it is unknown and cannot be checked.
         folder: Name of the folder in the archive.
         members: Required files of that folder by name.
+        parquet: Addresses of parquet files with the same images as PNG, in order, from which the members are rebuilt if
+            no archive can be downloaded; the digests of the members decide.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Archive:
     sha256: str | None
     folder: str
     members: Mapping[str, Member]
+    parquet: tuple[str, ...] = ()
 
     @property
     def unpacked_bytes(self) -> int:
@@ -73,6 +77,7 @@ _CIFAR10_BINARY = Archive(
         "test_batch.bin": Member(30_730_000, "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b"),
         "batches.meta.txt": Member(10_000),
     },
+    parquet=tuple(f"{PARQUET_HOME}{split}-00000-of-00001.parquet" for split in ("train", "test")),
 )
 _CIFAR10_PYTHON = Archive(
     name="cifar-10-python.tar.gz",
