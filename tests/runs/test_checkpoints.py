@@ -27,10 +27,55 @@ def content(step: int = 0) -> dict[str, Any]:
             {"state": {i: {"step": torch.tensor(3.0)} for i in range(5)}, "param_groups": [{"lr": 0.1}]}
         ],
         "lr_schedulers": [],
-        "loops": {"fit_loop": {"epoch_progress": {"total": {"ready": 1}}}},
+        "loops": {
+            "fit_loop": {"state_dict": {}, "epoch_progress": progress(), "epoch_loop.batch_progress": progress()}
+        },
         "callbacks": {"MetricsTable": {"rows": [{"epoch": 0, "val_acc": ""}]}},
-        "firstlight": {"train_s": 0.5, "event_sizes": {}},
+        "firstlight": {
+            "recipe": "{}",
+            "train_s": 0.5,
+            "logged": {},
+            "is_trained": False,
+            "event_sizes": {"events": 7},
+            "random": {"cpu": torch.get_rng_state(), "cuda": []},
+        },
     }
+
+
+def progress() -> dict[str, dict[str, int]]:
+    return {"total": {"ready": 1, "completed": 1}, "current": {"ready": 1, "completed": 1}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("loops", "fit_loop"), None, r"loops\.fit_loop must be named values"),
+        (
+            ("loops", "fit_loop", "epoch_progress", "total", "ready"),
+            "x",
+            r"epoch_progress\.total\.ready must be a whole",
+        ),
+        (("firstlight", "event_sizes", "events"), -1, r"firstlight\.event_sizes\.events must be a whole number from 0"),
+        (("firstlight", "train_s"), float("nan"), r"firstlight\.train_s must be a number of 0 or more, not nan"),
+        (
+            ("firstlight", "random", "cpu"),
+            torch.zeros(3, dtype=torch.uint8),
+            "firstlight.random.cpu must be 5056 bytes",
+        ),
+        (("firstlight", "random", "cpu"), 3, "firstlight.random.cpu must be Tensor, not 3"),
+        (("state_dict", "layer0.weight"), [1.0], r"state_dict\.layer0\.weight must be Tensor"),
+    ],
+)
+def test_a_wrong_inner_part_is_named(folder: CheckpointFolder, path: tuple[str, ...], value: Any, says: str) -> None:
+    made = content()
+    parent = made
+    for name in path[:-1]:
+        parent = parent[name]
+    parent[path[-1]] = value
+    folder.write(made, "epoch_0-step_1")
+    with pytest.raises(RunError, match=says) as caught:
+        folder.newest()
+    assert str(caught.value).isprintable()
 
 
 def same(one: Any, two: Any) -> bool:

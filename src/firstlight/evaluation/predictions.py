@@ -20,6 +20,8 @@ from firstlight.arrays import Features, Ids, Labels, Logits
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.files import atomic, regular_file
+from firstlight.paths import printable
+from firstlight.typed_json import FieldError
 
 # zipfile, zlib and numpy raise these for a damaged file, depending on where the damage is.
 _DAMAGE = (
@@ -104,11 +106,14 @@ class Predictions:
             RunError: The file is missing, damaged, or was not written by `save`.
         """
         try:
-            with np.load(regular_file(path), allow_pickle=False) as stored:
+            _check_members(regular_file(path))
+            with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: torch.from_numpy(stored[name]) for name in ("logits", "features", "labels", "ids")}
                 names = stored["file_names"] if "file_names" in stored.files else None
             _check(arrays)
             return Predictions(**arrays, file_names=None if names is None else _checked_names(names, arrays["labels"]))
+        except FieldError as error:
+            raise RunError(f"{path}: {error}; run `firstlight test` again") from error
         except _DAMAGE as error:
             raise RunError(f"{path}: cannot be read as predictions; run `firstlight test` again") from error
 
@@ -127,11 +132,31 @@ def _checked_names(names: np.ndarray, labels: Tensor) -> tuple[str, ...]:
     return tuple(names.tolist())
 
 
+def _check_members(path: Path) -> None:
+    """Refuse compressed arrays, which may announce gigabytes in a small file."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+                raise FieldError(f"{printable(member.filename)} must be stored without compression")
+
+
 def _check(arrays: dict[str, Tensor]) -> None:
     for name, array in arrays.items():
         dtype, num_axes = (torch.float32, 2) if name in ("logits", "features") else (torch.int64, 1)
         if array.dtype != dtype or array.ndim != num_axes or len(array) != len(arrays["labels"]):
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
+            axes = "one number" if num_axes == 1 else "a row"
+            raise FieldError(
+                f"{name} must be {dtype} with {axes} for each image, not {array.dtype} {list(array.shape)}"
+            )
+    num_classes = arrays["logits"].shape[1]
+    if num_classes < 2:
+        raise FieldError(f"logits must have a column for each of at least 2 classes, not {num_classes}")
+    for name in ("logits", "features"):
+        if not arrays[name].isfinite().all():
+            raise FieldError(f"{name} must be finite numbers")
+    labels = arrays["labels"]
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise FieldError(f"labels must be 0 to {num_classes - 1}, not {int(labels.min())} to {int(labels.max())}")
 
 
 def ordered_by_id(logits: Tensor, features: Tensor, labels: Tensor, ids: Tensor) -> Predictions:

@@ -17,11 +17,12 @@ from firstlight.errors import RunError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.export.data_facts import DataFacts, data_facts
 from firstlight.export.image_sheet import read_sheet, write_sheet
+from firstlight.export.measured import MEASURED_NAME as MEASURED_NAME
+from firstlight.export.measured import read_measured
 from firstlight.export.pretrained import Pretrained
-from firstlight.files import atomic, read_text, regular_file, write_atomic
+from firstlight.files import atomic, regular_file, write_atomic
 from firstlight.runs.predictor import ModelDescription
 
-MEASURED_NAME = "measured.json"
 SHEET_NAMES = ("examples", "mistakes")  # the parts of a bundle that contain test images
 VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
     "flip": "two: the image and its mirror image, logits averaged",
@@ -63,14 +64,7 @@ class Bundle(Pretrained):
     @cached_property
     def measured(self) -> dict[str, Any]:
         """Content of `measured.json`: accuracy, calibration, novelty, confusion matrix, and how they were measured."""
-        path = self.path / MEASURED_NAME
-        try:
-            found = json.loads(read_text(path))
-            if not isinstance(found, dict):
-                raise TypeError("it is not a dictionary")
-            return found
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"{path}: cannot be read. Export the model again.") from error
+        return read_measured(self.path / MEASURED_NAME, len(self.class_names))
 
     @property
     def data(self) -> DataFacts:
@@ -87,7 +81,7 @@ class Bundle(Pretrained):
     def description(self) -> ModelDescription:
         """The bundle's folder, recipe, data set and measured test accuracy."""
         name = BUNDLED_NAME if self.path == BUNDLED_PATH else str(self.path)
-        accuracy = self.measured.get("test", {}).get("single_view")
+        accuracy = self.measured["test"]["single_view"]
         return replace(super().description, name=name, data=str(self.measured["data"]), test_accuracy=accuracy)
 
     @property

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 
@@ -15,6 +15,7 @@ from firstlight.files import read_text, write_atomic
 from firstlight.networks import ResNet9Config, SpeedNetConfig, StagedNetwork, build_network
 from firstlight.networks.network_config import CustomNetworkConfig, NetworkConfig
 from firstlight.paths import has_control_characters
+from firstlight.typed_json import Between, Count, PathText, check
 
 NAME = "config.json"
 ARCHITECTURES: dict[str, type[ResNet9Config] | type[SpeedNetConfig]] = {
@@ -24,6 +25,28 @@ ARCHITECTURES: dict[str, type[ResNet9Config] | type[SpeedNetConfig]] = {
 MAX_BYTES = 1_000_000
 MAX_WIDTH = 4096
 MAX_SIDE_PX = 4096
+_SidePx = Annotated[int, Between(1, MAX_SIDE_PX)]
+
+
+class RecipeFacts(TypedDict):
+    """What pages and cards show of a recipe."""
+
+    name: NotRequired[str]
+    data: NotRequired[PathText]
+    max_epochs: NotRequired[Count]
+    num_val: NotRequired[Count]
+
+
+class ConfigFields(TypedDict):
+    """`config.json`."""
+
+    architecture: str
+    network: dict[str, Any]
+    class_names: list[str]
+    size_px: tuple[_SidePx, _SidePx]
+    temperature: Annotated[float, Between(1e-6, 1e6)]
+    novelty_threshold: NotRequired[float | None]
+    recipe: NotRequired[RecipeFacts]
 
 
 @dataclass(frozen=True)
@@ -94,17 +117,13 @@ class ModelConfig:
 
 
 def _parse(found: Any) -> ModelConfig:
-    if not isinstance(found, dict):
-        raise TypeError("it is not a JSON object")
+    check(found, ConfigFields, "")
     height, width = found["size_px"]
     threshold = found.get("novelty_threshold")
-    names = found["class_names"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError("class_names is not a list of names")
     return ModelConfig(
         network=_parse_network(found.get("architecture"), found["network"]),
-        class_names=tuple(names),
-        size_px=(int(height), int(width)),
+        class_names=tuple(found["class_names"]),
+        size_px=(height, width),
         temperature=float(found["temperature"]),
         novelty_threshold=None if threshold is None else float(threshold),
         recipe=dict(found.get("recipe", {})),

@@ -9,7 +9,9 @@ from typing import Any, Literal, get_args
 
 from firstlight.data.folds import Fold
 from firstlight.errors import RunError, UsageError
-from firstlight.files import read_text, write_atomic
+from firstlight.files import write_atomic
+from firstlight.runs.run_files import OptionsFields
+from firstlight.typed_json import read_json
 
 FILE_NAME = "options.json"
 UNSAVED_KEY = "not_kept"  # name of `FitOptions.unsaved` in the file
@@ -67,17 +69,15 @@ class FitOptions:
                 f"{folder} has no {FILE_NAME}, so it cannot be resumed. Continue a training that was started in Python "
                 "with trainer.fit(model, ckpt_path=...)"
             )
+        values = read_json(path, OptionsFields, "the run cannot be resumed; start a new one")
+        fold = values.get("fold")
+        if fold is not None and not 0 <= fold[0] < fold[1]:
+            raise RunError(f"{path}: fold must be an index and a larger number of folds, not {fold}")
+        unsaved = values.pop(UNSAVED_KEY, [])
         try:
-            values = json.loads(read_text(path))
-            if not isinstance(values, dict):
-                raise TypeError("the options are not a dictionary")
-            unsaved = values.pop(UNSAVED_KEY, [])
-            found = FitOptions(**values, unsaved=unsaved)
-        except (OSError, TypeError, ValueError, RecursionError) as error:
-            raise RunError(f"{path}: cannot be read, so the run cannot be resumed; start a new one") from error
-        if not isinstance(found.trainer, dict) or not isinstance(found.unsaved, list) or not _is_fold(found.fold):
-            raise RunError(f"{path}: is damaged, so the run cannot be resumed; start a new one")
-        return found
+            return FitOptions(**values, unsaved=unsaved)
+        except TypeError as error:
+            raise RunError(f"{path}: has options that firstlight does not know; start a new run") from error
 
 
 def fold_of(folder: Path) -> Fold | None:
@@ -94,13 +94,6 @@ def check_steps(steps: str) -> None:
     """Raise UsageError unless `steps` is one of "plain", "recorded" and "compiled"."""
     if steps not in get_args(Steps):
         raise UsageError(f"steps must be one of {', '.join(get_args(Steps))}, not {steps!r}")
-
-
-def _is_fold(value: Any) -> bool:
-    if value is None:
-        return True
-    is_pair = isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
-    return is_pair and value[1] > 1 and 0 <= value[0] < value[1]
 
 
 def _is_plain(value: Any) -> bool:

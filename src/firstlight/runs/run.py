@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,19 +18,28 @@ from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
 from firstlight.evaluation.calibration import Calibration
 from firstlight.evaluation.predictions import Predictions
-from firstlight.files import read_text, regular_file, write_atomic
+from firstlight.files import regular_file, write_atomic
 from firstlight.networks import StagedNetwork, build_network
-from firstlight.paths import has_control_characters, user_path
+from firstlight.paths import user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.checkpoints import CheckpointFolder
 from firstlight.runs.predictor import ModelDescription, Predictor
+from firstlight.runs.run_files import (
+    CalibrationFields,
+    ClassNames,
+    EnvironmentFields,
+    ResultsFields,
+    SizePx,
+    Temperature,
+)
 from firstlight.safetensors_bytes import safetensors_bytes
+from firstlight.typed_json import FieldError, check, read_json
 
 # Cached properties of a run that are read from `model.safetensors`.
 DECISIONS_FILE = "decisions.csv"
 WEIGHTS_PROPERTIES = ("metadata", "class_names", "size_px", "network", "temperature", "calibration")
 
-_Value = TypeVar("_Value")
+ADVICE = "train again or restore the file"
 
 
 class Run(Predictor):
@@ -80,7 +87,7 @@ class Run(Predictor):
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, hardware, commit, and the name, path and digests of the data set."""
-        return self._read_json("environment.json")
+        return read_json(self.path / "environment.json", EnvironmentFields, ADVICE)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -97,7 +104,7 @@ class Run(Predictor):
     @cached_property
     def results(self) -> dict[str, Any]:
         """Final accuracies, losses and durations in seconds."""
-        return self._read_json("results.json")
+        return read_json(self.path / "results.json", ResultsFields, ADVICE)
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -111,7 +118,11 @@ class Run(Predictor):
             raise RunError(
                 f"{self.path} has not been tested: it has no predictions.npz. Run: firstlight test {self.path}"
             )
-        return Predictions.load(path)
+        found = Predictions.load(path)
+        if self.weights_path.is_file() and found.logits.shape[1] != len(self.class_names):
+            expected = f"{len(self.class_names)} columns, one for each class"
+            raise RunError(f"{path}: logits must have {expected}; run `firstlight test` again")
+        return found
 
     @cached_property
     def decisions(self) -> Decisions | None:
@@ -146,12 +157,13 @@ class Run(Predictor):
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, in the order of the logits."""
-        return self._from_metadata("class_names", _names)
+        return tuple(self._from_metadata("class_names", ClassNames))
 
     @cached_property
     def size_px(self) -> tuple[int, int]:
         """Height and width of the training images, in pixels."""
-        return self._from_metadata("size_px", _height_and_width)
+        height, width = self._from_metadata("size_px", SizePx)
+        return height, width
 
     @cached_property
     def network(self) -> StagedNetwork:
@@ -171,12 +183,15 @@ class Run(Predictor):
     @cached_property
     def temperature(self) -> float:
         """Divisor of the logits before the softmax."""
-        return self._from_metadata("temperature", _positive)
+        return float(self._from_metadata("temperature", Temperature))
 
     @cached_property
     def calibration(self) -> Calibration | None:
         """Temperature and novelty threshold; None if the run has no validation images or is of an older version."""
-        return self._from_metadata("calibration", _calibration) if "calibration" in self.metadata else None
+        if "calibration" not in self.metadata:
+            return None
+        found = self._from_metadata("calibration", CalibrationFields)
+        return Calibration(float(found["temperature"]), float(found["novelty_threshold"]), found["num_images"])
 
     @property
     def novelty_threshold(self) -> float | None:
@@ -235,53 +250,23 @@ class Run(Predictor):
                 f"{self.weights_path}: cannot be read as weights; train again or restore the file"
             ) from error
 
-    def _from_metadata(self, name: str, convert: Callable[[Any], _Value]) -> _Value:
+    def _from_metadata(self, name: str, kind: Any) -> Any:
         try:
-            return convert(json.loads(self.metadata[name]))
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            found = json.loads(self.metadata[name])
+        except (KeyError, ValueError, RecursionError) as error:
             raise RunError(
                 f"{self.weights_path}: has no {name} in its metadata; it was not written by firstlight"
             ) from error
-
-    def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads(read_text(self.path / name)))
-        except (OSError, TypeError, ValueError, RecursionError) as error:
-            raise RunError(f"{self.path / name}: cannot be read; train again or restore the file") from error
+            check(found, kind, name)
+        except FieldError as error:
+            raise RunError(f"{self.weights_path}: {error}, in its metadata; {ADVICE}") from error
+        return found
 
 
 def _plain_state(network: nn.Module) -> dict[str, Tensor]:
     """Return the weights of a network, compiled or not, as contiguous tensors on the CPU."""
     return {plain_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("class names are a list")
-    names = tuple(map(str, value))
-    if any(map(has_control_characters, names)):
-        raise ValueError("a class name has control characters")
-    return names
-
-
-def _height_and_width(value: Any) -> tuple[int, int]:
-    height, width = map(int, value)
-    if not 8 <= min(height, width) <= max(height, width) <= 1024:  # a damaged file must not make us allocate gigabytes
-        raise ValueError(f"{height}x{width}")
-    return height, width
-
-
-def _calibration(value: Any) -> Calibration:
-    threshold = float(value["novelty_threshold"])
-    if not math.isfinite(threshold):
-        raise ValueError(str(value))
-    return Calibration(_positive(value["temperature"]), threshold, int(value["num_images"]))
-
-
-def _positive(value: Any) -> float:
-    if not 0 < float(value) < math.inf:
-        raise ValueError(str(value))
-    return float(value)
 
 
 def load(path: Path | str) -> Run:
