@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_compiles_once_and_keeps_it(source: Path, tmp_path: Path, monkeypatch: p
     assert compiled(source).answer() == 42
     (library,) = kept(tmp_path)
     compiled.cache_clear()
-    monkeypatch.setattr(compiler.subprocess, "run", lambda *a, **k: pytest.fail("compiled again"))
+    monkeypatch.setattr(compiler, "run_compiler", lambda *a, **k: pytest.fail("compiled again"))
     assert compiled(source).answer() == 42
     assert kept(tmp_path) == [library]
 
@@ -85,6 +86,70 @@ def test_concurrent_processes_get_a_complete_library(source: Path, tmp_path: Pat
         thread.join()
     assert answers == [42] * 4
     assert len(kept(tmp_path)) == 1
+
+
+def test_a_compiler_that_hangs_costs_one_patience_and_leaves_no_process(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging = tmp_path / "hanging"
+    hanging.write_text(f"#!/bin/sh\nsleep 300 &\necho $! > {tmp_path}/child\nwait\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("CXX", str(hanging))
+    monkeypatch.setattr(compiler, "PATIENCE_S", 1)
+    monkeypatch.setattr(compiler, "_hanging", set())
+    begun_s = time.monotonic()
+    assert compiled(source) is None
+    compiled.cache_clear()
+    assert compile_command() is None, "nothing else waits for it"
+    assert compiled(source) is None
+    assert time.monotonic() - begun_s < 15
+    (record,) = caplog.records
+    assert "did not end within 1 s" in record.message
+    assert "\n" not in record.message
+    child = int((tmp_path / "child").read_text())
+    deadline_s = time.monotonic() + 10
+    while _is_running(child) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not _is_running(child)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_planted_library_is_not_loaded(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    planted = tmp_path / "planted.cpp"
+    planted.write_text(SOURCE.replace("42", "666"))
+    assert compiled(planted).answer() == 666
+    (evil,) = kept(tmp_path)
+    library = library_path(source, compile_command())
+    library.symlink_to(evil)  # others may write links into a folder that was not private
+    library.parent.chmod(0o777)
+    assert compiled(source).answer() == 42
+    assert not library.is_symlink()
+    assert library.parent.stat().st_mode & 0o777 == 0o700
+    compiled.cache_clear()
+    monkeypatch.setattr(os, "getuid", lambda: library.parent.stat().st_uid + 1)
+    assert compiled(source) is None, "the folder is another user's"
+    assert "is not this user's" in caplog.text
+
+
+def test_a_library_of_another_user_is_compiled_again(source: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    compiled(source)
+    library = library_path(source, compile_command())
+    library.unlink()  # it is mapped into this process
+    library.write_bytes(b"not a library, and not mine")
+    os.chown(library, 12345, 12345)
+    compiled.cache_clear()
+    assert compiled(source).answer() == 42
+    assert library.stat().st_uid == 0
 
 
 def test_none_when_turned_off(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

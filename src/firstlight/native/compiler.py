@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
+import signal
+import stat
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -21,7 +24,10 @@ COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
 COMPILERS = ("c++", "g++", "clang++")
 INCLUDE = Path(__file__).parent  # folder of the shared headers
 OPTIONS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
-TIMEOUT_S = 120
+PATIENCE_S = 20  # with a compiler that does not end; no further source is then compiled
+
+_hanging: set[str] = set()  # compilers that did not end in this process
+_log = logging.getLogger("firstlight")
 
 
 @cache
@@ -40,13 +46,67 @@ def compiled(source: Path) -> ctypes.CDLL | None:
         return None
     library = library_path(source, command)
     try:
-        if not library.exists():
+        make_private(library.parent)
+        if not is_own_file(library):
+            library.unlink(missing_ok=True)
             with atomic(library) as made:
-                build = [*command, "-o", os.fspath(made), os.fspath(source)]
-                subprocess.run(build, check=True, capture_output=True, timeout=TIMEOUT_S)
+                run_compiler([*command, "-o", os.fspath(made), os.fspath(source)])
         return ctypes.CDLL(os.fspath(library))
+    except subprocess.TimeoutExpired:
+        _hanging.add(command[0])
+        _log.warning(
+            f"warning: {command[0]} did not end within {PATIENCE_S} s, so PyTorch's slower layers are used. Mend the "
+            f"compiler, name another in CXX, or turn compiling off with {COMPILE}=0"
+        )
+        return None
     except (OSError, subprocess.SubprocessError, WriteError):
         return None
+
+
+def run_compiler(command: list[str]) -> None:
+    """Run a compiler, and kill it with all the processes that it has started if it does not end.
+
+    Raises:
+        OSError, subprocess.SubprocessError: It cannot be started, fails, or does not end within `PATIENCE_S`.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        try:
+            output, errors = process.communicate(timeout=PATIENCE_S)
+        except BaseException:  # Ctrl-C, too
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder that only this user can read and change; a library that others put there would run as this user.
+
+    Raises:
+        OSError: The folder belongs to another user, or cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
+        _log.warning(
+            f"warning: {folder} is not this user's, so nothing is compiled; name another cache in FIRSTLIGHT_CACHE"
+        )
+        raise PermissionError(f"{folder} belongs to another user")
+    if stat.S_IMODE(status.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def is_own_file(path: Path) -> bool:
+    """Return whether a path is a regular file of this user, and no link."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
 def call(library: ctypes.CDLL | None, name: str, *arguments: Any, threads: int) -> None:
@@ -66,7 +126,7 @@ def compile_command() -> list[str] | None:
     if os.environ.get(COMPILE) == "0":
         return None
     found = [path for name in (os.environ.get("CXX"), *COMPILERS) if name and (path := shutil.which(name))]
-    return [found[0], *OPTIONS] if found else None
+    return [found[0], *OPTIONS] if found and found[0] not in _hanging else None
 
 
 def library_path(source: Path, command: list[str]) -> Path:

@@ -83,13 +83,19 @@ class ResultsFields(TypedDict):
     classes: NotRequired[list[ClassFields]]
 
 
+class TrainerFields(TypedDict):
+    """`trainer` in `options.json`; Lightning checks the other arguments."""
+
+    num_nodes: NotRequired[Annotated[int, Between(1, 100_000)]]
+
+
 class OptionsFields(TypedDict):
     """`options.json`."""
 
     logger: NotRequired[str]
     histograms: NotRequired[bool]
     steps: NotRequired[Literal["plain", "recorded", "compiled"]]
-    trainer: NotRequired[dict[str, Any]]
+    trainer: NotRequired[TrainerFields]
     not_kept: NotRequired[list[str]]
     fold: NotRequired[tuple[FoldNumber, FoldNumber] | None]
 

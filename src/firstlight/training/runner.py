@@ -30,7 +30,7 @@ from firstlight.training.lightning_internals import kill_workers, starts_process
 from firstlight.training.loggers.csv_rows import restore_rows, rows_before
 from firstlight.training.loggers.factory import make_logger
 from firstlight.training.module import Classifier
-from firstlight.training.processes import is_first_process
+from firstlight.training.processes import check_nodes, is_first_process
 from firstlight.training.trainer import Trainer, convert_trainer_errors
 from firstlight.training.training_clock import TrainingClock
 
@@ -64,6 +64,7 @@ def train_and_test(
         TrainingError: The loss is not finite, or the folder cannot be written.
         UsageError: Lightning's Trainer rejects its arguments.
     """
+    check_nodes(int(trainer_options.get("num_nodes") or 1))
     with StopSignals(folder) as stop, _convert_user_errors(folder):
         clock = TrainingClock(started_s)
         checkpoints = CheckpointFolder(folder / "checkpoints")
