@@ -51,9 +51,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def write_atomic(path: Path | str, content: str | bytes | memoryview) -> None:
-    """Write a file atomically; see `atomic`."""
+    """Write a file atomically; see `atomic`. Lone surrogates in a text, which UTF-8 cannot hold, become escapes."""
     with atomic(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def regular_file(path: Path | str, max_bytes: int = MAX_BYTES) -> Path:

@@ -48,12 +48,12 @@ def printable(path: Path | str) -> str:
 
 
 def has_control_characters(text: str) -> bool:
-    r"""Return whether a text has characters that a terminal takes for commands, such as the escape character.
+    r"""Return whether a text has characters that a terminal takes for commands, or that cannot be written (surrogates).
 
     >>> has_control_characters("cat"), has_control_characters("cat" + chr(27) + "[2J")
     (False, True)
     """
-    return any(unicodedata.category(letter) == "Cc" for letter in text)
+    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def without_control_characters(text: str) -> str:
