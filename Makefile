@@ -25,7 +25,7 @@ tensorboard: $(VENV)/.ready  ## the curves of all runs in logs/
 serve: docs  ## build the documentation site and serve it on http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
-test: $(VENV)/.ready lint  ## linters, types, floors, doctests and the fast tests, under 5 minutes
+test: $(VENV)/.ready lint  ## linters, types, floors, doctests and the fast tests, which take some minutes
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/.ready  ## the tests that take minutes

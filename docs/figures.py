@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from firstlight.data.batches import to_unit
-from firstlight.diagram import draw
+from firstlight.diagram import draw_network
 from firstlight.errors import RunError
 from firstlight.evaluation.mistakes import MistakeFilter
 from firstlight.export.bundle import bundled
@@ -116,7 +116,7 @@ def main() -> None:
         draw_receptive_fields(run, to_unit(images.images[:NUM_MEASURED])), FIGURES / "effective_receptive_fields.png"
     )
     with atomic(FIGURES / "resnet9.png") as temporary:
-        draw(run.network, run.size_px[0]).savefig(temporary, format="png", dpi=150)
+        draw_network(run.network, run.size_px[0]).savefig(temporary, format="png", dpi=150)
 
 
 if __name__ == "__main__":

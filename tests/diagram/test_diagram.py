@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 from torch import Tensor, nn
 
-from firstlight.diagram import draw
+from firstlight.diagram import draw_network
 from firstlight.diagram.blocks import Arc, make_blocks, route_arcs
 from firstlight.layers.residual import Residual
 from firstlight.networks import ResNet9, ResNet9Config
@@ -102,7 +102,7 @@ def overlap(one: Arc, other: Arc) -> bool:
 class TestDrawing:
     @pytest.mark.parametrize("name", NETWORKS)
     def test_no_text_is_cut_off_or_overlaps_another(self, name: str) -> None:
-        figure = draw(NETWORKS[name], 32)
+        figure = draw_network(NETWORKS[name], 32)
         boxes = text_boxes(figure)
         width, height = figure.get_size_inches() * figure.dpi
         for text, box in boxes.items():
@@ -114,19 +114,19 @@ class TestDrawing:
             assert not box.padded(-1).overlaps(other.padded(-1)), (text, other_text)
 
     def test_the_title_describes_the_network(self) -> None:
-        written = [text.get_text() for text in draw(ResNet9(10), 32).axes[0].texts]
+        written = [text.get_text() for text in draw_network(ResNet9(10), 32).axes[0].texts]
         assert "ResNet9: 6,573,120 parameters, 379,261,952 multiply-accumulates for one 32x32 image" in written
         assert {"prep", "layer1", "residual1", "layer2", "layer3", "residual3", "head"} <= set(written)
         assert written.count("+") == 2
         assert written.count("512") == 6
 
     def test_fits_a_landscape_page(self) -> None:
-        width, height = draw(NETWORKS["resnet9"], 32).get_size_inches()
+        width, height = draw_network(NETWORKS["resnet9"], 32).get_size_inches()
         assert width < 11.7
         assert height < 8.3
 
     def test_saves_svg_and_png(self, tmp_path: Path) -> None:
-        figure = draw(NETWORKS["branches"], 32)
+        figure = draw_network(NETWORKS["branches"], 32)
         for suffix in ("svg", "png"):
             figure.savefig(tmp_path / f"network.{suffix}")
         assert ElementTree.parse(tmp_path / "network.svg").getroot().tag.endswith("svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import re
 import subprocess
@@ -100,12 +101,26 @@ def test_its_code_compiles_and_is_clean() -> None:
         assert done.returncode == 0, done.stdout
 
 
+def test_it_uses_public_names_only() -> None:
+    code = [cell.source for cell in code_cells(read()).values()]
+    code += [textwrap.dedent(block) for cell in read().cells for block in FENCE.findall(cell.source)]
+    used = set()
+    for source in code:
+        for node in ast.walk(ast.parse(TransformerManager().transform_cell(source))):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith("firstlight"), ast.unparse(node)
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "firstlight":
+                used.add(node.attr)
+    assert used <= set(firstlight.__all__)
+    assert {"fit", "explain", "summarize", "CustomResNet", "Augmentation"} <= used
+
+
 def test_code_in_its_texts_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block uses only names that it or the cells above define."""
     called: list[str] = []
     monkeypatch.setattr(firstlight, "fit", lambda recipe, *_, **__: called.append(recipe.data))
     names: dict[str, object] = {"recipe": get_recipe("demo"), "DATA_DIR": "data"}
-    imports = code_cells(read())["imports"].source.replace("%matplotlib inline\n", "").replace("quiet_lightning()", "")
+    imports = code_cells(read())["imports"].source.replace("%matplotlib inline\n", "")
     exec(compile(imports, "imports", "exec"), names)
     blocks = [block for cell in read().cells if cell.cell_type == "markdown" for block in FENCE.findall(cell.source)]
     assert len(blocks) == 3

@@ -150,6 +150,23 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         return found
 
+    def hints(self, width_px: int) -> int:
+        """Return how many tables have a hint that they scroll sideways, in a window of this width.
+
+        Each hint is compared with its table: one is shown if and only if the table is wider than its box.
+        """
+        metrics = {"width": width_px, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        time.sleep(0.5)
+        script = (
+            "return [...document.querySelectorAll('.scroll')].map(box =>"
+            " [box.firstElementChild.scrollWidth > box.clientWidth + 1, !box.previousElementSibling.hidden])"
+        )
+        found = self.driver.execute_script(script)
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert all(is_wide == has_hint for is_wide, has_hint in found), found
+        return sum(has_hint for _, has_hint in found)
+
     def prefer(self, scheme: str | None) -> None:
         """Set the colour scheme that the user prefers, "light" or "dark"; None returns to the browser's own."""
         features = [] if scheme is None else [{"name": "prefers-color-scheme", "value": scheme}]

@@ -92,4 +92,5 @@ def test_the_page_is_accessible_and_as_wide_as_the_screen(page: Page, scheme: st
     page.prefer(scheme)
     for width_px in (390, 1280):
         assert page.overflow_px(width_px) <= 0
+    assert page.hints(390) > page.hints(1280) == 0, "a hint for each table that is too wide"
     assert page.serious_violations() == []

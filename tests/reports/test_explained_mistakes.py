@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import ResNet9
 from firstlight.plots.mistake_sheet import percent
 from firstlight.plots.overlay import NO_EVIDENCE, overlay
-from firstlight.reports.explained_mistakes import misclassified_images
+from firstlight.reports.explained_mistakes import NO_EVIDENCE_NOTE, misclassified_images
+from reference.legible import assert_legible
 from reference.made_run import say, unlearned
 from reference.mistake_sheet import captions_of, images_of
 from reference.tiny import CLASS_NAMES, tiny_split
@@ -63,6 +65,20 @@ def test_the_maps_of_each_mistake_are_those_that_explain_gives_for_its_two_class
             drawn = np.asarray(tiles[column].get_array(), dtype=int)
             np.testing.assert_allclose(drawn, overlay(image.numpy(), found.upsampled()[0].numpy()), atol=4)
     assert f"{method}, stage {stage or 'residual3'}" in figure.axes[-1].get_xlabel()
+
+
+def test_maps_without_positive_evidence_are_explained_below_the_sheet(network: ResNet9) -> None:
+    images = tiny_split("test")
+    predictions = say(network, images)
+    silent = deepcopy(network)
+    torch.nn.init.zeros_(silent.head.weight)  # no activation changes any score
+    figure = misclassified_images(silent, images, predictions, MistakeFilter(1))
+    assert captions_of(figure).count(NO_EVIDENCE) == 2
+    assert figure.axes[-1].get_xlabel().endswith(NO_EVIDENCE_NOTE)
+    assert_legible(figure)
+    figure = misclassified_images(network, images, predictions, MistakeFilter(1))
+    assert NO_EVIDENCE not in captions_of(figure)
+    assert NO_EVIDENCE_NOTE not in figure.axes[-1].get_xlabel()
 
 
 def test_the_title_counts_the_mistakes_and_names_the_filter(network: ResNet9) -> None:

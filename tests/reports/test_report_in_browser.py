@@ -100,6 +100,7 @@ def test_arrow_keys_move_between_cells_and_enter_selects(page: Page) -> None:
 def test_nothing_overflows_or_is_requested(page: Page, width_px: int) -> None:
     page.hosts()
     assert page.overflow_px(width_px) == 0
+    assert page.hints(390) > page.hints(1280) == 0, "a hint for each table that is too wide"
     assert page.hosts() == set()
     assert page.complaints() == []
 

@@ -18,6 +18,7 @@ from firstlight.data.images import ImageSet
 from firstlight.data.source import open_source
 from firstlight.errors import DataError, UsageError
 from firstlight.networks import ResNet9Config
+from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
 from firstlight.training.adapt_recipe import adapt_recipe, workable_batch_size
 from firstlight.training.build import build
@@ -43,6 +44,18 @@ def test_few_steps_are_announced_with_a_number_of_epochs_that_is_enough() -> Non
     assert (recipe.num_val, recipe.batch_size) == (4, 8)
     assert lines[-1] == "2 epochs of 36 images are only 10 training steps: more may help, for instance 60 epochs"
     assert "training steps" not in str(adapt_recipe(replace(SMALL, num_val=20, max_epochs=60), images, None)[1])
+
+
+def test_a_folder_replaces_the_data_of_a_built_in_recipe_as_in_the_shell(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "photos", {"red": 20, "green": 20})
+    demo = replace(get_recipe("demo"), max_epochs=1, network=ResNet9Config(width=2))
+    options = {"limit_train_batches": 1, "limit_test_batches": 1, **QUIET}
+    run = firstlight.fit(demo, root, tmp_path / "logs", **options)
+    assert (run.recipe.data, run.class_names) == ("folder", ("green", "red"))
+    named = firstlight.fit(replace(demo, data="watermark"), root, tmp_path / "logs", **options)
+    assert named.recipe.data == "watermark"
+    with pytest.raises(DataError, match="no such folder"):
+        firstlight.fit(demo, tmp_path / "phoots", tmp_path / "logs", **options)
 
 
 def loaded(recipe: Recipe, data_dir: Path) -> ImageData:

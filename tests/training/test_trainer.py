@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from firstlight.recipes.config import Recipe
+from firstlight.training import epochs
 from firstlight.training import trainer as module
 from firstlight.training.callbacks.epoch_bar import EpochBar
 from firstlight.training.callbacks.plain_progress import PlainProgress
@@ -21,8 +24,9 @@ from firstlight.training.trainer import SILENT, Trainer
 
 def test_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(epochs, "_made", WeakSet())
     trainer = Trainer(accelerator="cpu")
-    assert trainer.max_epochs is None, "the epochs are those of the model, which the trainer has not met"
+    assert trainer.max_epochs == Recipe().max_epochs == 24
     assert trainer.precision == default_precision("cpu")
     assert isinstance(trainer.logger, TensorBoardLogger)
     assert trainer.logger.root_dir.startswith("logs")
@@ -42,6 +46,25 @@ def test_each_model_is_trained_for_the_epochs_of_its_recipe(tiny: str) -> None:
         assert trainer.max_epochs == trainer.current_epoch == max_epochs
     trainer.fit_loop.max_epochs = 3  # the usual way to go on training
     trainer.fit(model)
+    assert trainer.max_epochs == trainer.current_epoch == 3
+
+
+def test_before_the_training_the_trainer_reports_the_epochs_of_the_model(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "_made", WeakSet())
+    options = {"data": tiny, "num_classes": 4, "num_val": 32, "network": {"width": 2}}
+    trained = CustomResNet(max_epochs=1, **options)
+    Trainer(**SILENT).fit(trained)
+    trainer, given = Trainer(**SILENT), Trainer(max_epochs=5, **SILENT)
+    model = CustomResNet(max_epochs=2, **options)
+    assert (trainer.max_epochs, given.max_epochs) == (2, 5)
+    other = CustomResNet(max_epochs=3, **options)
+    assert trainer.max_epochs is None, "either of two models with different epochs may be trained"
+    trainer.test(model, verbose=False)
+    assert trainer.max_epochs == 2
+    assert Trainer(**SILENT).max_epochs == 3, "one model is left that no trainer has met"
+    trainer.fit(other)
     assert trainer.max_epochs == trainer.current_epoch == 3
 
 

@@ -7,7 +7,7 @@ import io
 from html import escape
 
 from firstlight.app.markup import scrolling, table
-from firstlight.diagram import draw
+from firstlight.diagram import draw_network
 from firstlight.export.bundle import Bundle
 from firstlight.export.model_facts import (
     LAYER_HEAD,
@@ -71,7 +71,7 @@ def layer_table(summary: Summary) -> str:
 
 def _diagram(bundle: Bundle) -> str:
     stream = io.StringIO()
-    draw(bundle.network, bundle.size_px[0]).savefig(stream, format="svg")
+    draw_network(bundle.network, bundle.size_px[0]).savefig(stream, format="svg")
     address = base64.b64encode(stream.getvalue().encode()).decode()
     image = f'<img alt="{escape(diagram_text(bundle))}" src="data:image/svg+xml;base64,{address}">'
     return scrolling(image, "drawing of the network", "fl-diagram")

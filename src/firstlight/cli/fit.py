@@ -16,10 +16,11 @@ from firstlight.cli.network_options import import_from_command_line, network_fro
 from firstlight.cli.repeat_fit import repeat_fit
 from firstlight.cli.resume import resume_run
 from firstlight.cli.trainer_options import split_trainer_extras
+from firstlight.data.drawn import EMBEDDED_NAMES
 from firstlight.data.source import open_source
 from firstlight.errors import UsageError
 from firstlight.files import read_text
-from firstlight.paths import user_path
+from firstlight.paths import DEFAULT_DATA_DIR, user_path
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import MAX_RECIPE_BYTES, Recipe
 
@@ -46,6 +47,8 @@ def run(arguments: Sequence[str]) -> None:
     is_named = any(each.partition("=")[0] == "--data" for each in arguments)
     source = open_source(chosen.data, values["data_dir"], is_named=is_named, columns=chosen.columns)
     chosen = replace(chosen, data=source.name)
+    if is_named and chosen.data in EMBEDDED_NAMES:  # a folder must not replace it
+        values["data_dir"] = DEFAULT_DATA_DIR
     options = asdict(values["trainer"]) | extras
     from firstlight.cli.output import print_next, print_run
     from firstlight.cli.quiet import quiet_lightning

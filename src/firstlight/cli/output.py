@@ -80,11 +80,14 @@ def _next_commands(run: Run) -> list[tuple[str, str]]:
     if firstlight != "firstlight" and activate.is_file():
         commands.append((f"source {_shown(activate)}", "makes the firstlight command available in this shell"))
         firstlight = "firstlight"
+    path = shlex.quote(str(run.path))
     return [
         *commands,
-        (f"{firstlight} explain {run.path} --evaluate", "slow: measure how faithful its attribution maps are"),
-        (f"{firstlight} app {run.path}", "classify pictures in a browser"),
-        (f"{firstlight} fit --recipe adam24 --data_dir data", "the exercise, on CIFAR-10"),
+        (f"{firstlight} report {path}", "all mistakes, and why, in one page"),
+        (f"{firstlight} app {path}", "classify pictures in a browser"),
+        (f"{firstlight} predict photo.jpg --run {path}", "classify a picture of yours"),
+        (f"{firstlight} explain {path} --evaluate", "slow: measure how faithful its attribution maps are"),
+        (f"{firstlight} fit --recipe adam24 --data_dir data", "the exercise, on CIFAR-10: hours on a CPU"),
     ]
 
 

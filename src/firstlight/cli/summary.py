@@ -44,11 +44,11 @@ def run(arguments: Sequence[str]) -> None:
     else:
         print(summary.as_markdown() if options.format == "markdown" else summary.as_json())
     if target:
-        from firstlight.diagram import draw
+        from firstlight.diagram import draw_network
         from firstlight.files import atomic
 
         with atomic(target) as temporary:
-            draw(network, size_px).savefig(temporary, format=target.suffix.removeprefix("."))
+            draw_network(network, size_px).savefig(temporary, format=target.suffix.removeprefix("."))
 
 
 def build_parser(config: NetworkConfig) -> Parser:

@@ -35,7 +35,7 @@ CORNER_RADIUS, ARC_OFFSET = 0.1, 0.05  # radius of an arc's corners and its dist
 SIGNS = {"add": "+", "mul": "\N{MULTIPLICATION SIGN}", "sub": "\N{MINUS SIGN}", "cat": "\N{PARALLEL TO}"}
 
 
-def draw(network: nn.Module, size_px: int) -> Figure:
+def draw_network(network: nn.Module, size_px: int) -> Figure:
     """Draw the diagram of a network, from the trace of one image.
 
     The height of a block grows with the square root of the side of its map, and its width with the square root of its
@@ -53,7 +53,7 @@ def draw(network: nn.Module, size_px: int) -> Figure:
         UsageError: The network cannot take images of this size.
         FirstlightError: An operation is not supported (see `firstlight.receptive_field.trace`).
 
-    >>> figure = draw(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveMaxPool2d(1)), 32)
+    >>> figure = draw_network(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveMaxPool2d(1)), 32)
     >>> [text.get_text() for text in figure.axes[0].texts if "Sequential" in text.get_text()]
     ['Sequential: 224 parameters, 221,184 multiply-accumulates for one 32x32 image']
     """

@@ -48,7 +48,7 @@ def mistake_sheet(
         maps: Evidence for the predicted and for the true class of each image, raw and signed, float [h w].
         captions: Texts above each image, above its first map and above its second map; at most two lines.
         title: Title of the sheet.
-        scale_label: Label of the colour bar.
+        scale_label: Label of the colour bar, of one or several lines.
         num_columns: Number of mistakes in a row.
         font_size: Font size of the captions and of the colour bar, in points.
     """
@@ -81,7 +81,7 @@ class _Layout:
 
     @property
     def width(self) -> float:
-        label = len(self.scale_label) * self.font_size * LABEL_LETTER
+        label = max(map(len, self.scale_label.splitlines())) * self.font_size * LABEL_LETTER
         return max(_width_of(self.num_columns), label) + 2 * MARGIN
 
     @property
@@ -103,7 +103,7 @@ class _Layout:
 
     @property
     def bar_height(self) -> float:
-        return 2 * MARGIN + BAR_HEIGHT + 2.6 * self.line
+        return 2 * MARGIN + BAR_HEIGHT + (2.6 + self.scale_label.count("\n")) * self.line
 
     @property
     def line(self) -> float:

@@ -35,4 +35,14 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]()
 
 
-__all__ = ["RECIPES", "get_recipe"]
+def has_own_data(recipe: Recipe) -> bool:
+    """Return whether a recipe names the data set of the built-in recipe of its name, so that the user named none.
+
+    >>> from dataclasses import replace
+    >>> has_own_data(get_recipe("demo")), has_own_data(replace(get_recipe("demo"), data="watermark"))
+    (True, False)
+    """
+    return recipe.name in RECIPES and RECIPES[recipe.name]().data == recipe.data
+
+
+__all__ = ["RECIPES", "get_recipe", "has_own_data"]

@@ -27,7 +27,7 @@ def render_audit(found: Audit, max_images: int = MAX_IMAGES) -> str:
     """
     return render_page(
         "audit.html.j2",
-        "audit.js",
+        ("audit.js", "scroll_hint.js"),
         ("report.css", "audit.css"),
         {"classes": list(found.class_names), "decisions": _decisions(found), "file": DECISIONS_FILE},
         title=f"Audit of {found.name}",

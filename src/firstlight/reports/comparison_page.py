@@ -25,7 +25,7 @@ from firstlight.reports.compared_groups import (
     p_value_text,
     points,
 )
-from firstlight.reports.html.rendering import image_uri, render_static_page
+from firstlight.reports.html.rendering import image_uri, render_page
 from firstlight.reports.run_comparison import RunComparison
 from firstlight.reports.run_report import check_predictions
 from firstlight.runs.run import Run
@@ -87,9 +87,11 @@ def render_comparison(comparison: RunComparison, images: ImageSet, method: str, 
     shown_pairs = [(right, wrong) for pair in combinations(shown, 2) for right, wrong in (pair, pair[::-1])]
     galleries = [_gallery(*pair, images, method, max_images) for pair in shown_pairs[: 2 * MAX_PAIRS]]
     data_name = str(comparison.groups[0].runs[0].data["name"])
-    return render_static_page(
+    return render_page(
         "compare.html.j2",
+        "scroll_hint.js",
         ("report.css", "compare.css"),
+        data=None,
         title=f"{len(comparison.runs)} runs compared on {data_name}",
         data_name=data_name,
         num_images=len(images),

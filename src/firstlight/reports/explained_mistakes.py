@@ -22,9 +22,13 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.plots.mistake_sheet import class_caption, image_caption, mistake_sheet
-from firstlight.plots.overlay import SCALE_LABEL
+from firstlight.plots.overlay import SCALE_LABEL, has_evidence
 
 TRUE, CONTRAST = "true", "contrast"  # values of the second target; any other value is the name of a class
+NO_EVIDENCE_NOTE = (
+    "no positive evidence: no part of the image raises the score of this class;\n"
+    "`firstlight explain --target contrast` shows why the network prefers the predicted class"
+)
 ORDER_TEXTS: dict[MistakeOrder, str] = {
     "confidence": "most confident first",
     "margin": "largest margin first",
@@ -194,12 +198,16 @@ def misclassified_images(
         conditions += [f"the predicted class {which.predicted}"] * bool(which.predicted)
         raise UsageError(f"nothing to show: no misclassified test image has {' and '.join(conditions)}")
     explained = explain_mistakes(network, images, mistakes, method, stage, target)
+    maps = [item.upsampled() for item in explained]
+    scale_label = f"{SCALE_LABEL}; {_describe_maps(network, method, stage)}"
+    if target != CONTRAST and not all(has_evidence(evidence) for pair in maps for evidence in pair):
+        scale_label += f"\n{NO_EVIDENCE_NOTE}"
     return mistake_sheet(
         [item.pixels for item in explained],
-        [item.upsampled() for item in explained],
+        maps,
         [_captions(item) for item in explained],
         _title(images, predictions, which),
-        f"{SCALE_LABEL}; {_describe_maps(network, method, stage)}",
+        scale_label,
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from firstlight.attribution import explain
+from firstlight.attribution import DEFAULT_METHOD, explain
 from firstlight.data.batches import to_unit
 from firstlight.data.preprocess import open_image, to_pixels
 from firstlight.evaluation.picture_prediction import Prediction
-from firstlight.paths import printable
+from firstlight.paths import printable, user_path
 from firstlight.plots.figure import Figure
 from firstlight.plots.prediction_sheet import PredictedPicture, prediction_sheet
 from firstlight.runs.predictor import Predictor
@@ -23,11 +23,11 @@ MAX_PICTURE_PX = 480  # longer side of the original picture on the sheet
 
 def draw_predictions(
     predictor: Predictor,
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     predictions: Sequence[Prediction],
-    top: int,
-    method: str,
-    stage: str | None,
+    top: int = 3,
+    method: str = DEFAULT_METHOD,
+    stage: str | None = None,
 ) -> Figure:
     """Draw each picture, the network's input, the map of the predicted class and the most probable classes.
 
@@ -42,7 +42,8 @@ def draw_predictions(
     Raises:
         UsageError: No method or stage has that name.
     """
-    pixels = torch.stack([to_pixels(path, predictor.size_px) for path in paths])
+    files = [user_path(path) for path in paths]
+    pixels = torch.stack([to_pixels(path, predictor.size_px) for path in files])
     classes = torch.tensor([predictor.class_names.index(prediction.label) for prediction in predictions])
     attribution = explain(predictor.network, to_unit(pixels), method=method, stage=stage, target=classes)
     pictures = [
@@ -55,7 +56,7 @@ def draw_predictions(
             note=UNLIKE if prediction.is_novel else "",
         )
         for path, network_input, evidence, prediction in zip(
-            paths, pixels, attribution.upsampled(), predictions, strict=True
+            files, pixels, attribution.upsampled(), predictions, strict=True
         )
     ]
     return prediction_sheet(pictures, f"{method}, stage {attribution.stage}", printable(str(predictor.description)))

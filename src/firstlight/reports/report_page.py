@@ -36,7 +36,7 @@ METRICS = ("deletion", "insertion", "energy_inside", "pointing", "randomization"
 NUM_STATIC = 24  # mistakes that a browser without JavaScript shows
 PALETTE_SIZE = 32
 MAX_MATRIX_CLASSES = 100  # rows and columns of the confusion matrix on the page
-SCRIPTS = ("sprites.js", "report.js", "feature_map.js")
+SCRIPTS = ("sprites.js", "report.js", "feature_map.js", "scroll_hint.js")
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """
     folders = [run.path.resolve() for run in runs]
     if len(set(folders)) < 2 or len(set(folders)) < len(folders):
-        raise UsageError("name at least two different runs to compare, and each of them once")
+        raise UsageError(_too_few_runs(runs))
     _refuse_other_images(runs)
     groups = _group(runs)
     pairs = [_compare_pair(first, second) for first, second in combinations(groups, 2)]
@@ -88,6 +88,13 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
     pairs = [replace(pair, adjusted_p_value=p_value) for pair, p_value in zip(pairs, adjusted, strict=True)]
     agreement = agreement_matrix([scores for group in groups for scores in group.scores]).tolist()
     return RunComparison(tuple(groups), tuple(pairs), agreement)
+
+
+def _too_few_runs(runs: Sequence[Run]) -> str:
+    """Return the message about a list of runs of which fewer than two differ, or some are named twice."""
+    if len(runs) == 1:
+        return f"a comparison needs at least two runs: name another one besides {runs[0].path}"
+    return "name at least two different runs to compare, and each of them once"
 
 
 def _refuse_other_images(runs: Sequence[Run]) -> None:

@@ -13,8 +13,10 @@ from pytorch_lightning.loggers import Logger
 
 from firstlight.data.decisions import Decisions, decisions_from
 from firstlight.data.folds import Fold
+from firstlight.data.source import open_source
 from firstlight.errors import FirstlightError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
+from firstlight.recipes import has_own_data
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import FitOptions, Steps, check_steps
 from firstlight.runs.run import Run
@@ -48,7 +50,8 @@ def fit(
 
     Args:
         recipe: Network, data and training.
-        data_dir: Folder that holds the data sets, or one folder of images per class.
+        data_dir: Folder that holds the data sets, or one folder of images per class, which replaces the data of a
+            built-in recipe.
         logs_dir: Folder of all runs; this one is written to `logs_dir/<recipe>/version_<n>`.
         logger: "tensorboard" (or True), "csv", "wandb", "mlflow", "comet" or "none" (or False); or one or several of
             Lightning's loggers.
@@ -77,7 +80,7 @@ def fit(
     check_steps(steps)
     if (max_epochs := trainer_options.pop("max_epochs", None)) is not None:
         recipe = replace(recipe, max_epochs=max_epochs)
-    module, data = build(recipe, data_dir, steps, fold, decisions_from(decisions))
+    module, data = build(_choose_data(recipe, data_dir), data_dir, steps, fold, decisions_from(decisions))
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     if fold is not None:
         options = replace(options, fold=[fold.index, fold.count])
@@ -104,11 +107,20 @@ def dry_run(
 ) -> None:
     """Run one batch of training, validation and test, and write nothing (Lightning's `fast_dev_run`)."""
     check_steps(steps)
-    module, data = build(recipe, data_dir, steps, decisions=decisions_from(decisions))
+    module, data = build(_choose_data(recipe, data_dir), data_dir, steps, decisions=decisions_from(decisions))
     with convert_trainer_errors():
         trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)
     trainer.test(module, datamodule=data, verbose=False)
+
+
+def _choose_data(recipe: Recipe, data_dir: Path | str) -> Recipe:
+    """Return the recipe with the data set to train on: a folder of images replaces the data of a built-in recipe.
+
+    It does not replace a data set that the user has put into the recipe.
+    """
+    is_named = not has_own_data(recipe)
+    return replace(recipe, data=open_source(recipe.data, data_dir, is_named=is_named, columns=recipe.columns).name)
 
 
 def _new_run_folder(data: ImageData, logs_dir: Path, options: FitOptions) -> Path:

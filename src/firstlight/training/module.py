@@ -31,6 +31,7 @@ from firstlight.training.callbacks.finite_loss import FiniteLoss
 from firstlight.training.callbacks.freezing import Freezing
 from firstlight.training.checked_batch import check_range, images_and_labels
 from firstlight.training.collected_predictions import CollectedPredictions
+from firstlight.training.epochs import note_model
 from firstlight.training.lightning_internals import attached_trainer, pop_compiler, position_within_epoch
 from firstlight.training.loggers.loader_means import log_loss_and_accuracy, log_mean
 from firstlight.training.loggers.running_means import RunningMeans, is_logged_step
@@ -83,6 +84,7 @@ class Classifier(pl.LightningModule):
         self._collected = CollectedPredictions()
         self._resumed_position: dict[str, Any] = {}
         self._needs_range_check = True
+        note_model(self)
         self.register_state_dict_post_hook(rename_saved_state)
         self.register_load_state_dict_pre_hook(rename_loaded_state)
 
@@ -161,7 +163,7 @@ class Classifier(pl.LightningModule):
     def progress(self) -> float:
         """Share of the training steps that are done, 0 to 1; 0 for a training without a known end."""
         trainer = attached_trainer(self)
-        if trainer is None or trainer.max_epochs is None:  # None: the trainer has only tested
+        if trainer is None or trainer.fit_loop.max_epochs is None:  # None: the trainer has only tested
             return 0.0
         return progress_at(self.global_step, trainer.estimated_stepping_batches)
 

@@ -19,7 +19,6 @@ from torch import nn
 from firstlight.compiled import uncompiled
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_LOGS_DIR
-from firstlight.recipes.config import Recipe
 from firstlight.training.callbacks.epoch_bar import EpochBar
 from firstlight.training.callbacks.histograms import Histograms
 from firstlight.training.callbacks.metrics_csv import MetricsTable
@@ -28,6 +27,7 @@ from firstlight.training.callbacks.pace import Pace
 from firstlight.training.callbacks.plain_progress import PlainProgress
 from firstlight.training.callbacks.run_folder import EXERCISE, RunFolder
 from firstlight.training.callbacks.scalars_layout import ScalarsLayout
+from firstlight.training.epochs import epochs_of, epochs_of_next_model
 from firstlight.training.lightning_internals import starts_processes_at_each_call
 from firstlight.training.loggers.graph_logger import GraphLogger
 from firstlight.training.module import Classifier
@@ -51,8 +51,7 @@ class Trainer(pl.Trainer):
 
     The defaults:
 
-    - the epochs of the model's recipe (`max_epochs` is None until `fit` has met a model), and the precision that suits
-      the device (`default_precision`);
+    - the epochs of the model's recipe, and the precision that suits the device (`default_precision`);
     - TensorBoard in `logs/exercise/version_<n>` below `default_root_dir`, with the model graph, the hyperparameters
       and the learning rate;
     - that folder is also a run that `firstlight.load` and every command open: recipe, weights, predictions, results,
@@ -132,11 +131,21 @@ class Trainer(pl.Trainer):
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)  # type: ignore[arg-type]
         self.enable_autolog_hparams = False  # graph and hyperparameters are logged once
 
+    @property
+    def max_epochs(self) -> int | None:
+        """Largest number of epochs: the argument, or else the epochs of the model's recipe.
+
+        Before `fit`, these are the epochs of the model that the trainer has tested, or else of the models that no
+        trainer has met yet: None if these differ, and the exercise's 24 if there are none.
+        """
+        if self.fit_loop.max_epochs is not None or not self._takes_epochs_of_model:
+            return self.fit_loop.max_epochs
+        return epochs_of_next_model() if self.lightning_module is None else epochs_of(self.lightning_module)
+
     def _take_epochs(self, model: nn.Module) -> None:
         """Set the epochs to those of the model's recipe, unless the user set those of the trainer or its `fit_loop`."""
         if self._takes_epochs_of_model and self.fit_loop.max_epochs == self._epochs_of_model:
-            recipe = getattr(model, "recipe", None)
-            self._epochs_of_model = (recipe if isinstance(recipe, Recipe) else Recipe()).max_epochs
+            self._epochs_of_model = epochs_of(model)
             self.fit_loop.max_epochs = self._epochs_of_model
 
     def _log_earlier_epochs(self) -> None:

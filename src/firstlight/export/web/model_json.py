@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 
 from firstlight.data.decoding import MAX_PIXELS
-from firstlight.diagram import draw
+from firstlight.diagram import draw_network
 from firstlight.export import page_texts
 from firstlight.export.bundle import Bundle
 from firstlight.export.model_facts import LAYER_HEAD, NOVELTY_HEAD, layer_rows, novelty_rows, tiles
@@ -88,5 +88,5 @@ def _texts(bundle: Bundle) -> dict[str, str]:
 def _diagram(bundle: Bundle) -> str:
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "firstlight"}):  # the same drawing for the same network
-        draw(bundle.network, bundle.size_px[0]).savefig(stream, format="svg", metadata={"Date": None})
+        draw_network(bundle.network, bundle.size_px[0]).savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()

@@ -27,7 +27,7 @@ WEBP_QUALITY = 85
 
 
 def render_page(
-    template: str, script: str | Sequence[str], style: str | Sequence[str], data: dict[str, Any], **context: Any
+    template: str, script: str | Sequence[str], style: str | Sequence[str], data: dict[str, Any] | None, **context: Any
 ) -> str:
     """Render a template with its script, style and data inside.
 
@@ -35,7 +35,7 @@ def render_page(
         template: File name of the template.
         script: File name of the script that reads the data, or several file names in the order of execution.
         style: File name of the style sheet, or several file names in their order.
-        data: Data for the script, embedded as JSON.
+        data: Data for the script, which the template embeds as JSON; None if the script needs none.
         **context: Variables of the template; their text is escaped.
     """
     code, styles = _joined(script), _joined(style)
@@ -47,17 +47,6 @@ def render_page(
         data=embed_json(data),
         **context,
     )
-
-
-def render_static_page(template: str, styles: Sequence[str], **context: Any) -> str:
-    """Render a template that needs no script, with its styles inside.
-
-    Args:
-        template: File name of the template.
-        styles: File names of the style sheets.
-        **context: Variables of the template; their text is escaped.
-    """
-    return _template(template).render(style=Markup(_joined(styles)), **context)
 
 
 def _joined(names: str | Sequence[str]) -> str:
