@@ -4,7 +4,8 @@
 
 Every request uploads a photo and waits for the prediction with its map. The results are the number of errors, the time
 of each request, requests per second, and the server's memory before the load, right after it, and after the uploads
-have been deleted.
+have been deleted. With `--attack`, one attacker on another address sends hostile pictures, stalled uploads and idle
+connections at the same time; the errors are those of the 20 clients.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,7 @@ import numpy as np
 import psutil
 
 from app_client import TIMEOUT_S, classify, make_photo, server
+from attacker import attacking
 from record import command_line, record
 
 NUM_PHOTOS = 40
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--place", type=Path, required=True, help="a bundle")
     parser.add_argument("--num_clients", type=int, default=20)
     parser.add_argument("--duration_s", type=float, default=30)
+    parser.add_argument("--attack", action="store_true", help="let an attacker try to keep the clients out")
     parser.add_argument("--dry_run", action="store_true", help="print only, write no result")
     options = parser.parse_args()
     photos = [make_photo(seed) for seed in range(NUM_PHOTOS)]
@@ -38,7 +42,8 @@ def main() -> None:
     with server(options.place) as (address, process):
         warm_up(address, photos)
         before = memory_mb(process)
-        seconds, errors, wall_s = run_clients(address, photos, options.num_clients, options.duration_s)
+        with attacking(address) if options.attack else nullcontext() as attempts:
+            seconds, errors, wall_s = run_clients(address, photos, options.num_clients, options.duration_s)
         after = memory_mb(process)
         time.sleep(DELETED_AFTER_S)
         left = num_uploads(process)
@@ -47,6 +52,7 @@ def main() -> None:
         "what": "whole requests on loopback, server and clients sharing the cores: a 1280x960 JPEG up, an answer back",
         "num_clients": options.num_clients,
         "duration_s": options.duration_s,
+        "attempts_of_the_attacker": attempts,
         "num_requests": len(seconds),
         "num_errors": len(errors),
         "errors": sorted(set(errors))[:5],
@@ -58,7 +64,7 @@ def main() -> None:
     }
     print(results)
     if not options.dry_run:
-        print(record("app_load", command_line(), results))
+        print(record("app_load_attacked" if options.attack else "app_load", command_line(), results))
 
 
 def warm_up(address: str, photos: list[bytes]) -> None:
