@@ -40,6 +40,15 @@ def test_tips_are_hidden_within_the_block_only(screen: io.StringIO) -> None:
     assert TIP in screen.getvalue()
 
 
+def test_the_tuners_own_checkpoints_are_hidden_and_the_users_are_not(screen: io.StringIO) -> None:
+    restored = "Restored all states from the checkpoint at /runs/last.ckpt"
+    with without_foreign_notices():
+        say("`weights_only` was not set, defaulting to `False`.", "`Trainer.fit` stopped: `max_steps=1` reached.")
+        say("Restoring states from the checkpoint path at /runs/.lr_find_37cd.ckpt", restored)
+        say("Restored all states from the checkpoint at /runs/.scale_batch_size_4584.ckpt")
+    assert screen.getvalue() == f"{restored}\n"
+
+
 def test_a_warning_about_the_users_own_data_is_shown() -> None:
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -26,12 +26,14 @@ NOT_FOR_USERS = (
     r".*Glyph .* missing from font.*",  # no installed font has the script of a class name
     r".*You defined a `validation_step` but have no `val_dataloader`.*",  # steps are only timed
     r".*Total length of `list` across ranks is zero.*",  # a recipe without validation images
+    r".*Field `model\.\w+` and `model\.hparams\.\w+` are mutually exclusive.*",  # the tuner sets both
     r".*This property will be removed in 2\.0\.0\. Use `Metric\.updated_called`.*",  # torchmetrics calls it itself
 )
 # Log lines of Lightning: advertisements, and facts that firstlight logs itself.
 _LINES_NOT_FOR_USERS = re.compile(
     r"(💡 )?Tip: |(GPU|TPU|HPU) available: |Using .* Automatic Mixed Precision|Loading `train_dataloader` to estimate|"
-    r"`Trainer\.fit` stopped: `max_epochs="
+    r"`Trainer\.fit` stopped: `max_(epochs|steps)=|`weights_only` was not set|`Trainer\(limit_\w+=.*` was configured so|"
+    r"Restor(ing|ed all) states from the checkpoint .*/\.(lr_find|scale_batch_size)_"  # the tuner's own file
 )
 
 
