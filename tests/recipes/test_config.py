@@ -36,6 +36,9 @@ UNUSUAL = Recipe(
     views_margin=0.5,
     views="flip",
     max_epochs=3,
+    stop_after=2,
+    keep="best",
+    judge_by="val_acc",
     batch_size=31,
     seed=4,
 )

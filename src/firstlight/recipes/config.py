@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from firstlight.augment.progressive import ProgressiveResizing
 from firstlight.data.augmentation_config import Augmentation
@@ -20,6 +20,7 @@ from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 
 MAX_RECIPE_BYTES = 2**18  # a megabyte of YAML takes seconds to read
 MIN_SHARE = 0.01  # of the training images, or of the gradient norm
+MAX_EPOCHS = 10**6
 MAX_SEED = 2**32 - 1  # NumPy's generators take no more
 
 
@@ -57,6 +58,9 @@ class Recipe:
         views_margin: An image gets more views only if its two largest probabilities differ by no more than this, in
             [0, 1]. Later rounds of views need a smaller difference. 1 gives all views to all images.
         max_epochs: Number of epochs.
+        stop_after: Number of epochs without a better validation after which the training stops. 0 never stops early.
+        keep: Weights that the run keeps: those of the "last" epoch, or of the "best" one by validation.
+        judge_by: Metric that decides which epoch is better: "val_loss" or "val_acc".
         batch_size: Number of images in a step, over all devices together.
         seed: Seed of the weights, the validation split, the order of the images and the augmentation.
 
@@ -81,6 +85,9 @@ class Recipe:
     views: Views = "single"
     views_margin: float = 1.0
     max_epochs: int = 24
+    stop_after: int = 0
+    keep: Literal["last", "best"] = "last"
+    judge_by: Literal["val_loss", "val_acc"] = "val_loss"
     batch_size: int = 512
     seed: int = 0
 
@@ -88,7 +95,7 @@ class Recipe:
         for name in ("name", "data", "image_column", "label_column"):
             if has_control_characters(getattr(self, name)):
                 raise UsageError(f"{name} has control characters: {getattr(self, name)!r}")
-        for name, largest in (("max_epochs", 10**6), ("batch_size", 10**6)):
+        for name, largest in (("max_epochs", MAX_EPOCHS), ("batch_size", 10**6)):
             if not 1 <= getattr(self, name) <= largest:
                 raise UsageError(f"{name} must be 1 to {largest:,}, not {getattr(self, name):,}")
         if not 0 <= self.seed <= MAX_SEED:
@@ -103,7 +110,10 @@ class Recipe:
                 raise UsageError(f"{name} must be {MIN_SHARE} to 1, not {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
-        check_field(Recipe, "views", self.views)
+        for name in ("views", "keep", "judge_by"):
+            check_field(Recipe, name, getattr(self, name))
+        if not 0 <= self.stop_after <= MAX_EPOCHS:
+            raise UsageError(f"stop_after must be 0 to {MAX_EPOCHS:,}, not {self.stop_after:,}")
         if not 0 <= self.views_margin <= 1:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
         self.optimizer.check()

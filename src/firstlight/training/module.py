@@ -25,6 +25,7 @@ from firstlight.networks import StagedNetwork
 from firstlight.plots.figure import Figure
 from firstlight.recipes.config import MuonConfig, Recipe
 from firstlight.runs.options import Steps
+from firstlight.training.callbacks.best_epoch import BestEpoch
 from firstlight.training.callbacks.channels_last import ChannelsLast
 from firstlight.training.callbacks.epoch_means import EpochMeans
 from firstlight.training.callbacks.finite_loss import FiniteLoss
@@ -140,7 +141,10 @@ class Classifier(pl.LightningModule):
             self._resumed_position = position_within_epoch(checkpoint)
 
     def on_train_end(self) -> None:
-        """Free the captured steps and their memory."""
+        """Free the captured steps and their memory; return to the weights of the best epoch if they are kept."""
+        best = BestEpoch.of(self.trainer)
+        if best is not None:  # here, because the callbacks have put averaged weights in place
+            best.restore(self)
         self._step = AutogradStep(self.network, self.recipe)
 
     def _captured_steps(self) -> StepGraphs | None:
@@ -294,6 +298,8 @@ class Classifier(pl.LightningModule):
         callbacks += [kind() for kind in (FiniteLoss, EpochMeans, ChannelsLast) if kind not in present]
         if isinstance(self.recipe.optimizer, MuonConfig) and Freezing not in present:
             callbacks.append(Freezing())
+        if self.trainer.state.fn == "fit" and (self.recipe.stop_after or self.recipe.keep == "best"):
+            callbacks.append(BestEpoch(self.recipe))  # before the averaging, as its docstring explains
         if decay := self.recipe.averaging:
             every_n_steps = AVERAGING_EVERY_N_STEPS
             callbacks.append(EMAWeightAveraging(decay=decay**every_n_steps, update_every_n_steps=every_n_steps))

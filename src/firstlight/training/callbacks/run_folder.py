@@ -19,6 +19,7 @@ from firstlight.runs.run import Run
 from firstlight.runs.versions import new_version
 from firstlight.training.announcement import announce
 from firstlight.training.calibrate_network import calibrate_network
+from firstlight.training.callbacks.best_epoch import BestEpoch
 from firstlight.training.callbacks.metrics_csv import MetricsTable
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
@@ -119,7 +120,9 @@ class RunFolder(pl.Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the weights and the figures of the training."""
-        self._results = self._clock.logged(trainer) | {"train_s": self._clock.train_s}
+        best = BestEpoch.of(trainer)  # the last validation is not that of the kept weights
+        self._results = self._clock.logged(trainer) | (best.metrics if best is not None else {})
+        self._results["train_s"] = self._clock.train_s
         opened = self._open_run(trainer, pl_module, "train")
         if opened is None:
             return
