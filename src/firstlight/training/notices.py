@@ -32,7 +32,8 @@ NOT_FOR_USERS = (
 # Log lines of Lightning: advertisements, and facts that firstlight logs itself.
 _LINES_NOT_FOR_USERS = re.compile(
     r"(💡 )?Tip: |(GPU|TPU|HPU) available: |Using .* Automatic Mixed Precision|Loading `train_dataloader` to estimate|"
-    r"`Trainer\.fit` stopped: `max_(epochs|steps)=|`weights_only` was not set|`Trainer\(limit_\w+=.*` was configured so|"
+    r"`Trainer\.fit` stopped: `max_(epochs|steps)=|`weights_only` was not set|"
+    r"`Trainer\(limit_\w+=.*` was configured so|"
     r"Restor(ing|ed all) states from the checkpoint .*/\.(lr_find|scale_batch_size)_"  # the tuner's own file
 )
 
