@@ -17,6 +17,7 @@ VERBS = {
     "show": "draw the data: samples, classes, channels, augmentation",
     "summary": "print the layer table of a network, and draw its diagram",
     "download": "download and verify data sets",
+    "sweep": "search the fields of a recipe for the highest validation accuracy",
     "bench": "measure this machine, and estimate how long each recipe takes",
     "recipes": "list the recipes: what each is for, and its test accuracy",
 }

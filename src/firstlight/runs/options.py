@@ -31,6 +31,7 @@ class FitOptions:
         trainer: Arguments of Lightning's Trainer that are numbers or text.
         unsaved: Names of the arguments that are objects, which must be passed to `resume` again (`not_kept` on disk).
         fold: Index of the run's fold and the number of folds, if the run belongs to a cross-validation.
+        test: Whether the trained network is tested.
     """
 
     logger: str = "tensorboard"
@@ -39,6 +40,7 @@ class FitOptions:
     trainer: dict[str, Any] = field(default_factory=dict)
     unsaved: list[str] = field(default_factory=list)
     fold: list[int] | None = None
+    test: bool = True
 
     @staticmethod
     def of(logger: str, histograms: bool, steps: Steps, trainer: dict[str, Any]) -> FitOptions:

@@ -43,6 +43,7 @@ def fit(
     checkpoints: CheckpointTimes = CheckpointTimes(),
     fold: Fold | None = None,
     decisions: Decisions | Path | str | None = None,
+    test: bool = True,
     on_start: Callable[[Path], None] | None = None,
     **trainer_options: Any,
 ) -> Run:
@@ -60,6 +61,8 @@ def fit(
         checkpoints: How often to write checkpoints.
         fold: Fold of a cross-validation to validate on; see `firstlight.cross_validate`.
         decisions: Decisions of an audit, or the CSV file that holds them: images to drop, and new labels.
+        test: Whether to test the trained network. Without, the run has no test metrics and no predictions, until
+            `firstlight.retest` or `firstlight test` makes them.
         on_start: Function that is called with the run folder before the training begins.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
 
@@ -82,8 +85,7 @@ def fit(
         recipe = replace(recipe, max_epochs=max_epochs)
     module, data = build(_choose_data(recipe, data_dir), data_dir, steps, fold, decisions_from(decisions))
     options = FitOptions.of(logger, histograms, steps, trainer_options)
-    if fold is not None:
-        options = replace(options, fold=[fold.index, fold.count])
+    options = replace(options, test=test, fold=None if fold is None else [fold.index, fold.count])
     refuse_full_disk(user_path(logs_dir), module.network)
     folder = _new_run_folder(data, user_path(logs_dir), options)  # a folder of images changes data.recipe
     with training_lock(folder):

@@ -53,7 +53,7 @@ def train_and_test(
         folder: Run folder. It exists on the first process only; the others never write to it.
         module: Module of the recipe, initialized.
         data: Data with the training images loaded.
-        options: Logger, histograms, and how a GPU runs the training steps.
+        options: Logger, histograms, how a GPU runs the training steps, and whether to test.
         trainer_options: Arguments of Lightning's Trainer.
         times: How often to write checkpoints.
         checkpoint: Checkpoint from which to continue; None starts from the beginning.
@@ -77,9 +77,9 @@ def train_and_test(
         )
         with _kill_workers_on_stop(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
-        tested = trainer.test(module, datamodule=data, verbose=False)
+        tested = trainer.test(module, datamodule=data, verbose=False) if options.test else []
         run = Run(trainer.strategy.broadcast(folder))
-        if not tested:  # Lightning skips a test of no batches
+        if not tested:  # no test was asked for, or Lightning has skipped a test of no batches
             run_folder.finish(trainer, module, run, data, {})
         if trainer.is_global_zero:
             shutil.rmtree(run.checkpoints.path, ignore_errors=True)
