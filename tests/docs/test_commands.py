@@ -114,6 +114,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     table = [f"all/{label}/{number:03}.png,{label}" for label in ("bird", "cat") for number in range(20)]
     Path("photos/labels.csv").write_text("\n".join(["file,label", *table]) + "\n")
     write_set(Path("parquet_set"), {"train": 60, "test": 12})
+    Path("space.yaml").write_text("label_smoothing: {low: 0.0, high: 0.2}\n")
     Path("decisions.csv").write_text("split,id,file,decision\n")
     with ExitStack() as stack:
         manifest = {

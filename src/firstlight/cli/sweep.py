@@ -26,7 +26,17 @@ SPACE_HELP = (
     "instance 'optimizer.learning_rate: {low: 0.002, high: 0.05, log: true}'"
 )
 RESUME_HELP = "folder of a sweep to continue, or to join while other processes work on it"
-FIXED_BY_SWEEP = ("recipe", "space", "data_dir", "sampler", "pruner", "seeds_per_trial", "fresh_seeds", "storage")
+FIXED_BY_SWEEP = (
+    "recipe",
+    "config",
+    "space",
+    "data_dir",
+    "sampler",
+    "pruner",
+    "seeds_per_trial",
+    "fresh_seeds",
+    "storage",
+)
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 SHOWN = 10  # trials in the printed table
 
@@ -43,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
 
     quiet_lightning()
     found = resumed(options, timeout_s) if options.resume else begun(options, timeout_s)
-    from firstlight.sweeps.page import write_page
+    from firstlight.sweeps.sweep_page import write_page
 
     print_outcome(found)
     page = write_page(found)
@@ -57,6 +67,9 @@ def build_parser() -> Parser:
     """Return the verb's parser."""
     parser = Parser("sweep", DESCRIPTION)
     parser.add_argument("--recipe", type=str, default=None, help="recipe whose fields are searched")
+    parser.add_argument(
+        "--config", type=str, default=None, metavar="FILE", help="recipe.yaml of a run, instead of --recipe"
+    )
     parser.add_argument("--space", type=str, default=None, metavar="FILE", help=SPACE_HELP)
     parser.add_argument("--trials", type=int, default=None, metavar="N", help="number of trials in all")
     parser.add_argument("--timeout", type=str, default=None, help="begin no trial after this time: 90s, 30m or 2h")
@@ -93,16 +106,21 @@ def begun(options: Namespace, timeout_s: float | None) -> Outcome:
         UsageError: An option is missing.
     """
     from firstlight.recipes import get_recipe
+    from firstlight.recipes.config import Recipe
 
+    if options.config is not None and options.recipe is not None:
+        raise UsageError("give --recipe or --config, not both")
+    options.recipe = options.recipe or options.config
     for name in ("recipe", "space", "trials"):
         if getattr(options, name) is None:
             raise UsageError(f"--{name} is missing: firstlight sweep --recipe demo --space space.yaml --trials 40")
+    recipe = get_recipe(options.recipe) if options.config is None else Recipe.load(user_path(options.config))
     from firstlight.sweeps.sweep import sweep
 
     named = {name: getattr(options, name) for name in ("sampler", "pruner", "seeds_per_trial", "storage")}
     named["num_fresh_seeds"] = options.fresh_seeds
     return sweep(
-        get_recipe(options.recipe),
+        recipe,
         options.space,
         options.trials,
         options.data_dir or DEFAULT_DATA_DIR,

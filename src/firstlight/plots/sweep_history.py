@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, literal_text
 
-COMPLETE, PRUNED, FIRST = "#2166ac", "#8c8c8c", "#b2182b"
+COMPLETE, PRUNED, FIRST = "#2166ac", "#6b6b6b", "#b2182b"
 COLOURS = "viridis"
 MAX_COLUMNS = 3
 Value = bool | int | float | str
@@ -75,7 +75,7 @@ def sweep_history(points: Sequence[Point], title: str) -> Figure:
     axes.set_title(title, fontsize=TITLE_SIZE)
     axes.set_xlabel("trial", fontsize=LABEL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=SMALL_SIZE, loc="lower right")
+    _add_legend(figure, axes)
     return figure
 
 
@@ -102,6 +102,7 @@ def sweep_slices(points: Sequence[Point], fields: Sequence[FieldAxis]) -> Figure
         axes.set_ylabel("")
     for row in range(num_rows):
         grid[row * num_columns].set_ylabel("validation accuracy", fontsize=LABEL_SIZE)
+    _add_legend(figure, max(grid[: len(fields)], key=lambda axes: len(axes.collections)))
     return figure
 
 
@@ -151,6 +152,12 @@ def sweep_lines(points: Sequence[Point], fields: Sequence[FieldAxis]) -> Figure:
     return figure
 
 
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Explain the marks below the figure, where they cover no point."""
+    marks, labels = axes.get_legend_handles_labels()
+    figure.legend(marks, labels, loc="outside lower center", ncols=len(labels), fontsize=SMALL_SIZE, frameon=False)
+
+
 def _scatter(axes: Axes, positions: Sequence[float | int], points: Sequence[Point]) -> None:
     """Draw the trials: complete, ended early, and the recipe itself."""
     pairs = list(zip(positions, points, strict=True))
@@ -177,7 +184,7 @@ def _label_scale(axes: Axes, scale: FieldAxis, values: Sequence[Value]) -> None:
     elif scale.is_log and values:
         low, high = min(map(float, values)), max(map(float, values))
         ticks = sorted({low, math.sqrt(low * high), high})
-        axes.set_xticks([math.log10(tick) for tick in ticks], [_text(tick) for tick in ticks])
+        axes.set_xticks([math.log10(tick) for tick in ticks], [f"{tick:.2g}" for tick in ticks])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
 

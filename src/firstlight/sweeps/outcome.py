@@ -18,7 +18,7 @@ from firstlight.evaluation.student_t import MetricSummary, summarize_values
 from firstlight.file_lock import locked
 from firstlight.files import write_atomic
 from firstlight.recipes.config import Recipe
-from firstlight.sweeps.space import Choice, SearchSpace
+from firstlight.sweeps.search_space import Choice, SearchSpace
 from firstlight.sweeps.storage import finished_trials
 from firstlight.sweeps.trial import REMARK, RUNS
 from firstlight.training.repeated_fits import fit_seeds
@@ -160,15 +160,17 @@ def _confirmed(
     outcome: Outcome, space: SearchSpace, num_seeds: int, data_dir: str, trainer_options: Mapping[str, Any]
 ) -> Outcome:
     """Return the outcome with the best trials and the recipe itself trained on fresh seeds."""
-    best = outcome.ranking[:NUM_CONFIRMED]
     if not num_seeds:
-        return _with_best(outcome, None, (), space.apply(best[0].values))
+        return _with_best(outcome, None, (), space.apply(outcome.ranking[0].values))
+    best = [trial for trial in outcome.ranking if space.apply(trial.values) != space.recipe][:NUM_CONFIRMED]
+    if not best:
+        return outcome
 
     def fresh(values: Mapping[str, Choice]) -> MetricSummary:
         return _on_fresh_seeds(space.apply(values), num_seeds, outcome.path, data_dir, trainer_options)
 
     log = logging.getLogger("firstlight")
-    log.info(f"training the recipe and the best {len(best)} trials on {num_seeds} fresh seeds")
+    log.info(f"training the recipe itself and the best {len(best)} other trials on {num_seeds} fresh seeds")
     itself = fresh({})
     found = []
     for trial in best:

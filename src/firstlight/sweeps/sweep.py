@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import optuna
 from optuna.trial import TrialState
@@ -17,13 +17,13 @@ from optuna.trial import TrialState
 from firstlight.data.source import open_source
 from firstlight.errors import RunError, StoppedError, UsageError
 from firstlight.file_lock import locked
-from firstlight.files import read_text, write_atomic
+from firstlight.files import write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import MAX_RECIPE_BYTES, Recipe
 from firstlight.recipes.nested import from_dict
 from firstlight.runs.versions import new_version
 from firstlight.sweeps.outcome import Outcome, conclude
-from firstlight.sweeps.space import SearchSpace, read_space, space_of
+from firstlight.sweeps.search_space import SearchSpace, read_space, space_of
 from firstlight.sweeps.storage import (
     FINISHED,
     PrunerName,
@@ -36,6 +36,7 @@ from firstlight.sweeps.storage import (
     retry,
 )
 from firstlight.sweeps.trial import Objective
+from firstlight.typed_json import Between, PathText, read_json
 
 FILE_NAME = "sweep.json"
 DATABASE = "trials.db"
@@ -50,7 +51,7 @@ class SweepConfig:
 
     Args:
         recipe: Recipe whose fields are searched.
-        space: The search space as plain values; see `firstlight.sweeps.space.read_space`.
+        space: The search space as plain values; see `firstlight.sweeps.search_space.read_space`.
         num_trials: Number of trials.
         data_dir: Folder of the data.
         sampler: How values are chosen.
@@ -91,12 +92,28 @@ class SweepConfig:
         path = folder / FILE_NAME
         if not path.is_file():
             raise RunError(f"{folder}: holds no sweep ({FILE_NAME} is missing)")
+        found = read_json(path, _SweepFile, "start a new sweep", MAX_RECIPE_BYTES)
+        config = SweepConfig(**{name: found[name] for name in _SweepFile.__annotations__})
         try:
-            found = SweepConfig(**json.loads(read_text(path, MAX_RECIPE_BYTES)))
-            found.search_space  # noqa: B018  # raises if the recipe or the space is damaged
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
-            raise RunError(f"{path}: is damaged; start a new sweep") from error
-        return found
+            config.search_space  # noqa: B018  # raises if the recipe or the space is damaged
+        except (ValueError, TypeError, UsageError) as error:
+            raise RunError(f"{path}: {error}; start a new sweep") from error
+        return config
+
+
+class _SweepFile(TypedDict):
+    """The fields of `sweep.json`."""
+
+    recipe: dict[str, Any]
+    space: dict[str, Any]
+    num_trials: Annotated[int, Between(1, 10**6)]
+    data_dir: PathText
+    sampler: SamplerName
+    pruner: PrunerName
+    seeds_per_trial: Annotated[int, Between(1, 10**3)]
+    num_fresh_seeds: Annotated[int, Between(0, 10**3)]
+    storage: str | None
+    trainer: dict[str, Any] | None
 
 
 def sweep(
@@ -123,7 +140,7 @@ def sweep(
     Args:
         recipe: Recipe whose fields are searched. If it holds out no validation images, a tenth of the training images
             is held out.
-        space: The search space: a YAML file, or its content; see `firstlight.sweeps.space.read_space`.
+        space: The search space: a YAML file, or its content; see `firstlight.sweeps.search_space.read_space`.
         num_trials: Number of trials, complete or pruned.
         data_dir: Folder of the data sets, or one folder of images per class.
         logs_dir: Folder of all runs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firstlight.evaluation.student_t import MetricSummary
 from firstlight.sweeps.outcome import Confirmation, Outcome
-from firstlight.sweeps.space import Choice
+from firstlight.sweeps.search_space import Choice
 
 
 def ranking_rows(outcome: Outcome, count: int) -> tuple[list[str], list[list[str]]]:

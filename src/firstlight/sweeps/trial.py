@@ -13,7 +13,7 @@ import optuna
 from firstlight.errors import RunError, TrainingError, UsageError
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
-from firstlight.sweeps.space import Choice, Parameter, SearchSpace
+from firstlight.sweeps.search_space import Choice, Parameter, SearchSpace
 from firstlight.sweeps.storage import BEGUN
 from firstlight.training.callbacks.early_end import EarlyEnd
 from firstlight.training.fit import fit

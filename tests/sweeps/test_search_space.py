@@ -10,7 +10,7 @@ import pytest
 from firstlight.errors import UsageError
 from firstlight.recipes import get_recipe
 from firstlight.recipes.config import Recipe
-from firstlight.sweeps.space import read_space, space_of
+from firstlight.sweeps.search_space import read_space, space_of
 
 RECIPE = Recipe(name="small", label_smoothing=0.1, batch_size=64)
 
