@@ -24,6 +24,20 @@ def check_inputs(page: gr.Blocks) -> None:
         problem = _problem_of(block)
         if problem is not None:
             block.preprocess = _checked(block, block.preprocess, problem)
+    _check_number_of_values(page)
+
+
+def _check_number_of_values(page: Any) -> None:
+    validate = page.validate_inputs
+
+    def checked(block_fn: Any, inputs: Any) -> None:
+        try:
+            validate(block_fn, inputs)
+        except ValueError as error:
+            line = f"the request must have {len(block_fn.inputs)} values, not {len(inputs)}"
+            raise gr.Error(line, print_exception=False) from error
+
+    page.validate_inputs = checked
 
 
 def _checked(
