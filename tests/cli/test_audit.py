@@ -49,10 +49,10 @@ def test_a_data_set_is_cross_validated(tiny: str, tmp_path: Path, capsys: pytest
     assert "Labels of train:" in out
     assert "Labels of test:" in out
     assert (tmp_path / "logs" / "audit" / "tiny" / "audit.html").is_file()
-    assert len(list((tmp_path / "logs" / "demo").glob("version_*"))) == 2
+    assert len(list((tmp_path / "logs" / "audit" / "tiny" / "demo").glob("version_*"))) == 2
     assert main(["audit", "tiny", *options, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["labels"]["train"]["num_images"] == 192
-    assert len(list((tmp_path / "logs" / "demo").glob("version_*"))) == 2, "finished runs are used again"
+    assert len(list((tmp_path / "logs" / "audit" / "tiny" / "demo").glob("version_*"))) == 2, "finished runs are used again"
 
 
 def test_a_folder_with_copies_is_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.reports.audit import as_csv
     from firstlight.reports.audit_page import render_audit
 
-    folder = target if is_run else user_path(options.logs_dir) / "audit" / found.name
+    folder = target if is_run else folder_of_audit(options, found.name)
     folder = user_path(options.out) if options.out else folder
     write_atomic(folder / CSV, as_csv(found.findings()))
     write_atomic(folder / HTML, render_audit(found, options.max_images))
@@ -150,7 +150,9 @@ def audit_data(options: Namespace) -> Audit:
     if options.epochs is not None:
         recipe = replace(recipe, max_epochs=options.epochs)
     training = {"logger": "none", "decisions": decided}
-    held_out = predict_held_out(source, splits, recipe, options.folds, options.logs_dir, **training)
+    # Below the folder of the audit, where no command takes them for the newest run.
+    runs = folder_of_audit(options, name)
+    held_out = predict_held_out(source, splits, recipe, options.folds, runs, **training)
     return compare_all(options, name, splits, held_out, files, decided=decided)
 
 
@@ -161,6 +163,11 @@ def compare_all(options: Namespace, *arguments: Any, **named: Any) -> Audit:
 
     with row_progress("searching near copies", unit="images") as on_image:
         return audit(*arguments, finds_near=not options.without_near_copies, progress=on_image, **named)
+
+
+def folder_of_audit(options: Namespace, name: str) -> Path:
+    """Return the folder for the audit of a data set, with its files and its runs."""
+    return user_path(options.logs_dir) / "audit" / name
 
 
 def open_target(options: Namespace) -> Source:
