@@ -1,4 +1,4 @@
-"""`sweep.html`: the page of a sweep, and its figures as PNG files. It needs no server and no JavaScript."""
+"""`sweep.html`: the page of a sweep, and its figures as PNG files. It needs no server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from firstlight.files import write_atomic
 from firstlight.plots.sweep_history import FieldAxis, Figure, Point, sweep_history, sweep_lines, sweep_slices
-from firstlight.reports.html.rendering import render_static_page
+from firstlight.reports.html.rendering import render_page
 from firstlight.sweeps.outcome import Outcome
 from firstlight.sweeps.texts import fresh_lines, ranking_rows
 
@@ -27,9 +27,11 @@ def write_page(outcome: Outcome) -> Path:
         write_atomic(outcome.path / f"{name}.png", png)
         figures.append({"uri": f"data:image/png;base64,{base64.b64encode(png).decode()}", "text": text})
     headings, rows = ranking_rows(outcome, MAX_ROWS)
-    page = render_static_page(
+    page = render_page(
         "sweep.html.j2",
+        "scroll_hint.js",
         ("report.css", "compare.css"),
+        data=None,
         title=f"Sweep of {outcome.recipe.name} on {outcome.recipe.data}",
         num_trials=len(outcome.trials),
         num_pruned=sum(trial.is_pruned for trial in outcome.trials),
