@@ -3,11 +3,11 @@
     python benchmarks/planted_copies.py --data_dir DATA_DIR
     python benchmarks/planted_copies.py --data_dir DATA_DIR --num_images 6000 --num_copies 120
 
-Some images (--num_copies) are replaced by changed copies of other images: shifted by 3 pixels,
-mirrored, cropped to 90 % of the side and enlarged, compressed as JPEG of quality 50, brightened by 20 %, or enlarged to
-48 pixels and back. CIFAR-10 has near copies of its own, so two kinds of pair count neither as right nor as wrong, and only
-their number is recorded: pairs without a planted copy, and pairs of a planted copy with an image that was also found to
-be a copy of its original. The results file is `planted_copies.json`; --dry_run writes none.
+Some images (--num_copies) are replaced by changed copies of other images: shifted by 3 pixels, mirrored, cropped to
+90 % of the side and enlarged, compressed as JPEG of quality 50, brightened by 20 %, or enlarged to 48 pixels and back.
+CIFAR-10 has near copies of its own, so two kinds of pair count neither as right nor as wrong, and only their number is
+recorded: pairs without a planted copy, and pairs of a planted copy with an image that was also found to be a copy of
+its original. The results file is `planted_copies.json`; --dry_run writes none.
 """
 
 from __future__ import annotations
