@@ -52,7 +52,8 @@ def test_a_data_set_is_cross_validated(tiny: str, tmp_path: Path, capsys: pytest
     assert len(list((tmp_path / "logs" / "audit" / "tiny" / "demo").glob("version_*"))) == 2
     assert main(["audit", "tiny", *options, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["labels"]["train"]["num_images"] == 192
-    assert len(list((tmp_path / "logs" / "audit" / "tiny" / "demo").glob("version_*"))) == 2, "finished runs are used again"
+    runs = list((tmp_path / "logs" / "audit" / "tiny" / "demo").glob("version_*"))
+    assert len(runs) == 2, "finished runs are used again"
 
 
 def test_a_folder_with_copies_is_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
