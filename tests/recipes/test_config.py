@@ -33,6 +33,7 @@ UNUSUAL = Recipe(
     gradient_share=0.7,
     averaging=0.99,
     label_smoothing=0.2,
+    class_weights="balanced",
     views_margin=0.5,
     views="flip",
     max_epochs=3,

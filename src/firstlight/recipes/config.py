@@ -53,6 +53,8 @@ class Recipe:
             the average. 0 turns averaging off.
         label_smoothing: Share of the target probability, in [0, 1), that is spread evenly over all classes. 0 turns it
             off.
+        class_weights: "balanced" weights the loss of each training image by n / (k n_c), for n images of k classes, n_c
+            of which are in its class: then all classes count the same. "none" counts all images the same.
         views: Views of each test image whose logits are averaged for a second test accuracy (test-time augmentation):
             "single" (none), "flip" (2 views), "flip_shift" (6) or "flip_star" (34).
         views_margin: An image gets more views only if its two largest probabilities differ by no more than this, in
@@ -82,6 +84,7 @@ class Recipe:
     optimizer: OptimizerConfig | MuonConfig = OptimizerConfig()
     averaging: float = 0.0
     label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
     views: Views = "single"
     views_margin: float = 1.0
     max_epochs: int = 24
@@ -110,7 +113,7 @@ class Recipe:
                 raise UsageError(f"{name} must be {MIN_SHARE} to 1, not {getattr(self, name)}")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging must be at least 0 and below 1, not {self.averaging}")
-        for name in ("views", "keep", "judge_by"):
+        for name in ("class_weights", "views", "keep", "judge_by"):
             check_field(Recipe, name, getattr(self, name))
         if not 0 <= self.stop_after <= MAX_EPOCHS:
             raise UsageError(f"stop_after must be 0 to {MAX_EPOCHS:,}, not {self.stop_after:,}")

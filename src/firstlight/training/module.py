@@ -40,6 +40,7 @@ from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.optimizers import build_optimizer
 from firstlight.training.show_sheet import draw_mistakes, show_sheet
 from firstlight.training.step_limit import log_early_end
+from firstlight.training.steps.class_weights import class_weights_of
 from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_steps
 from firstlight.training.steps.step import AutogradStep, TrainingStep
 
@@ -58,8 +59,7 @@ class Classifier(pl.LightningModule):
         network: Network to train; may be the result of `torch.compile`. Explanations need a `StagedNetwork`; training
             and testing do not.
         recipe: Loss, optimizer and schedule.
-        steps: How a GPU runs the training steps: "plain" launches every kernel by itself, "recorded" captures the steps
-            as CUDA graphs and replays them, "compiled" also compiles the steps first, which takes a minute.
+        steps: How a GPU runs the training steps: "plain", "recorded" or "compiled"; see `FitOptions`.
 
     Attributes:
         test_predictions: Logits, features, labels and ids of the last test.
@@ -131,9 +131,10 @@ class Classifier(pl.LightningModule):
             self._train_batches.load_state_dict(self._train_batches.state_dict() | self._resumed_position)
             self._resumed_position = {}
         log_early_end(self.trainer)
-        autograd_step = AutogradStep(self.network, self.recipe)
-        graphs = self._captured_steps()
-        self._step = autograd_step if graphs is None else GraphedStep(graphs, autograd_step)
+        weights = class_weights_of(self.recipe, self._train_batches, self.device)
+        self._step = step = AutogradStep(self.network, self.recipe, weights)
+        if graphs := self._captured_steps(weights):
+            self._step = GraphedStep(graphs, step)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Read the next batch of the epoch from a checkpoint that Lightning wrote."""
@@ -147,9 +148,9 @@ class Classifier(pl.LightningModule):
             best.restore(self)
         self._step = AutogradStep(self.network, self.recipe)
 
-    def _captured_steps(self) -> StepGraphs | None:
+    def _captured_steps(self, weights: Tensor | None) -> StepGraphs | None:
         is_on_one_gpu = self.trainer.strategy.root_device.type == "cuda" and self.trainer.world_size == 1
-        return capture_steps(self.trainer, self.network, self.recipe, self.steps) if is_on_one_gpu else None
+        return capture_steps(self.trainer, self.network, self.recipe, self.steps, weights) if is_on_one_gpu else None
 
     @property
     def learning_rate(self) -> float:

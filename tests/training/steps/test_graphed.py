@@ -48,8 +48,8 @@ class Captured(Classifier):
     num_replayed = 0
     capture = staticmethod(called)
 
-    def _captured_steps(self) -> StepGraphs | None:
-        return capture_steps(self.trainer, self.network, self.recipe, self.steps, self.capture)
+    def _captured_steps(self, weights: Any) -> StepGraphs | None:
+        return capture_steps(self.trainer, self.network, self.recipe, self.steps, weights, self.capture)
 
     def on_train_batch_end(self, *args: Any) -> None:
         self.num_replayed += getattr(self._step, "_is_replayed", False)

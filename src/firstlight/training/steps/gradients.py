@@ -36,6 +36,7 @@ def step_gradients(
     label_smoothing: float = 0.0,
     share: float = 1.0,
     max_images: int | None = None,
+    class_weights: Tensor | None = None,
 ) -> tuple[Losses, list[Tensor]]:
     """Compute the losses of a batch and the gradients of their mean.
 
@@ -49,6 +50,7 @@ def step_gradients(
         label_smoothing: Share of the target that is spread over all classes.
         share: Share of the gradient norm to keep, above 0.
         max_images: Largest number of images in the backward pass; None sets no limit.
+        class_weights: Weight of the images of each class, float [k]; None weights all images by 1.
 
     Returns:
         The losses, and the gradient of each parameter that requires one, in the order of `network.parameters()`.
@@ -58,7 +60,7 @@ def step_gradients(
     pooled, vjp_of_pool = chain_vjps([pool], maps, needs_gradient=True)
     logits, vjp_of_head = chain_vjps([head], pooled.flatten(1) * network.head_scale, needs_gradient=True)
     logits = logits.float()
-    gradients, indices = gradients_at_logits(logits, labels, label_smoothing) / len(images), None
+    gradients, indices = gradients_at_logits(logits, labels, label_smoothing, class_weights) / len(images), None
     if share < 1:
         order, is_chosen = order_by_gradient(gradients, share)
         indices = order[:max_images]
@@ -68,7 +70,9 @@ def step_gradients(
     map_gradients = cast(Tensor, vjp_of_pool(feature_gradients[:, :, None, None] * network.head_scale, backward))
     vjp_of_maps(map_gradients, backward)
     parameters = (parameter for parameter in network.parameters() if parameter.requires_grad)
-    return Losses.of(logits, labels, label_smoothing), [backward.gradients[parameter] for parameter in parameters]
+    return Losses.of(logits, labels, label_smoothing, class_weights), [
+        backward.gradients[parameter] for parameter in parameters
+    ]
 
 
 def _layers(network: StagedNetwork) -> list[nn.Module]:

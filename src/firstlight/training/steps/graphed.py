@@ -55,6 +55,7 @@ class StepGraphs:
         is_compiled: Whether `torch.compile` compiles the step first. Steps are faster then, but the first one
             takes a minute.
         capture: Function that captures a step; see `cuda_graph.capture`.
+        class_weights: Weight of the images of each class on the device, float [k]; None weights all images by 1.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class StepGraphs:
         *,
         is_compiled: bool = False,
         capture: Capture = capture,
+        class_weights: Tensor | None = None,
     ) -> None:
+        self._class_weights = class_weights
         self._network = network
         self._recipe = recipe
         self._optimizer = optimizer
@@ -116,7 +119,13 @@ class StepGraphs:
     def _step(self, max_images: int, images: UnitImages, labels: Tensor) -> Losses:
         with torch.autocast(images.device.type, self._dtype, enabled=self._dtype is not None, cache_enabled=False):
             losses, computed = self._step_gradients(
-                self._network, images, labels, self._recipe.label_smoothing, self._recipe.gradient_share, max_images
+                self._network,
+                images,
+                labels,
+                self._recipe.label_smoothing,
+                self._recipe.gradient_share,
+                max_images,
+                self._class_weights,
             )
         gradients = [p.grad for p in self._parameters if p.requires_grad and p.grad is not None]
         torch._foreach_copy_(gradients, computed)
@@ -154,7 +163,12 @@ class GraphedStep(TrainingStep):
 
 
 def capture_steps(
-    trainer: pl.Trainer, network: nn.Module, recipe: Recipe, steps: Steps, capture: Capture = capture
+    trainer: pl.Trainer,
+    network: nn.Module,
+    recipe: Recipe,
+    steps: Steps,
+    class_weights: Tensor | None = None,
+    capture: Capture = capture,
 ) -> StepGraphs | None:
     """Capture all steps of a training that is about to begin.
 
@@ -168,6 +182,7 @@ def capture_steps(
         recipe: Recipe of the training.
         steps: "plain" captures nothing, "recorded" captures the steps, "compiled" also compiles them first.
         capture: Function that captures a step; see `cuda_graph.capture`.
+        class_weights: Weight of the images of each class on the device, float [k]; None weights all images by 1.
 
     Returns:
         None if the steps cannot be captured.
@@ -182,7 +197,15 @@ def capture_steps(
     remaining = range(trainer.global_step, num_steps)
     batches: Any = trainer.train_dataloader
     shapes = step_shapes(network, recipe, optimizer, batches, remaining, num_epochs(trainer.max_epochs, recipe))
-    graphs = StepGraphs(network, recipe, optimizer, dtype, is_compiled=steps == "compiled", capture=capture)
+    graphs = StepGraphs(
+        network,
+        recipe,
+        optimizer,
+        dtype,
+        is_compiled=steps == "compiled",
+        capture=capture,
+        class_weights=class_weights,
+    )
     try:
         graphs.prepare(shapes, trainer.strategy.root_device)
     except torch.OutOfMemoryError as error:

@@ -13,7 +13,11 @@ SIMILAR_NORMS_UNTIL = 3 / 7
 
 
 def largest_gradients(
-    logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"], share: float, label_smoothing: float = 0.0
+    logits: Float[Tensor, "n k"],
+    labels: Int64[Tensor, " n"],
+    share: float,
+    label_smoothing: float = 0.0,
+    class_weights: Float[Tensor, " k"] | None = None,
 ) -> Float[Tensor, " n"]:
     """Mask the smallest set of images that holds `share` of the gradient norm.
 
@@ -27,6 +31,7 @@ def largest_gradients(
         labels: Int64 [n].
         share: Share of the sum of all norms, above 0; 1 keeps every image whose gradient is not zero.
         label_smoothing: Share of the target that is spread over all classes.
+        class_weights: Weight of the images of each class; None weights all images by 1.
 
     Returns:
         1 for the chosen images, 0 for the others, float [n].
@@ -35,17 +40,21 @@ def largest_gradients(
     >>> largest_gradients(logits, torch.tensor([0, 0, 0]), share=0.9)  # right, undecided, wrong
     tensor([0., 1., 1.])
     """
-    order, is_chosen = order_by_gradient(gradients_at_logits(logits, labels, label_smoothing), share)
+    order, is_chosen = order_by_gradient(gradients_at_logits(logits, labels, label_smoothing, class_weights), share)
     return torch.zeros_like(is_chosen).scatter_(0, order, is_chosen)
 
 
 def gradients_at_logits(
-    logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"], label_smoothing: float = 0.0
+    logits: Float[Tensor, "n k"],
+    labels: Int64[Tensor, " n"],
+    label_smoothing: float = 0.0,
+    class_weights: Float[Tensor, " k"] | None = None,
 ) -> Float[Tensor, "n k"]:
-    """Return the gradient of each image's cross-entropy at its logits: softmax(z) - y, y the smoothed target."""
+    """Return the gradient of each image's weighted cross-entropy at its logits: w (softmax(z) - y), y smoothed."""
     num_classes = logits.shape[1]
     target = F.one_hot(labels, num_classes) * (1 - label_smoothing) + label_smoothing / num_classes
-    return logits.softmax(dim=1) - target
+    gradients = logits.softmax(dim=1) - target
+    return gradients if class_weights is None else gradients * class_weights[labels][:, None]
 
 
 def order_by_gradient(gradients: Float[Tensor, "n k"], share: float) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:

@@ -47,9 +47,11 @@ class AutogradStep(TrainingStep):
     Args:
         network: Network to train.
         recipe: Recipe that sets the label smoothing and the share of the gradient norm to compute.
+        class_weights: Weight of the images of each class, float [k]; None weights all images by 1.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, class_weights: Tensor | None = None) -> None:
+        self._class_weights = class_weights
         self._network = network
         self._recipe = recipe
 
@@ -57,10 +59,10 @@ class AutogradStep(TrainingStep):
         """Run the forward pass; `progress` is ignored."""
         share, label_smoothing = self._recipe.gradient_share, self._recipe.label_smoothing
         logits = training_logits(self._network, images, skip_zero_gradients=share < 1).float()
-        losses = Losses.of(logits, labels, label_smoothing)
+        losses = Losses.of(logits, labels, label_smoothing, self._class_weights)
         if share == 1:
             return losses, losses.mean
-        chosen = largest_gradients(logits.detach(), labels, share, label_smoothing)
+        chosen = largest_gradients(logits.detach(), labels, share, label_smoothing, self._class_weights)
         return losses, (losses.smoothed * chosen).mean()
 
     def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
