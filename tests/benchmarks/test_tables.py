@@ -161,16 +161,14 @@ def test_a_fields_old_and_new_value_are_found() -> None:
     assert recipe_versions.differences(measured, ["network.width"]) == {}
 
 
-def test_the_readmes_first_sentence_is_the_headline_figure() -> None:
+def test_the_sentence_above_the_headline_figure_agrees_with_it() -> None:
     runs = max(training_time.headline_runs(), key=len)
     readme = (ROOT / "README.md").read_text()
-    found = re.search(
-        r"to ([\d.]+) % with test-time augmentation \(tta; mean of ten seeds\) in under (\w+) minutes", readme
-    )
+    found = re.search(r"reaches ([\d.]+) % on CIFAR-10, with test-time augmentation, in under (\w+) minutes", readme)
     assert found
     percent, minutes = found.groups()
     assert len(runs) == 10
-    assert float(percent) == round(100 * sum(run["test_acc_tta"] for run in runs) / 10, 2)
+    assert float(percent) <= 100 * sum(run["test_acc_tta"] for run in runs) / 10 < float(percent) + 0.5
     assert sum(run["seconds"] for run in runs) / 10 / 60 < {"three": 3, "four": 4, "five": 5}[minutes]
 
 
