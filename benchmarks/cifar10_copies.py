@@ -2,8 +2,8 @@
 
     python benchmarks/cifar10_copies.py --data_dir DATA_DIR
 
-The results file is `cifar10_copies.json`. The figure `docs/figures/audit_copies.png` shows pairs of a training and a test
-image, at equal distances in the order of their similarity: the first pair is the most similar one, the last the least.
+The results file is `cifar10_copies.json`. The figure `docs/figures/audit_copies.png` shows pairs of a training and a
+test image, at equal distances in the order of their similarity: the first pair is the most similar one.
 """
 
 from __future__ import annotations
