@@ -1,8 +1,8 @@
 """The near copies that the audit finds in CIFAR-10 itself, and what they do to the accuracy of the bundled network.
 
-    python benchmarks/cifar10_copies.py --data_dir DATA_DIR
+    python benchmarks/natural_copies.py --data_dir DATA_DIR
 
-The results file is `cifar10_copies.json`. The figure `docs/figures/audit_copies.png` shows pairs of a training and a
+The results file is `natural_copies.json`. The figure `docs/figures/audit_copies.png` shows pairs of a training and a
 test image, at equal distances in the order of their similarity: the first pair is the most similar one.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
     leak = find_leak(groups, splits["test"], bundled_predictions(splits["test"]))
     numbers = asdict(leak)
     record(
-        "cifar10_copies",
+        "natural_copies",
         command_line(),
         {
             "num_groups": len(groups),
