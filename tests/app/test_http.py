@@ -110,6 +110,8 @@ def test_bad_files_are_refused_with_one_line_of_firstlight(client: Client, tmp_p
     ("changes", "says"),
     [
         ({0: None}, "contains no picture"),
+        ({0: [1]}, "must be an uploaded picture"),
+        ({0: "text"}, "must be an uploaded picture"),
         ({3: "magic"}, "magic"),
         ({4: "layer1.conv"}, "layer1.conv"),
         ({5: "pink"}, "pink"),

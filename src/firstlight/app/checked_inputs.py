@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
 MAX_NAMED = 12  # choices that a message lists
 MAX_NUMBER = 1e9  # of a widget without a maximum
@@ -24,10 +25,11 @@ def check_inputs(page: gr.Blocks) -> None:
         problem = _problem_of(block)
         if problem is not None:
             block.preprocess = _checked(block, block.preprocess, problem)
-    _check_number_of_values(page)
+    _check_request(page)
 
 
-def _check_number_of_values(page: Any) -> None:
+def _check_request(page: Any) -> None:
+    """Check the number of values of a request, and what Gradio would parse before a widget sees it."""
     validate = page.validate_inputs
 
     def checked(block_fn: Any, inputs: Any) -> None:
@@ -36,8 +38,27 @@ def _check_number_of_values(page: Any) -> None:
         except ValueError as error:
             line = f"the request must have {len(block_fn.inputs)} values, not {len(inputs)}"
             raise gr.Error(line, print_exception=False) from error
+        for block, value in zip(block_fn.inputs, inputs, strict=False):  # Gradio ignores values too many
+            if isinstance(block, gr.Image) and not is_picture(block, value):
+                line = f"{block.label or 'the picture'} must be an uploaded picture, not {reprlib.repr(value)}"
+                raise gr.Error(line, print_exception=False)
 
     page.validate_inputs = checked
+
+
+def is_picture(block: gr.Image, value: Any) -> bool:
+    """Return whether a value describes an uploaded picture, or none.
+
+    Args:
+        block: Widget that the value is for.
+        value: Any JSON.
+    """
+    try:
+        if value is not None:
+            block.data_model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _checked(
