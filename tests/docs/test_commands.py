@@ -47,6 +47,7 @@ EXECUTED_ELSEWHERE = {"docs/extending.md", "docs/explaining.md"}  # test_site.py
 NOT_EXECUTED = {  # start of a command: reason why it is not executed here
     "source .venv/bin/activate": "it changes the reader's shell",
     "pip install": "it changes the environment",
+    "jupyter lab": "it opens a browser, and serves until it is stopped",
     "jupyter lab": "it starts a server and is not among the requirements; tests/notebooks executes the notebook",
     "make": "the targets build environments and run whole test suites: `make -n` checks that they exist",
     "torchrun": "tests/training/test_ddp.py starts two processes",
@@ -81,7 +82,7 @@ def test_commands_can_be_pasted_line_by_line(page: Path) -> None:
     """Each line is a command alone: no prompt, no output, no placeholder in capital letters."""
     for language, code in blocks(page):
         for command in commands(code) if language == "" else []:
-            assert re.match(r"(firstlight|make|source|pip|python|tensorboard|torchrun) ?", command), command
+            assert re.match(r"(firstlight|make|source|pip|python|tensorboard|torchrun|jupyter) ?", command), command
             assert not re.search(r"(?<![\w./-])[A-Z]{3,}(?![\w=])", command), f"{command}: replace the placeholder"
             shlex.split(command)
 
