@@ -47,7 +47,6 @@ EXECUTED_ELSEWHERE = {"docs/extending.md", "docs/explaining.md"}  # test_site.py
 NOT_EXECUTED = {  # start of a command: reason why it is not executed here
     "source .venv/bin/activate": "it changes the reader's shell",
     "pip install": "it changes the environment",
-    "jupyter lab": "it opens a browser, and serves until it is stopped",
     "jupyter lab": "it starts a server and is not among the requirements; tests/notebooks executes the notebook",
     "make": "the targets build environments and run whole test suites: `make -n` checks that they exist",
     "torchrun": "tests/training/test_ddp.py starts two processes",
