@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import firstlight
-from firstlight.data import source
-from firstlight.data.folder.layout import find_layout
+from firstlight.data.folder import open_layout
+from firstlight.data.folder.layout import Layout, find_layout
 from firstlight.data.images import ImageSet
 from firstlight.data.source import open_source
 from firstlight.errors import DataError, UsageError
@@ -68,7 +68,12 @@ def loaded(recipe: Recipe, data_dir: Path) -> ImageData:
 
 def test_the_layout_is_read_once_for_fit_and_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roots: list[Path] = []
-    monkeypatch.setattr(source, "find_layout", lambda root: roots.append(root) or find_layout(root))
+
+    def recorded(path: Path, *, splits_off_test: bool = True) -> Layout:
+        roots.append(path)
+        return find_layout(path, splits_off_test=splits_off_test)
+
+    monkeypatch.setattr(open_layout, "find_layout", recorded)
     root = make_folder(tmp_path / "photos", {"red": 20, "green": 20})
     trainer = firstlight.Trainer(
         max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
