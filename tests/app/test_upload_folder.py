@@ -56,7 +56,8 @@ def test_the_next_start_deletes_what_a_killed_process_left_and_nothing_else(tmp_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_folder_is_deleted_after_a_signal_during_the_start(tmp_path: Path, number: signal.Signals) -> None:
     script = (
-        "import time\n"
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "from unittest.mock import patch\n"
         "from firstlight.app import serving\n"
         "def slow(*_):\n"
