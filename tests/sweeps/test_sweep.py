@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from firstlight.errors import RunError, UsageError
+from firstlight.errors import DataError, RunError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
@@ -124,6 +124,22 @@ def test_a_hopeless_training_ends_early_and_leaves_a_whole_run(
     ended = Run(found.path / found.trials[1].runs[0])
     assert ended.is_finished
     assert len((ended.path / "metrics.csv").read_text().splitlines()) == 1 + 1
+
+
+def test_a_trial_that_an_error_has_ended_is_trained_again(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*arguments: Any, **options: Any) -> Run:
+        raise DataError("the data set has gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trial, "fit", fails)
+        with pytest.raises(DataError, match="has gone"):
+            sweep.sweep(RECIPE, SPACE, 2, tmp_path, tmp_path / "logs", num_fresh_seeds=0, **QUIET)
+    assert "Traceback" not in capfd.readouterr().err
+    found = sweep.resume_sweep(tmp_path / "logs" / "sweeps" / "small" / "version_0")
+    assert len(found.trials) == 2
+    assert found.trials[0].values["optimizer.learning_rate"] == RECIPE.optimizer.learning_rate
 
 
 def test_wrong_numbers_and_folders_are_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def open_study(name: str, url: str, pruner: BasePruner) -> optuna.Study:
     Raises:
         UsageError: The database cannot be opened.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings print tracebacks of our own errors
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
     try:
         storage = RDBStorage(

@@ -171,11 +171,12 @@ def sweep(
     found = read_space(user_path(space), recipe) if isinstance(space, str | Path) else space_of(space, recipe, "space")
     if pruner is None:
         pruner = "none" if any(each.name == "max_epochs" for each in found.parameters) else "median"
+    data_folder = user_path(data_dir)
     config = SweepConfig(
         recipe=json.loads(json.dumps(recipe.to_dict())),
         space=dict(found.description),
         num_trials=num_trials,
-        data_dir=str(user_path(data_dir).absolute()),
+        data_dir=str(data_folder.absolute() if data_folder.exists() else data_dir),
         sampler=sampler,
         pruner=pruner,
         seeds_per_trial=seeds_per_trial,
@@ -258,8 +259,10 @@ def _run_trial(study: optuna.Study, space: SearchSpace, folder: Path, config: Sw
         )
         try:
             study.optimize(objective, n_trials=1)
-        except StoppedError as error:
-            retry(study, study.get_trials(deepcopy=False)[objective.number])
+        except Exception as error:
+            retry(study, study.get_trials(deepcopy=False)[objective.number])  # a later process trains it again
+            if not isinstance(error, StoppedError):
+                raise
             command = f"firstlight sweep --resume {folder}"
             raise StoppedError(f"the sweep was stopped; continue with: {command}", error.exit_status) from error
     return True

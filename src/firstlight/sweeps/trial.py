@@ -74,7 +74,7 @@ class Objective:
 
         def is_hopeless(num_epochs: int, val_acc: float) -> bool:
             trial.report(val_acc, num_epochs)
-            return trial.should_prune()
+            return bool(trial.should_prune())  # the pruner may return a boolean of NumPy
 
         pruning = EarlyEnd(is_hopeless)
         callbacks = [] if index else [pruning]
