@@ -30,6 +30,10 @@ class TrainingError(FirstlightError):
     """Training cannot continue: the loss is not finite, or the disk is full."""
 
 
+class NotFiniteError(TrainingError):
+    """The loss is not finite: other values of the recipe may train."""
+
+
 class WriteError(FirstlightError):
     """A file cannot be written: the disk is full, or the folder is read-only."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from firstlight.errors import DataError, RunError, UsageError
+from firstlight.errors import DataError, RunError, TrainingError, UsageError
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
@@ -140,6 +140,16 @@ def test_a_trial_that_an_error_has_ended_is_trained_again(
     found = sweep.resume_sweep(tmp_path / "logs" / "sweeps" / "small" / "version_0")
     assert len(found.trials) == 2
     assert found.trials[0].values["optimizer.learning_rate"] == RECIPE.optimizer.learning_rate
+    assert [each.is_recipe for each in found.trials] == [True, False], "also with a new number"
+
+
+def test_a_full_disk_stops_the_sweep(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any, **options: Any) -> Run:
+        raise TrainingError("the disk is full")
+
+    monkeypatch.setattr(trial, "fit", fails)
+    with pytest.raises(TrainingError, match="the disk is full"):
+        sweep.sweep(RECIPE, SPACE, 2, tmp_path, tmp_path / "logs", num_fresh_seeds=0, **QUIET)
 
 
 def test_wrong_numbers_and_folders_are_refused(tmp_path: Path) -> None:
@@ -147,6 +157,8 @@ def test_wrong_numbers_and_folders_are_refused(tmp_path: Path) -> None:
         sweep.sweep(RECIPE, SPACE, 0)
     with pytest.raises(UsageError, match="fresh_seeds must be 0, or 2 or more"):
         sweep.sweep(RECIPE, SPACE, 1, num_fresh_seeds=1)
+    with pytest.raises(UsageError, match="callbacks: a sweep takes only"):
+        sweep.sweep(RECIPE, SPACE, 1, callbacks=[object()])
     with pytest.raises(RunError, match="holds no sweep"):
         sweep.resume_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text("{}")

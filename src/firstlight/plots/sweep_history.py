@@ -24,13 +24,15 @@ class Point:
     """One trial in a figure.
 
     Args:
-        number: Number of the trial; 0 is the recipe itself.
+        number: Number of the trial.
+        is_recipe: Whether it is the recipe itself.
         accuracy: Accuracy in [0, 1].
         is_pruned: Whether it ended early.
         values: Value of each searched field that the trial has.
     """
 
     number: int
+    is_recipe: bool
     accuracy: float
     is_pruned: bool
     values: Mapping[str, Value]
@@ -162,9 +164,9 @@ def _scatter(axes: Axes, positions: Sequence[float | int], points: Sequence[Poin
     """Draw the trials: complete, ended early, and the recipe itself."""
     pairs = list(zip(positions, points, strict=True))
     kinds = (
-        ("ended early", PRUNED, "x", [pair for pair in pairs if pair[1].is_pruned and pair[1].number]),
-        ("complete", COMPLETE, "o", [pair for pair in pairs if not pair[1].is_pruned and pair[1].number]),
-        ("the recipe itself", FIRST, "D", [pair for pair in pairs if not pair[1].number]),
+        ("ended early", PRUNED, "x", [pair for pair in pairs if pair[1].is_pruned and not pair[1].is_recipe]),
+        ("complete", COMPLETE, "o", [pair for pair in pairs if not pair[1].is_pruned and not pair[1].is_recipe]),
+        ("the recipe itself", FIRST, "D", [pair for pair in pairs if pair[1].is_recipe]),
     )
     for label, colour, marker, chosen in kinds:
         if chosen:

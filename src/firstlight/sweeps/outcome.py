@@ -34,7 +34,8 @@ class TrialResult:
     """One finished trial.
 
     Args:
-        number: Number of the trial; the recipe itself is the first.
+        number: Number of the trial. One that was interrupted has a new number.
+        is_recipe: Whether its values are those of the recipe itself, or the nearest ones of the space.
         values: Values of the searched fields.
         val_acc: Accuracy on the validation images in [0, 1]; of a pruned trial, the last one; None without any.
         is_pruned: Whether the trial ended early.
@@ -44,6 +45,7 @@ class TrialResult:
     """
 
     number: int
+    is_recipe: bool
     values: Mapping[str, Choice]
     val_acc: float | None
     is_pruned: bool
@@ -116,7 +118,7 @@ def conclude(
         data_dir: Folder of the data.
         trainer_options: Arguments of `pytorch_lightning.Trainer`.
     """
-    trials = tuple(sorted((result_of(trial) for trial in finished_trials(study)), key=lambda each: each.number))
+    trials = tuple(sorted((result_of(trial, space) for trial in finished_trials(study)), key=lambda each: each.number))
     log_fields = frozenset(parameter.name for parameter in space.parameters if parameter.log)
     outcome = Outcome(folder, space.recipe, trials, importance_of(study), None, (), log_fields, space.recipe)
     if outcome.ranking:
@@ -127,10 +129,11 @@ def conclude(
     return outcome
 
 
-def result_of(trial: FrozenTrial) -> TrialResult:
+def result_of(trial: FrozenTrial, space: SearchSpace) -> TrialResult:
     """Return what a sweep keeps of a trial of Optuna's."""
     return TrialResult(
         trial.number,
+        trial.params == space.default_values(),
         trial.params,
         trial.value if trial.value is not None else _last_value(trial),
         trial.state == TrialState.PRUNED,

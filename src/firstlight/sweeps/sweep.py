@@ -21,6 +21,7 @@ from firstlight.files import write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import MAX_RECIPE_BYTES, Recipe
 from firstlight.recipes.nested import from_dict
+from firstlight.runs.options import FitOptions
 from firstlight.runs.versions import new_version
 from firstlight.sweeps.outcome import Outcome, conclude
 from firstlight.sweeps.search_space import SearchSpace, read_space, space_of
@@ -167,6 +168,8 @@ def sweep(
             raise UsageError(f"{name} must be {least} or more, not {number}")
     if num_fresh_seeds == 1:
         raise UsageError("fresh_seeds must be 0, or 2 or more: one seed has no deviation")
+    if unsaved := FitOptions.of("", False, "plain", trainer_options).unsaved:
+        raise UsageError(f"{', '.join(unsaved)}: a sweep takes only arguments that are numbers or text, to be resumed")
     recipe = _with_validation(recipe, data_dir)
     found = read_space(user_path(space), recipe) if isinstance(space, str | Path) else space_of(space, recipe, "space")
     if pruner is None:

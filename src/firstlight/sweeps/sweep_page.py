@@ -52,7 +52,7 @@ def figures_of(outcome: Outcome) -> dict[str, tuple[Figure, str]]:
         outcome: The outcome.
     """
     points = [
-        Point(trial.number, trial.val_acc, trial.is_pruned, trial.values)
+        Point(trial.number, trial.is_recipe, trial.val_acc, trial.is_pruned, trial.values)
         for trial in outcome.trials
         if trial.val_acc is not None
     ]

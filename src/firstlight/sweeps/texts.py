@@ -17,7 +17,7 @@ def ranking_rows(outcome: Outcome, count: int) -> tuple[list[str], list[list[str
     names = list(dict.fromkeys(name for trial in outcome.trials for name in trial.values))
     rows = [
         [
-            f"{trial.number} (the recipe)" if trial.number == 0 else str(trial.number),
+            f"{trial.number} (the recipe)" if trial.is_recipe else str(trial.number),
             f"{trial.val_acc or 0.0:.2%}",
             *(value_text(trial.values[name]) if name in trial.values else "-" for name in names),
             trial.runs[0] if trial.runs else "-",

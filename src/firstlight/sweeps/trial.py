@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from firstlight.errors import RunError, TrainingError, UsageError
+from firstlight.errors import NotFiniteError, RunError, UsageError
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
 from firstlight.sweeps.search_space import Choice, Parameter, SearchSpace
@@ -65,7 +65,7 @@ class Objective:
         try:
             recipe = self.space.apply(values)
             return statistics.fmean(self._accuracy(trial, recipe, index) for index in range(self.num_seeds))
-        except (UsageError, TrainingError) as error:
+        except (UsageError, NotFiniteError) as error:
             trial.set_user_attr(REMARK, str(error).splitlines()[0])
             raise optuna.TrialPruned(str(error)) from error
 

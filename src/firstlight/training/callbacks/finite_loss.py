@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from firstlight.errors import TrainingError
+from firstlight.errors import NotFiniteError
 from firstlight.runs.checkpoints import CheckpointFolder, all_tensors
 
 CHECK_EVERY_STEPS = 10
@@ -56,7 +56,7 @@ class FiniteLoss(pl.Callback):
         """Refuse to write a checkpoint with values that are not finite.
 
         Raises:
-            TrainingError: A loss, a weight or a value of the optimizer is not finite.
+            NotFiniteError: A loss, a weight or a value of the optimizer is not finite.
         """
         if not trainer.training:
             return
@@ -74,7 +74,7 @@ class FiniteLoss(pl.Callback):
     def _stop(self, trainer: pl.Trainer, what: str, step: int) -> None:
         good = self.folder.files() if self.folder is not None else []
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        raise TrainingError(
+        raise NotFiniteError(
             f"{what} in epoch {self._epoch}, step {step} (learning rate "
             f"{rate:.3g}): begin a new run with a lower --optimizer.learning_rate. "
             + (f"The last good checkpoint is {good[-1]}" if good else "No checkpoint had been written yet")
