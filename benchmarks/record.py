@@ -22,7 +22,7 @@ NUM_CIFAR10 = 50_000  # training images
 def command_line() -> str:
     """Return the command of this process as it can be typed in a checkout.
 
-    Private folders become DATA_DIR, LOGS_DIR and RUN.
+    Private folders become DATA_DIR, LOGS_DIR, RUN and BUNDLE.
 
     >>> from unittest import mock
     >>> with mock.patch("sys.argv", ["/home/me/benchmarks/ddp.py", "--data_dir", "/mnt/my data", "--num_turns", "3"]):
@@ -32,6 +32,7 @@ def command_line() -> str:
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     command = re.sub(r"(--data_dir[ =])('[^']*'|\S+)", r"\1DATA_DIR", command)
     command = re.sub(r"(--logs_dir[ =])('[^']*'|\S+)", r"\1LOGS_DIR", command)
+    command = re.sub(r"(--place[ =])('[^']*'|\S+)", r"\1BUNDLE", command)
     return re.sub(r"(--run[ =])('[^']*'|\S+)", r"\1RUN", command)
 
 
