@@ -12,6 +12,7 @@ from torch import Tensor
 Images = UInt8[Tensor, "n 3 h w"]  # raw pixels, 0 to 255, RGB
 UnitImages = Float[Tensor, "n 3 h w"]  # RGB in [0, 1]: what every network here takes
 Labels = Int64[Tensor, " n"]
+Targets = Labels | Float[Tensor, "n k"]  # classes, or the share of each class in mixed images
 Ids = Int64[Tensor, " n"]  # index of each sample in the official split
 Offsets = Int64[Tensor, " n"]  # in pixels, one for each image
 Masks = Bool[Tensor, "n h w"]
@@ -26,5 +27,6 @@ __all__ = [
     "Logits",
     "Masks",
     "Offsets",
+    "Targets",
     "UnitImages",
 ]

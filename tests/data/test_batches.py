@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -168,6 +169,74 @@ def test_the_first_batches_of_two_iterations_are_equal() -> None:
     assert len(list(batches)) == len(batches)
 
 
+MIXING = [
+    Augmentation(crop_px=2, mixup=0.4),
+    Augmentation(crop_px=2, cutmix=1.0, mixed_share=0.6),
+    Augmentation(crop_px=2, trivial_augment=True, erasing=0.5, mixup=1.0, cutmix=1.0),
+]
+
+
+def mixing_batches(images: ImageSet, how: Augmentation, rank: int = 0, num_ranks: int = 1, epoch: int = 2) -> Batches:
+    sampler = EpochSampler(len(images), 8, shuffle=True, seed=5, rank=rank, num_ranks=num_ranks)
+    sampler.set_epoch(epoch)
+    return Batches(images, sampler, how)
+
+
+@pytest.mark.parametrize("how", MIXING, ids=["mixup", "cutmix", "all"])
+def test_mixed_images_and_targets_are_those_of_two_images_of_the_epoch(how: Augmentation) -> None:
+    """The unmixed batches give both images; pixels and targets are then mixed by hand."""
+    images = noise_set(25)
+    single = dataclasses.replace(how, mixup=0.0, cutmix=0.0)
+    shown = {}
+    for batch in mixing_batches(images, single):
+        assert batch.labels.dtype == torch.int64
+        shown |= dict(zip(batch.ids.tolist(), batch.images, strict=True))
+    mixture = EpochDraws.draw(25, images.size_px, how, seed=5, epoch=2).mixture
+    assert mixture is not None
+    kinds = set()
+    for batch in mixing_batches(images, how):
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        for pixels, target, id_ in zip(batch.images, batch.labels, batch.ids.tolist(), strict=True):
+            row = images.ids.tolist().index(id_)
+            other = int(mixture.partner[row])
+            share, (top, bottom, left, right) = float(mixture.mixup_share[row]), mixture.cutmix_box[row].tolist()
+            theirs = shown[int(images.ids[other])]
+            expected = share * shown[id_] + (1 - share) * theirs
+            expected[:, top:bottom, left:right] = theirs[:, top:bottom, left:right]
+            torch.testing.assert_close(pixels, expected)
+            own = share * (1 - (bottom - top) * (right - left) / 48)
+            wanted = torch.zeros(3)
+            wanted[images.labels[row]] += own
+            wanted[images.labels[other]] += 1 - own
+            torch.testing.assert_close(target, wanted)
+            kinds |= {"mixup"} if share < 1 else {"cutmix"} if bottom > top else {"none"}
+    assert kinds >= {name for name in ("mixup", "cutmix") if getattr(how, name)}
+
+
+@pytest.mark.parametrize("how", MIXING, ids=["mixup", "cutmix", "all"])
+def test_mixed_batches_resume_and_do_not_depend_on_the_number_of_devices(how: Augmentation) -> None:
+    images = noise_set(24)
+    whole = list(mixing_batches(images, how))
+    by_rank = [list(mixing_batches(images, how, rank, 2)) for rank in range(2)]
+    for one, parts in zip(whole, zip(*by_rank, strict=True), strict=True):
+        for ours, columns in zip(one, zip(*parts, strict=True), strict=True):
+            assert torch.equal(ours, torch.cat(columns))
+    stopped = mixing_batches(images, how)
+    next(iter(stopped))
+    later = mixing_batches(images, how, epoch=0)
+    later.load_state_dict(stopped.state_dict())
+    for one, other in zip(whole[1:], later, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_new_operations_leave_the_older_draws_unchanged() -> None:
+    plain = EpochDraws.draw(20, (8, 8), Augmentation(2, "random", 4), seed=3, epoch=1)
+    strong = EpochDraws.draw(20, (8, 8), Augmentation(2, "random", 4, True, 0.5, 0.2, 1.0), seed=3, epoch=1)
+    for name in ("down", "right", "mirrored", "cut_row", "cut_column"):
+        assert torch.equal(getattr(plain, name), getattr(strong, name))
+    assert {getattr(plain, field.name) is None for field in dataclasses.fields(plain)[5:]} == {True}
+
+
 def test_draws_cover_their_ranges_evenly_and_change_from_epoch_to_epoch() -> None:
     num_images = 18_000
     how = Augmentation(crop_px=4, flip="random", cutout_px=8)
@@ -229,6 +298,10 @@ def test_batches_without_pruning_need_no_losses() -> None:
     [
         ({"crop_px": -1}, "augmentation.crop_px and augmentation.cutout_px must be 0 or more"),
         ({"cutout_px": -2}, "augmentation.crop_px and augmentation.cutout_px must be 0 or more"),
+        ({"mixup": -0.1}, "augmentation.mixup must be 0 to 100, not -0.1"),
+        ({"cutmix": float("nan")}, "augmentation.cutmix must be 0 to 100, not nan"),
+        ({"erasing": 1.5}, "augmentation.erasing must be 0 to 1, not 1.5"),
+        ({"mixed_share": 2.0}, "augmentation.mixed_share must be 0 to 1, not 2.0"),
         ({"flip": "vertical"}, "flip must be one of none, random, alternating, not 'vertical'"),
     ],
 )

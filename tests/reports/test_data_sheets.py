@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from firstlight.reports.data_sheets import (
 from reference.augmentation import cut_image, mirrored_image, shifted_image
 from reference.tiny import CLASS_NAMES, tiny_split
 
+STRONG = Augmentation(2, "random", trivial_augment=True, erasing=0.8, mixup=0.4, cutmix=1.0)
 SETTINGS = [Augmentation(), Augmentation(2, "alternating", 5), Augmentation(0, "none", 4), Augmentation(3, "none")]
 
 
@@ -28,7 +31,7 @@ def pictures(figure: Figure) -> list[np.ndarray]:
     return [np.asarray(image.get_array()).transpose(2, 0, 1) for axes in figure.axes for image in axes.images]
 
 
-@pytest.mark.parametrize("how", SETTINGS, ids=str)
+@pytest.mark.parametrize("how", [*SETTINGS, STRONG], ids=str)
 def test_views_equal_the_images_of_a_training(how: Augmentation) -> None:
     images = tiny_split("train")
     sampler = EpochSampler(len(images), batch_size=50, shuffle=True, seed=3)
@@ -42,7 +45,8 @@ def test_views_equal_the_images_of_a_training(how: Augmentation) -> None:
         }
         for place in wanted:
             assert views[place][epoch].epoch == epoch
-            assert np.array_equal(views[place][epoch].image.astype(np.float32) / np.float32(255), pixels[place])
+            shown = views[place][epoch].image.astype(np.float32) / np.float32(255)
+            np.testing.assert_allclose(shown, pixels[place], atol=0.502 / 255 if how.is_mixing else 0)
 
 
 @pytest.mark.parametrize("how", SETTINGS, ids=str)
@@ -61,6 +65,23 @@ def test_the_description_of_a_view_reproduces_it(how: Augmentation) -> None:
         assert np.array_equal(view.image, replayed)
     assert any(view.mirrored for view in views) == (how.flip != "none")
     assert all((view.cutout is None) == (how.cutout_px == 0) for view in views)
+
+
+def test_strong_augmentation_is_described() -> None:
+    images = tiny_split("train")
+    views = augmented_images(images, 5, STRONG, seed=0, count=40)
+    words = [word for view in views for word in view.descriptions()]
+    for pattern in (
+        r"(rotate|shear x|brightness) [+-]\d+ %",
+        r"erased \d+x\d+ px",
+        rf"\d+ % ({'|'.join(CLASS_NAMES)})",
+    ):
+        assert any(re.fullmatch(pattern, word) for word in words), pattern
+    assert (
+        augmentation_views(images, STRONG, index=9, count=1)
+        .get_supxlabel()
+        .endswith("then TrivialAugment, then random erasing, then mixed with another image by mixup or CutMix; seed 0")
+    )
 
 
 def test_the_sheet_of_views_shows_the_original_and_each_epoch() -> None:

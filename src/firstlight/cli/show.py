@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from firstlight.cli.parser import DATA_DIR_HELP, Parser, add_column_options, figure_path
+from firstlight.data.augmentation_config import Augmentation
 from firstlight.errors import UsageError
 from firstlight.paths import DEFAULT_DATA_DIR
 
@@ -20,7 +22,7 @@ OWN_OPTIONS = {  # options of each kind of figure, besides the common options
     "samples": {"count"},
     "classes": {"count"},
     "channels": {"index"},
-    "augmentation": {"count", "index", "crop_px", "flip", "cutout_px"},
+    "augmentation": {"count", "index", *(field.name for field in fields(Augmentation))},
 }
 MAX_COUNT = {"samples": 256, "classes": 32, "augmentation": 120}
 
@@ -44,7 +46,6 @@ def run(arguments: Sequence[str]) -> None:
 
 def build_parser() -> Parser:
     """Return the parser of the verb."""
-    from firstlight.data.batches import Augmentation
     from firstlight.data.source import SOURCES
 
     parser = Parser("show", DESCRIPTION)
@@ -91,12 +92,11 @@ def _refuse_count(options: Namespace) -> None:
 
 
 def _draw(options: Namespace) -> Figure:
-    from firstlight.data.batches import Augmentation
     from firstlight.data.hub_columns import Columns
     from firstlight.data.source import open_source
     from firstlight.reports.data_sheets import augmentation_views, channel_sheet, class_rows
 
-    augmentation = Augmentation(options.crop_px, options.flip, options.cutout_px)
+    augmentation = Augmentation(**{field.name: options[field.name] for field in fields(Augmentation)})
     source = open_source(
         options.data or DEFAULT_DATA,
         options.data_dir,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,14 +10,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from firstlight.arrays import Ids, Images, Labels, UnitImages
+from firstlight.arrays import Ids, Images, Labels, Targets, UnitImages
 from firstlight.augment import fused
 from firstlight.augment.crop import shifted_crop
 from firstlight.augment.cutout import cutout
-from firstlight.augment.flip import alternate, flip
+from firstlight.augment.erasing import erase
+from firstlight.augment.flip import flip
+from firstlight.augment.mixing import cutmix, mixup, soft_targets
+from firstlight.augment.trivial import trivial_augment
 from firstlight.data.augmentation_config import Augmentation
+from firstlight.data.epoch_draws import EpochDraws, Mixture
 from firstlight.data.images import ImageSet
-from firstlight.data.rng import generator
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
@@ -27,58 +29,14 @@ PIXELS_AHEAD = 10_000 * 32 * 32
 
 
 class Batch(NamedTuple):
-    """Samples of one step: images in [0, 1], float [n 3 h w]; labels, int64 [n]; ids, int64 [n]."""
+    """Samples of one step: images in [0, 1], float [n 3 h w]; labels, int64 [n]; ids, int64 [n].
 
-    images: UnitImages
-    labels: Labels
-    ids: Ids
-
-
-@dataclass(frozen=True)
-class EpochDraws:
-    """Random numbers of the augmentation in one epoch: one of each kind for every possible visit of an image.
-
-    Args:
-        down: Shift downwards in pixels.
-        right: Shift to the right in pixels.
-        mirrored: Whether the image is mirrored, bool [n].
-        cut_row: First row of the cutout.
-        cut_column: First column of the cutout.
+    If the augmentation mixes images, the labels are targets, float [n k]: the share of each class, which sum to 1.
     """
 
-    down: Int64[Tensor, " n"]
-    right: Int64[Tensor, " n"]
-    mirrored: Tensor
-    cut_row: Int64[Tensor, " n"]
-    cut_column: Int64[Tensor, " n"]
-
-    @staticmethod
-    def draw(
-        num_images: int, size_px: tuple[int, int], config: Augmentation, seed: int, epoch: int, num_rounds: int = 1
-    ) -> EpochDraws:
-        """Draw on the CPU; each number depends on seed, epoch, purpose and the index of the image."""
-        num_draws = num_rounds * num_images
-
-        def integers(purpose: str, low: int, high: int) -> Tensor:
-            return torch.randint(low, high + 1, (num_draws,), generator=generator(seed, epoch, purpose))
-
-        if config.flip == "alternating":
-            coin = torch.rand(num_images, generator=generator(seed, 0, "flip")) < 0.5
-            mirrored = torch.cat([alternate(coin, epoch + number) for number in range(num_rounds)])
-        else:
-            mirrored = torch.rand(num_draws, generator=generator(seed, epoch, "flip")) < 0.5
-        half = config.cutout_px // 2
-        return EpochDraws(
-            down=integers("down", -config.crop_px, config.crop_px),
-            right=integers("right", -config.crop_px, config.crop_px),
-            mirrored=mirrored,
-            cut_row=integers("cut row", 0, size_px[0] - 1) - half,
-            cut_column=integers("cut column", 0, size_px[1] - 1) - half,
-        )
-
-    def to(self, device: torch.device) -> EpochDraws:
-        """Return a copy on the device."""
-        return EpochDraws(*(getattr(self, each.name).to(device) for each in fields(self)))
+    images: UnitImages
+    labels: Targets
+    ids: Ids
 
 
 class Batches:
@@ -175,12 +133,29 @@ class Batches:
     def _make_batch(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
         indices = visits % len(self.set)
         if self.augmentation is None or draws is None:
-            images = to_unit(self._pixels[indices])
-        elif not self.augmentation.cutout_px and fused.is_faster(self._pixels, len(indices)):
-            images = self._augment_fused(indices, visits, self.augmentation, draws)
-        else:
-            images = to_unit(self._augment(self._pixels[indices], visits, self.augmentation, draws))
-        return Batch(images, self._labels[indices], self._ids[indices])
+            return Batch(to_unit(self._pixels[indices]), self._labels[indices], self._ids[indices])
+        images = self._augmented(visits, self.augmentation, draws)
+        if draws.mixture is None:
+            return Batch(images, self._labels[indices], self._ids[indices])
+        others = self._augmented(draws.mixture.partner[visits], self.augmentation, draws)
+        return Batch(*self._mixed(images, others, visits, draws.mixture), self._ids[indices])
+
+    def _augmented(self, visits: Int64[Tensor, " n"], config: Augmentation, draws: EpochDraws) -> UnitImages:
+        """Return the images of these visits in [0, 1], augmented by all operations that change single images."""
+        indices = visits % len(self.set)
+        is_plain = not (config.cutout_px or config.trivial_augment or config.erasing)
+        if is_plain and fused.is_faster(self._pixels, len(indices)):
+            return self._augment_fused(indices, visits, config, draws)
+        return to_unit(self._augment(self._pixels[indices], visits, config, draws))
+
+    def _mixed(
+        self, images: UnitImages, others: UnitImages, visits: Int64[Tensor, " n"], mixture: Mixture
+    ) -> tuple[UnitImages, Float[Tensor, "n k"]]:
+        """Mix images with others; return the mixtures and their targets."""
+        shares, boxes = mixture.mixup_share[visits], mixture.cutmix_box[visits]
+        mixed = cutmix(mixup(images, others, shares), others, boxes)
+        labels, other_labels = (self._labels[each % len(self.set)] for each in (visits, mixture.partner[visits]))
+        return mixed, soft_targets(labels, other_labels, mixture.label_share[visits], len(self.set.class_names))
 
     @property
     def wants_losses(self) -> bool:
@@ -200,8 +175,12 @@ class Batches:
             pixels = shifted_crop(pixels, pick(draws.down), pick(draws.right))
         if config.flip != "none":
             pixels = flip(pixels, pick(draws.mirrored))
+        if draws.operation is not None and draws.strength is not None:
+            pixels = trivial_augment(pixels, pick(draws.operation), pick(draws.strength), self._fill)
         if config.cutout_px:
             pixels = cutout(pixels, pick(draws.cut_row), pick(draws.cut_column), config.cutout_px, self._fill)
+        if draws.erased is not None:
+            pixels = erase(pixels, pick(draws.erased), self._fill)
         return pixels
 
     def _augment_fused(

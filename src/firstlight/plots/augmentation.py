@@ -27,6 +27,8 @@ class AugmentedImage:
         right_px: Columns by which the crop window moved right, so that its content moved left; may be negative.
         mirrored: Whether the crop was then mirrored left to right.
         cutout: Row and column of the centre of the cut-out square; None without cutout.
+        operation: Operation of TrivialAugment, in words; empty for none.
+        mixture: Other operations, in words, in their order.
     """
 
     image: UInt8[np.ndarray, "3 h w"]
@@ -35,6 +37,8 @@ class AugmentedImage:
     right_px: int = 0
     mirrored: bool = False
     cutout: tuple[int, int] | None = None
+    operation: str = ""
+    mixture: tuple[str, ...] = ()
 
     def descriptions(self) -> list[str]:
         """Return a description of each operation, in order; the content moves opposite to the crop window.
@@ -48,7 +52,10 @@ class AugmentedImage:
             if distance
         ]
         cutout = [] if self.cutout is None else [f"cutout at ({self.cutout[0]}, {self.cutout[1]})"]
-        return [", ".join(moves)] * bool(moves) + ["mirrored"] * self.mirrored + cutout
+        shape = (
+            [", ".join(moves)] * bool(moves) + ["mirrored"] * self.mirrored + [self.operation] * bool(self.operation)
+        )
+        return shape + cutout + list(self.mixture)
 
 
 @literal_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from firstlight.augment.trivial import OPERATIONS
 from firstlight.data.batches import Augmentation, Batches, EpochDraws
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
@@ -122,6 +123,8 @@ def augmented_images(
             right_px=int(draws.right[row]),
             mirrored=augmentation.flip != "none" and bool(draws.mirrored[row]),
             cutout=_cutout_centre(draws, row, augmentation.cutout_px),
+            operation=_operation(draws, row),
+            mixture=_mixture(draws, row, images),
         )
         views.append(view)
     return views
@@ -133,14 +136,42 @@ def _cutout_centre(draws: EpochDraws, row: int, cutout_px: int) -> tuple[int, in
     return int(draws.cut_row[row]) + cutout_px // 2, int(draws.cut_column[row]) + cutout_px // 2
 
 
+def _operation(draws: EpochDraws, row: int) -> str:
+    if draws.operation is None or draws.strength is None:
+        return ""
+    name = OPERATIONS[int(draws.operation[row])].replace("_", " ")
+    if name in ("autocontrast", "equalize"):
+        return name
+    return "" if name == "identity" else f"{name} {100 * float(draws.strength[row]):+.0f} %"
+
+
+def _mixture(draws: EpochDraws, row: int, images: ImageSet) -> tuple[str, ...]:
+    words = []
+    if draws.erased is not None and draws.erased[row].any():
+        top, bottom, left, right = draws.erased[row].tolist()
+        words.append(f"erased {right - left}x{bottom - top} px")
+    if draws.mixture is not None and float(draws.mixture.label_share[row]) < 1:
+        other = images.class_names[int(images.labels[int(draws.mixture.partner[row])])]
+        words.append(f"{100 * (1 - float(draws.mixture.label_share[row])):.0f} % {other}")
+    return tuple(words)
+
+
 def _describe(augmentation: Augmentation) -> str:
     crop_px, cutout_px = augmentation.crop_px, augmentation.cutout_px
     operations = [
         f"moved by up to {crop_px} px (reflected beyond the white line)" if crop_px else "",
         FLIPS[augmentation.flip],
+        "TrivialAugment" if augmentation.trivial_augment else "",
         f"a square of {cutout_px} px cut out around (row, column)" if cutout_px else "",
+        "random erasing" if augmentation.erasing else "",
+        _describe_mixing(augmentation),
     ]
     return ", then ".join(filter(None, operations)) or "no augmentation"
+
+
+def _describe_mixing(augmentation: Augmentation) -> str:
+    kinds = ["mixup"] * bool(augmentation.mixup) + ["CutMix"] * bool(augmentation.cutmix)
+    return f"mixed with another image by {' or '.join(kinds)}" if augmentation.is_mixing else ""
 
 
 def _choose_row(images: ImageSet, index: int | None, seed: int) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TypeGuard, cast
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor, nn
 
-from firstlight.arrays import UnitImages
+from firstlight.arrays import Targets, UnitImages
 from firstlight.backprop import Backward, chain_vjps, has_hooks, have_rules
 from firstlight.networks import StagedNetwork
 from firstlight.networks.staged import keeps_methods
@@ -32,7 +31,7 @@ def supports_step_gradients(network: nn.Module) -> TypeGuard[StagedNetwork]:
 def step_gradients(
     network: StagedNetwork,
     images: UnitImages,
-    labels: Int64[Tensor, " n"],
+    labels: Targets,
     label_smoothing: float = 0.0,
     share: float = 1.0,
     max_images: int | None = None,
@@ -46,7 +45,7 @@ def step_gradients(
     Args:
         network: Network in training mode that `supports_step_gradients`.
         images: RGB in [0, 1], float [n 3 h w].
-        labels: Classes, int64 [n].
+        labels: Classes, int64 [n], or targets of mixed images, float [n k].
         label_smoothing: Share of the target that is spread over all classes.
         share: Share of the gradient norm to keep, above 0.
         max_images: Largest number of images in the backward pass; None sets no limit.

@@ -35,11 +35,13 @@ class StepShape(NamedTuple):
 
     Args:
         images: Shape of the images, (n, 3, h, w).
+        labels: Shape of the labels: (n,), or (n, k) for the targets of mixed images.
         requires_grad: For each parameter, whether it is trained in this step.
         max_images: Largest number of images in the backward pass.
     """
 
     images: tuple[int, ...]
+    labels: tuple[int, ...]
     requires_grad: tuple[bool, ...]
     max_images: int
 
@@ -92,7 +94,8 @@ class StepGraphs:
         for shape in dict.fromkeys(shapes):
             _set_requires_grad(self._parameters, shape.requires_grad)
             images = torch.zeros(shape.images, device=device).contiguous(memory_format=torch.channels_last)
-            labels = torch.zeros(len(images), dtype=torch.int64, device=device)
+            label_type = torch.int64 if len(shape.labels) == 1 else torch.float32
+            labels = torch.zeros(shape.labels, dtype=label_type, device=device)
             gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
             step = partial(self._step, shape.max_images)
             self._graphs[shape] = self._capture(step, [images, labels], [*self._network.buffers(), *gradients])
@@ -105,14 +108,15 @@ class StepGraphs:
 
         Args:
             images: RGB in [0, 1], float [n 3 h w].
-            labels: Classes, int64 [n].
+            labels: Classes, int64 [n], or targets of mixed images, float [n k].
             progress: Share of the training that is done, 0 to 1.
 
         Returns:
             The losses; None, with unchanged gradients, if no step of this shape was captured.
         """
         requires_grad = tuple(parameter.requires_grad for parameter in self._parameters)
-        shape = StepShape(tuple(images.shape), requires_grad, _max_images(self._recipe, len(images), progress))
+        max_images = _max_images(self._recipe, len(images), progress)
+        shape = StepShape(tuple(images.shape), tuple(labels.shape), requires_grad, max_images)
         graph = self._graphs.get(shape)
         return None if graph is None else graph(images, labels)
 
@@ -255,13 +259,15 @@ def step_shapes(
     groups = zip(schedules, optimizer.param_groups, strict=True)
     schedule_of = {parameter: schedule for schedule, group in groups for parameter in group["params"]}
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    num_images = batches.sampler.batch_size
+    num_images, is_mixing = batches.sampler.batch_size, bool(batches.augmentation and batches.augmentation.is_mixing)
+    labels = (num_images, len(batches.set.class_names)) if is_mixing else (num_images,)
     shapes = []
     for step in steps:
         progress = progress_at(step, steps.stop)
         sides_px = (recipe.resizing.side_px(side_px, progress) for side_px in batches.set.size_px)
         requires_grad = tuple(schedule_of[parameter](step) > 0 for parameter in parameters)
-        shapes.append(StepShape((num_images, 3, *sides_px), requires_grad, _max_images(recipe, num_images, progress)))
+        max_images = _max_images(recipe, num_images, progress)
+        shapes.append(StepShape((num_images, 3, *sides_px), labels, requires_grad, max_images))
     return shapes
 
 

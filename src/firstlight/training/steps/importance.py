@@ -7,6 +7,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from firstlight.arrays import Targets
+from firstlight.training.steps.losses import smoothed_targets
+
 IMAGES_PER_SHARE = 2 / 3  # measured for `fast94`: a fraction 2/3 s of the images holds a share s of the gradient norm
 # Share of a training. Before it, the network misclassifies most images, and their gradients are of similar size.
 SIMILAR_NORMS_UNTIL = 3 / 7
@@ -14,7 +17,7 @@ SIMILAR_NORMS_UNTIL = 3 / 7
 
 def largest_gradients(
     logits: Float[Tensor, "n k"],
-    labels: Int64[Tensor, " n"],
+    labels: Targets,
     share: float,
     label_smoothing: float = 0.0,
     class_weights: Float[Tensor, " k"] | None = None,
@@ -28,7 +31,7 @@ def largest_gradients(
 
     Args:
         logits: Float [n k].
-        labels: Int64 [n].
+        labels: Classes, int64 [n], or targets of mixed images, float [n k].
         share: Share of the sum of all norms, above 0; 1 keeps every image whose gradient is not zero.
         label_smoothing: Share of the target that is spread over all classes.
         class_weights: Weight of the images of each class; None weights all images by 1.
@@ -46,11 +49,17 @@ def largest_gradients(
 
 def gradients_at_logits(
     logits: Float[Tensor, "n k"],
-    labels: Int64[Tensor, " n"],
+    labels: Targets,
     label_smoothing: float = 0.0,
     class_weights: Float[Tensor, " k"] | None = None,
 ) -> Float[Tensor, "n k"]:
-    """Return the gradient of each image's weighted cross-entropy at its logits: w (softmax(z) - y), y smoothed."""
+    """Return the gradient of each image's weighted cross-entropy at its logits: w (softmax(z) - y), y smoothed.
+
+    For targets, float [n k], it is sum(y) softmax(z) - y with the weighted, smoothed y of `smoothed_targets`.
+    """
+    if labels.ndim == 2:
+        mixed = smoothed_targets(labels, label_smoothing, class_weights)
+        return logits.softmax(dim=1) * mixed.sum(dim=1, keepdim=True) - mixed
     num_classes = logits.shape[1]
     target = F.one_hot(labels, num_classes) * (1 - label_smoothing) + label_smoothing / num_classes
     gradients = logits.softmax(dim=1) - target

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor, nn
 
-from firstlight.arrays import UnitImages
+from firstlight.arrays import Targets, UnitImages
 from firstlight.backprop.selective import training_logits
 from firstlight.recipes.config import Recipe
 from firstlight.training.steps.importance import largest_gradients
@@ -23,12 +22,12 @@ class TrainingStep(ABC):
     """
 
     @abstractmethod
-    def __call__(self, images: UnitImages, labels: Int64[Tensor, " n"], progress: float) -> tuple[Losses, Tensor]:
+    def __call__(self, images: UnitImages, labels: Targets, progress: float) -> tuple[Losses, Tensor]:
         """Compute the losses of a batch, and the scalar loss whose gradient updates the weights.
 
         Args:
             images: RGB in [0, 1], float [n 3 h w].
-            labels: Classes, int64 [n].
+            labels: Classes, int64 [n], or targets of mixed images, float [n k].
             progress: Share of the training that is done, 0 to 1.
         """
 
@@ -55,7 +54,7 @@ class AutogradStep(TrainingStep):
         self._network = network
         self._recipe = recipe
 
-    def __call__(self, images: UnitImages, labels: Int64[Tensor, " n"], progress: float) -> tuple[Losses, Tensor]:
+    def __call__(self, images: UnitImages, labels: Targets, progress: float) -> tuple[Losses, Tensor]:
         """Run the forward pass; `progress` is ignored."""
         share, label_smoothing = self._recipe.gradient_share, self._recipe.label_smoothing
         logits = training_logits(self._network, images, skip_zero_gradients=share < 1).float()
