@@ -23,16 +23,30 @@ with install_import_hook("firstlight", "beartype.beartype"):
 install_import_hook("firstlight", "beartype.beartype")  # and modules that are imported later
 
 from firstlight.data.source import SOURCES  # noqa: E402
+from firstlight.files import write_atomic  # noqa: E402
+from firstlight.native.dispatch import KERNELS  # noqa: E402
 from reference.browser import Page, chromium  # noqa: E402
 from reference.tiny import tiny_split  # noqa: E402  # after the hook
+
+KEPT_LIBRARIES = Path(__file__).parents[1] / ".cache" / "compiled"  # `make clean` removes it
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test leaves anything in the user's cache folder."""
+    """No test leaves anything in the user's cache folder. Compiled kernels are kept from one test run to the next."""
+    cache = tmp_path_factory.mktemp("cache")
+    _copy_libraries(KEPT_LIBRARIES, cache / "compiled")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIRSTLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("FIRSTLIGHT_CACHE", str(cache))
         yield
+    _copy_libraries(cache / "compiled", KEPT_LIBRARIES)
+
+
+def _copy_libraries(start: Path, end: Path) -> None:
+    """Copy the libraries of our own kernels that `end` lacks; their names hold digests of all that they depend on."""
+    for library in (path for kernel in KERNELS for path in start.glob(f"{kernel}-*.so")):
+        if not (end / library.name).exists():
+            write_atomic(end / library.name, library.read_bytes())
 
 
 @pytest.fixture(scope="module")

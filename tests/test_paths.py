@@ -45,6 +45,10 @@ def test_every_function_that_takes_a_path_expands_it(home: Path, monkeypatch: py
             open_run("~/missing")
     monkeypatch.setenv("FIRSTLIGHT_CACHE", "~/cache")
     assert cache_dir() == home / "cache"
+    monkeypatch.delenv("FIRSTLIGHT_CACHE")
+    for named, folder in (("relative", ".cache"), ("", ".cache"), (str(home / "mine"), "mine")):
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+        assert cache_dir() == home / folder / "firstlight", "a relative path is ignored, as the standard says"
     (home / "run").mkdir()
     Recipe().save(home / "run" / "recipe.yaml")
     assert load("~/run").path == home / "run"

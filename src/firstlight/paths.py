@@ -75,4 +75,5 @@ def cache_dir() -> Path:
     named = os.environ.get(CACHE)
     if named:
         return user_path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "firstlight"
+    home = os.environ.get("XDG_CACHE_HOME", "")  # its standard says to ignore a relative path
+    return (Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()) / "firstlight"

@@ -9,12 +9,12 @@ from firstlight.augment import fused
 from firstlight.augment.crop import shifted_crop
 from firstlight.augment.flip import flip
 from firstlight.augment.fused import SOURCE, is_faster, shifted_and_flipped
-from firstlight.native.compiler import compiled
+from firstlight.native.libraries import load_library
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    if compiled(SOURCE) is None:
+    if load_library(SOURCE, "augment") is None:
         pytest.skip("nothing can be compiled here")
     monkeypatch.setattr(fused, "MIN_PIXELS", 0)
 

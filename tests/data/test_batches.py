@@ -12,7 +12,7 @@ from firstlight.data.batches import Augmentation, Batches, EpochDraws
 from firstlight.data.images import ImageSet
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
-from firstlight.native.compiler import compiled
+from firstlight.native.libraries import load_library
 from reference.epochs import Setting, replay
 from reference.unchecked import without_type_checks
 
@@ -57,7 +57,7 @@ SETTINGS = [
 def test_any_batch_is_replayed_to_the_pixel_from_seed_and_epoch(
     setting: Setting, num_ranks: int, device: str, in_one_pass: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if in_one_pass and compiled(fused.SOURCE) is None:
+    if in_one_pass and load_library(fused.SOURCE, "augment") is None:
         pytest.skip("nothing can be compiled here")
     monkeypatch.setattr(fused, "MIN_PIXELS", 0 if in_one_pass else 2**62)
     images = noise_set(25)

@@ -14,7 +14,7 @@ from firstlight.layers.conv3x3 import layer
 from firstlight.layers.conv3x3.amx import SOURCE, AmxConvolution
 from firstlight.layers.conv3x3.amx import amx_convolution as on_this_cpu
 from firstlight.native import cpu
-from firstlight.native.compiler import compile_command
+from firstlight.native.compiler import NoLibraryError, compile_commands, find_compiler
 
 TILES_BY_LOOPS = Path(__file__).with_name("amx_tiles.hpp")
 
@@ -34,9 +34,12 @@ def always_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], N
 @pytest.fixture(scope="session")
 def emulated_amx(tmp_path_factory: pytest.TempPathFactory) -> AmxConvolution:
     """The AMX convolution with emulated tiles; skips if the vector instructions are missing, too."""
-    command = compile_command()
-    if command is None or not cpu.has_avx512_bf16():
-        pytest.skip("nothing can be compiled here, or this CPU has no AVX512-BF16")
+    try:
+        command = compile_commands(find_compiler())[0]
+    except NoLibraryError as error:
+        pytest.skip(str(error))
+    if not cpu.has_avx512_bf16():
+        pytest.skip("this CPU has no AVX512-BF16")
     library = tmp_path_factory.mktemp("amx") / "amx.so"
     subprocess.run([*command, "-include", TILES_BY_LOOPS, "-o", library, SOURCE], check=True, capture_output=True)
     return AmxConvolution(ctypes.CDLL(str(library)))

@@ -16,6 +16,7 @@ import pytorch_lightning
 import torch
 
 import firstlight
+from firstlight.native.libraries import kernel_report
 from firstlight.runs import environment
 from firstlight.runs.environment import describe_environment
 
@@ -40,11 +41,12 @@ def test_versions_and_hardware_are_those_of_this_process() -> None:
     assert found["hardware"]["threads"] == torch.get_num_threads()
     assert (found["hardware"]["gpu"] is None) == (not torch.cuda.is_available())
     assert found["hardware"]["cpu"]
+    assert found["kernels"] == kernel_report()
     assert abs(datetime.now(UTC) - datetime.fromisoformat(found["date"])) < timedelta(minutes=10)
     assert json.loads(json.dumps(found)) == found
 
 
-def test_the_compiler_is_named_unless_there_is_none_or_compiling_is_off(
+def test_the_compiler_is_named_unless_it_cannot_be_used_or_compiling_is_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = tmp_path / "my-compiler"
@@ -53,6 +55,10 @@ def test_the_compiler_is_named_unless_there_is_none_or_compiling_is_off(
     monkeypatch.setenv("CXX", str(fake))
     monkeypatch.delenv("FIRSTLIGHT_COMPILE", raising=False)
     assert describe_environment()["hardware"]["compiler"] == "my-compiler"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "file"))
+    assert describe_environment()["hardware"]["compiler"] is None, "the cache cannot be written"
+    monkeypatch.delenv("FIRSTLIGHT_CACHE")
     monkeypatch.setenv("FIRSTLIGHT_COMPILE", "0")
     assert describe_environment()["hardware"]["compiler"] is None
 

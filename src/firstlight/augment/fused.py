@@ -12,8 +12,8 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from firstlight.arrays import Images, Offsets, UnitImages
-from firstlight.native.compiler import call, compiled
 from firstlight.native.dispatch import is_enabled
+from firstlight.native.libraries import call, load_library
 
 SOURCE = Path(__file__).with_name("fused.cpp")
 MIN_PIXELS = 2**18  # smallest number of pixels in a batch for which the kernel is faster
@@ -25,7 +25,7 @@ def is_faster(images: Images, count: int) -> bool:
         return False
     if count * images[0, 0].numel() < MIN_PIXELS:
         return False
-    return is_enabled("augment") and compiled(SOURCE) is not None
+    return is_enabled("augment") and load_library(SOURCE, "augment") is not None
 
 
 def shifted_and_flipped(
@@ -53,5 +53,5 @@ def shifted_and_flipped(
     output = torch.empty(len(indices), height, width, images.shape[1])
     arguments = (each.contiguous() for each in (indices, down, right, mirrored))
     sizes, threads = (len(indices), height, width), torch.get_num_threads()
-    call(compiled(SOURCE), "shift_and_flip", images, *arguments, output, *sizes, threads=threads)
+    call(load_library(SOURCE, "augment"), "shift_and_flip", images, *arguments, output, *sizes, threads=threads)
     return output.permute(0, 3, 1, 2)

@@ -40,6 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     from rich.table import Table
 
     from firstlight.durations import duration
+    from firstlight.native.libraries import kernel_report, report_line
 
     table = Table()
     for column in ("recipe", "data", "epochs", "images/s", "training", "test"):
@@ -49,6 +50,7 @@ def run(arguments: Sequence[str]) -> None:
         cells = (f"{each.images_per_s:,.0f}", f"about {duration(each.train_s)}", duration(each.test_s))
         table.add_row(recipe.name, recipe.data, str(recipe.max_epochs), *cells)
     Console().print(table)
+    print(report_line(kernel_report()) or "native kernels: none of these recipes has a layer that is large enough")
 
 
 def _matmul_rates() -> dict[str, float]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from firstlight.durations import duration
+from firstlight.native.libraries import kernel_report, report_line
 from firstlight.reports.class_report import class_summary, class_table
 from firstlight.runs.run import Run
 
@@ -35,6 +36,9 @@ def print_run(run: Run) -> None:
     console.print(table)
     print_classes(results)
     console.print(f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all", highlight=False)
+    kernels = report_line(kernel_report())
+    if kernels is not None:
+        console.print(kernels, highlight=False)
     console.print(f"run folder: {run.path}", highlight=False)
     tensorboard = f"{shell_command('tensorboard')} --logdir {run.path.parent.parent}"
     console.print(f"curves:     {tensorboard}", highlight=False)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn import functional as F
 
-from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import call_for, fx_leaf, is_eager_on_cpu, is_enabled
 from firstlight.native.double_backward import differentiable_gradients
+from firstlight.native.libraries import load_library
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -88,4 +88,4 @@ def _is_dense(numbers: Tensor) -> bool:
 
 
 def _library() -> ctypes.CDLL | None:
-    return compiled(SOURCE)
+    return load_library(SOURCE, "gelu")

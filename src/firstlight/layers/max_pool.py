@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for, fx_leaf, is_eager_on_cpu, is_enabled
+from firstlight.native.libraries import load_library
 
 SOURCE = Path(__file__).with_name("max_pool.cpp")
 MIN_ELEMENTS = 2**18  # smallest input for which the kernel is faster
@@ -110,7 +110,7 @@ class MaxPool2x2(nn.MaxPool2d):
 
 
 def _library() -> ctypes.CDLL | None:
-    return compiled(SOURCE)
+    return load_library(SOURCE, "max_pool")
 
 
 def _call(name: str, dtype: torch.dtype, *arguments: Tensor | int) -> None:

@@ -1,66 +1,83 @@
-"""Compile C++ sources on the machine that runs them, and keep the libraries in the cache folder."""
+"""Find a C++ compiler, and compile a source into a library for the CPU of this machine."""
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
-import logging
 import os
 import platform
+import re
 import shutil
 import signal
-import stat
 import subprocess
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from firstlight.errors import WriteError
-from firstlight.files import atomic
-from firstlight.native.cpu import model_and_flags
-from firstlight.paths import cache_dir
 
 COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
 COMPILERS = ("c++", "g++", "clang++")
 INCLUDE = Path(__file__).parent  # folder of the shared headers
-OPTIONS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
-PATIENCE_S = 20  # with a compiler that does not end; no further source is then compiled
+OPTIONS = ["-std=c++17", "-O3", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
+PATIENCE_S = 60  # with a compiler that does not end; three seconds become twenty on a busy machine
+# Apple's clang knows OpenMP, but has no library of it. PyTorch's is loaded already, and its names are found at run
+# time; a second one in the same process would end it. Homebrew's is for a PyTorch without OpenMP.
+MACOS_OPENMP: tuple[list[str], ...] = (
+    ["-Xpreprocessor", "-fopenmp", "-undefined", "dynamic_lookup"],
+    ["-Xpreprocessor", "-fopenmp", "-L/opt/homebrew/opt/libomp/lib", "-L/usr/local/opt/libomp/lib", "-lomp"],
+    [],  # one thread
+)
 
 _hanging: set[str] = set()  # compilers that did not end in this process
-_log = logging.getLogger("firstlight")
 
 
-@cache
-def compiled(source: Path) -> ctypes.CDLL | None:
-    """Return the library compiled from a C++ source, or None on failure: every caller has a slower fallback.
+class NoLibraryError(Exception):
+    """No native library can be used; the message says why, as the rest of a sentence."""
 
-    Compilation needs a compiler (`$CXX`, else c++, g++ or clang++) with OpenMP and a writable cache folder, and is
-    turned off by FIRSTLIGHT_COMPILE=0. The first call on a machine takes seconds, later ones milliseconds. Another
-    CPU, another compiler, a changed source and a changed header cause a recompilation.
 
-    Args:
-        source: C++ source; it may include headers (.hpp) in its own folder and in the folder of this module.
+def find_compiler() -> str:
+    """Return the path of the compiler: `$CXX`, else c++, g++ or clang++.
+
+    Raises:
+        NoLibraryError: Compiling is turned off, or there is no compiler, or it did not end before.
     """
-    command = compile_command()
-    if command is None:
-        return None
-    library = library_path(source, command)
-    try:
-        make_private(library.parent)
-        if not is_own_file(library):
-            library.unlink(missing_ok=True)
-            with atomic(library) as made:
-                run_compiler([*command, "-o", os.fspath(made), os.fspath(source)])
-        return ctypes.CDLL(os.fspath(library))
-    except subprocess.TimeoutExpired:
-        _hanging.add(command[0])
-        _log.warning(
-            f"warning: {command[0]} did not end within {PATIENCE_S} s, so PyTorch's slower layers are used. Mend the "
-            f"compiler, name another in CXX, or turn compiling off with {COMPILE}=0"
+    if os.environ.get(COMPILE) == "0":
+        raise NoLibraryError(f"{COMPILE}=0 turns compiling off")
+    found = [path for name in (os.environ.get("CXX"), *COMPILERS) if name and (path := shutil.which(name))]
+    if not found:
+        raise NoLibraryError("there is no C++ compiler: install g++ or clang++, or name one in CXX")
+    if found[0] in _hanging:
+        raise NoLibraryError(
+            f"{found[0]} did not end within {PATIENCE_S} s: mend it, name another compiler in CXX, or turn compiling "
+            f"off with {COMPILE}=0"
         )
-        return None
-    except (OSError, subprocess.SubprocessError, WriteError):
-        return None
+    return found[0]
+
+
+def compile_commands(compiler: str, system: str = platform.system()) -> list[list[str]]:
+    """Return the compiler with its options, in the order in which to try them.
+
+    >>> [command[-1] for command in compile_commands("clang++", "Darwin")]
+    ['dynamic_lookup', '-lomp', '-mcpu=native']
+    """
+    if system == "Darwin":
+        tuned = "-mcpu=native" if platform.machine() != "x86_64" else "-march=native"
+        return [[compiler, *OPTIONS, tuned, *openmp] for openmp in MACOS_OPENMP]
+    return [[compiler, *OPTIONS, "-march=native", "-fopenmp"]]
+
+
+@contextmanager
+def explaining_failures(compiler: str) -> Iterator[None]:
+    """Turn the failures of a compiler into a NoLibraryError, and remember a compiler that hangs."""
+    try:
+        yield
+    except subprocess.TimeoutExpired:
+        _hanging.add(compiler)
+        find_compiler()
+        raise NoLibraryError(f"{compiler} did not end within {PATIENCE_S} s") from None  # CXX has just changed
+    except subprocess.CalledProcessError as error:
+        message = _first_error(error.stderr.decode(errors="replace"))
+        lacks_openmp = re.search(r"\bl?omp\b|openmp", message, re.IGNORECASE) is not None
+        raise NoLibraryError(f"{compiler} {'has no OpenMP' if lacks_openmp else 'failed'}: {message}") from None
+    except OSError as error:
+        raise NoLibraryError(f"{compiler} cannot be started: {error.strerror or error}") from None
 
 
 def run_compiler(command: list[str]) -> None:
@@ -83,72 +100,8 @@ def run_compiler(command: list[str]) -> None:
         raise subprocess.CalledProcessError(process.returncode, command, output, errors)
 
 
-def make_private(folder: Path) -> None:
-    """Create a folder that only this user can read and change; a library that others put there would run as this user.
-
-    Raises:
-        OSError: The folder belongs to another user, or cannot be made.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
-        _log.warning(
-            f"warning: {folder} is not this user's, so nothing is compiled; name another cache in FIRSTLIGHT_CACHE"
-        )
-        raise PermissionError(f"{folder} belongs to another user")
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        folder.chmod(0o700)
-
-
-def is_own_file(path: Path) -> bool:
-    """Return whether a path is a regular file of this user, and no link."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
-
-
-def call(library: ctypes.CDLL | None, name: str, *arguments: Any, threads: int) -> None:
-    """Call a native function with tensors (or None) as pointers, integers as long, and the number of threads as int.
-
-    Tensors must be contiguous CPU tensors of the dtype that the function expects.
-    """
-    plain = (
-        ctypes.c_long(each) if isinstance(each, int) else ctypes.c_void_p(None if each is None else each.data_ptr())
-        for each in arguments
-    )
-    getattr(library, name)(*plain, ctypes.c_int(threads))
-
-
-def compile_command() -> list[str] | None:
-    """Return the compiler with its options, or None if no compiler is found or compiling is turned off."""
-    if os.environ.get(COMPILE) == "0":
-        return None
-    found = [path for name in (os.environ.get("CXX"), *COMPILERS) if name and (path := shutil.which(name))]
-    return [found[0], *OPTIONS] if found and found[0] not in _hanging else None
-
-
-def library_path(source: Path, command: list[str]) -> Path:
-    """Return the path of the library that is compiled from a source."""
-    return cache_dir() / "compiled" / f"{source.stem}-{fingerprint(source, command)}.so"
-
-
-def fingerprint(source: Path, command: list[str]) -> str:
-    """Return a digest of everything that a library depends on: source, headers, compiler, options and CPU."""
-    compiler = Path(command[0]).resolve()
-    headers = [each for folder in (source.parent, INCLUDE) for each in sorted(folder.glob("*.hpp"))]
-    parts = [
-        source.read_bytes(),
-        *(each.read_bytes() for each in headers),
-        repr(command),
-        compiler,
-        compiler.stat().st_mtime_ns,
-        platform.machine(),
-        model_and_flags(),
-    ]
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else str(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
+def _first_error(text: str) -> str:
+    """Return the first line of a compiler's messages that names an error, for one line of ours."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    chosen = next((line for line in lines if "error" in line or "cannot find" in line), lines[0] if lines else "")
+    return chosen[:200] or "it prints no message"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from firstlight.errors import UsageError
-from firstlight.native.compiler import call
+from firstlight.native.libraries import call
 
 KERNELS = ("amx", "winograd", "batch_norm", "gelu", "max_pool", "muon", "augment")
 DISABLE_KERNELS = "FIRSTLIGHT_DISABLE_KERNELS"  # environment variable: names of kernels, separated by commas

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from firstlight.native.compiler import call, compiled
 from firstlight.native.dispatch import is_enabled
+from firstlight.native.libraries import call, load_library
 
 SOURCE = Path(__file__).with_name("muon_fused.cpp")
 TYPES = {torch.float32: "float", torch.bfloat16: "bfloat16"}  # dtypes of updates, and suffixes of the native functions
@@ -67,4 +67,4 @@ def _is_dense_by_row(weight: Tensor) -> bool:
 
 
 def _library() -> ctypes.CDLL | None:
-    return compiled(SOURCE)
+    return load_library(SOURCE, "muon")

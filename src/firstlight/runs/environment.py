@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from firstlight.native import cpu
-from firstlight.native.compiler import compile_command
 from firstlight.native.dispatch import disabled_kernels
+from firstlight.native.libraries import kernel_report, usable_compiler
 
 PACKAGES = ("firstlight", "torch", "pytorch-lightning", "numpy", "torchmetrics")
 
@@ -31,10 +31,11 @@ def describe_environment() -> dict[str, Any]:
             "cpu_cores": os.cpu_count(),
             "cpu_bfloat16": cpu.bfloat16_unit(),
             "threads": torch.get_num_threads(),
-            "compiler": _compiler_name(),
+            "compiler": usable_compiler(),
             "disabled_kernels": list(disabled_kernels()),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
+        "kernels": kernel_report(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
     }
@@ -63,9 +64,3 @@ def _commit() -> str | None:
     if tracked.returncode or head.returncode:
         return None
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def _compiler_name() -> str | None:
-    """Return the name of the compiler of the native kernels, or None."""
-    command = compile_command()
-    return Path(command[0]).name if command else None

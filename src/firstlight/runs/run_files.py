@@ -37,6 +37,7 @@ class EnvironmentFields(TypedDict):
     date: NotRequired[str]
     commit: NotRequired[str | None]
     hardware: NotRequired[HardwareFields]
+    kernels: NotRequired[dict[Literal["loaded", "missing"], dict[str, str]]]
     versions: NotRequired[dict[str, str | None]]
     platform: NotRequired[str]
     precision: NotRequired[str]

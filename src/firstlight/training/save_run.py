@@ -15,6 +15,7 @@ from firstlight.compiled import plain_name
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.predictions import Predictions
 from firstlight.files import write_atomic
+from firstlight.native.libraries import kernel_report
 from firstlight.plots.curves import learning_curves
 from firstlight.plots.figure import png_pixels, save_figure
 from firstlight.recipes.config import Recipe
@@ -89,8 +90,9 @@ def save_test(
 
 
 def save_environment(run: Run, data: ImageData, trainer: pl.Trainer) -> None:
-    """Add the precision and a description of the data loaded so far to `environment.json`."""
-    run.save_json("environment.json", run.environment | {"data": data.describe(), "precision": str(trainer.precision)})
+    """Add the precision, the native kernels and a description of the data loaded so far to `environment.json`."""
+    found = {"data": data.describe(), "precision": str(trainer.precision), "kernels": kernel_report()}
+    run.save_json("environment.json", run.environment | found)
 
 
 def exact_metrics(predictions: Predictions) -> dict[str, float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from firstlight.layers.conv3x3.base import ConvAlgorithm, ConvProblem
 from firstlight.native import cpu
-from firstlight.native.compiler import call, compiled
+from firstlight.native.libraries import call, load_library
 
 SOURCE = Path(__file__).with_name("amx.cpp")
 MIN_CHANNELS = 16  # half a block; fewer channels would leave most of a tile zero
@@ -144,6 +144,6 @@ def _taps(filters: Tensor) -> Tensor:
 @cache
 def amx_convolution() -> AmxConvolution | None:
     """Return the compiled convolution, or None if it cannot be compiled or Linux does not permit the tiles."""
-    library = compiled(SOURCE)
+    library = load_library(SOURCE, "amx")
     is_granted = library is not None and hasattr(library, "request_tiles") and library.request_tiles() == 0
     return AmxConvolution(library) if library is not None and is_granted else None

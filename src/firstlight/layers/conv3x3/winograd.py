@@ -13,8 +13,8 @@ from torch import Tensor
 from firstlight.layers.conv3x3.base import FILTER, ConvProblem
 from firstlight.layers.conv3x3.winograd_base import Winograd, select_images
 from firstlight.native import cpu
-from firstlight.native.compiler import compiled
 from firstlight.native.dispatch import TYPES, call_for
+from firstlight.native.libraries import load_library
 
 SOURCE = Path(__file__).with_name("winograd.cpp")
 PANEL = 16  # number of channels in a panel, as in winograd.cpp
@@ -147,5 +147,5 @@ def _num_elements(tile: int) -> int:
 @cache
 def native_winograd() -> NativeWinograd | None:
     """Return the compiled convolution, or None if it cannot be compiled."""
-    library = compiled(SOURCE)
+    library = load_library(SOURCE, "winograd")
     return None if library is None else NativeWinograd(library)
