@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from firstlight.errors import WriteError
 
 MAX_TEXT_BYTES = 2**26
 MAX_BYTES = 2**34
+_TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}(\.\w+)?")
 
 
 @contextmanager
@@ -54,6 +56,17 @@ def write_atomic(path: Path | str, content: str | bytes | memoryview) -> None:
     """Write a file atomically; see `atomic`. Lone surrogates in a text, which UTF-8 cannot hold, become escapes."""
     with atomic(path) as temporary:
         temporary.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a path is a file that `atomic` may have left when its process was killed.
+
+    Hidden files of the user, symbolic links and folders are not.
+
+    >>> is_temporary(Path(".gitignore"))
+    False
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None and stat.S_ISREG(path.lstat().st_mode)
 
 
 def regular_file(path: Path | str, max_bytes: int = MAX_BYTES) -> Path:

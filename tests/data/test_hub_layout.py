@@ -140,18 +140,18 @@ def test_other_splits_are_skipped_or_refused(tmp_path: Path) -> None:
 
 
 def test_decoded_images_are_kept_until_the_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from firstlight.data.folder import reader
+    from firstlight.data.folder import decode_files
 
     folder = write_set(tmp_path / "set", {"train": 9})
     before = open_source(f"hf:{folder}").train()
-    decode_file = reader.decode_file
+    decode_cheap = decode_files.decode_cheap
     with monkeypatch.context() as patch:
-        patch.setattr(reader, "decode_file", None)
+        patch.setattr(decode_files, "decode_cheap", None)
         patch.chdir("/")
         assert open_source(f"hf:{folder}").train().digest() == before.digest()
     write_set(folder, {"train": 9}, ("blue", "green", "red"))
     os.utime(folder / "data" / "train-00000-of-00001.parquet", (1, 1))
-    assert reader.decode_file is decode_file
+    assert decode_files.decode_cheap is decode_cheap
     assert open_source(f"hf:{folder}").train().class_names == ("blue", "green", "red")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from firstlight.attribution import METHODS, Faithfulness
-from firstlight.errors import UsageError
+from firstlight.errors import RunError, UsageError
 from firstlight.reports import trust
 from firstlight.reports.trust import (
     RANDOM,
@@ -192,6 +193,25 @@ def test_auto_chooses_the_best_mean_rank_among_the_maps_that_beat_noise(tmp_path
     assert (choose_maps(run).method, choose_maps(run).stage) == ("rise", "pixels")
     assert choose_maps(run, only_fast=True).method == "hires_cam"
     assert choose_maps(run, "layer_cam", "prep") == MapChoice("layer_cam", "prep")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"deletion": "0.1"}, "rows.0.deletion must be a number from 0 to 1.001, not '0.1'"),
+        ({"insertion": math.nan}, "rows.0.insertion must be a number"),
+        ({"method": "\x1b[2J"}, "rows.0.method must be text without control characters"),
+        ({"pointing": 0.5}, "rows.1.pointing must be null in all rows or in none"),
+        ({"stage": "layer9"}, "rows has no random row of stage layer9"),
+    ],
+)
+def test_a_value_of_another_type_is_named_in_one_line(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+    run = make_run(tmp_path)
+    rows = [faithful("layer3", "grad_cam", 0.2, 0.9) | changes, faithful("layer3", "random", 0.4, 0.3)]
+    run.save_json("trust.json", {"rows": rows})
+    with pytest.raises(RunError, match=r"trust\.json.*--evaluate") as caught:
+        choose_maps(run)
+    assert says in str(caught.value)
 
 
 def test_auto_without_measurement_is_the_default_and_says_so(tmp_path):

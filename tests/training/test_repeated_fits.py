@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 import warnings
 from dataclasses import replace
@@ -21,6 +22,7 @@ from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
 from firstlight.runs.run import Run
 from firstlight.training.data_module import ImageData
+from firstlight.training.repeated_fits import FitGroup
 from firstlight.training.retest import load_test_images, load_train_images
 from reference.made_run import say
 from reference.tiny import tiny_split
@@ -113,3 +115,24 @@ def test_several_devices_are_refused(tiny: str, tmp_path: Path, options: dict[st
         firstlight.fit_seeds(RECIPE, 2, tmp_path, tmp_path, **options)
     with pytest.raises(UsageError, match="2 or more"):
         firstlight.fit_seeds(RECIPE, 1, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", '{"request": {}, "runs": ["version_0"]}', '{"request": {}, "runs": {"a": 3}}']
+)
+def test_a_damaged_summary_is_named_and_its_runs_are_not_continued(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    (tmp_path / "small" / "seeds_0").mkdir(parents=True)
+    (tmp_path / "small" / "seeds_0" / "summary.json").write_text(content)
+    with caplog.at_level(logging.WARNING, "firstlight"):
+        assert FitGroup.open("seeds", RECIPE, tmp_path, tmp_path, {}).path.name == "seeds_1"
+    assert "seeds_0/summary.json" in caplog.text
+    assert "its runs are not continued" in caplog.text
+
+
+def test_a_summary_of_a_stranger_names_no_folder_elsewhere(tmp_path: Path) -> None:
+    group = FitGroup.open("seeds", RECIPE, tmp_path, tmp_path, {})
+    group._names = {"seed 5": "..", "seed 6": "../../x", "seed 7": "version_3"}
+    group.write_summary({})
+    assert FitGroup.open("seeds", RECIPE, tmp_path, tmp_path, {})._names == {"seed 7": "version_3"}

@@ -157,9 +157,16 @@ def test_entries_after_the_checkpoint_are_removed(tiny: str, tmp_path: Path) -> 
     table.write_text(table.read_text() + "1,0.5,0.5,0.5,0.5,0.001,9.9\n")
     with events.open("ab") as stream:
         stream.write(b"half a record")
-    (cut / ".results-half.json").write_text("{")
-    (cut / "checkpoints" / ".000008-half.ckpt").write_text("half")
+    (cut / ".results-half_one.json").write_text("{")
+    (cut / "checkpoints" / ".000008-half_one.ckpt").write_text("half")
+    (tmp_path / "other").mkdir()
+    victims = [tmp_path / "other" / "file", cut / ".gitignore"]
+    for each in victims:
+        each.write_text("the user's own")
+    (cut / "events.out.tfevents.link").symlink_to(victims[0])
     resume_interrupted(cut, CutAt("on_train_start"))
+    assert [each.read_text() for each in victims] == ["the user's own"] * 2, "only own files are cut and removed"
+    victims[1].unlink()
     assert [line.split(",")[0] for line in table.read_text().splitlines()] == ["epoch", "0"]
     assert events_of(cut) == before
     assert not [path.name for path in cut.rglob(".*")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from firstlight.data.source import SOURCES
 from firstlight.errors import DataError, RunError
 from firstlight.file_lock import locked
 from firstlight.runs.run import Run
+from firstlight.training.processes import NODE_VARIABLES
 from firstlight.training.resume import resume
 from reference.interrupted import cut_short, train_whole
 from reference.same_run import differences
@@ -114,6 +116,21 @@ def test_damaged_options_are_refused(cut: Path, content: str | None) -> None:
         (cut / "options.json").write_text(content)
     with pytest.raises(RunError, match=r"options\.json"):
         resume(cut)
+
+
+def test_a_run_of_three_machines_is_not_resumed_on_one_and_stays_unchanged(
+    tiny: str, cut: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in NODE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    options = json.loads((cut / "options.json").read_text())
+    (cut / "options.json").write_text(json.dumps(options | {"trainer": options["trainer"] | {"num_nodes": 3}}))
+    before = {path: path.read_bytes() for path in cut.rglob("*") if path.is_file()}
+    assert main(["fit", "--resume", str(cut)]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "runs on 3 machines (num_nodes), and only this one is known" in printed
+    assert {path: path.read_bytes() for path in cut.rglob("*") if path.is_file()} == before
 
 
 def test_changed_options_are_refused_and_repeated_ones_accepted(

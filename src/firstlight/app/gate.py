@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from starlette.requests import ClientDisconnect
 
 from firstlight.app.connection_limits import network
+from firstlight.app.partial_uploads import without_partial_files
 from firstlight.app.timed_body import TimedBody
 from firstlight.app.upload_budget import Budget
 
@@ -87,7 +88,8 @@ class Gate:
             return
         body = TimedBody(receive, lambda num_bytes: self.budget.spend(num_bytes, visitor))
         try:
-            await self.app(scope, body, send)
+            with without_partial_files():
+                await self.app(scope, body, send)
         except ClientDisconnect:
             if body.is_late:
                 await refuse_slow(send)

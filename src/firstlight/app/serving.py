@@ -19,6 +19,7 @@ from firstlight.app.connection_limits import ConnectionLimits, limited
 from firstlight.app.gate import Gate
 from firstlight.app.host_check import HostCheck, allowed_hosts
 from firstlight.app.listening_address import listening_address
+from firstlight.app.partial_uploads import known_parsers
 from firstlight.app.service import Service
 from firstlight.app.sweeper import AFTER_S, EVERY_S, swept
 from firstlight.app.unread_results import UnreadResults
@@ -78,7 +79,7 @@ def served(
                 names.clear()
 
         pillow_limit = Image.MAX_IMAGE_PIXELS
-        with swept(folder, forget):
+        with swept(folder, forget), known_parsers():
             try:
                 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # in case a picture is decoded outside of read_upload
                 yield _launch(page, host, port, more_hosts)

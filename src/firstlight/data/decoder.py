@@ -39,6 +39,9 @@ class Budget:
     memory_bytes: int = 300_000_000
 
 
+FILE_BUDGET = Budget(time_s=10.0, memory_bytes=1_000_000_000)  # of a file that the user has chosen
+
+
 class Decoder:
     """Decodes pictures in processes that are started when they are first needed, kept, and replaced if they end.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated, NotRequired, TypedDict
 
 import torch
 from rich import box
@@ -15,8 +15,8 @@ from firstlight.data.batches import to_unit
 from firstlight.data.images import ImageSet
 from firstlight.data.rng import generator
 from firstlight.errors import RunError, UsageError
-from firstlight.files import read_text
 from firstlight.runs.run import Run
+from firstlight.typed_json import Between, Count, PathText, read_json
 
 RANDOM = "random"
 AUTO = "auto"  # value that selects the method and the stage with the best measured faithfulness
@@ -29,6 +29,28 @@ COLUMNS = {  # field: heading, with an arrow to the better values. Line breaks k
 }
 SMALLER_IS_BETTER = frozenset(("deletion", "randomization"))
 MUST_BEAT_RANDOM = ("deletion", "energy_inside")
+_Score = Annotated[float, Between(0, 1.001)]  # a mean in float32 may exceed 1 by its rounding
+
+
+class RowFields(TypedDict):
+    """A row of `trust.json`; see `Faithfulness`."""
+
+    method: str
+    stage: str
+    deletion: _Score
+    insertion: _Score
+    energy_inside: _Score | None
+    pointing: _Score | None
+    randomization: _Score
+
+
+class TrustFields(TypedDict):
+    """`trust.json`."""
+
+    data: NotRequired[PathText]
+    num_images: NotRequired[Count]
+    seed: NotRequired[int]
+    rows: list[RowFields]
 
 
 def measure_trust(
@@ -92,12 +114,16 @@ def load_trust(run: Run) -> list[Faithfulness]:
     path = run.path / "trust.json"
     if not path.is_file():
         return []
-    try:
-        rows = [Faithfulness(**row) for row in json.loads(read_text(path))["rows"]]
-        for row in rows:
-            not_better_than_noise(row, rows)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise RunError(f"{path}: cannot be read; run `firstlight explain {run.path} --evaluate` again") from error
+    advice = f"run `firstlight explain {run.path} --evaluate` again"
+    found = read_json(path, TrustFields, advice)["rows"]
+    rows = [Faithfulness(**{name: row[name] for name in RowFields.__annotations__}) for row in found]
+    noise = {row.stage for row in rows if row.method == RANDOM}
+    for number, row in enumerate(rows):
+        if row.stage not in noise:
+            raise RunError(f"{path}: rows has no {RANDOM} row of stage {row.stage}; {advice}")
+        for name in ("energy_inside", "pointing"):
+            if (getattr(row, name) is None) != (getattr(rows[0], name) is None):
+                raise RunError(f"{path}: rows.{number}.{name} must be null in all rows or in none; {advice}")
     return rows
 
 

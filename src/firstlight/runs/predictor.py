@@ -13,14 +13,14 @@ from torch import Tensor
 
 from firstlight.arrays import Images
 from firstlight.data.batches import to_unit
-from firstlight.data.decoder import Budget, Decoder
+from firstlight.data.decoder import FILE_BUDGET, Decoder
 from firstlight.data.preprocess import Picture, file_content, to_pixels
 from firstlight.errors import DataError
 from firstlight.evaluation.novelty import is_novel
 from firstlight.evaluation.picture_prediction import Prediction
 from firstlight.networks import StagedNetwork
 
-DECODER = Decoder("firstlight.data.decoding:decode_file", Budget(time_s=10.0, memory_bytes=1_000_000_000))
+DECODER = Decoder("firstlight.data.decoding:decode_file", FILE_BUDGET)
 
 
 @dataclass(frozen=True)

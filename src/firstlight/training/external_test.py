@@ -13,17 +13,18 @@ from firstlight.data.exact_copies import first_copies
 from firstlight.data.hub_columns import Columns
 from firstlight.data.images import ImageSet, with_class_names
 from firstlight.data.source import Source, open_source
-from firstlight.errors import DataError, FirstlightError, UsageError
-from firstlight.files import read_text
+from firstlight.errors import DataError, FirstlightError, RunError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, user_path
 from firstlight.reports.class_report import save_class_report
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.run import Run
+from firstlight.runs.run_files import EnvironmentFields
 from firstlight.training.callbacks.misclassified import MisclassifiedImages
 from firstlight.training.data_module import ImageData
 from firstlight.training.module import Classifier
 from firstlight.training.save_run import exact_metrics
 from firstlight.training.trainer import Trainer
+from firstlight.typed_json import read_json
 from firstlight.whole_folder import whole_folder
 
 FOLDER = "tests"  # of the results, below the run folder
@@ -193,8 +194,9 @@ def _default_path(run: Run, description: dict[str, Any]) -> Path:
     digest = str(description["digests"]["test"])
     path = run.path / FOLDER / _file_name(str(description["name"]))
     try:
-        known = json.loads(read_text(path / "environment.json"))["data"]["digests"]["test"]
-    except (OSError, ValueError, KeyError, TypeError):
+        before = read_json(path / "environment.json", EnvironmentFields, "it is replaced")
+        known = before.get("data", {}).get("digests", {}).get("test", digest)
+    except RunError:  # missing or damaged
         known = digest
     return path if known == digest else path.with_name(f"{path.name}-{digest[:8]}")
 

@@ -7,21 +7,30 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from firstlight.data.decisions import decisions_from
 from firstlight.errors import RunError, StoppedError, UsageError
 from firstlight.evaluation.student_t import MetricSummary, summarize_values
-from firstlight.files import read_text, write_atomic
+from firstlight.files import write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run
 from firstlight.training.fit import fit
 from firstlight.training.resume import resume
+from firstlight.typed_json import read_json
 
 SUMMARY = "summary.json"
 METRICS = ("test_acc", "test_acc_tta", "test_loss", "val_acc", "val_loss", "train_s")
+
+
+class SummaryFields(TypedDict):
+    """The fields of `summary.json` that a later call reads."""
+
+    request: dict[str, Any]
+    runs: dict[str, str]
+
 
 # Trains one run; calls its argument with the run folder.
 Fit = Callable[[Callable[[Path], None]], Run]
@@ -209,11 +218,15 @@ class FitGroup:
 
 
 def _read_names(path: Path, request: dict[str, Any]) -> dict[str, str] | None:
-    """Return the run folders of a group; None if it is another group, or its file is damaged."""
-    try:
-        content = json.loads(read_text(path / SUMMARY))
-        if content["request"] != request:
-            return None
-        return {str(key): Path(str(name)).name for key, name in content["runs"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    """Return the run folders of a group; None if it is another group, or its file is missing or damaged."""
+    file = path / SUMMARY
+    if not file.exists():
         return None
+    try:
+        found = read_json(file, SummaryFields, "its runs are not continued")
+    except RunError as error:
+        logging.getLogger("firstlight").warning(f"warning: {error}")
+        return None
+    if found["request"] != request:
+        return None
+    return {key: name for key, name in found["runs"].items() if Path(name).name == name != ".."}

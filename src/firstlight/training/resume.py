@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from firstlight.errors import DataError, RunError, UsageError
+from firstlight.files import is_temporary
 from firstlight.runs.checkpoints import Checkpoint
 from firstlight.runs.environment import describe_environment
 from firstlight.runs.lock import LOCK
@@ -19,7 +20,7 @@ from firstlight.training.callbacks.checkpointing import CheckpointTimes, recipe_
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.event_files import cut_event_files
 from firstlight.training.loggers.factory import check_logger
-from firstlight.training.processes import is_first_process, training_lock
+from firstlight.training.processes import check_nodes, is_first_process, training_lock
 from firstlight.training.runner import train_and_test
 
 
@@ -44,6 +45,7 @@ def resume(
     Raises:
         RunError: There is no run, its files contradict each other, or another process is training it.
         DataError: The data set is missing, or is not the one that the run started with.
+        UsageError: The run was trained on several machines, of which only this one is known.
         StoppedError, TrainingError: See `fit`.
     """
     started_s = time.perf_counter()
@@ -54,6 +56,7 @@ def resume(
     known, new = set(options.trainer), set(trainer_options)
     if known & new:
         raise UsageError(f"{', '.join(sorted(known & new))}: a run is resumed with the options that it started with")
+    check_nodes(int(options.trainer.get("num_nodes") or 1))
     _warn_of_missing(options, trainer_options)
     check_logger(options.logger)
     check_steps(options.steps)
@@ -87,7 +90,7 @@ def _refuse_other_recipe(run: Run, checkpoint: Checkpoint | None) -> None:
 def _restore_folder(run: Run, checkpoint: Checkpoint | None) -> None:
     """Remove half-written files, and the TensorBoard events that were written after the checkpoint."""
     for path in [*run.path.glob(".*"), *run.checkpoints.path.glob(".*")]:
-        if path.name != LOCK and path.is_file():
+        if path.name != LOCK and is_temporary(path):
             path.unlink()
     run.checkpoints.rename_damaged()
     cut_event_files(run.path, checkpoint.content["firstlight"]["event_sizes"] if checkpoint else {})

@@ -23,12 +23,6 @@ from reference.photo_folders import make_folder
 IMAGE = (b"not decoded here", "cat/1.png")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     root = make_folder(tmp_path / "photos", {"red": 10, "green": 8})

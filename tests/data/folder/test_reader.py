@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from firstlight.data.decoding import Decoded
 from firstlight.data.folder import cache as folder_cache
-from firstlight.data.folder import reader
+from firstlight.data.folder import decode_files, reader
 from firstlight.data.folder.layout import FolderSplit, find_layout
 from firstlight.data.folder.reader import default_size_px
 from firstlight.data.images import ImageSet
@@ -24,12 +25,6 @@ from firstlight.errors import DataError
 from reference.photo_folders import COLOURS, make_folder, save_photo
 
 RED, GREEN, BLUE, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("FIRSTLIGHT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -45,13 +40,13 @@ def read_folder(root: Path, split: FolderSplit, image_size: int = 0) -> ImageSet
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the names of decoded files."""
     names: list[str] = []
-    to_pixels = reader.to_pixels
+    decode_cheap = decode_files.decode_cheap
 
-    def record(picture: Path, size_px: tuple[int, int]) -> torch.Tensor:
-        names.append(f"{picture.parent.name}/{picture.name}")
-        return to_pixels(picture, size_px)
+    def record(content: bytes, name: str, size_px: tuple[int, int]) -> Decoded | None:
+        names.append("/".join(Path(name).parts[-2:]))
+        return decode_cheap(content, name, size_px)
 
-    monkeypatch.setattr(reader, "to_pixels", record)
+    monkeypatch.setattr(decode_files, "decode_cheap", record)
     return names
 
 

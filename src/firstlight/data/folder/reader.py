@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import statistics
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from firstlight.data.decoding import decode_file
 from firstlight.data.folder.cache import CachedImages, cache_path, key_of, read_cache, write_cache
+from firstlight.data.folder.decode_files import decode_files, stored_size_px
 from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout
 from firstlight.data.images import ImageSet
-from firstlight.data.preprocess import to_pixels
 from firstlight.errors import DataError, FirstlightError
 from firstlight.file_lock import locked
-from firstlight.files import regular_file
 from firstlight.paths import printable
 
 SMALL_PX, LARGE_PX = 32, 64  # the default is one of these sizes
 NUM_MEASURED = 100  # images that are measured to choose the default size
 MAX_NAMED = 10  # files or classes that a message names
 MIN_ANNOUNCED = 200  # number of images from which decoding is announced
-MAX_THREADS = 4  # few, because decoding a large picture takes hundreds of megabytes
 MAX_MEMORY_SHARE = 0.5  # share of the machine's memory that the images may take
 IMBALANCE = 2  # ratio of the largest to the smallest class from which an imbalance is reported
 
@@ -170,31 +164,9 @@ def _complete(
 
 
 def _decode_all(files: Sequence[ImageFile], size_px: int, root: Path) -> list[Tensor | str]:
-    """Return the pixels of each file, or why it cannot be read."""
-
-    def decode_one(file: ImageFile) -> Tensor | str:
-        try:
-            if file.read is None:
-                return to_pixels(file.path, (size_px, size_px))
-            return torch.from_numpy(decode_file(file.read(), str(file.path), (size_px, size_px)).pixels)
-        except DataError as error:
-            return str(error).removeprefix(f"{file.path}: ")
-
     if len(files) >= MIN_ANNOUNCED:
         _log.info(f"decoding {len(files):,} images of {root}, once")
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        warnings.filterwarnings("ignore", module="PIL")  # about defects of files that can be read
-        return list(pool.map(decode_one, files))
-
-
-def stored_size_px(file: ImageFile) -> tuple[int, int] | None:
-    """Return the width and height of an image in its file, in pixels; None if it cannot be read."""
-    try:
-        content = regular_file(file.path) if file.read is None else io.BytesIO(file.read())
-        with warnings.catch_warnings(), Image.open(content) as image:
-            return image.size
-    except Exception:  # decoding will report it
-        return None
+    return decode_files(files, size_px)
 
 
 def _refuse_too_many(root: Path, num_images: int, size_px: int) -> None:

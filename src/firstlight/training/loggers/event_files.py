@@ -8,6 +8,7 @@ had at the checkpoint.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 PATTERN = "events.out.tfevents.*"
@@ -19,8 +20,13 @@ def event_sizes(folder: Path) -> dict[str, int]:
 
 
 def cut_event_files(folder: Path, sizes: dict[str, int]) -> None:
-    """Truncate the event files to the given sizes; remove files that are not listed."""
+    """Truncate the event files to the given sizes; remove files that are not listed.
+
+    Symbolic links are left alone: in the run folder of a stranger one may lead to any file of the user.
+    """
     for path in folder.glob(PATTERN):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            continue
         if path.name not in sizes:
             path.unlink()
         elif path.stat().st_size > sizes[path.name]:
