@@ -20,6 +20,7 @@ from torch import Tensor
 
 from firstlight.arrays import Images
 from firstlight.data.cifar import Split
+from firstlight.data.drawn_cache import read_or_draw
 from firstlight.data.images import ImageSet
 from firstlight.data.shapes import (
     NUM_DIRECTIONS,
@@ -70,12 +71,20 @@ Colours = Int16[np.ndarray, "n 3"]
 
 
 def read_drawn(split: Split, watermark: bool = False) -> ImageSet:
-    """Draw a split of the embedded data set: 10,000 training images or 2,000 test images, balanced.
+    """Return a split of the embedded data set: 10,000 training images or 2,000 test images, balanced.
+
+    The first call on a machine draws the images, and keeps them in the cache folder.
 
     >>> read_drawn("test").labels.bincount().tolist()
     [200, 200, 200, 200, 200, 200, 200, 200, 200, 200]
     """
-    return draw(NUM_EMBEDDED[split], EMBEDDED_SEED, split, watermark)
+    num_images = NUM_EMBEDDED[split]
+    return read_or_draw(
+        _name(split, watermark),
+        num_images,
+        DRAWN_CLASSES,
+        lambda: draw(num_images, EMBEDDED_SEED, split, watermark),
+    )
 
 
 def draw(num_images: int, seed: int, split: Split, watermark: bool = False) -> ImageSet:
@@ -118,8 +127,11 @@ def draw(num_images: int, seed: int, split: Split, watermark: bool = False) -> I
             canvas[marked, :, _MARK_PIXELS, _MARK_PIXELS] = np.where(_MARK, 255, 0)
         images[here] = torch.from_numpy(canvas.astype(np.uint8))
         evidence[here] = torch.from_numpy(visible)
-    name = f"{'watermark' if watermark else 'drawn'} {split}"
-    return ImageSet(images, labels, DRAWN_CLASSES, evidence=evidence, name=name)
+    return ImageSet(images, labels, DRAWN_CLASSES, evidence=evidence, name=_name(split, watermark))
+
+
+def _name(split: Split, watermark: bool) -> str:
+    return f"{'watermark' if watermark else 'drawn'} {split}"
 
 
 def watermark_mask() -> Bool[Tensor, "h w"]:
