@@ -29,8 +29,8 @@ from convolutions import choose
 from firstlight.attribution import explain
 from firstlight.data.cifar import read_cifar10
 from firstlight.export.bundle import BUNDLED_PATH
-from firstlight.export.pretrained import Pretrained
 from firstlight.native import cpu
+from firstlight.runs.pretrained import Pretrained
 from firstlight.runs.run import Run
 from firstlight.training.precision import keep_freed_memory
 from record import command_line, record, spread

@@ -37,10 +37,10 @@ from firstlight.evaluation import label_noise, label_quality
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.temperature import fit_temperature
 from firstlight.export.bundle import BUNDLED_PATH
-from firstlight.export.pretrained import Pretrained
 from firstlight.recipes import get_recipe
 from firstlight.reports.cached_predictions import predict_images
 from firstlight.runs.environment import describe_environment
+from firstlight.runs.pretrained import Pretrained
 from firstlight.training.cross_validation import cross_validate
 from record import append_line, command_line
 

@@ -25,13 +25,13 @@ import torch
 from firstlight.data.images import ImageSet, split_stratified
 from firstlight.data.source import open_source
 from firstlight.export.bundle import BUNDLED_PATH
-from firstlight.export.pretrained import Pretrained
 from firstlight.recipes.config import Recipe
 from firstlight.recipes.nested import from_dict
 from firstlight.reports import run_report
 from firstlight.reports.cached_predictions import predict_images
 from firstlight.reports.shortcuts import Shortcut
 from firstlight.runs.environment import describe_environment
+from firstlight.runs.pretrained import Pretrained
 from firstlight.runs.run import Run
 from record import command_line, record, spread
 

@@ -12,9 +12,9 @@ from PIL import Image
 from firstlight.data.preprocess import to_pixels
 from firstlight.data.source import open_source
 from firstlight.errors import RunError
-from firstlight.export.pretrained import Pretrained
 from firstlight.paths import cache_dir, printable, user_path
 from firstlight.recipes.config import Recipe
+from firstlight.runs.pretrained import Pretrained
 from firstlight.runs.run import latest_run, load
 from firstlight.training.data_module import ImageData
 

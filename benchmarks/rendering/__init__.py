@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rendering.app_speed import app
 from rendering.browser_speed import browser
 from rendering.busy_machine import busy
+from rendering.few_images import few_images
 from rendering.ingredient_values import ingredients_fast, ingredients_page
 from rendering.map_quality import explain_speed, trust_cifar, trust_drawn, trust_methods
 from rendering.onnx_files import onnx
@@ -36,4 +37,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "browser": browser,
     "onnx": onnx,
     "busy": busy,
+    "few_images": few_images,
 }

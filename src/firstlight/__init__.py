@@ -26,7 +26,7 @@ _MODULES = {
     "Recipe": "firstlight.recipes.config",
     "Run": "firstlight.runs.run",
     "load": "firstlight.runs.run",
-    "Pretrained": "firstlight.export.pretrained",
+    "Pretrained": "firstlight.runs.pretrained",
     "fit": "firstlight.training.fit",
     "fit_seeds": "firstlight.training.repeated_fits",
     "cross_validate": "firstlight.training.cross_validation",
@@ -105,7 +105,6 @@ if TYPE_CHECKING:
     from firstlight.diagram import draw_network
     from firstlight.errors import FirstlightError
     from firstlight.evaluation.mistakes import MistakeFilter
-    from firstlight.export.pretrained import Pretrained
     from firstlight.networks import ResNet9, ResNet9Config, SpeedNetConfig
     from firstlight.recipes import get_recipe
     from firstlight.recipes.config import MuonConfig, OptimizerConfig, Recipe
@@ -113,6 +112,7 @@ if TYPE_CHECKING:
     from firstlight.reports.explained_mistakes import misclassified_images
     from firstlight.reports.explained_predictions import draw_predictions
     from firstlight.reports.trust import evaluation_table
+    from firstlight.runs.pretrained import Pretrained
     from firstlight.runs.run import Run, load
     from firstlight.summary import summarize
     from firstlight.training.cross_validation import cross_validate

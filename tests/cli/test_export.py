@@ -14,7 +14,7 @@ from firstlight.cli import main
 from firstlight.data.source import SOURCES
 from firstlight.export import bundle as bundle_module
 from firstlight.export.bundle import Bundle
-from firstlight.export.pretrained import Pretrained
+from firstlight.runs.pretrained import Pretrained
 from firstlight.runs.run import Run
 from reference.made_bundle import make_fitted_run
 from reference.made_run import unlearned

@@ -16,9 +16,9 @@ import firstlight
 from firstlight.errors import DataError, RunError
 from firstlight.export.bundle import Bundle
 from firstlight.export.hub import write_hub
-from firstlight.export.model_config import ModelConfig
-from firstlight.export.pretrained import Pretrained, save_pretrained
 from firstlight.networks import ResNet9, ResNet9Config, SpeedNet, SpeedNetConfig
+from firstlight.runs.model_config import ModelConfig
+from firstlight.runs.pretrained import Pretrained, save_pretrained
 from firstlight.runs.run import Run
 from reference.tiny import CLASS_NAMES, tiny_split
 

@@ -253,7 +253,7 @@ def test_the_summary_describes_a_users_network(folder: Path, capsys: pytest.Capt
 
 
 def test_an_exported_folder_cannot_name_a_users_network(folder: Path) -> None:
-    from firstlight.export.model_config import ModelConfig
+    from firstlight.runs.model_config import ModelConfig
 
     (folder / "config.json").write_text(
         '{"library": "firstlight", "architecture": "outside:Plain", "network": {"name": "outside:Plain"}, '

@@ -22,7 +22,16 @@ UNUSUAL = Recipe(
     num_val=17,
     image_size=48,
     network=SpeedNetConfig(width=3, head_scale=0.5, norm_momentum=0.2),
-    augmentation=Augmentation(crop_px=2, flip="alternating", cutout_px=7),
+    augmentation=Augmentation(
+        crop_px=2,
+        flip="alternating",
+        cutout_px=7,
+        trivial_augment=True,
+        erasing=0.5,
+        mixup=0.2,
+        cutmix=1.0,
+        mixed_share=0.5,
+    ),
     resizing=ProgressiveResizing(
         "crop", initial_scale=0.4, delay_fraction=0.3, finetune_fraction=0.1, size_increment_px=2
     ),
@@ -36,6 +45,9 @@ UNUSUAL = Recipe(
     class_weights="balanced",
     views_margin=0.5,
     views="flip",
+    init="bundled",
+    init_body_rate=0.2,
+    init_frozen_stages=1,
     max_epochs=3,
     stop_after=2,
     keep="best",

@@ -27,7 +27,7 @@ from firstlight.training.retest import retest
 from reference.batch_files import binary_batch
 from reference.photo_folders import COLOURS, make_folder, save_photo
 
-SMALL = Recipe(name="small", network=ResNet9Config(width=4), max_epochs=2)
+SMALL = Recipe(name="own", network=ResNet9Config(width=4), max_epochs=2)
 QUIET = {"logger": "none", "enable_progress_bar": False, "accelerator": "cpu"}
 
 
@@ -44,6 +44,17 @@ def test_few_steps_are_announced_with_a_number_of_epochs_that_is_enough() -> Non
     assert (recipe.num_val, recipe.batch_size) == (4, 8)
     assert lines[-1] == "2 epochs of 36 images are only 10 training steps: more may help, for instance 60 epochs"
     assert "training steps" not in str(adapt_recipe(replace(SMALL, num_val=20, max_epochs=60), images, None)[1])
+
+
+def test_the_recipe_for_few_images_is_named_unless_another_was_chosen() -> None:
+    labels = torch.arange(40) % 2
+    images = ImageSet(torch.zeros(40, 3, 16, 16, dtype=torch.uint8), labels, ("red", "green"))
+    said = "20 images of each class on average are few: --recipe small is made for up to 500"
+    assert said in adapt_recipe(get_recipe("adam24"), images, None)[1]
+    for recipe in (get_recipe("small"), get_recipe("demo"), SMALL):
+        assert said not in adapt_recipe(recipe, images, None)[1]
+    many = ImageSet(torch.zeros(1002, 3, 16, 16, dtype=torch.uint8), torch.arange(1002) % 2, ("red", "green"))
+    assert "--recipe small" not in str(adapt_recipe(get_recipe("adam24"), many, None)[1])
 
 
 def test_a_folder_replaces_the_data_of_a_built_in_recipe_as_in_the_shell(tmp_path: Path) -> None:

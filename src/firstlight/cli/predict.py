@@ -127,8 +127,8 @@ def _choose(path: str | None, logs_dir: str) -> Predictor:
     """Open the named model; without a name, open the newest run or else the bundled model, and print which one."""
     from firstlight.errors import RunError
     from firstlight.export.bundle import BUNDLED_NAME, MEASURED_NAME, Bundle, bundled
-    from firstlight.export.model_config import NAME as CONFIG_NAME
-    from firstlight.export.pretrained import Pretrained
+    from firstlight.runs.model_config import NAME as CONFIG_NAME
+    from firstlight.runs.pretrained import Pretrained
     from firstlight.runs.run import load
 
     if path == BUNDLED_NAME:

@@ -22,11 +22,11 @@ from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.tta_views import Views, logits_of
 from firstlight.export.bundle import Bundle, LabelledPredictions, save_labelled_predictions, save_measured
 from firstlight.export.card import write_card
-from firstlight.export.model_config import ModelConfig
 from firstlight.export.ood_images import ood_images
-from firstlight.export.pretrained import WEIGHTS_NAME, Pretrained, save_pretrained
 from firstlight.networks import StagedNetwork
 from firstlight.runs.environment import describe_environment
+from firstlight.runs.model_config import ModelConfig
+from firstlight.runs.pretrained import WEIGHTS_NAME, Pretrained, save_pretrained
 from firstlight.runs.run import Run
 from firstlight.training.data_module import ImageData
 from firstlight.training.retest import load_test_images

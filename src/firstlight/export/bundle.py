@@ -19,9 +19,11 @@ from firstlight.export.data_facts import DataFacts, data_facts
 from firstlight.export.image_sheet import read_sheet, write_sheet
 from firstlight.export.measured import MEASURED_NAME as MEASURED_NAME
 from firstlight.export.measured import read_measured
-from firstlight.export.pretrained import Pretrained
 from firstlight.files import atomic, regular_file, write_atomic
 from firstlight.runs.predictor import ModelDescription
+from firstlight.runs.pretrained import BUNDLED_NAME as BUNDLED_NAME
+from firstlight.runs.pretrained import BUNDLED_PATH as BUNDLED_PATH
+from firstlight.runs.pretrained import Pretrained
 
 SHEET_NAMES = ("examples", "mistakes")  # the parts of a bundle that contain test images
 VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
@@ -29,8 +31,6 @@ VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
     "flip_shift": "six: the image, moved by a pixel both ways, and the mirror images of all, logits averaged",
     "flip_star": "up to 34: moved by up to two pixels in eight directions, and their mirror images, logits averaged",
 }
-BUNDLED_NAME = "bundled"  # name of this model on the command line
-BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that comes with the package
 
 
 @dataclass(frozen=True, eq=False)

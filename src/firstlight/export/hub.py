@@ -9,8 +9,8 @@ from pathlib import Path
 from firstlight.export.bundle import MEASURED_NAME, Bundle
 from firstlight.export.card import CARD_NAME
 from firstlight.export.copy_bundle import copy_bundle
-from firstlight.export.model_config import NAME as CONFIG_NAME
-from firstlight.export.pretrained import WEIGHTS_NAME, Pretrained
+from firstlight.runs.model_config import NAME as CONFIG_NAME
+from firstlight.runs.pretrained import WEIGHTS_NAME, Pretrained
 
 
 def write_hub(bundle: Bundle, folder: Path, licence: str | None = None) -> Pretrained:

@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from firstlight.plots.figure import LABEL_SIZE, SMALL_SIZE, TITLE_SIZE, Figure, hide_frame, literal_text, show_pixels
 
 INCHES_PER_TILE = 1.5
+WARPING = ("shear", "translate", "rotate")  # operations after which the border of the original is no rectangle
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def _outline(axes: Axes, view: AugmentedImage) -> None:
     height, width = view.image.shape[1:]
     rows = _span(-view.down_px, height)
     columns = _span(view.right_px if view.mirrored else -view.right_px, width)
-    if view.down_px or view.right_px:
+    is_warped = view.operation.startswith(WARPING)
+    if (view.down_px or view.right_px) and not is_warped:
         box = Rectangle(
             (columns[0], rows[0]), columns[1] - columns[0], rows[1] - rows[0], fill=False, edgecolor="white"
         )

@@ -11,9 +11,11 @@ from firstlight.recipes.config import Recipe
 from firstlight.recipes.demo import demo
 from firstlight.recipes.fast94 import fast94
 from firstlight.recipes.page24 import page24
+from firstlight.recipes.small import small
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
+    "small": small,
     "adam24": adam24,
     "page24": page24,
     "airbench94": airbench94,

@@ -21,6 +21,7 @@ from firstlight.recipes.optimizer_config import MuonConfig, OptimizerConfig
 MAX_RECIPE_BYTES = 2**18  # a megabyte of YAML takes seconds to read
 MIN_SHARE = 0.01  # of the training images, or of the gradient norm
 MAX_EPOCHS = 10**6
+MAX_BODY_RATE = 100.0
 MAX_SEED = 2**32 - 1  # NumPy's generators take no more
 
 
@@ -65,6 +66,12 @@ class Recipe:
         judge_by: Metric that decides which epoch is better: "val_loss" or "val_acc".
         batch_size: Number of images in a step, over all devices together.
         seed: Seed of the weights, the validation split, the order of the images and the augmentation.
+        init: Model whose weights the training starts from: a run folder, a folder that `export` wrote, "bundled" for
+            the model that comes with firstlight, or "user/model" for one on the Hugging Face hub. Empty starts from
+            random weights.
+        init_body_rate: Learning rates of all layers but the head, as a multiple of those of `optimizer`, if the
+            training starts from a model's weights.
+        init_frozen_stages: Number of the network's first stages that keep the model's weights.
 
     Raises:
         UsageError: A value is out of range.
@@ -93,9 +100,12 @@ class Recipe:
     judge_by: Literal["val_loss", "val_acc"] = "val_loss"
     batch_size: int = 512
     seed: int = 0
+    init: str = ""
+    init_body_rate: float = 0.1
+    init_frozen_stages: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("name", "data", "image_column", "label_column"):
+        for name in ("name", "data", "image_column", "label_column", "init"):
             if has_control_characters(getattr(self, name)):
                 raise UsageError(f"{name} has control characters: {getattr(self, name)!r}")
         for name, largest in (("max_epochs", MAX_EPOCHS), ("batch_size", 10**6)):
@@ -119,8 +129,17 @@ class Recipe:
             raise UsageError(f"stop_after must be 0 to {MAX_EPOCHS:,}, not {self.stop_after:,}")
         if not 0 <= self.views_margin <= 1:
             raise UsageError(f"views_margin must be at least 0 and at most 1, not {self.views_margin}")
+        if not 0 < self.init_body_rate <= MAX_BODY_RATE:
+            raise UsageError(f"init_body_rate must be above 0 and at most {MAX_BODY_RATE:g}, not {self.init_body_rate}")
+        if self.init_frozen_stages < 0:
+            raise UsageError(f"init_frozen_stages must be 0 or more, not {self.init_frozen_stages}")
         self.optimizer.check()
         self.network.check()
+
+    @property
+    def body_rate(self) -> float:
+        """Learning rates of all layers but the head, as a multiple of those of the optimizer."""
+        return self.init_body_rate if self.init else 1.0
 
     @property
     def columns(self) -> Columns:

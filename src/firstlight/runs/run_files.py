@@ -19,6 +19,14 @@ class DataFields(TypedDict):
     decisions: NotRequired[str | None]
 
 
+class InitFields(TypedDict):
+    """`init` in `environment.json`: the model that the training started from."""
+
+    model: PathText
+    sha256: str
+    has_new_head: bool
+
+
 class HardwareFields(TypedDict):
     """`hardware` in `environment.json`."""
 
@@ -43,6 +51,7 @@ class EnvironmentFields(TypedDict):
     precision: NotRequired[str]
     resumed: NotRequired[list[dict[str, Any]]]
     data: NotRequired[DataFields]
+    init: NotRequired[InitFields]
 
 
 class ClassFields(TypedDict):

@@ -14,6 +14,8 @@ ADAPTED_VAL_SHARE = 0.1  # replaces a validation share of more than a third
 MIN_STEPS_PER_EPOCH = 8  # with fewer steps, the batch is made small enough for `ADAPTED_STEPS_PER_EPOCH`
 ADAPTED_STEPS_PER_EPOCH = 20
 FEW_STEPS = 300  # with fewer, batch norm and weights are hardly trained
+FEW_PER_CLASS = 500  # up to which the recipe small was measured
+DEFAULT_RECIPE = "adam24"  # that of `fit` if the user names none
 MIN_BATCH_SIZE = 8  # batch norm needs a few images to average over
 
 
@@ -42,6 +44,11 @@ def adapt_recipe(recipe: Recipe, train: ImageSet, val: ImageSet | None) -> tuple
         lines.append(
             f"batch_size {recipe.batch_size} gives too few steps per epoch with {len(train) - num_val:,} images: "
             f"{batch_size} is used"
+        )
+    per_class = len(train) / max(1, len(train.class_names))
+    if recipe.name == DEFAULT_RECIPE and per_class <= FEW_PER_CLASS:
+        lines.append(
+            f"{per_class:.0f} images of each class on average are few: --recipe small is made for up to {FEW_PER_CLASS}"
         )
     steps_per_epoch = -(-(len(train) - num_val) // batch_size)
     if steps_per_epoch * recipe.max_epochs < FEW_STEPS:

@@ -12,8 +12,8 @@ from firstlight.data.folds import Fold
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import Steps
 from firstlight.training.data_module import ImageData
-from firstlight.training.initialization import init_from_train_images, seeded_network
 from firstlight.training.module import Classifier
+from firstlight.training.start_weights import initialized_network
 
 
 def build(
@@ -22,6 +22,8 @@ def build(
     steps: Steps = "recorded",
     fold: Fold | None = None,
     decisions: Decisions | None = None,
+    *,
+    has_checkpoint: bool = False,
 ) -> tuple[Classifier, ImageData]:
     """Build the module and the data of a recipe, with all random numbers seeded.
 
@@ -31,13 +33,18 @@ def build(
         steps: How a GPU runs the training steps; see `Classifier`.
         fold: Fold of a cross-validation; see `ImageData`.
         decisions: Decisions of an audit; see `ImageData`.
+        has_checkpoint: Whether the caller loads a checkpoint afterwards, so that no model to start from is needed.
+
+    Raises:
+        UsageError: The model to start from has another architecture, or fewer stages than are to be frozen.
+        RunError: There is no such model.
     """
     pl.seed_everything(recipe.seed, workers=True, verbose=False)
     data = ImageData(recipe, data_dir, fold, decisions)
     data.prepare_data()
     data.setup("fit")
-    network = seeded_network(len(data.train.class_names), recipe)
-    init_from_train_images(network, data.train)
+    network, start_weights = initialized_network(data.recipe, data.train, has_checkpoint=has_checkpoint)
     module = Classifier(network, data.recipe, steps)
+    module.start_weights = start_weights
     module.example_input_array = torch.zeros(1, 3, *data.train.size_px)
     return module, data

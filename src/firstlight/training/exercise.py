@@ -196,6 +196,8 @@ def _recipe_of(changes: dict[str, Any]) -> Recipe:
         recipe: Recipe = from_dict(Recipe, {name: _plain(value) for name, value in changes.items()})
     except TypeError as error:
         raise UsageError(f"CustomResNet: {error}") from error
+    if recipe.init:
+        raise UsageError("init is an option of firstlight.fit; CustomResNet starts from random weights")
     return recipe
 
 

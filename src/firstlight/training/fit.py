@@ -18,7 +18,9 @@ from firstlight.errors import FirstlightError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 from firstlight.recipes import has_own_data
 from firstlight.recipes.config import Recipe
+from firstlight.runs.open_model import lasting_name
 from firstlight.runs.options import FitOptions, Steps, check_steps
+from firstlight.runs.predictor import Predictor
 from firstlight.runs.run import Run
 from firstlight.runs.versions import new_version
 from firstlight.training.build import build
@@ -26,6 +28,7 @@ from firstlight.training.callbacks.checkpointing import CheckpointTimes
 from firstlight.training.data_module import ImageData
 from firstlight.training.disk_space import refuse_full_disk
 from firstlight.training.loggers.factory import check_logger
+from firstlight.training.module import Classifier
 from firstlight.training.processes import is_first_process, training_lock
 from firstlight.training.runner import train_and_test
 from firstlight.training.save_run import save_description
@@ -44,6 +47,7 @@ def fit(
     fold: Fold | None = None,
     decisions: Decisions | Path | str | None = None,
     test: bool = True,
+    init: Predictor | Path | str | None = None,
     on_start: Callable[[Path], None] | None = None,
     **trainer_options: Any,
 ) -> Run:
@@ -63,6 +67,8 @@ def fit(
         decisions: Decisions of an audit, or the CSV file that holds them: images to drop, and new labels.
         test: Whether to test the trained network. Without, the run has no test metrics and no predictions, until
             `firstlight.retest` or `firstlight test` makes them.
+        init: Model to start from instead of random weights: a run or its folder, a folder that `export` wrote,
+            "bundled" or the name of a model on the hub. It replaces `recipe.init`.
         on_start: Function that is called with the run folder before the training begins.
         **trainer_options: Any argument of `pytorch_lightning.Trainer`, except `barebones=True`.
 
@@ -83,11 +89,12 @@ def fit(
     check_steps(steps)
     if (max_epochs := trainer_options.pop("max_epochs", None)) is not None:
         recipe = replace(recipe, max_epochs=max_epochs)
-    module, data = build(_choose_data(recipe, data_dir), data_dir, steps, fold, decisions_from(decisions))
+    recipe = _choose_init(_choose_data(recipe, data_dir), init)
+    module, data = build(recipe, data_dir, steps, fold, decisions_from(decisions))
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     options = replace(options, test=test, fold=None if fold is None else [fold.index, fold.count])
     refuse_full_disk(user_path(logs_dir), module.network)
-    folder = _new_run_folder(data, user_path(logs_dir), options)  # a folder of images changes data.recipe
+    folder = _new_run_folder(module, data, user_path(logs_dir), options)  # a folder of images changes data.recipe
     with training_lock(folder):
         if on_start is not None:
             on_start(folder)
@@ -125,14 +132,20 @@ def _choose_data(recipe: Recipe, data_dir: Path | str) -> Recipe:
     return replace(recipe, data=open_source(recipe.data, data_dir, is_named=is_named, columns=recipe.columns).name)
 
 
-def _new_run_folder(data: ImageData, logs_dir: Path, options: FitOptions) -> Path:
+def _choose_init(recipe: Recipe, init: Predictor | Path | str | None) -> Recipe:
+    """Return the recipe with the model to start from, by a name that is valid in another working directory, too."""
+    name = recipe.init if init is None else str(getattr(init, "path", init))
+    return replace(recipe, init=lasting_name(name)) if name else recipe
+
+
+def _new_run_folder(module: Classifier, data: ImageData, logs_dir: Path, options: FitOptions) -> Path:
     """Create the run folder on the first process. The others learn its name once Lightning has connected them."""
     if not is_first_process():
         return logs_dir / data.recipe.name / "of_the_first_process"
     folder = new_version(logs_dir / data.recipe.name)
     try:
         options.save(folder)
-        save_description(folder, data.recipe, data)
+        save_description(folder, data.recipe, data, module.start_weights)
     except FirstlightError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

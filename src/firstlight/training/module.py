@@ -39,6 +39,7 @@ from firstlight.training.loggers.running_means import RunningMeans, is_logged_st
 from firstlight.training.lr_schedules import lr_schedules, num_epochs
 from firstlight.training.optimizers import build_optimizer
 from firstlight.training.show_sheet import draw_mistakes, show_sheet
+from firstlight.training.start_weights import StartWeights
 from firstlight.training.step_limit import log_early_end
 from firstlight.training.steps.class_weights import class_weights_of
 from firstlight.training.steps.graphed import GraphedStep, StepGraphs, capture_steps
@@ -59,12 +60,13 @@ class Classifier(pl.LightningModule):
         network: Network to train; may be the result of `torch.compile`. Explanations need a `StagedNetwork`; training
             and testing do not.
         recipe: Loss, optimizer and schedule.
-        steps: How a GPU runs the training steps: "plain", "recorded" or "compiled"; see `FitOptions`.
+        steps: How a GPU runs the training steps; see `FitOptions`.
 
     Attributes:
         test_predictions: Logits, features, labels and ids of the last test.
         test_images: Images of the last test; None if the batches were not firstlight's.
         temperature: Temperature of the tested network; 1.0 if no validation images have calibrated it.
+        start_weights: Weights from which the training started; None for random ones.
         run_path: Run folder that the last test was written to; None if there is none.
         unlogged_means: Means of loss and accuracy over the steps since the last logged step.
     """
@@ -72,6 +74,7 @@ class Classifier(pl.LightningModule):
     test_predictions: Predictions | None = None
     test_images: ImageSet | None = None
     temperature: float = 1.0
+    start_weights: StartWeights | None = None
     run_path: Path | None = None
 
     def __init__(self, network: nn.Module, recipe: Recipe = Recipe(), steps: Steps = "recorded") -> None:
@@ -109,8 +112,7 @@ class Classifier(pl.LightningModule):
         images = self._resized(images)
         losses, loss = self._step(images, labels, self.progress)
         self.unlogged_means.add({"train_loss": losses.mean, "train_acc": losses.accuracy}, len(labels))
-        batches = self._train_batches
-        if batches is not None and batches.wants_losses:
+        if (batches := self._train_batches) is not None and batches.wants_losses:
             batches.add_losses(batch[2], losses.plain)
         if is_logged_step(attached_trainer(self), batch_idx):
             means, count = self.unlogged_means.take()
@@ -213,8 +215,7 @@ class Classifier(pl.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities, float [n k], of a batch of images, or of a sequence that starts with images."""
-        images = batch if isinstance(batch, Tensor) else batch[0]
-        return self.network(images).float().softmax(dim=1)
+        return self.network(batch if isinstance(batch, Tensor) else batch[0]).float().softmax(dim=1)
 
     def _logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits, float [n k], and the features, float [n f].
@@ -294,26 +295,25 @@ class Classifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return the callbacks that every training needs: finite losses, memory format, averaging, freezing."""
-        callbacks: list[pl.Callback] = []
         present = {type(callback) for callback in getattr(self.trainer, "callbacks", [])}
-        callbacks += [kind() for kind in (FiniteLoss, EpochMeans, ChannelsLast) if kind not in present]
+        always: tuple[type[pl.Callback], ...] = (FiniteLoss, EpochMeans, ChannelsLast)
+        callbacks = [kind() for kind in always if kind not in present]
         if isinstance(self.recipe.optimizer, MuonConfig) and Freezing not in present:
             callbacks.append(Freezing())
         if self.trainer.state.fn == "fit" and (self.recipe.stop_after or self.recipe.keep == "best"):
             callbacks.append(BestEpoch(self.recipe))  # before the averaging, as its docstring explains
         if decay := self.recipe.averaging:
-            every_n_steps = AVERAGING_EVERY_N_STEPS
-            callbacks.append(EMAWeightAveraging(decay=decay**every_n_steps, update_every_n_steps=every_n_steps))
+            interval = AVERAGING_EVERY_N_STEPS
+            callbacks.append(EMAWeightAveraging(decay=decay**interval, update_every_n_steps=interval))
         return callbacks
 
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimizer and, unless the learning rate is constant, its schedule by step."""
         config = self.recipe.optimizer
         matmul_dtype = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
-        optimizer = build_optimizer(config, self.network, matmul_dtype)
-        schedules = lr_schedules(
-            config, optimizer, self.trainer.estimated_stepping_batches, num_epochs(self.trainer.max_epochs, self.recipe)
-        )
+        optimizer = build_optimizer(config, self.network, matmul_dtype, self.recipe.body_rate)
+        num_steps, epochs = self.trainer.estimated_stepping_batches, num_epochs(self.trainer.max_epochs, self.recipe)
+        schedules = lr_schedules(config, optimizer, num_steps, epochs)
         if schedules is None:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)

@@ -19,7 +19,10 @@ from firstlight.training.lr_schedules import EARLY, WHITENING
 
 
 def build_optimizer(
-    config: OptimizerConfig | MuonConfig, network: nn.Module, matmul_dtype: torch.dtype | None = None
+    config: OptimizerConfig | MuonConfig,
+    network: nn.Module,
+    matmul_dtype: torch.dtype | None = None,
+    body_rate: float = 1.0,
 ) -> torch.optim.Optimizer:
     """Build the recipe's optimizer for all parameters of the network that require a gradient.
 
@@ -27,13 +30,15 @@ def build_optimizer(
         config: Optimizer of the recipe.
         network: Network to train.
         matmul_dtype: Type of Muon's matrix products; see `Muon`.
+        body_rate: Factor of the learning rates of all layers but the head; below 1 for weights that are trained.
 
     Raises:
         UsageError: The head needs a learning rate of its own, and the network does not name its head.
     """
     if isinstance(config, MuonConfig):
-        return Muon(_muon_groups(config, _staged(network)), matmul_dtype=matmul_dtype)
-    groups = [{"params": _trainable(network)}] if config.head_rate == 1 else _body_and_head(config, _staged(network))
+        return Muon(_muon_groups(config, _staged(network), body_rate), matmul_dtype=matmul_dtype)
+    has_one_rate = config.head_rate == body_rate == 1
+    groups = [{"params": _trainable(network)}] if has_one_rate else _body_and_head(config, _staged(network), body_rate)
     if config.name == "adam":
         return torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     return torch.optim.SGD(
@@ -64,15 +69,19 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def _body_and_head(config: OptimizerConfig, network: StagedNetwork) -> list[dict[str, Any]]:
+def _body_and_head(config: OptimizerConfig, network: StagedNetwork, body_rate: float) -> list[dict[str, Any]]:
     """Split the parameters into two groups; the head has its own learning rate and weight decay."""
     head = _trainable(network.head)
     body = [p for p in _trainable(network) if all(p is not other for other in head)]
     rates = {"lr": config.learning_rate * config.head_rate, "weight_decay": config.weight_decay / config.head_rate}
-    return [{"name": "body", "params": body}, {"name": "head", "params": head} | rates]
+    groups: list[dict[str, Any]] = [
+        {"name": "body", "params": body, "lr": config.learning_rate * body_rate},
+        {"name": "head", "params": head} | rates,
+    ]
+    return [group for group in groups if group["params"]]
 
 
-def _muon_groups(config: MuonConfig, network: StagedNetwork) -> list[Group]:
+def _muon_groups(config: MuonConfig, network: StagedNetwork, body_rate: float) -> list[Group]:
     """Group the parameters: Muon updates the filters; SGD updates the head, the biases, batch norm and the whitening.
 
     Filters and biases of the stages that are frozen early have groups of their own.
@@ -99,14 +108,16 @@ def _muon_groups(config: MuonConfig, network: StagedNetwork) -> list[Group]:
         return Group(name=name, kind="sgd", params=parameters, lr=rate, weight_decay=decay, momentum=momentum)
 
     def by_muon(name: str) -> Group:
-        return Group(name=name, kind="muon", params=members[name], lr=config.learning_rate, momentum=config.momentum)
+        rate = config.learning_rate * body_rate
+        return Group(name=name, kind="muon", params=members[name], lr=rate, momentum=config.momentum)
 
+    bias_rate = config.bias_rate * body_rate
     groups = [
         by_muon("filters"),
-        by_sgd("biases", members["biases"], config.bias_rate),
+        by_sgd("biases", members["biases"], bias_rate),
         by_sgd("head", _trainable(network.head), config.head_rate),
-        by_sgd(WHITENING, members[WHITENING], config.bias_rate),
+        by_sgd(WHITENING, members[WHITENING], bias_rate),
         by_muon(EARLY + "filters"),
-        by_sgd(EARLY + "biases", members[EARLY + "biases"], config.bias_rate),
+        by_sgd(EARLY + "biases", members[EARLY + "biases"], bias_rate),
     ]
     return [group for group in groups if group["params"]]

@@ -20,6 +20,7 @@ from firstlight.training.callbacks.checkpointing import CheckpointTimes, recipe_
 from firstlight.training.data_module import ImageData
 from firstlight.training.loggers.event_files import cut_event_files
 from firstlight.training.loggers.factory import check_logger
+from firstlight.training.module import Classifier
 from firstlight.training.processes import check_nodes, is_first_process, training_lock
 from firstlight.training.runner import train_and_test
 
@@ -61,9 +62,12 @@ def resume(
     check_logger(options.logger)
     check_steps(options.steps)
     with training_lock(run.path):
-        module, data = build(run.recipe, data_dir or run.data["place"], options.steps, fold_of(run.path), run.decisions)
-        _refuse_other_data(run, data)
         checkpoint = run.checkpoints.newest()
+        place, fold = data_dir or run.data["place"], fold_of(run.path)
+        has_checkpoint = checkpoint is not None
+        module, data = build(run.recipe, place, options.steps, fold, run.decisions, has_checkpoint=has_checkpoint)
+        _refuse_other_data(run, data)
+        _refuse_other_start(run, module)
         _refuse_other_recipe(run, checkpoint)
         if is_first_process():
             _restore_folder(run, checkpoint)
@@ -80,6 +84,15 @@ def _refuse_other_data(run: Run, data: ImageData) -> None:
                 f"{data.data_dir}: the {split} images are not those that {run.path} started with. Name their folder "
                 "with --data_dir, or start a new run."
             )
+
+
+def _refuse_other_start(run: Run, module: Classifier) -> None:
+    """Refuse to begin again from other weights than those that the run began from."""
+    before, now = run.environment.get("init"), module.start_weights
+    if before is not None and now is not None and before["sha256"] != now.sha256:
+        raise RunError(
+            f"{now.model}: its weights are not those that {run.path} started from: restore them, or start a new run"
+        )
 
 
 def _refuse_other_recipe(run: Run, checkpoint: Checkpoint | None) -> None:

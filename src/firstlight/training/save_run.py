@@ -29,6 +29,7 @@ from firstlight.training.data_module import ImageData
 from firstlight.training.initialization import seeded_network
 from firstlight.training.loggers.projector import add_features
 from firstlight.training.lr_schedules import num_epochs
+from firstlight.training.start_weights import StartWeights
 
 FINAL_METRICS = ("val_acc", "val_loss", "test_acc", "test_acc_tta", "test_loss")
 TEST_FILES = (  # the first one marks the run as finished
@@ -37,9 +38,11 @@ TEST_FILES = (  # the first one marks the run as finished
 )
 
 
-def save_description(folder: Path, recipe: Recipe, data: ImageData) -> None:
+def save_description(folder: Path, recipe: Recipe, data: ImageData, start_weights: StartWeights | None = None) -> None:
     """Write `environment.json` and then `recipe.yaml`, whose presence makes the folder a run."""
     environment = describe_environment() | {"data": data.describe()}
+    if start_weights is not None:
+        environment["init"] = start_weights.to_dict()
     write_atomic(folder / "environment.json", json.dumps(environment, indent=2) + "\n")
     if data.decisions is not None:
         write_atomic(folder / DECISIONS_FILE, data.decisions.text)

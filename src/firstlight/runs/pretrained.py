@@ -14,14 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from firstlight.errors import DataError, MissingPackageError, RunError
-from firstlight.export.model_config import NAME as CONFIG_NAME
-from firstlight.export.model_config import ModelConfig
 from firstlight.files import atomic, regular_file
 from firstlight.networks import StagedNetwork
 from firstlight.paths import OFFLINE, user_path
+from firstlight.runs.model_config import NAME as CONFIG_NAME
+from firstlight.runs.model_config import ModelConfig
 from firstlight.runs.predictor import ModelDescription, Predictor
 
 WEIGHTS_NAME = "model.safetensors"
+BUNDLED_NAME = "bundled"  # name of this model on the command line
+BUNDLED_PATH = Path(__file__).parent.parent / "bundled"  # the model that comes with the package
 _ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 

@@ -1,0 +1,31 @@
+"""Test accuracy of the recipes on small subsets of CIFAR-10."""
+
+from __future__ import annotations
+
+import statistics
+
+from rendering.cells import Row, hardware_with_threads, load_lines, markdown, mean_percent
+
+TITLES = {"small": "`small`", "adam24": "`adam24`, the default"}
+
+
+def few_images() -> str:
+    """A row for each number of images of a class and recipe, over all subsets that were measured."""
+    groups: dict[tuple[int, str], list[Row]] = {}
+    lines = [line for line in load_lines("few_images") if "test_acc" in line]
+    for line in lines:
+        groups.setdefault((line["per_class"], line["recipe"]["name"]), []).append(line)
+    rows = [
+        [
+            str(per_class),
+            TITLES[name],
+            mean_percent(found, "test_acc"),
+            mean_percent(found, "test_acc_tta"),
+            f"{statistics.fmean(line['train_s'] for line in found) / 60:.1f}",
+            str(len(found)),
+        ]
+        for (per_class, name), found in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != "small"))
+    ]
+    header = "images of each class | recipe | test accuracy, single view | with the mirror image (tta) | minutes | n"
+    machines = " and ".join(sorted({hardware_with_threads(line) for line in lines}))
+    return f"{markdown(header, 'rlrrrr', rows)}\n\nOn {machines}, while other programs ran."
