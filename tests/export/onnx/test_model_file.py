@@ -17,6 +17,7 @@ from firstlight.errors import DataError, RunError, UsageError
 from firstlight.export.bundle import Bundle
 from firstlight.export.copy_bundle import copy_bundle
 from firstlight.export.onnx import model_file, verification
+from firstlight.export.onnx.maps_graph import METHODS
 from firstlight.export.onnx.model_file import write_onnx_model
 from firstlight.export.onnx.session import OnnxModel
 from firstlight.export.onnx.weight_formats import WeightsName
@@ -45,8 +46,8 @@ def test_the_metadata_describes_the_model_and_the_check(bundle: Bundle, tmp_path
     found = write_onnx_model(bundle, tmp_path / "model.onnx", licence="cc0-1.0")
     facts = OnnxModel(str(tmp_path / "model.onnx")).metadata
     assert tuple(facts["class_names"]) == bundle.class_names
-    assert facts["methods"] == ["grad_cam", "hires_cam", "layer_cam"]
-    assert tuple(facts["stages"]) == bundle.network.stages
+    assert facts["methods"] == list(METHODS)
+    assert tuple(facts["stages"]) == (*bundle.network.stages, "all")
     assert tuple(facts["image_size"]) == bundle.size_px
     assert facts["temperature"] == bundle.temperature
     assert facts["novelty_threshold"] == bundle.novelty_threshold

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from firstlight.attribution import explain
+from firstlight.attribution import ALL_STAGES, explain
 from firstlight.data.batches import to_unit
 from firstlight.errors import UsageError
 from firstlight.export.onnx import translation
@@ -138,12 +138,29 @@ def test_pictures_of_another_size_are_prepared_first(made: tuple[MadePredictor, 
         assert probability == pytest.approx(expected[name], abs=1e-5)
 
 
+def test_the_fused_map_is_that_of_explain(made: tuple[MadePredictor, OnnxModel, tuple[str, ...]]) -> None:
+    model, onnx_model, stages = made
+    images = pixels(4)
+    for index, method in enumerate(METHODS):
+        expected = explain(model.network, to_unit(images), method=method, stage=ALL_STAGES)
+        found = onnx_model.run(images, expected.classes, index, len(stages))["map"]
+        torch.testing.assert_close(found, expected.maps, atol=2e-5, rtol=1e-4, msg=method)
+
+
 def test_a_negative_stage_counts_from_the_end() -> None:
     _, onnx_model, stages = exported(NETWORKS["speednet"]())
     images, classes = pixels(2), torch.tensor([1, 2])
     for stage in range(len(stages)):
         found = onnx_model.run(images, classes, 1, stage - len(stages))["map"]
         assert torch.equal(found, onnx_model.run(images, classes, 1, stage)["map"])
+
+
+@pytest.mark.parametrize(("method", "stage"), [(len(METHODS), 0), (0, 9)])
+def test_an_index_that_does_not_exist_is_an_error(method: int, stage: int) -> None:
+    _, onnx_model, stages = exported(NETWORKS["resnet9"]())
+    assert len(stages) + 1 < 9
+    with pytest.raises(Exception, match="out of data bounds"):
+        onnx_model.run(pixels(1), torch.tensor([-1]), method, stage)
 
 
 def test_novelty_is_the_energy_above_the_threshold() -> None:

@@ -40,7 +40,7 @@ def test_the_readme_names_inputs_outputs_and_the_difference(bundle: Bundle, fold
     text = (folder / "README.md").read_text()
     for stage in bundle.network.stages:
         assert f"`{stage}`" in text
-    assert "0 `grad_cam`, 1 `hires_cam`" in text
+    assert "0 `grad_cam`, 1 `grad_cam_pp`" in text
     assert "The file was compared with PyTorch on " in text
     assert "logits differ by at most" in text
     assert "up to 65,793 pixels a side" in text

@@ -85,6 +85,9 @@ def test_maps_have_the_colours_of_the_overlay(page: Page, photo: Path, service: 
         (lambda: select(page, "classify-method", "LayerCAM"), MapOptions("layer_cam", "layer1"), "predicted", 0.6),
         (lambda: select(page, "explained", other), MapOptions("layer_cam", "layer1"), other, 0.6),
         (lambda: page.slide("classify-opacity", 1), MapOptions("layer_cam", "layer1"), other, 1.0),
+        (lambda: select(page, "classify-stage", "all, fused"), MapOptions("layer_cam", "all"), other, 1.0),
+        (lambda: select(page, "classify-method", "Grad-CAM++"), MapOptions("grad_cam_pp", "all"), other, 1.0),
+        (lambda: select(page, "classify-method", "Eigen-CAM"), MapOptions("eigen_cam", "all"), other, 1.0),
     ]
     for act, options, explained, opacity in steps:
         act()

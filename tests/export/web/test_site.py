@@ -76,9 +76,9 @@ def test_no_source_turns_text_into_markup() -> None:
 def test_model_json_says_what_the_app_says(site: Path, bundle: Bundle) -> None:
     found, service = json.loads(read(site / "model.json")), Service(bundle)
     assert tuple(found["class_names"]) == service.class_names
-    assert {each["name"] for each in found["stages"]} <= set(service.stages)
+    assert [each["name"] for each in found["stages"]] == list(service.stages)
     assert found["stages"][found["default_stage"]]["name"] == service.stages[-2]
-    assert {each["name"] for each in found["methods"]} <= set(service.methods)
+    assert [each["name"] for each in found["methods"]] == list(service.methods)
     assert found["methods"][0] == {"name": "grad_cam", "label": "Grad-CAM"}
     assert found["confusion"] == bundle.measured["confusion"]
     assert found["tiles"][0][0] == f"{bundle.measured['test']['single_view']:.2%}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,21 @@ class Graph:
         """Return the value of one of two branches of this graph; only the chosen branch is computed."""
         then_graph, other_graph = then._as_branch(then_value), otherwise._as_branch(other_value)
         return self.add("If", condition, then_branch=then_graph, else_branch=other_graph)
+
+    def repeat(self, count: int, value: str, step: Callable[[Graph, str], str]) -> str:
+        """Return a float value after `count` steps; the model contains the operations of a step once."""
+        body = self.branch()
+        number = next(self._numbers)
+        iteration, goes_on, now = (f"{name}_{number}" for name in ("iteration", "goes_on", "now"))
+        after = step(body, now)
+        still = body.add("Identity", goes_on)
+        info, float_type = helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+        inputs = [info(iteration, onnx.TensorProto.INT64, []), info(goes_on, onnx.TensorProto.BOOL, [])]
+        inputs.append(info(now, float_type, None))
+        outputs = [info(still, onnx.TensorProto.BOOL, []), info(after, float_type, None)]
+        return self.add(
+            "Loop", np.int64(count), "", value, body=helper.make_graph(body.nodes, f"step_{number}", inputs, outputs)
+        )
 
     def _as_branch(self, value: str) -> onnx.GraphProto:
         output = helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None)

@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto, helper
 
 import firstlight
+from firstlight.attribution import ALL_STAGES
 from firstlight.data.source import Source
 from firstlight.errors import UsageError
 from firstlight.export.bundle import Bundle
@@ -97,7 +98,7 @@ def describe(
     values: dict[str, Any] = {
         "class_names": model.class_names,
         "methods": list(METHODS),
-        "stages": stages,
+        "stages": [*stages, *([ALL_STAGES] if stages == tuple(model.network.stages) else [])],
         "image_size": model.size_px,
         "temperature": model.temperature,
         "mean": normalize.mean.flatten().tolist(),

@@ -65,7 +65,8 @@ def build_graph(model: Predictor, weights: WeightFormat) -> tuple[Graph, tuple[s
     names = explainable_stages(found)
     chosen = {name: found.stages[name] for name in names}
     vjps = found.vjps[len(found.vjps) - len(names) :]
-    graph.name(explain_stages(graph, chosen, vjps, _feature_gradient(graph, found), METHOD, STAGE), MAP)
+    gradient = _feature_gradient(graph, found)
+    graph.name(explain_stages(graph, chosen, vjps, gradient, METHOD, STAGE, model.size_px), MAP)
     return graph, names
 
 

@@ -55,9 +55,10 @@ pixels a little.
 | `image` | uint8 [n h w 3] | RGB pictures of one size |
 | `target` | int64 [n] | class that the map explains, 0 to {last_class}; -1 for the predicted one |
 | `method` | int64 | index of the method: {methods} |
-| `stage` | int64 | index of the stage: {stages}; -1 for the last |
+| `stage` | int64 | index of the stage: {stages}; -1 for the last of the network |
 
-A map at a stage before the last takes longer, because the graph then computes its gradient.
+A map at a stage before the last takes longer, because the graph then computes its gradient. The stage `all` is the mean
+of the maps of all stages, each divided by its largest absolute value, at the resolution of `prepared`.
 
 ## Outputs
 

@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from firstlight.attribution import ALL_STAGES
 from firstlight.data.decoding import MAX_PIXELS
 from firstlight.diagram import draw_network
 from firstlight.export import page_texts
@@ -46,7 +47,7 @@ def write_model_json(
         "size_px": list(bundle.size_px),
         "methods": _options(methods, [page_texts.METHOD_NAMES.get(name, name) for name in methods]),
         "stages": _options(stages, page_texts.stage_labels(stages)),
-        "default_stage": len(stages) - 1,
+        "default_stage": len([name for name in stages if name != ALL_STAGES]) - 1,
         "default_opacity": DEFAULT_OPACITY,
         "colours": _colours(),
         "limits": {"max_bytes": MAX_BYTES, "max_pixels": MAX_PIXELS, "accepted": ACCEPTED},
