@@ -8,15 +8,18 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 COMPILE = "FIRSTLIGHT_COMPILE"  # environment variable: 0 turns compiling off
 COMPILERS = ("c++", "g++", "clang++")
 INCLUDE = Path(__file__).parent  # folder of the shared headers
 OPTIONS = ["-std=c++17", "-O3", "-shared", "-fPIC", "-Wno-psabi", f"-I{INCLUDE}"]
-PATIENCE_S = 60  # with a compiler that does not end; three seconds become twenty on a busy machine
+PATIENCE_S = 20  # with a compiler that does not work; one that works may take longer on a busy machine
+MAX_S = 120  # for a compiler that works
+MIN_SHARE = 0.01  # of a core; a compiler that uses less does not work
 # Apple's clang knows OpenMP, but has no library of it. PyTorch's is loaded already, and its names are found at run
 # time; a second one in the same process would end it. Homebrew's is for a PyTorch without OpenMP.
 MACOS_OPENMP: tuple[list[str], ...] = (
@@ -45,8 +48,7 @@ def find_compiler() -> str:
         raise NoLibraryError("there is no C++ compiler: install g++ or clang++, or name one in CXX")
     if found[0] in _hanging:
         raise NoLibraryError(
-            f"{found[0]} did not end within {PATIENCE_S} s: mend it, name another compiler in CXX, or turn compiling "
-            f"off with {COMPILE}=0"
+            f"{found[0]} does not end: mend it, name another compiler in CXX, or turn compiling off with {COMPILE}=0"
         )
     return found[0]
 
@@ -71,7 +73,7 @@ def explaining_failures(compiler: str) -> Iterator[None]:
     except subprocess.TimeoutExpired:
         _hanging.add(compiler)
         find_compiler()
-        raise NoLibraryError(f"{compiler} did not end within {PATIENCE_S} s") from None  # CXX has just changed
+        raise NoLibraryError(f"{compiler} does not end") from None  # CXX has just changed
     except subprocess.CalledProcessError as error:
         message = _first_error(error.stderr.decode(errors="replace"))
         lacks_openmp = re.search(r"\bl?omp\b|openmp", message, re.IGNORECASE) is not None
@@ -84,12 +86,13 @@ def run_compiler(command: list[str]) -> None:
     """Run a compiler, and kill it with all the processes that it has started if it does not end.
 
     Raises:
-        OSError, subprocess.SubprocessError: It cannot be started, fails, or does not end within `PATIENCE_S`.
+        OSError, subprocess.SubprocessError: It cannot be started, fails, or does not end: it has used hardly any
+            processor time for `PATIENCE_S`, or has run for `MAX_S`.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:
         try:
-            output, errors = process.communicate(timeout=PATIENCE_S)
+            output, errors = _output(process)
         except BaseException:  # Ctrl-C, too
             if hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -98,6 +101,33 @@ def run_compiler(command: list[str]) -> None:
             raise
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+
+
+def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Return what a compiler prints, as soon as it ends.
+
+    Raises:
+        subprocess.TimeoutExpired: See `run_compiler`.
+    """
+    end_s, used_s = time.monotonic() + MAX_S, 0.0
+    while True:
+        try:
+            return process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            before_s, used_s = used_s, processor_time_s(process.pid)
+            if used_s - before_s < MIN_SHARE * PATIENCE_S or time.monotonic() > end_s:
+                raise
+
+
+def processor_time_s(group: int) -> float:
+    """Return the processor time in seconds that the processes of a group have used; 0 on systems without `/proc`."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # the process has ended meanwhile
+            fields = path.read_text(errors="replace").rpartition(")")[2].split()  # from the third on, see proc(5)
+            if int(fields[2]) == group:
+                ticks += sum(int(field) for field in fields[11:15])  # its own, and that of children that have ended
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 
 def _first_error(text: str) -> str:
