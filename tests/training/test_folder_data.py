@@ -49,9 +49,9 @@ def test_few_steps_are_announced_with_a_number_of_epochs_that_is_enough() -> Non
 def test_the_recipe_for_few_images_is_named_unless_another_was_chosen() -> None:
     labels = torch.arange(40) % 2
     images = ImageSet(torch.zeros(40, 3, 16, 16, dtype=torch.uint8), labels, ("red", "green"))
-    said = "20 images of each class on average are few: --recipe small is made for up to 500"
+    said = "about 20 training images of each class are few: --recipe small is made for up to 500"
     assert said in adapt_recipe(get_recipe("adam24"), images, None)[1]
-    for recipe in (get_recipe("small"), get_recipe("demo"), SMALL):
+    for recipe in (get_recipe("small"), get_recipe("demo"), SMALL, replace(get_recipe("adam24"), init="bundled")):
         assert said not in adapt_recipe(recipe, images, None)[1]
     many = ImageSet(torch.zeros(1002, 3, 16, 16, dtype=torch.uint8), torch.arange(1002) % 2, ("red", "green"))
     assert "--recipe small" not in str(adapt_recipe(get_recipe("adam24"), many, None)[1])

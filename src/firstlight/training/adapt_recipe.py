@@ -46,9 +46,10 @@ def adapt_recipe(recipe: Recipe, train: ImageSet, val: ImageSet | None) -> tuple
             f"{batch_size} is used"
         )
     per_class = len(train) / max(1, len(train.class_names))
-    if recipe.name == DEFAULT_RECIPE and per_class <= FEW_PER_CLASS:
+    if recipe.name == DEFAULT_RECIPE and not recipe.init and per_class <= FEW_PER_CLASS:
         lines.append(
-            f"{per_class:.0f} images of each class on average are few: --recipe small is made for up to {FEW_PER_CLASS}"
+            f"about {per_class:.0f} training images of each class are few: --recipe small is made for up to "
+            f"{FEW_PER_CLASS}"
         )
     steps_per_epoch = -(-(len(train) - num_val) // batch_size)
     if steps_per_epoch * recipe.max_epochs < FEW_STEPS:
