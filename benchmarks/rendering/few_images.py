@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import statistics
 
+from firstlight.recipes import get_recipe
 from rendering.cells import Row, hardware_with_threads, load_lines, markdown, mean_percent
 
 TITLES = {"small": "`small`", "adam24": "`adam24`, the default"}
+
+
+def title(line: Row) -> str:
+    """Return the name of a result's recipe, with the width of its network if it is not the recipe's own."""
+    name, width = line["recipe"]["name"], line["recipe"]["network"]["width"]
+    own = getattr(get_recipe(name).network, "width", width)
+    return TITLES[name] + ("" if width == own else f" with a network of width {width}")
 
 
 def few_images() -> str:
@@ -14,17 +22,19 @@ def few_images() -> str:
     groups: dict[tuple[int, str], list[Row]] = {}
     lines = [line for line in load_lines("few_images") if "test_acc" in line]
     for line in lines:
-        groups.setdefault((line["per_class"], line["recipe"]["name"]), []).append(line)
+        groups.setdefault((line["per_class"], title(line)), []).append(line)
     rows = [
         [
             str(per_class),
-            TITLES[name],
+            name,
             mean_percent(found, "test_acc"),
             mean_percent(found, "test_acc_tta"),
             f"{statistics.fmean(line['train_s'] for line in found) / 60:.1f}",
             str(len(found)),
         ]
-        for (per_class, name), found in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != "small"))
+        for (per_class, name), found in sorted(
+            groups.items(), key=lambda item: (item[0][0], item[0][1] != TITLES["small"])
+        )
     ]
     header = "images of each class | recipe | test accuracy, single view | with the mirror image (tta) | minutes | n"
     machines = " and ".join(sorted({hardware_with_threads(line) for line in lines}))
