@@ -119,13 +119,13 @@ def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
                 raise
 
 
-def processor_time_s(group: int) -> float:
-    """Return the processor time in seconds that the processes of a group have used; 0 on systems without `/proc`."""
+def processor_time_s(session: int) -> float:
+    """Return the processor time in seconds that the processes of a session have used; 0 on systems without `/proc`."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # the process has ended meanwhile
             fields = path.read_text(errors="replace").rpartition(")")[2].split()  # from the third on, see proc(5)
-            if int(fields[2]) == group:
+            if int(fields[3]) == session:
                 ticks += sum(int(field) for field in fields[11:15])  # its own, and that of children that have ended
     return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
