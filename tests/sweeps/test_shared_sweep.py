@@ -12,7 +12,7 @@ import pytest
 
 from firstlight.networks import ResNet9Config
 from firstlight.recipes.config import Recipe
-from firstlight.sweeps.sweep import FILE_NAME
+from firstlight.sweeps.sweep_config import FILE_NAME
 from reference.photo_folders import make_folder
 
 NUM_TRIALS = 6

@@ -101,13 +101,17 @@ def test_a_recipe_without_validation_images_gets_some(tiny: str, tmp_path: Path)
 def test_values_that_the_recipe_refuses_together_count_as_a_trial_that_ended(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(*arguments: Any, **options: Any) -> Run:
+    original = trial.fit
+
+    def refuses(recipe: Recipe, *arguments: Any, **options: Any) -> Run:
+        if recipe == RECIPE:
+            return original(recipe, *arguments, **options)
         raise UsageError("these values do not go together")
 
     monkeypatch.setattr(trial, "fit", refuses)
-    found = sweep.sweep(RECIPE, SPACE, 2, tmp_path, tmp_path / "logs", **QUIET)
-    assert [each.is_pruned for each in found.trials] == [True, True]
-    assert {row["remark"] for row in rows_of(found.path)} == {"these values do not go together"}
+    found = sweep.sweep(RECIPE, SPACE, 3, tmp_path, tmp_path / "logs", **(QUIET | {"num_fresh_seeds": 0}))
+    assert [each.is_pruned for each in found.trials] == [False, True, True]
+    assert [row["remark"] for row in rows_of(found.path)] == ["", *["these values do not go together"] * 2]
     assert found.best == found.recipe
     write_page(found)
 
@@ -141,6 +145,45 @@ def test_a_trial_that_an_error_has_ended_is_trained_again(
     assert len(found.trials) == 2
     assert found.trials[0].values["optimizer.learning_rate"] == RECIPE.optimizer.learning_rate
     assert [each.is_recipe for each in found.trials] == [True, False], "also with a new number"
+
+
+@pytest.mark.parametrize("option", [{"precision": "12"}, {"nonsense": 1}, {"limit_train_batches": -1}])
+def test_a_wrong_argument_of_the_trainer_stops_the_sweep_at_its_first_trial(
+    tiny: str, tmp_path: Path, option: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        sweep.sweep(RECIPE, SPACE, 3, tmp_path, tmp_path / "logs", num_fresh_seeds=0, **(QUIET | option))
+    assert "\n" not in str(caught.value)
+    folder = tmp_path / "logs" / "sweeps" / "small" / "version_0"
+    assert not (folder / TABLE).exists()
+    assert not list(folder.glob("small/version_*")), "no run is left"
+
+
+def test_a_pruned_run_counts_as_pruned_if_its_process_dies_before_it_can_say_so(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna import Trial
+
+    monkeypatch.setattr(storage, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(storage, "GRACE_S", 1)
+    monkeypatch.setattr(Trial, "should_prune", lambda self: self.number == 1)
+    original, calls = trial.fit, []
+
+    def dies_after_the_second(*arguments: Any, **options: Any) -> Run:
+        calls.append(1)
+        run = original(*arguments, **options)
+        if len(calls) == 2:
+            raise PowerCut
+        return run
+
+    monkeypatch.setattr(trial, "fit", dies_after_the_second)
+    recipe = Recipe(**(RECIPE.__dict__ | {"max_epochs": 3}))
+    options: dict[str, Any] = {"sampler": "random", "num_fresh_seeds": 0} | QUIET
+    with pytest.raises(PowerCut):
+        sweep.sweep(recipe, SPACE, 2, tmp_path, tmp_path / "logs", **options)
+    found = sweep.resume_sweep(tmp_path / "logs" / "sweeps" / "small" / "version_0")
+    assert [each.is_pruned for each in found.trials] == [False, True]
+    assert len(calls) == 2, "the run of one epoch is neither trained again nor continued"
 
 
 def test_a_full_disk_stops_the_sweep(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
+from firstlight.cli.engine_options import cluster_of
 from firstlight.cli.fit_options import build_parser, check_parts, help_for_all_parts, with_parts
 from firstlight.cli.network_options import import_from_command_line, network_from
 from firstlight.cli.repeat_fit import repeat_fit
@@ -50,6 +52,9 @@ def run(arguments: Sequence[str]) -> None:
     if is_named and chosen.data in EMBEDDED_NAMES:  # a folder must not replace it
         values["data_dir"] = DEFAULT_DATA_DIR
     options = asdict(values["trainer"]) | extras
+    cluster = cluster_of(Namespace(**values))
+    if cluster is not None and values["seeds"] is None:
+        raise UsageError("--engine ray spreads the runs of --seeds over a cluster: add --seeds N")
     from firstlight.cli.output import print_next, print_run
     from firstlight.cli.quiet import quiet_lightning
     from firstlight.training.fit import dry_run, fit
@@ -62,7 +67,8 @@ def run(arguments: Sequence[str]) -> None:
         return
     options |= {name: values[name] for name in ("logger", "histograms", "steps", "decisions")}
     if values["seeds"] is not None or values["folds"] is not None:
-        repeat_fit(chosen, values["data_dir"], values["logs_dir"], values["seeds"], values["folds"], options)
+        seeds, folds = values["seeds"], values["folds"]
+        repeat_fit(chosen, values["data_dir"], values["logs_dir"], seeds, folds, options, cluster)
         return
     finished = fit(chosen, values["data_dir"], values["logs_dir"], **options)
     if is_first_process():

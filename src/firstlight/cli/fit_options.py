@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import get_args
 
+from firstlight.cli.engine_options import add_engine_options
 from firstlight.cli.network_options import add_network_options
 from firstlight.cli.parser import DATA_DIR_HELP, DECISIONS_HELP, NETWORK_MODULE_HELP, Parser
 from firstlight.cli.trainer_options import TrainerOptions
@@ -74,6 +75,7 @@ def build_parser(recipe: Recipe) -> Parser:
         help="cross-validate: train K runs, each without one fold of the training images, and save the predictions for "
         "the held-out folds",
     )
+    add_engine_options(parser, "seed")
     parser.add_argument("--decisions", type=str, default=None, metavar="FILE", help=DECISIONS_HELP)
     parser.add_argument(
         "--fast_dev_run",

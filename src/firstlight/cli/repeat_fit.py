@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from firstlight.errors import UsageError
 
 if TYPE_CHECKING:
+    from firstlight.ray_cluster import RayCluster
     from firstlight.recipes.config import Recipe
     from firstlight.training.cross_validation import CrossValidation
     from firstlight.training.repeated_fits import RepeatedFits
@@ -15,7 +16,13 @@ TITLES = {"test_acc": "test", "test_acc_tta": "test, tta", "val_acc": "val"}
 
 
 def repeat_fit(
-    recipe: Recipe, data_dir: str, logs_dir: str, num_seeds: int | None, num_folds: int | None, options: dict[str, Any]
+    recipe: Recipe,
+    data_dir: str,
+    logs_dir: str,
+    num_seeds: int | None,
+    num_folds: int | None,
+    options: dict[str, Any],
+    cluster: RayCluster | None = None,
 ) -> None:
     """Train several seeds, or cross-validate, and print the summary.
 
@@ -27,7 +34,7 @@ def repeat_fit(
     if num_seeds is not None:
         from firstlight.training.repeated_fits import fit_seeds
 
-        print_seeds(fit_seeds(recipe, num_seeds, data_dir, logs_dir, **options))
+        print_seeds(fit_seeds(recipe, num_seeds, data_dir, logs_dir, cluster=cluster, **options))
     elif num_folds is not None:
         from firstlight.training.cross_validation import cross_validate
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from firstlight.cli.engine_options import add_engine_options, cluster_of
 from firstlight.cli.parser import DATA_DIR_HELP, Parser
+from firstlight.cli.trainer_options import TrainerOptions, split_trainer_extras
 from firstlight.errors import MissingPackageError, UsageError
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
+    from firstlight.ray_cluster import RayCluster
     from firstlight.sweeps.outcome import Outcome
 
 DESCRIPTION = (
@@ -37,13 +41,17 @@ FIXED_BY_SWEEP = (
     "fresh_seeds",
     "storage",
 )
+NOT_FOR_SWEEPS = ("devices", "num_nodes", "strategy")  # each trial is trained on one device
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 SHOWN = 10  # trials in the printed table
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run or continue a sweep, and print what it has found."""
+    arguments, extras = split_trainer_extras(arguments)
     options = build_parser().parse(arguments)
+    trainer = asdict(options.trainer) | extras
+    cluster = cluster_of(options)
     timeout_s = None if options.timeout is None else parse_duration(options.timeout)
     if find_spec("optuna") is None:
         raise MissingPackageError("a sweep needs Optuna, which is not installed: pip install 'firstlight[sweep]'")
@@ -52,7 +60,9 @@ def run(arguments: Sequence[str]) -> None:
     from firstlight.cli.quiet import quiet_lightning
 
     quiet_lightning()
-    found = resumed(options, timeout_s) if options.resume else begun(options, timeout_s)
+    found = (
+        resumed(options, trainer, timeout_s, cluster) if options.resume else begun(options, trainer, timeout_s, cluster)
+    )
     from firstlight.sweeps.sweep_page import write_page
 
     print_outcome(found)
@@ -84,9 +94,9 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--pruner",
         default=None,
-        choices=("median", "hyperband", "none"),
+        choices=("median", "asha", "hyperband", "none"),
         help="which trials end early: those below the median after as many epochs (the default, unless max_epochs is "
-        "searched), by hyperband, or none",
+        "searched), by asha (asynchronous successive halving), by hyperband, or none",
     )
     parser.add_argument("--seeds_per_trial", type=int, default=None, metavar="N", help="trainings of a trial (1)")
     parser.add_argument(
@@ -96,11 +106,19 @@ def build_parser() -> Parser:
         "--storage", type=str, default=None, metavar="URL", help="database that several machines share, of PostgreSQL"
     )
     parser.add_argument("--resume", type=str, default=None, metavar="SWEEP", help=RESUME_HELP)
+    add_engine_options(parser, "trial")
+    parser.add_class_arguments(TrainerOptions, "trainer", skip=set(NOT_FOR_SWEEPS))
     return parser
 
 
-def begun(options: Namespace, timeout_s: float | None) -> Outcome:
+def begun(options: Namespace, trainer: dict[str, Any], timeout_s: float | None, cluster: RayCluster | None) -> Outcome:
     """Run a new sweep.
+
+    Args:
+        options: Options of the command line.
+        trainer: Arguments of Lightning's Trainer.
+        timeout_s: Seconds after which no trial begins.
+        cluster: Where the trials are trained.
 
     Raises:
         UsageError: An option is missing.
@@ -126,22 +144,28 @@ def begun(options: Namespace, timeout_s: float | None) -> Outcome:
         options.data_dir or DEFAULT_DATA_DIR,
         options.logs_dir,
         timeout_s=timeout_s,
+        cluster=cluster,
+        **trainer,
         **{name: value for name, value in named.items() if value is not None},
     )
 
 
-def resumed(options: Namespace, timeout_s: float | None) -> Outcome:
-    """Continue a sweep.
+def resumed(
+    options: Namespace, trainer: dict[str, Any], timeout_s: float | None, cluster: RayCluster | None
+) -> Outcome:
+    """Continue a sweep; see `begun`.
 
     Raises:
         UsageError: An option contradicts the sweep.
     """
     given = [f"--{name}" for name in FIXED_BY_SWEEP if getattr(options, name) is not None]
+    defaults = asdict(TrainerOptions())
+    given += [f"--trainer.{name}" for name, value in trainer.items() if value != defaults.get(name)]
     if given:
         raise UsageError(f"{', '.join(given)}: a sweep continues with the options that it began with")
     from firstlight.sweeps.sweep import resume_sweep
 
-    return resume_sweep(user_path(options.resume), options.trials, timeout_s)
+    return resume_sweep(user_path(options.resume), options.trials, timeout_s, cluster)
 
 
 def parse_duration(text: str) -> float:

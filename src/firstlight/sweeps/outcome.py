@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from firstlight.evaluation.student_t import MetricSummary, summarize_values
 from firstlight.file_lock import locked
 from firstlight.files import write_atomic
+from firstlight.ray_cluster import RayCluster
 from firstlight.recipes.config import Recipe
 from firstlight.sweeps.search_space import Choice, SearchSpace
 from firstlight.sweeps.storage import finished_trials
@@ -107,6 +108,7 @@ def conclude(
     num_fresh_seeds: int,
     data_dir: str,
     trainer_options: Mapping[str, Any],
+    cluster: RayCluster | None = None,
 ) -> Outcome:
     """Train the best trials on fresh seeds, and write `trials.csv` and `best.yaml`.
 
@@ -117,13 +119,15 @@ def conclude(
         num_fresh_seeds: Number of fresh seeds; 0 leaves them out.
         data_dir: Folder of the data.
         trainer_options: Arguments of `pytorch_lightning.Trainer`.
+        cluster: Connected cluster on which the fresh seeds are trained; None trains them in this process.
     """
     trials = tuple(sorted((result_of(trial, space) for trial in finished_trials(study)), key=lambda each: each.number))
     log_fields = frozenset(parameter.name for parameter in space.parameters if parameter.log)
     outcome = Outcome(folder, space.recipe, trials, importance_of(study), None, (), log_fields, space.recipe)
     if outcome.ranking:
         with locked(folder / "fresh_seeds.lock"):  # the other processes of the sweep then find finished runs
-            outcome = _confirmed(outcome, space, num_fresh_seeds, data_dir, trainer_options)
+            options = dict(trainer_options) | {"cluster": cluster}
+            outcome = _confirmed(outcome, space, num_fresh_seeds, data_dir, options)
     write_atomic(folder / TABLE, as_csv(outcome, [parameter.name for parameter in space.parameters]))
     outcome.best.save(folder / BEST)
     return outcome
@@ -160,7 +164,7 @@ def importance_of(study: optuna.Study) -> dict[str, float]:
 
 
 def _confirmed(
-    outcome: Outcome, space: SearchSpace, num_seeds: int, data_dir: str, trainer_options: Mapping[str, Any]
+    outcome: Outcome, space: SearchSpace, num_seeds: int, data_dir: str, options: Mapping[str, Any]
 ) -> Outcome:
     """Return the outcome with the best trials and the recipe itself trained on fresh seeds."""
     if not num_seeds:
@@ -170,7 +174,7 @@ def _confirmed(
         return outcome
 
     def fresh(values: Mapping[str, Choice]) -> MetricSummary:
-        return _on_fresh_seeds(space.apply(values), num_seeds, outcome.path, data_dir, trainer_options)
+        return _on_fresh_seeds(space.apply(values), num_seeds, outcome.path, data_dir, options)
 
     log = logging.getLogger("firstlight")
     log.info(f"training the recipe itself and the best {len(best)} other trials on {num_seeds} fresh seeds")
@@ -192,10 +196,10 @@ def _with_best(
 
 
 def _on_fresh_seeds(
-    recipe: Recipe, num_seeds: int, folder: Path, data_dir: str, trainer_options: Mapping[str, Any]
+    recipe: Recipe, num_seeds: int, folder: Path, data_dir: str, options: Mapping[str, Any]
 ) -> MetricSummary:
     seeded = replace(recipe, seed=recipe.seed + FRESH_SEEDS_FROM)
-    return fit_seeds(seeded, num_seeds, data_dir, folder, test=False, **trainer_options).metrics["val_acc"]
+    return fit_seeds(seeded, num_seeds, data_dir, folder, test=False, **options).metrics["val_acc"]
 
 
 def as_csv(outcome: Outcome, names: Sequence[str]) -> str:

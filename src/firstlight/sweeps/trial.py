@@ -21,6 +21,8 @@ from firstlight.training.resume import resume
 
 RUNS = "runs"  # attribute of a trial: its run folders, below the folder of the sweep
 REMARK = "remark"  # attribute of a trial that could not be trained: why
+PRUNED = "pruned"  # attribute of a trial whose training the pruner has ended
+WORKER = "worker"  # attribute of a trial: name of the task on a cluster that trains it
 
 
 class Objective:
@@ -33,6 +35,7 @@ class Objective:
         num_seeds: Number of trainings, whose accuracies are averaged. Only the first one can be pruned.
         trainer_options: Arguments of `pytorch_lightning.Trainer`.
         on_begin: Called once the storage knows that the trial has begun.
+        worker: Name of the task on a cluster that trains the trial; empty in a process of its own.
 
     Attributes:
         number: Number of the last trial.
@@ -46,9 +49,11 @@ class Objective:
         num_seeds: int,
         trainer_options: Mapping[str, Any],
         on_begin: Callable[[], None] = lambda: None,
+        worker: str = "",
     ) -> None:
         self.space, self.folder, self.data_dir = space, folder, data_dir
         self.num_seeds, self.trainer_options, self.on_begin = num_seeds, dict(trainer_options), on_begin
+        self.worker = worker
         self.number = -1
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -57,24 +62,33 @@ class Objective:
         Raises:
             optuna.TrialPruned: The pruner has ended the training, the recipe refuses the values, or the loss is not
                 finite.
+            UsageError: The recipe itself cannot be trained, for instance with these arguments of the Trainer.
         """
         self.number = trial.number
         values = suggest(self.space, trial)
-        trial.set_user_attr(BEGUN, True)
+        trial.set_user_attr(BEGUN, trial.number)
+        trial.set_user_attr(WORKER, self.worker)
         self.on_begin()
+        recipe = None
         try:
             recipe = self.space.apply(values)
             return statistics.fmean(self._accuracy(trial, recipe, index) for index in range(self.num_seeds))
         except (UsageError, NotFiniteError) as error:
+            if isinstance(error, UsageError) and recipe == self.space.recipe:
+                raise  # no value of the space is to blame, so that every other trial would fail, too
             trial.set_user_attr(REMARK, str(error).splitlines()[0])
             raise optuna.TrialPruned(str(error)) from error
 
     def _accuracy(self, trial: optuna.Trial, recipe: Recipe, index: int) -> float:
         """Return the accuracy of one training on the validation images: of a finished, resumed or new run."""
+        last = self.trainer_options.get("max_epochs") or recipe.max_epochs
 
         def is_hopeless(num_epochs: int, val_acc: float) -> bool:
             trial.report(val_acc, num_epochs)
-            return bool(trial.should_prune())  # the pruner may return a boolean of NumPy
+            if not trial.should_prune() or num_epochs == last:
+                return False
+            trial.set_user_attr(PRUNED, True)  # before the run ends: a finished run does not say why it has ended
+            return True
 
         pruning = EarlyEnd(is_hopeless)
         callbacks = [] if index else [pruning]
@@ -97,6 +111,8 @@ class Objective:
             )
         elif not run.is_finished:
             run = resume(run, self.data_dir, callbacks=callbacks)
+        elif trial.user_attrs.get(PRUNED) and not index:
+            raise optuna.TrialPruned  # the process died before it could say so
         if pruning.has_ended:
             raise optuna.TrialPruned
         return float(run.results["val_acc"])

@@ -12,8 +12,10 @@ from typing import Any, TypedDict
 from firstlight.data.decisions import decisions_from
 from firstlight.errors import RunError, StoppedError, UsageError
 from firstlight.evaluation.student_t import MetricSummary, summarize_values
+from firstlight.file_lock import locked
 from firstlight.files import write_atomic
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
+from firstlight.ray_cluster import RayCluster, call_each, connect, stop_signals
 from firstlight.recipes.config import Recipe
 from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run
@@ -22,6 +24,7 @@ from firstlight.training.resume import resume
 from firstlight.typed_json import read_json
 
 SUMMARY = "summary.json"
+LOCK = ".lock"  # held while a process adds a run to the summary
 METRICS = ("test_acc", "test_acc_tta", "test_loss", "val_acc", "val_loss", "train_s")
 
 
@@ -56,9 +59,11 @@ def fit_seeds(
     num_seeds: int,
     data_dir: Path | str = DEFAULT_DATA_DIR,
     logs_dir: Path | str = DEFAULT_LOGS_DIR,
+    *,
+    cluster: RayCluster | None = None,
     **options: Any,
 ) -> RepeatedFits:
-    """Train and test a recipe with several seeds, one after the other on one device.
+    """Train and test a recipe with several seeds, one after the other on one device, or spread over a Ray cluster.
 
     The run folders are in `logs_dir/<recipe>`. Beside them, `seeds_<n>/summary.json` lists the runs, with the mean, the
     standard deviation and the lower 95 % bound of their metrics. A second call with the same recipe, data and options
@@ -69,6 +74,8 @@ def fit_seeds(
         num_seeds: Number of runs, at least 2.
         data_dir: Folder of the data sets, or one folder of images per class.
         logs_dir: Folder of all runs.
+        cluster: Ray cluster; its machines must see `logs_dir` and `data_dir` at the same paths. A run whose worker dies
+            is resumed by another.
         **options: Further arguments of `firstlight.fit`.
 
     Raises:
@@ -78,18 +85,39 @@ def fit_seeds(
     if num_seeds < 2:
         raise UsageError(f"seeds must be 2 or more, not {num_seeds}: a single run needs no --seeds")
     options = on_one_device(options)
+    if cluster is not None:  # a worker has another current folder
+        logs_dir = user_path(logs_dir).absolute()
+        data_dir = user_path(data_dir).absolute() if user_path(data_dir).exists() else data_dir
     group = FitGroup.open("seeds", replace(recipe, seed=0), data_dir, logs_dir, options)
-    runs = []
-    for seed in range(recipe.seed, recipe.seed + num_seeds):
-        seeded = replace(recipe, seed=seed)
-
-        def start(on_start: Callable[[Path], None], seeded: Recipe = seeded) -> Run:
-            return fit(seeded, data_dir, logs_dir, on_start=on_start, **options)
-
-        runs.append(group.train(f"seed {seed}", start))
+    recipes = [replace(recipe, seed=seed) for seed in range(recipe.seed, recipe.seed + num_seeds)]
+    calls = [(group, each, data_dir, logs_dir, options) for each in recipes]
+    if cluster is None:
+        runs = [Run(fit_seed(*each)) for each in calls]
+    else:
+        with connect(cluster), stop_signals("stopped; repeat the command to continue"):
+            runs = [Run(path) for path in call_each(cluster, f"{__name__}:fit_seed", calls)]
     metrics = summarize_metrics(runs)
     group.write_summary({"metrics": {name: asdict(summary) for name, summary in metrics.items()}})
     return RepeatedFits(group.path, tuple(runs), metrics)
+
+
+def fit_seed(
+    group: FitGroup, recipe: Recipe, data_dir: Path | str, logs_dir: Path | str, options: Mapping[str, Any]
+) -> Path:
+    """Return the folder of a finished run of the group: an earlier one, an interrupted one resumed, or a new one.
+
+    Args:
+        group: Runs with the same recipe and several seeds.
+        recipe: Recipe with the seed of the run.
+        data_dir: Folder of the data.
+        logs_dir: Folder of all runs.
+        options: Options of `firstlight.fit`.
+    """
+
+    def start(on_start: Callable[[Path], None]) -> Run:
+        return fit(recipe, data_dir, logs_dir, on_start=on_start, **options)
+
+    return group.train(f"seed {recipe.seed}", start).path
 
 
 def summarize_metrics(runs: list[Run]) -> dict[str, MetricSummary]:
@@ -113,12 +141,13 @@ def on_one_device(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class FitGroup:
-    """Runs that are trained one after the other. A file lists them, so that a later call can continue.
+    """Runs that belong together. A file lists those that were begun, so that a later call can continue.
+
+    Several processes can train runs of one group.
 
     Args:
         path: Folder of `summary.json`.
         request: What all runs of the group have in common.
-        names: Name of the run folder of each run that was begun.
         data_dir: Folder of the data.
         objects: Options of `fit` that a file cannot hold; a resumed run receives them again.
     """
@@ -127,13 +156,11 @@ class FitGroup:
         self,
         path: Path,
         request: dict[str, Any],
-        names: dict[str, str],
         data_dir: Path | str,
         objects: dict[str, Any],
     ) -> None:
         self.path = path
         self._request = request
-        self._names = names
         self._data_dir = data_dir
         self._objects = objects
 
@@ -166,11 +193,10 @@ class FitGroup:
         parent = user_path(logs_dir) / recipe.name
         number = 0
         while (path := parent / f"{kind}_{number}").exists():
-            names = _read_names(path, request)
-            if names is not None:
-                return FitGroup(path, request, names, data_dir, objects)
+            if _read_names(path, request) is not None:
+                break
             number += 1
-        return FitGroup(path, request, {}, data_dir, objects)
+        return FitGroup(path, request, data_dir, objects)
 
     def train(self, key: str, start: Fit) -> Run:
         """Return the run of this key: the finished one, the interrupted one resumed, or a new one.
@@ -186,8 +212,9 @@ class FitGroup:
             return run
 
         def note(folder: Path) -> None:
-            self._names[key] = folder.name
-            self.write_summary({})
+            self.path.mkdir(parents=True, exist_ok=True)
+            with locked(self.path / LOCK):
+                self._write(self._names | {key: folder.name}, {})
 
         try:
             if run is not None:
@@ -206,8 +233,16 @@ class FitGroup:
         Args:
             results: Further entries of the file, besides the request and the run folders.
         """
-        content = {"request": self._request, "runs": self._names} | results
+        self._write(self._names, results)
+
+    def _write(self, names: dict[str, str], results: dict[str, Any]) -> None:
+        content = {"request": self._request, "runs": names} | results
         write_atomic(self.path / SUMMARY, json.dumps(content, indent=2) + "\n")
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """Name of the run folder of each run that was begun."""
+        return _read_names(self.path, self._request) or {}
 
     def _known(self, key: str) -> Run | None:
         """Return the run of this key if its folder is there."""
