@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
+from firstlight.cli.before_fit import print_before_fit
 from firstlight.cli.engine_options import cluster_of
 from firstlight.cli.fit_options import build_parser, check_parts, help_for_all_parts, with_parts
 from firstlight.cli.network_options import import_from_command_line, network_from
@@ -31,6 +32,7 @@ TRAINER_HELP = "Any other argument of Lightning's Trainer: --trainer.KEY VALUE, 
 
 def run(arguments: Sequence[str]) -> None:
     """Train and test, then print the results and the run folder."""
+    given = arguments
     arguments, extras = split_trainer_extras(arguments)
     early = _parse_early_options(arguments)
     import_from_command_line(early.named_network, early.network_module)
@@ -64,6 +66,9 @@ def run(arguments: Sequence[str]) -> None:
     if values["fast_dev_run"]:
         dry_run(chosen, values["data_dir"], steps=values["steps"], decisions=values["decisions"], **options)
         print("fast_dev_run: one batch went through training, validation and test; no file was written")
+        return
+    if values["find_lr"] or values["dry_run"]:
+        print_before_fit(chosen, values, given, options)
         return
     options |= {name: values[name] for name in ("logger", "histograms", "steps", "decisions")}
     if values["seeds"] is not None or values["folds"] is not None:

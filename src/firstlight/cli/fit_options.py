@@ -82,6 +82,16 @@ def build_parser(recipe: Recipe) -> Parser:
         action="store_true",
         help="run one batch through training, validation and test, and write no file",
     )
+    parser.add_argument(
+        "--find_lr",
+        action="store_true",
+        help="train some steps with a growing learning rate, draw the curve of the loss, and suggest a learning rate",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print the plan: devices, steps, the files of the run and the estimated time; train nothing",
+    )
     parser.add_argument("--help_all", action="store_true", help="show the options of every network and optimizer")
     parser.add_argument("--network_module", type=str, default=None, metavar="MODULE", help=NETWORK_MODULE_HELP)
     parser.add_class_arguments(Recipe, skip={"name", *PARTS})

@@ -89,7 +89,7 @@ def fit(
     check_steps(steps)
     if (max_epochs := trainer_options.pop("max_epochs", None)) is not None:
         recipe = replace(recipe, max_epochs=max_epochs)
-    recipe = _choose_init(_choose_data(recipe, data_dir), init)
+    recipe = _choose_init(choose_data(recipe, data_dir), init)
     module, data = build(recipe, data_dir, steps, fold, decisions_from(decisions))
     options = FitOptions.of(logger, histograms, steps, trainer_options)
     options = replace(options, test=test, fold=None if fold is None else [fold.index, fold.count])
@@ -116,14 +116,14 @@ def dry_run(
 ) -> None:
     """Run one batch of training, validation and test, and write nothing (Lightning's `fast_dev_run`)."""
     check_steps(steps)
-    module, data = build(_choose_data(recipe, data_dir), data_dir, steps, decisions=decisions_from(decisions))
+    module, data = build(choose_data(recipe, data_dir), data_dir, steps, decisions=decisions_from(decisions))
     with convert_trainer_errors():
         trainer = Trainer(max_epochs=1, fast_dev_run=True, **trainer_options)
     trainer.fit(module, datamodule=data)
     trainer.test(module, datamodule=data, verbose=False)
 
 
-def _choose_data(recipe: Recipe, data_dir: Path | str) -> Recipe:
+def choose_data(recipe: Recipe, data_dir: Path | str) -> Recipe:
     """Return the recipe with the data set to train on: a folder of images replaces the data of a built-in recipe.
 
     It does not replace a data set that the user has put into the recipe.
