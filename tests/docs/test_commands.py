@@ -49,6 +49,8 @@ NOT_EXECUTED = {  # start of a command: reason why it is not executed here
     "pip install": "it changes the environment",
     "jupyter lab": "it starts a server and is not among the requirements; tests/notebooks executes the notebook",
     "make": "the targets build environments and run whole test suites: `make -n` checks that they exist",
+    "firstlight sweep --recipe demo --space space.yaml --trials 200 --engine ray": "tests/sweeps/test_ray_sweep.py",
+    "firstlight sweep --resume logs/sweeps/demo/version_0 --engine ray": "tests/sweeps/test_ray_sweep.py starts nodes",
     "torchrun": "tests/training/test_ddp.py starts two processes",
     "firstlight fit --trainer.devices 2": "tests/training/test_ddp.py starts two processes",
 }

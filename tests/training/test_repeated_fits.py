@@ -133,6 +133,5 @@ def test_a_damaged_summary_is_named_and_its_runs_are_not_continued(
 
 def test_a_summary_of_a_stranger_names_no_folder_elsewhere(tmp_path: Path) -> None:
     group = FitGroup.open("seeds", RECIPE, tmp_path, tmp_path, {})
-    group._names = {"seed 5": "..", "seed 6": "../../x", "seed 7": "version_3"}
-    group.write_summary({})
+    group._write({"seed 5": "..", "seed 6": "../../x", "seed 7": "version_3"}, {})
     assert FitGroup.open("seeds", RECIPE, tmp_path, tmp_path, {})._names == {"seed 7": "version_3"}

@@ -24,6 +24,7 @@ from firstlight.sweeps.local_trials import run_trials
 from firstlight.sweeps.outcome import Outcome, conclude
 from firstlight.sweeps.search_space import read_space, space_of
 from firstlight.sweeps.storage import PrunerName, SamplerName, make_pruner, open_study
+from firstlight.sweeps.sweep_config import FILE_NAME as FILE_NAME  # also read by the benchmark
 from firstlight.sweeps.sweep_config import SweepConfig
 from firstlight.training.repeated_fits import on_one_device
 
