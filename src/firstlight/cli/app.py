@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from firstlight.cli.parser import Parser
 from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, add_run_argument, describe, report_choice
 from firstlight.errors import MissingPackageError, RunError, UsageError
+from firstlight.extras import install_command
 
 if TYPE_CHECKING:
     from firstlight.export.bundle import Bundle
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.port is not None and not 1 <= options.port <= 65535:
         raise UsageError(f"--port must be 1 to 65535, not {options.port}")
     if find_spec("gradio") is None:
-        raise MissingPackageError("the app needs Gradio, which is not installed: pip install 'firstlight[app]'")
+        raise MissingPackageError(f"the app needs Gradio, which is not installed: {install_command('app')}")
     from firstlight.app.serving import serve
     from firstlight.cli.quiet import quiet_lightning
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from firstlight.cli.parser import Parser
 from firstlight.cli.which_run import MOVED_DATA_DIR_HELP, RUN_HELP, add_run_argument, open_run
 from firstlight.errors import MissingPackageError, UsageError
+from firstlight.extras import install_command
 from firstlight.paths import user_path
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _check_onnx_packages(kind: str) -> None:
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise MissingPackageError(
-            f"--to {kind} needs {' and '.join(missing)}, not installed here: pip install 'firstlight[onnx]'"
+            f"--to {kind} needs {' and '.join(missing)}, not installed here: {install_command('onnx')}"
         )
 
 

@@ -31,11 +31,13 @@ def print_run(run: Run) -> None:
         (f"test, tta ({run.recipe.views})", "test_acc_tta", None),
     ):
         if accuracy in results:
-            table.add_row(split, f"{results[accuracy]:.2%}", f"{results[loss]:.4f}" if loss else "")
+            table.add_row(split, f"{results[accuracy]:.2%}", f"{results[loss]:.4f}" if loss in results else "")
     console = Console(soft_wrap=True, markup=False, emoji=False)  # names are the user's own
     console.print(table)
     print_classes(results)
-    console.print(f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all", highlight=False)
+    if "train_s" in results and "total_s" in results:
+        times = f"trained in {duration(results['train_s'])}, {duration(results['total_s'])} in all"
+        console.print(times, highlight=False)
     kernels = report_line(kernel_report())
     if kernels is not None:
         console.print(kernels, highlight=False)

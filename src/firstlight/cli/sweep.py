@@ -12,6 +12,7 @@ from firstlight.cli.engine_options import add_engine_options, cluster_of
 from firstlight.cli.parser import DATA_DIR_HELP, Parser
 from firstlight.cli.trainer_options import TrainerOptions, split_trainer_extras
 from firstlight.errors import MissingPackageError, UsageError
+from firstlight.extras import install_command
 from firstlight.paths import DEFAULT_DATA_DIR, DEFAULT_LOGS_DIR, user_path
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     cluster = cluster_of(options)
     timeout_s = None if options.timeout is None else parse_duration(options.timeout)
     if find_spec("optuna") is None:
-        raise MissingPackageError("a sweep needs Optuna, which is not installed: pip install 'firstlight[sweep]'")
+        raise MissingPackageError(f"a sweep needs Optuna, which is not installed: {install_command('sweep')}")
     if options.sampler == "gp" and find_spec("scipy") is None:
         raise MissingPackageError("--sampler gp needs SciPy, which is not installed: pip install scipy")
     from firstlight.cli.quiet import quiet_lightning

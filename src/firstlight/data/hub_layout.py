@@ -15,6 +15,7 @@ from typing import Any
 from firstlight.data.folder.layout import FolderSplit, ImageFile, Layout, class_name_of, layout_of, split_named
 from firstlight.data.hub_columns import Columns, find_columns
 from firstlight.errors import DataError, FirstlightError, MissingPackageError, UsageError
+from firstlight.extras import install_command
 from firstlight.files import read_bytes
 from firstlight.paths import cache_dir, is_offline, printable, user_path
 
@@ -99,7 +100,7 @@ def _load(name: str) -> tuple[Mapping[str, Any], str, bool]:
         import huggingface_hub
     except ImportError as error:
         raise MissingPackageError(
-            f"{name} needs the package datasets: install it with pip install 'firstlight[hub]'"
+            f"{name} needs the package datasets: install it with {install_command('hub')}"
         ) from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()

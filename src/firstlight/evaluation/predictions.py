@@ -110,7 +110,7 @@ class Predictions:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: torch.from_numpy(stored[name]) for name in ("logits", "features", "labels", "ids")}
                 names = stored["file_names"] if "file_names" in stored.files else None
-            _check(arrays)
+            check_arrays(arrays)
             return Predictions(**arrays, file_names=None if names is None else _checked_names(names, arrays["labels"]))
         except FieldError as error:
             raise RunError(f"{path}: {error}; run `firstlight test` again") from error
@@ -140,7 +140,12 @@ def _check_members(path: Path) -> None:
                 raise FieldError(f"{printable(member.filename)} must be stored without compression")
 
 
-def _check(arrays: dict[str, Tensor]) -> None:
+def check_arrays(arrays: dict[str, Tensor]) -> None:
+    """Raise FieldError unless arrays have the types, shapes and ranges of predictions.
+
+    Args:
+        arrays: `logits`, `features`, `labels` and `ids` as in `Predictions`.
+    """
     for name, array in arrays.items():
         dtype, num_axes = (torch.float32, 2) if name in ("logits", "features") else (torch.int64, 1)
         if array.dtype != dtype or array.ndim != num_axes or len(array) != len(arrays["labels"]):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from firstlight.data.images import ImageSet
 from firstlight.errors import RunError
-from firstlight.evaluation.predictions import Predictions
+from firstlight.evaluation.predictions import Predictions, check_arrays
 from firstlight.export.data_facts import DataFacts, data_facts
 from firstlight.export.image_sheet import read_sheet, write_sheet
 from firstlight.export.measured import MEASURED_NAME as MEASURED_NAME
@@ -24,6 +24,7 @@ from firstlight.runs.predictor import ModelDescription
 from firstlight.runs.pretrained import BUNDLED_NAME as BUNDLED_NAME
 from firstlight.runs.pretrained import BUNDLED_PATH as BUNDLED_PATH
 from firstlight.runs.pretrained import Pretrained
+from firstlight.typed_json import FieldError
 
 SHEET_NAMES = ("examples", "mistakes")  # the parts of a bundle that contain test images
 VIEWS = {  # descriptions of the views in `firstlight.evaluation.tta_views`
@@ -106,10 +107,16 @@ class Bundle(Pretrained):
             with safe_open(regular_file(path), framework="pt") as content:
                 labels, ids, logits = (content.get_tensor(key) for key in ("labels", "ids", "logits"))
                 names = _file_names((content.metadata() or {}).get("file_names"))
+            features = torch.empty(len(labels), 0)
+            check_arrays({"logits": logits, "features": features, "labels": labels, "ids": ids})
+            if logits.shape[1] != len(self.class_names):
+                raise FieldError(f"logits must have {len(self.class_names)} columns, one for each class")
             pixels = read_sheet(self.path / f"{name}.png", len(labels), self.size_px)
             images = ImageSet(pixels, labels, self.class_names, ids=ids, name=name, file_names=names)
-            return LabelledPredictions(images, Predictions(logits, torch.empty(len(labels), 0), labels, ids))
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            return LabelledPredictions(images, Predictions(logits, features, labels, ids))
+        except FieldError as error:
+            raise RunError(f"{path}: {error}. Export the model again.") from error
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read. Export the model again.") from error
 
 

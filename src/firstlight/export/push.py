@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from firstlight.errors import FirstlightError, MissingPackageError, UsageError
+from firstlight.extras import install_command
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 MESSAGE = "Export with firstlight"
@@ -53,7 +54,7 @@ def check_push(kind: str, name: str) -> None:
         from huggingface_hub import get_token
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            "--push needs huggingface_hub, which is not installed here: pip install 'firstlight[hub]'"
+            f"--push needs huggingface_hub, which is not installed here: {install_command('hub')}"
         ) from error
     if not get_token():
         raise UsageError("--push needs a login: run `hf auth login`, or set HF_TOKEN to a token with write access")

@@ -12,6 +12,7 @@ from firstlight.errors import MissingPackageError
 from firstlight.export.bundle import BUNDLED_PATH, Bundle
 from firstlight.export.copy_bundle import copy_bundle
 from firstlight.export.space_files import front_matter, lfs_attributes
+from firstlight.extras import install_command
 
 PACKAGE = Path(firstlight.__file__).parent
 MODEL_FOLDER = "model"
@@ -103,7 +104,7 @@ def version_of(package: str) -> str:
         return metadata.version(package).partition("+")[0]
     except metadata.PackageNotFoundError as error:
         raise MissingPackageError(
-            f"a Space pins {package}, which is not installed here: pip install 'firstlight[app]'"
+            f"a Space pins {package}, which is not installed here: {install_command('app')}"
         ) from error
 
 

@@ -17,6 +17,7 @@ from firstlight.data.rng import generator
 from firstlight.errors import MissingPackageError, UsageError
 from firstlight.evaluation.predictions import Predictions
 from firstlight.evaluation.principal_components import principal_components
+from firstlight.extras import install_command
 from firstlight.reports.html.sprites import Sprite, make_sprite
 
 PROJECTIONS = ("pca", "umap")
@@ -99,7 +100,7 @@ def check_projection(projection: str) -> None:
     if projection not in PROJECTIONS:
         raise UsageError(f"projection {projection!r} is not known; choose one of {', '.join(PROJECTIONS)}")
     if projection == "umap" and find_spec("umap") is None:
-        raise MissingPackageError("projection umap: its package is not installed; run pip install 'firstlight[umap]'")
+        raise MissingPackageError(f"projection umap: its package is not installed; run {install_command('umap')}")
 
 
 def umap_coordinates(features: Features) -> Float[Tensor, "n 2"]:

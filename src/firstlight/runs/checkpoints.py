@@ -13,69 +13,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import torch
 
 from firstlight.errors import RunError
 from firstlight.files import read_bytes, write_atomic
-from firstlight.typed_json import Amount, Count, FieldError, check
+from firstlight.runs.checkpoint_fields import check_checkpoint
+from firstlight.typed_json import FieldError
 
 NUM_KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
 NAME = re.compile(r"(\d{6,})-epoch_(\d+)-step_(\d+)-([0-9a-f]{16})\.ckpt")
 NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "firstlight")
-
-
-class Counts(TypedDict):
-    """Counters of one of Lightning's loops."""
-
-    ready: Count
-    completed: Count
-
-
-class Progress(TypedDict):
-    """Progress of one of Lightning's loops."""
-
-    total: Counts
-    current: Counts
-
-
-FitLoop = TypedDict(
-    "FitLoop", {"state_dict": dict[str, Any], "epoch_progress": Progress, "epoch_loop.batch_progress": Progress}
-)
-
-
-class Loops(TypedDict):
-    """The loops of Lightning that firstlight rewinds."""
-
-    fit_loop: FitLoop
-
-
-class RandomStates(TypedDict):
-    """The states of PyTorch's random number generators."""
-
-    cpu: torch.Tensor
-    cuda: list[torch.Tensor]
-
-
-class OwnFields(TypedDict):
-    """The entries of firstlight; see `training.callbacks.checkpointing`."""
-
-    recipe: str
-    train_s: Amount
-    logged: dict[str, Any]
-    is_trained: bool
-    event_sizes: dict[str, Count]
-    random: RandomStates
-    next_batch: NotRequired[dict[str, Any]]
-
-
-class CheckpointFields(TypedDict):
-    """The parts of a checkpoint that firstlight reads itself."""
-
-    state_dict: dict[str, torch.Tensor]
-    loops: Loops
-    firstlight: OwnFields
 
 
 @dataclass(frozen=True)
@@ -175,17 +124,10 @@ def load(file: io.BytesIO, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict | list) for name in NEEDED):
         raise RunError(f"{path}: is not a checkpoint of firstlight. Remove it to use the checkpoint before it.")
     try:
-        check(content, CheckpointFields, "")
-        _check_random_state(content["firstlight"]["random"]["cpu"])
+        check_checkpoint(content)
     except FieldError as error:
         raise RunError(f"{path}: {error}. Remove it to use the checkpoint before it.") from error
     return content
-
-
-def _check_random_state(state: torch.Tensor) -> None:
-    expected = torch.get_rng_state()
-    if state.dtype != expected.dtype or state.shape != expected.shape:
-        raise FieldError(f"firstlight.random.cpu must be {len(expected)} bytes, not {state.dtype} {list(state.shape)}")
 
 
 def _digest(content: bytes | memoryview) -> str:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from firstlight.errors import DataError, MissingPackageError, RunError
+from firstlight.extras import install_command
 from firstlight.files import atomic, regular_file
 from firstlight.networks import StagedNetwork
 from firstlight.paths import OFFLINE, user_path
@@ -143,7 +144,7 @@ def _from_hub(name: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f"there is no folder {name}; to load a model from the hub, pip install huggingface_hub"
+            f"there is no folder {name}; to load a model from the hub, {install_command('hub')}"
         ) from error
     try:
         offline = os.environ.get(OFFLINE, "") not in ("", "0", "no")

@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from firstlight.errors import StoppedError, TrainingError, UsageError, WriteError
+from firstlight.errors import FirstlightError, RunError, StoppedError, TrainingError, UsageError, WriteError
 from firstlight.runs.checkpoints import Checkpoint, CheckpointFolder
 from firstlight.runs.options import FitOptions
 from firstlight.runs.run import Run
@@ -75,7 +75,7 @@ def train_and_test(
         trainer = _make_trainer(
             folder, module, options, trainer_options, checkpointing, writers, run_folder, checkpoint
         )
-        with _kill_workers_on_stop(trainer):
+        with _kill_workers_on_stop(trainer), _convert_restore_errors(checkpoint, checkpointing):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
         tested = trainer.test(module, datamodule=data, verbose=False) if options.test else []
         run = Run(trainer.strategy.broadcast(folder))
@@ -142,6 +142,21 @@ def _kill_workers_on_stop(trainer: pl.Trainer) -> Iterator[None]:
     except StoppedError:
         kill_workers(trainer)
         raise
+
+
+@contextmanager
+def _convert_restore_errors(checkpoint: Checkpoint | None, checkpointing: Checkpointing) -> Iterator[None]:
+    """Convert what Lightning and PyTorch raise for a checkpoint that does not fit the run, until it is restored."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        if checkpoint is None or checkpointing.is_restored or isinstance(error, FirstlightError):
+            raise
+        first = next(iter(str(error).strip().splitlines()), "")[:200]
+        raise RunError(
+            f"{checkpoint.path}: does not fit the run ({type(error).__name__}: {first}). Remove it to use the "
+            "checkpoint before it."
+        ) from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from firstlight.data.cifar_formats import CIFAR10_CLASSES, PIXEL_BYTES, SIDE_PX
 from firstlight.data.download.manifest import Archive
 from firstlight.data.safe_unpacking import RefusedError, escaped
 from firstlight.errors import DataError, FirstlightError, MissingPackageError
+from firstlight.extras import install_command
 
 RECORD_BYTES = 1 + PIXEL_BYTES  # a label, then the red, green and blue values
 ROWS_PER_READ = 1000
@@ -68,7 +69,7 @@ def _records(paths: Sequence[Path]) -> Iterator[bytes]:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingPackageError("parquet files need pip install 'firstlight[hub]'") from error
+        raise MissingPackageError(f"parquet files need the package pyarrow: {install_command('hub')}") from error
     for path in paths:
         with pyarrow.parquet.ParquetFile(path) as file:
             images = next((name for name in ("img", "image") if name in file.schema_arrow.names), None)

@@ -61,6 +61,7 @@ class Checkpointing(pl.Callback):
 
     Attributes:
         spent_s: Seconds that this process has spent on writing checkpoints.
+        is_restored: Whether Lightning has restored the checkpoint, if there is one.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Checkpointing(pl.Callback):
         self._earlier: dict[str, Any] = {}  # our entries of the checkpoint from which this process continued
         self._started_s = self._last_s = time.perf_counter()
         self.spent_s = 0.0
+        self.is_restored = False
         self._next_cost_s = math.inf
         self._position: Position | None = None  # position that `_save` is writing
 
@@ -115,6 +117,7 @@ class Checkpointing(pl.Callback):
             torch.set_rng_state(self._earlier["random"]["cpu"])
             if torch.cuda.is_available() and self._earlier["random"]["cuda"]:
                 torch.cuda.set_rng_state_all(self._earlier["random"]["cuda"])
+        self.is_restored = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write a checkpoint between two epochs, if it is time or if the training must stop."""

@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from firstlight.errors import MissingPackageError, UsageError
+from firstlight.extras import install_command
 from firstlight.training.loggers.graph_logger import GraphLogger
 
 PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}  # each belongs to an extra of the same name
@@ -48,7 +49,7 @@ def check_logger(name: str) -> None:
         import_module(PACKAGES.get(name, "firstlight"))
     except ImportError as error:
         raise MissingPackageError(
-            f"logger {name}: its package is not installed; run pip install 'firstlight[{name}]'"
+            f"logger {name}: its package is not installed; run {install_command(name)}"
         ) from error
 
 
