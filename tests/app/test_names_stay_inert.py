@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from safetensors import safe_open
 
@@ -37,14 +38,31 @@ def assert_inert(browser: Page) -> None:
     assert browser.driver.execute_script(ELEMENTS) == 0
 
 
-def test_in_the_app(bundle: Bundle, browser: Page, tmp_path: Path) -> None:
+@pytest.fixture
+def hostile_bundle(bundle: Bundle, tmp_path: Path) -> Bundle:
     copy = tmp_path / "bundle"
     shutil.copytree(bundle.path, copy)
     config = json.loads((copy / "config.json").read_text())
     config["class_names"] = list(NAMES)
     config["recipe"]["name"] = NAMES[1]
     (copy / "config.json").write_text(json.dumps(config))
-    with served(Bundle(copy), "127.0.0.1") as address:
+    return Bundle(copy)
+
+
+def test_in_the_page_and_its_json(hostile_bundle: Bundle) -> None:
+    with served(hostile_bundle, "127.0.0.1") as address, httpx.Client(base_url=address, timeout=60) as client:
+        page = client.get("/").text
+        assert "\\u003cimg src=x" in page, "the names are in the JSON of the page"
+        assert not [name for name in NAMES if name in page or json.dumps(name)[1:-1] in page]
+        for path in ("/config", "/gradio_api/info"):  # a browser shows these as text only
+            answer = client.get(path)
+            assert NAMES[1] in json.dumps(answer.json(), ensure_ascii=False)
+            assert answer.headers["content-type"].startswith("application/json")
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_in_the_app(hostile_bundle: Bundle, browser: Page) -> None:
+    with served(hostile_bundle, "127.0.0.1") as address:
         browser.open(address)
         browser.click(".fl-example")
         browser.until(lambda: NAMES[0] in browser.text("#answer"), "the first class is not shown as text")

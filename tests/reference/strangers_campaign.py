@@ -48,7 +48,7 @@ from reference.interrupted import cut_short
 from reference.made_bundle import make_tiny_bundle
 from reference.tiny import tiny_split
 
-ATTEMPT_S = 20
+ATTEMPT_S = 45  # by the clock; on a busy machine a training takes several times its processor time
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 3, 10**12, 0.5, -0.1, 1e308, float("nan"), float("inf"), "", "text", "\x1b[2J", "\ud800", [],
     [1], [None] * 3, {}, {"a": 1}, [[]], "9" * 5000, "../../..", "/dev/zero",
@@ -243,7 +243,7 @@ def campaign(duration_s: float, seed: int, folder: Path) -> dict[str, Any]:
     make_victims(whole)
     (folder / "picture.png").write_bytes(GOOD["rgb.png"]())
     begun_s, number, ends = time.monotonic(), 0, Counter()  # type: ignore[var-annotated]
-    found: dict[str, Any] = {"files": Counter(), "verbs": Counter(), "failures": [], "slowest_s": 0.0}
+    found: dict[str, Any] = {"files": Counter(), "verbs": Counter(), "failures": [], "slowest_s": 0.0, "slowest": ""}
     while time.monotonic() - begun_s < duration_s:
         chance = random.Random(f"{seed}/{number}")
         kind = chance.choices(list(CHANCES), list(CHANCES.values()))[0]
@@ -254,9 +254,10 @@ def campaign(duration_s: float, seed: int, folder: Path) -> dict[str, Any]:
         change = mutate(victim, kind, chance)
         names = {"PICTURE": folder / "picture.png", "FOLDER": victim, "NEW": folder / "new", "WHOLE": whole / "run"}
         command = [str(names.get(word, word)) for word in chance.choice(VERBS[kind])]
-        started_s = time.monotonic()
+        started_s = time.process_time()
         end, text = attempt(command)
-        found["slowest_s"] = max(found["slowest_s"], time.monotonic() - started_s)
+        if (spent_s := time.process_time() - started_s) > found["slowest_s"]:
+            found |= {"slowest_s": spent_s, "slowest": f"{command[0]}: {change}"}
         found["files"][change.split()[0]] += 1
         found["verbs"][command[0]] += 1
         ends[end] += 1

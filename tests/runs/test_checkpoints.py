@@ -56,6 +56,12 @@ def progress() -> dict[str, dict[str, int]]:
             r"epoch_progress\.total\.ready must be a whole",
         ),
         (("firstlight", "event_sizes", "events"), -1, r"firstlight\.event_sizes\.events must be a whole number from 0"),
+        (("optimizer_states", 0, "state", 2, "step"), "x", r"optimizer_states\.0\.state\.2\.step must be a number"),
+        (("optimizer_states", 0, "state", 2), {"step": 1.0, "extra": 1}, r"must have the same values for each weight"),
+        (("optimizer_states", 0, "param_groups", 0, "lr"), [], r"param_groups\.0\.lr must be a number of 0 or more"),
+        (("lr_schedulers",), [{"base_lrs": [1.0]}], r"lr_schedulers\.0\.last_epoch is missing"),
+        (("callbacks", "MetricsTable", "rows"), [{"val_acc": "x"}], r"rows\.0\.val_acc must be a number"),
+        (("firstlight", "logged", "val_acc"), "x", r"firstlight\.logged\.val_acc must be a number"),
         (("firstlight", "train_s"), float("nan"), r"firstlight\.train_s must be a number of 0 or more, not nan"),
         (
             ("firstlight", "random", "cpu"),

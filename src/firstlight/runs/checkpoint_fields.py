@@ -146,12 +146,17 @@ def _check_counters(value: dict[str, Any], name: str) -> None:
 
 def _check_optimizer(optimizer: dict[str, Any], shapes: set[torch.Size], name: str) -> None:
     """Check that an optimizer has numbers, and tensors of the shapes of weights."""
+    names = {frozenset(values) for values in optimizer["state"].values()}
+    if len(names) > 1:
+        raise FieldError(f"{name}.state must have the same values for each weight")
     for index, values in optimizer["state"].items():
         for key, value in values.items():
             where = f"{name}.state.{index}.{key}"
-            if not isinstance(value, torch.Tensor):
-                check(value, float, where)
-            elif value.shape not in shapes:
+            if key == "step" and not isinstance(value, torch.Tensor):
+                check(value, Amount, where)
+            elif value is not None and not isinstance(value, torch.Tensor):  # SGD without momentum has None
+                raise FieldError(f"{where} must be a tensor, not {reprlib.repr(value)}")
+            elif value is not None and value.shape not in shapes:
                 raise FieldError(f"{where} has the shape {list(value.shape)}, which no weight has")
     for number, group in enumerate(optimizer["param_groups"]):
         for key, value in group.items():
