@@ -125,10 +125,11 @@ def main() -> None:
                 recipe, _ = adapt_recipe(recipe, images, val)
                 if is_measured(per_class, recipe, test=options.test):
                     continue
-                started_s = time.perf_counter()
+                started_s, cpu_s = time.perf_counter(), time.process_time()
                 module, trainer = train(recipe, images)
                 line = {"per_class": per_class, "subset": seed, "recipe": recipe.to_dict()}
-                line |= {"train_s": time.perf_counter() - started_s} | measure(module, trainer, val, "val")
+                line |= {"train_s": time.perf_counter() - started_s, "train_cpu_s": time.process_time() - cpu_s}
+                line |= measure(module, trainer, val, "val")
                 if options.test:
                     line |= measure(module, trainer, source.test(), "test")
                 append_line("few_images", line | describe_environment())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 from firstlight.recipes import get_recipe
 from rendering.cells import Row, hardware_with_threads, load_lines, markdown, mean_percent
 
@@ -29,13 +27,12 @@ def few_images() -> str:
             name,
             mean_percent(found, "test_acc"),
             mean_percent(found, "test_acc_tta"),
-            f"{statistics.fmean(line['train_s'] for line in found) / 60:.1f}",
             str(len(found)),
         ]
         for (per_class, name), found in sorted(
             groups.items(), key=lambda item: (item[0][0], item[0][1] != TITLES["small"])
         )
     ]
-    header = "images of each class | recipe | test accuracy, single view | with the mirror image (tta) | minutes | n"
+    header = "images of each class | recipe | test accuracy, single view | with the mirror image (tta) | n"
     machines = " and ".join(sorted({hardware_with_threads(line) for line in lines}))
-    return f"{markdown(header, 'rlrrrr', rows)}\n\nOn {machines}, while other programs ran."
+    return f"{markdown(header, 'rlrrr', rows)}\n\nOn {machines}, while other programs ran."
