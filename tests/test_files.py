@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from firstlight.errors import FirstlightError
+from firstlight.errors import FirstlightError, WriteError
 from firstlight.files import atomic, read_bytes, read_text, write_atomic
 
 
@@ -115,3 +115,14 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
     assert read_text(tmp_path / "link", 5) == "12345"
     with pytest.raises(OSError, match="it has 5 bytes, more than 4"):
         read_text(tmp_path / "large", 4)
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("fifo", "link"):
+        with pytest.raises(WriteError, match="not a regular file"):
+            write_atomic(tmp_path / name, "content")
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "link"]
