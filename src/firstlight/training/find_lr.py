@@ -27,6 +27,7 @@ FOLDER = "learning_rates"  # below the folder of the recipe's runs
 FIGURE, TABLE = "learning_rates.png", "learning_rates.csv"
 MIN_LR, MAX_LR = 1e-6, 10.0
 NUM_STEPS = 100
+NUM_SKIPPED = 10  # first steps, whose average Lightning makes too small, and which its suggestion leaves out
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LearningRates:
 
     Args:
         path: Folder of the figure and the table.
-        learning_rates: Learning rate of each step.
+        learning_rates: Learning rate of each step after the first ten.
         losses: Training loss of each step, averaged exponentially over the steps before it.
         suggestion: Learning rate at which the loss falls fastest.
         of_recipe: Learning rate of the recipe.
@@ -92,9 +93,8 @@ def find_lr(
     suggestion = finder.suggestion() if finder is not None else None
     if finder is None or suggestion is None or not math.isfinite(suggestion):
         raise TrainingError("the loss was finite for too few steps, so that no learning rate can be suggested")
-    found = LearningRates(
-        folder, tuple(finder.results["lr"]), tuple(finder.results["loss"]), float(suggestion), of_recipe
-    )
+    rates, losses = (tuple(finder.results[name][NUM_SKIPPED:]) for name in ("lr", "loss"))
+    found = LearningRates(folder, rates, losses, float(suggestion), of_recipe)
     _save(found, recipe)
     return found
 
