@@ -37,7 +37,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not (path.is_file() or path.is_dir()):  # renaming would replace a device, such as /dev/null
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a rename would remove a device
             raise OSError(errno.EINVAL, "there is something that is not a regular file", str(path))
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
