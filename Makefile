@@ -1,14 +1,16 @@
 # firstlight: `make demo` and `make test` do everything on a fresh machine.
 #
 # PYTHON       the interpreter to build the environment with (3.11 or newer)
+# WHEEL_PLATFORM  the platform tag of `make wheel`; the build fails if the kernels need a newer system
 # TORCH_INDEX  a package index to take PyTorch from, for instance its CPU builds (see README)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
+WHEEL_PLATFORM ?= manylinux_2_28_x86_64
 
-.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs site bundle web-runtime clean
+.PHONY: help demo app tensorboard serve test test-slow setup lint format figures docs site wheel bundle web-runtime clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,7 +38,7 @@ setup: $(VENV)/.ready  ## make the virtual environment with all that the tests n
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "installing into $(VENV): this takes minutes, most of them without output"
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --index-url $(TORCH_INDEX) torch)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -65,6 +67,10 @@ site: $(VENV)/.ready  ## the documentation site with the browser demo and a samp
 	$(BIN)/firstlight export bundled --to web site/demo
 	$(BIN)/firstlight demo --logs_dir build/sample
 	$(BIN)/firstlight report --logs_dir build/sample --out site/report.html
+
+wheel: $(VENV)/.ready  ## build a wheel in dist/ with compiled kernels for CPUs with AVX2, AVX-512, AVX512-BF16 and AMX
+	rm -rf build/lib build/bdist*
+	FIRSTLIGHT_PREBUILT=1 FIRSTLIGHT_PLATFORM=$(WHEEL_PLATFORM) $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 bundle: $(VENV)/.ready  ## build the model that the package brings: make bundle RUN=logs/page24/version_0 DATA=data
 	$(BIN)/firstlight export $(RUN) --to bundle --license mit $(if $(DATA),--data_dir $(DATA)) $(if $(CALIBRATE_ON),--calibrate_on $(CALIBRATE_ON))

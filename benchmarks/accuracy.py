@@ -32,7 +32,7 @@ def line_of(run: Run, is_timed: bool = True) -> dict[str, Any]:
 
 def precision_of(run: Run) -> str:
     """Return the precision that a run recorded, or, for an old run, the precision that it requested."""
-    requested = json.loads((run.path / "options.json").read_text())["trainer"].get("precision")
+    requested = json.loads((run.path / "options.json").read_text(encoding="utf-8"))["trainer"].get("precision")
     return run.environment.get("precision") or requested or usual_precision(run.environment)
 
 

@@ -100,7 +100,7 @@ def run_turn(num_processes: int) -> list[float]:
         command = [sys.executable, __file__, "--num_processes", str(num_processes), "--out", str(out)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads(num_processes))}
         subprocess.run(command, check=True, env=environment)
-        return list(json.loads(out.read_text()))
+        return list(json.loads(out.read_text(encoding="utf-8")))
 
 
 def turn(num_processes: int, out: Path) -> None:
@@ -119,7 +119,7 @@ def turn(num_processes: int, out: Path) -> None:
     )
     trainer.fit(Classifier(ResNet9(10)), datamodule=Images())
     if trainer.is_global_zero:
-        out.write_text(json.dumps(epochs.seconds[1:]))
+        out.write_text(json.dumps(epochs.seconds[1:]), encoding="utf-8")
 
 
 if __name__ == "__main__":

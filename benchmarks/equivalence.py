@@ -154,7 +154,7 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self._rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
         self._environment = json.loads(json.dumps(describe_environment()))
 
@@ -168,7 +168,7 @@ class Rows:
         row = self._row(recipe, setting) | results | {"command": command_line()}
         self._rows.append(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        before = self.path.read_text() if self.path.exists() else ""
+        before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
         write_atomic(self.path, before + json.dumps(row) + "\n")
         return row
 

@@ -139,7 +139,7 @@ def show(factors: list[Factor]) -> None:
     """Print the effects of the factors, estimated from all their lines."""
     wanted = json.loads(json.dumps(factors))
     path = RESULTS / "factors.jsonl"
-    texts = path.read_text().splitlines() if path.exists() else []
+    texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [line for line in map(json.loads, texts) if line["factors"] == wanted]
     if len(lines) <= len(factors) + 1:
         print(f"{len(lines)} runs are too few to estimate {len(factors)} factors")

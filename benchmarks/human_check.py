@@ -30,7 +30,7 @@ MAJORITY = 3  # of five people
 
 def main() -> None:
     options = parse_options()
-    votes = json.loads(options.votes.read_text())
+    votes = json.loads(options.votes.read_text(encoding="utf-8"))
     rejected = [each["id"] for each in votes if each["mturk"]["guessed"] + each["mturk"]["neither"] >= MAJORITY]
     test = open_source("cifar10", options.data_dir).test()
     given = {each["id"]: each["given_original_label"] for each in votes}

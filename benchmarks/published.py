@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the file is out of date")
     options = parser.parse_args()
     text = json.dumps(published(), indent=2) + "\n"
-    if PATH.is_file() and PATH.read_text() == text:
+    if PATH.is_file() and PATH.read_text(encoding="utf-8") == text:
         return
     if options.check:
         sys.exit(f"{PATH} is out of date: run python benchmarks/published.py")

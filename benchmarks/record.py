@@ -50,7 +50,7 @@ def append_line(name: str, line: dict[str, Any]) -> None:
     A line without a `command` gets the command of this process.
     """
     path, text = RESULTS / f"{name}.jsonl", json.dumps({**line, "command": line.get("command", command_line())}) + "\n"
-    known = path.read_text() if path.exists() else ""
+    known = path.read_text(encoding="utf-8") if path.exists() else ""
     if text not in known.splitlines(keepends=True):
         write_atomic(path, known + text)
 

@@ -80,7 +80,7 @@ def run_sweep(options: argparse.Namespace, logs_dir: Path, sampler: str) -> Outc
     folder = logs_dir / "sweeps" / options.recipe / "version_0"
     space = logs_dir / "space.yaml"
     logs_dir.mkdir(parents=True, exist_ok=True)
-    space.write_text(yaml.safe_dump(SPACE))
+    space.write_text(yaml.safe_dump(SPACE), encoding="utf-8")
     begin = ["--recipe", options.recipe, "--space", str(space), "--trials", str(options.num_trials)]
     begin += ["--sampler", sampler, "--fresh_seeds", str(NUM_FRESH_SEEDS), "--logs_dir", str(logs_dir)]
     processes = []

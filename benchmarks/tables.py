@@ -39,8 +39,8 @@ def render(text: str, page: str) -> str:
 
 def update(pages: list[Path], *, is_check: bool) -> list[Path]:
     """Return the pages that are out of date; write them anew unless `is_check`."""
-    rendered = {page: render(page.read_text(), page.name) for page in pages}
-    stale = [page for page in pages if rendered[page] != page.read_text()]
+    rendered = {page: render(page.read_text(encoding="utf-8"), page.name) for page in pages}
+    stale = [page for page in pages if rendered[page] != page.read_text(encoding="utf-8")]
     for page in stale if not is_check else ():
         write_atomic(page, rendered[page])
     return stale

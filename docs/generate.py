@@ -52,7 +52,7 @@ def list_of_decisions() -> str:
     """Return a page with a link to every decision."""
     lines = ["# Decisions", "", "Choices that a reader would question, each with its reasons.", ""]
     for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
-        title = path.read_text().splitlines()[0].removeprefix("# ")
+        title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         number, _, name = title.partition(". ")
         lines.append(f"- {number}: [{name}]({path.name})")
     return "\n".join(lines) + "\n"
@@ -61,14 +61,14 @@ def list_of_decisions() -> str:
 def assemble(target: Path, *, is_published: bool = False) -> None:
     """Put every page and every figure of the site into a folder."""
     shutil.copytree(DOCS, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    page = (DOCS / "cli.md").read_text()
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert HELP_MARK in page, "cli.md has lost the place where the help goes"
-    (target / "cli.md").write_text(page.replace(HELP_MARK, command_line_reference()))
-    (target / "decisions" / "index.md").write_text(list_of_decisions())
+    (target / "cli.md").write_text(page.replace(HELP_MARK, command_line_reference()), encoding="utf-8")
+    (target / "decisions" / "index.md").write_text(list_of_decisions(), encoding="utf-8")
     if is_published:
-        index = (target / "index.md").read_text()
+        index = (target / "index.md").read_text(encoding="utf-8")
         assert index.count(FIRST_FENCE) > 0, "index.md has lost the place where the links go"
-        (target / "index.md").write_text(index.replace(FIRST_FENCE, TRY_IT + FIRST_FENCE, 1))
+        (target / "index.md").write_text(index.replace(FIRST_FENCE, TRY_IT + FIRST_FENCE, 1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ def test_imports_point_only_down() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
 def test_every_module_has_a_docstring_and_is_small(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
     assert text.count("\n") <= MAX_LINES, f"{path} holds more than one idea"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
 def test_no_module_can_execute_code_from_a_file(path: Path) -> None:
-    for name, call in calls(ast.parse(path.read_text())):
+    for name, call in calls(ast.parse(path.read_text(encoding="utf-8"))):
         assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "yaml.load", "marshal.loads"}, (
             f"{path}: {name}"
         )
@@ -51,7 +51,7 @@ def test_no_module_can_execute_code_from_a_file(path: Path) -> None:
 def test_plots_keep_no_global_state(path: Path) -> None:
     assert "pyplot" not in {
         alias.name.split(".")[-1]
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
@@ -60,7 +60,7 @@ def test_plots_keep_no_global_state(path: Path) -> None:
 def imported(path: Path) -> set[str]:
     """The packages that a module imports, anywhere in it."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

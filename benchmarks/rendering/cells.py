@@ -27,7 +27,7 @@ def _text(name: str) -> str:
     path = record.RESULTS / name
     if not path.is_file():
         raise UsageError(f"{name} is missing: benchmarks/README.md has the command that writes it")
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def markdown(header: str, alignment: str, rows: Iterable[Sequence[str]]) -> str:

@@ -105,7 +105,7 @@ def read_text(path: Path | str, max_bytes: int = MAX_TEXT_BYTES, encoding: str =
 
 
 def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR)  # Windows flushes only files that may be written
     try:
         os.fsync(descriptor)
     finally:

@@ -54,7 +54,9 @@ def costly() -> dict[str, bytes]:
 
 def peak_mb(decoder: Decoder) -> float:
     processes = [each for each in decoder._idle.queue if each is not None and each.poll() is None]
-    lines = [line for each in processes for line in Path(f"/proc/{each.pid}/status").read_text().splitlines()]
+    lines = [
+        line for each in processes for line in Path(f"/proc/{each.pid}/status").read_text(encoding="utf-8").splitlines()
+    ]
     return max([int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")], default=0.0)
 
 

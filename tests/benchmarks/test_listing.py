@@ -25,7 +25,7 @@ RESULT_FILES = sorted(RESULTS.iterdir())
 
 def rows(path: Path) -> list[dict[str, Any]]:
     """Read the one row of a JSON file, or every line of a JSONL file."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     return [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
 
 

@@ -38,7 +38,7 @@ def run_of(name: str, seed: int, *, commit: str = "a" * 40, threads: int = 1, **
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def body(table: str) -> list[list[str]]:

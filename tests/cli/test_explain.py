@@ -40,7 +40,7 @@ def run(made: Run, tmp_path: Path, tiny: str) -> Run:
 
 def written_in(svg: Path) -> list[str]:
     """Return the texts of an SVG: matplotlib draws letters as paths and writes each text in a comment."""
-    return re.findall(r"<!-- (.*?) -->", svg.read_text(), flags=re.DOTALL)
+    return re.findall(r"<!-- (.*?) -->", svg.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def is_drawing(path: Path, *, wider_than: int = 400) -> bool:

@@ -104,7 +104,7 @@ def test_printed_commands_can_be_run_again(recipe: str, capsys: pytest.CaptureFi
     make_folder(Path("photos"), {"red": 10, "green": 10})
     with pytest.raises(SystemExit):
         main(["fit", "--recipe", recipe, "--data_dir", "photos", *QUICK, "--print_config"])
-    Path("config.yaml").write_text(capsys.readouterr().out)
+    Path("config.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
     assert main(["fit", "--config", "config.yaml", "--fast_dev_run"]) == 0
     assert "photos: a folder for each of 2 classes" in capsys.readouterr().err
 

@@ -27,7 +27,7 @@ def test_a_run_on_an_archive_is_tested_on_the_folder_and_the_table(
     pack(photos, Path("photos.zip"))
     network = ["--network.width", "4", "--max_epochs", "1", "--logger", "none"]
     assert main(["fit", "--recipe", "demo", "--data_dir", "photos.zip", *network]) == 0
-    described = json.loads(Path("logs/demo/version_0/environment.json").read_text())["data"]
+    described = json.loads(Path("logs/demo/version_0/environment.json").read_text(encoding="utf-8"))["data"]
     assert (described["name"], described["place"]) == ("photos.zip", str(Path("photos.zip").absolute()))
     table = [f"{path.relative_to(photos).as_posix()},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
     (photos / "labels.csv").write_text("\n".join(["file,label", *table]))

@@ -65,7 +65,7 @@ def name_of(page: Path) -> str:
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Return language and code of every fence on a page, except plain text and figures."""
-    found = [(each["language"], each["code"]) for each in FENCE.finditer(page.read_text())]
+    found = [(each["language"], each["code"]) for each in FENCE.finditer(page.read_text(encoding="utf-8"))]
     return [each for each in found if each[0] in ("", "bash", "python") and "src/firstlight/\n" not in each[1]]
 
 
@@ -114,10 +114,10 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     pack(Path("my_photos"), Path("photos.zip"))
     make_folder(Path("photos/all"), {"bird": 20, "cat": 20})
     table = [f"all/{label}/{number:03}.png,{label}" for label in ("bird", "cat") for number in range(20)]
-    Path("photos/labels.csv").write_text("\n".join(["file,label", *table]) + "\n")
+    Path("photos/labels.csv").write_text("\n".join(["file,label", *table]) + "\n", encoding="utf-8")
     write_set(Path("parquet_set"), {"train": 60, "test": 12})
-    Path("space.yaml").write_text("label_smoothing: {low: 0.0, high: 0.2}\n")
-    Path("decisions.csv").write_text("split,id,file,decision\n")
+    Path("space.yaml").write_text("label_smoothing: {low: 0.0, high: 0.2}\n", encoding="utf-8")
+    Path("decisions.csv").write_text("split,id,file,decision\n", encoding="utf-8")
     with ExitStack() as stack:
         manifest = {
             "cifar10": tuple(cifar10_archive(version, stack) for version in ("binary", "python")),
@@ -166,7 +166,7 @@ def visit(bundle: Bundle, *_: object, **__: object) -> None:
 def test_every_command_of_the_page_runs(
     page: Path, small_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare(page.read_text())
+    prepare(page.read_text(encoding="utf-8"))
     names: dict[str, object] = {"__name__": "page"}
     for language, code in blocks(page):
         if NEEDS_CLUSTER in code:

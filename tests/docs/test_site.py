@@ -60,13 +60,15 @@ def build(project: Path) -> tuple[int, str]:
 
 def code_blocks(page: Path, language: str) -> list[str]:
     """The code in a page's fences of one language."""
-    return [found["code"] for found in FENCE.finditer(page.read_text()) if found["language"] == language]
+    return [
+        found["code"] for found in FENCE.finditer(page.read_text(encoding="utf-8")) if found["language"] == language
+    ]
 
 
 def commands(page: Path) -> list[re.Match[str]]:
     """The firstlight commands on a page, in its fences and in its text."""
     lines = [line for code in code_blocks(page, "") for line in code.splitlines()]
-    lines += INLINE_COMMAND.findall(FENCE.sub("", page.read_text()))
+    lines += INLINE_COMMAND.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
     return [found for line in lines if (found := COMMAND.match(line))]
 
 
@@ -165,13 +167,13 @@ def test_a_doctest_is_fenced_up_to_the_next_empty_line() -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name_of)
 def test_links_to_elsewhere_are_well_formed_and_pictures_are_there(page: Path) -> None:
-    for url in URL.findall(page.read_text()):
+    for url in URL.findall(page.read_text(encoding="utf-8")):
         parts = urlsplit(url)
         if parts.hostname == "127.0.0.1":  # addresses of our own servers
             continue
         assert parts.scheme == "https", url
         assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), url
-    for picture in IMAGE.findall(page.read_text()):
+    for picture in IMAGE.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / picture).is_file(), f"{picture} is missing: `make figures` draws it"
 
 
@@ -205,7 +207,7 @@ def test_a_command_can_be_pasted_with_its_explanation(page: Path) -> None:
 def test_the_source_files_that_a_page_names_exist(page: Path) -> None:
     folders = [ROOT / name for name in ("src", "benchmarks", "tests", "docs", "notebooks")]
     files = [f"/{name_of(path)}" for folder in folders for path in folder.rglob("*.*p*")]
-    for name in set(SOURCE_FILE.findall(page.read_text())) - NOT_OURS:
+    for name in set(SOURCE_FILE.findall(page.read_text(encoding="utf-8"))) - NOT_OURS:
         assert any(path.endswith(f"/{name}") for path in files), f"{name_of(page)} names {name}, which does not exist"
 
 

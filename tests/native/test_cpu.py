@@ -50,7 +50,7 @@ def test_without_pytorchs_probe_the_result_is_false(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_answers_agree_with_the_flags_that_the_kernel_lists() -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     flags = next((set(line.split()) for line in lines if line.startswith("flags")), None)
     if flags is None:
         pytest.skip("the kernel does not list this CPU's instructions")
@@ -65,7 +65,7 @@ def test_the_model_is_the_first_that_the_kernel_names(cpu_info: Path) -> None:
 def test_the_identity_holds_model_and_flags_once(cpu_info: Path) -> None:
     assert cpu.model_and_flags() == "flags\t\t: fpu avx2\nmodel name\t: Some CPU @ 2 GHz"
     before = cpu.model_and_flags()
-    cpu_info.write_text(CPU_INFO.replace("avx2", "avx2 avx512f"))
+    cpu_info.write_text(CPU_INFO.replace("avx2", "avx2 avx512f"), encoding="utf-8")
     assert cpu.model_and_flags() != before
 
 

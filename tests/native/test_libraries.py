@@ -74,7 +74,8 @@ def test_calls_with_tensors_numbers_and_threads(source: Path) -> None:
     source.write_text(
         """extern "C" void put(double *to, const void *nothing, long number, int threads) {
             to[0] = nothing == nullptr; to[1] = number; to[2] = threads;
-        }"""
+        }""",
+        encoding="utf-8",
     )
     room = torch.zeros(3, dtype=torch.float64)
     call(load_library(source, "answer"), "put", room, None, 2**30, threads=3)
@@ -86,7 +87,7 @@ def test_a_changed_source_or_compiler_is_recompiled(source: Path, tmp_path: Path
     before = fingerprint(source, command)
     assert fingerprint(source, [*command, "-O0"]) != before
     answer(source)
-    source.write_text(SOURCE.replace("42", "43"))
+    source.write_text(SOURCE.replace("42", "43"), encoding="utf-8")
     assert fingerprint(source, command) != before
     assert answer(source) == 43
     assert len(kept(tmp_path)) == 2
@@ -95,7 +96,7 @@ def test_a_changed_source_or_compiler_is_recompiled(source: Path, tmp_path: Path
 def test_a_changed_header_is_recompiled(source: Path, tmp_path: Path) -> None:
     header = tmp_path / "number.hpp"
     header.write_text("constexpr int NUMBER = 1;\n")
-    source.write_text('#include "number.hpp"\nextern "C" int answer() { return NUMBER; }\n')
+    source.write_text('#include "number.hpp"\nextern "C" int answer() { return NUMBER; }\n', encoding="utf-8")
     assert answer(source) == 1
     header.write_text("constexpr int NUMBER = 2;\n")
     assert answer(source) == 2
@@ -114,7 +115,7 @@ def test_a_library_unused_for_a_month_and_leftovers_are_removed_when_another_is_
     assert answer(source) == 42
     assert time.time() - old.stat().st_mtime < 60, "loading counts as use"
     os.utime(old, (time.time() - 31 * 86400,) * 2)
-    source.write_text(SOURCE.replace("42", "43"))
+    source.write_text(SOURCE.replace("42", "43"), encoding="utf-8")
     assert answer(source) == 43
     assert {path.exists() for path in (old, left)} == {False}
     assert young.exists(), "another process may be writing it"
@@ -202,7 +203,7 @@ def test_a_compiler_that_works_may_take_longer(source: Path, tmp_path: Path, mon
 
 def _is_running(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -310,7 +311,7 @@ def test_none_if_the_compiler_cannot_be_started(
 def test_none_when_the_compiler_fails_and_nothing_is_left(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source.write_text("this is no C++")
+    source.write_text("this is no C++", encoding="utf-8")
     assert "failed: " in _reason(source, caplog)
     assert kept(tmp_path) == []
 
@@ -336,7 +337,7 @@ def test_none_if_the_new_library_cannot_be_loaded(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As in a cache on a disk that is mounted without the right to execute."""
-    source.write_text('extern "C" int missing(); extern "C" int answer() { return missing(); }\n')
+    source.write_text('extern "C" int missing(); extern "C" int answer() { return missing(); }\n', encoding="utf-8")
     assert "cannot be loaded" in _reason(source, caplog)
     assert kept(tmp_path) == []
 

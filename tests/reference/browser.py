@@ -202,18 +202,22 @@ def chromium() -> Iterator[Page]:
     if not browser or not driver:
         pytest.skip("chromium and chromedriver (Debian's packages chromium and chromium-driver) are not installed")
     from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     arguments = ["--headless=new", "--disable-dev-shm-usage", "--window-size=1280,1000", "--hide-scrollbars"]
     arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    if os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # needed by root
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # needed by root; others keep the sandbox
     for argument in arguments:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        started = webdriver.Chrome(options=options, service=Service(driver))
+    except WebDriverException as error:  # for instance, the system allows no sandbox
+        pytest.skip(f"the browser does not start: {(error.msg or '').splitlines()[:1]}")
     started.set_page_load_timeout(WAIT_S)
     try:
         yield Page(started)

@@ -74,7 +74,9 @@ def work(job: dict[str, Any]) -> None:
         resume(Path(job["folder"]), checkpoints=ALWAYS)
     sys.setprofile(None)
     if job["count_to"]:
-        Path(job["count_to"]).write_text(json.dumps({"count": counter.count, "phases": counter.phases}))
+        Path(job["count_to"]).write_text(
+            json.dumps({"count": counter.count, "phases": counter.phases}), encoding="utf-8"
+        )
 
 
 def main() -> None:

@@ -220,7 +220,7 @@ def test_each_mistake_names_its_nearest_and_most_influential_training_images(run
         assert [distance for _, distance in shown] == pytest.approx(distances.sort().values[:5].tolist(), rel=1e-3)
         assert all(image["label"] == int(train.labels[image["index"]]) for image, _ in shown)
         assert len(entry["influential"]) == 2
-    assert "the nearest of 192 training images" in Path(run.path / "other.html").read_text()
+    assert "the nearest of 192 training images" in Path(run.path / "other.html").read_text(encoding="utf-8")
 
 
 def test_the_page_chooses_the_measured_maps_and_says_why(tmp_path):

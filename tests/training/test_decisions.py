@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_run_keeps_its_decisions_and_is_tested_with_them(recipe: Recipe, file: Path, tmp_path: Path) -> None:
     run = fit(recipe, logs_dir=tmp_path, decisions=file, **SILENT)
     assert run.data["decisions"] == Decisions.read(file).digest
-    assert (run.path / "decisions.csv").read_text() == file.read_text()
+    assert (run.path / "decisions.csv").read_text() == file.read_text(encoding="utf-8")
     assert run.data["num_images"] == {"train": 192 - 1 - 32, "val": 32, "test": 82}
     assert 0 not in run.predictions.ids
     data = ImageData.of_run(run)
@@ -66,7 +66,7 @@ def test_folds_with_other_decisions_are_other_runs(recipe: Recipe, file: Path, t
     assert sorted(found.predictions.ids.tolist()) == [index for index in range(192) if index != 3]
     again = cross_validate(recipe, 2, logs_dir=tmp_path, decisions=Decisions.read(file), **SILENT)
     assert (again.path, len(list((tmp_path / "t").glob("version_*")))) == (found.path, 2)
-    file.write_text("split,id,decision\ntrain,4,drop\n")
+    file.write_text("split,id,decision\ntrain,4,drop\n", encoding="utf-8")
     other = cross_validate(recipe, 2, logs_dir=tmp_path, decisions=file, **SILENT)
     assert other.path != found.path
     assert 3 in other.predictions.ids
@@ -82,7 +82,7 @@ def test_the_five_lines_take_decisions(tiny: str, file: Path, tmp_path: Path) ->
     trainer.test(model, verbose=False)
     run = firstlight.load(tmp_path / "logs" / "exercise" / "version_0")
     assert run.decisions is not None
-    assert run.decisions.text == file.read_text()
+    assert run.decisions.text == file.read_text(encoding="utf-8")
     assert len(run.predictions) == 82
     loaded = firstlight.CustomResNet.load_from_checkpoint(trainer.checkpoint_callback.best_model_path)
     assert loaded.data.decisions is not None

@@ -110,7 +110,7 @@ def _launch(page: Any, host: str, port: int, more_hosts: Collection[str]) -> str
             state_session_capacity=MAX_SESSIONS,
             app_kwargs={"middleware": [Middleware(HostCheck, allowed=allowed_hosts(host, more_hosts)), _gate(page)]},
             theme=make_theme(),
-            css=STYLE.read_text(),
+            css=STYLE.read_text(encoding="utf-8"),
         )
         config = page.server.config  # read again for each connection
         config.http_protocol_class = limited(config.http_protocol_class, ConnectionLimits())

@@ -78,7 +78,7 @@ def _limit_memory(memory_bytes: int) -> None:
     if statm.exists():
         import resource
 
-        taken = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        taken = int(statm.read_text(encoding="utf-8").split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory_bytes,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

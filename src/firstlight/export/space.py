@@ -73,11 +73,11 @@ def write_space(bundle: Bundle, folder: Path, licence: str | None = None, with_i
         MissingPackageError: A package whose version must be pinned is not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "requirements.txt").write_text(requirements())
+    (folder / "requirements.txt").write_text(requirements(), encoding="utf-8")
     bundle = copy_bundle(bundle, folder / MODEL_FOLDER, licence, with_images)
-    (folder / "README.md").write_text(f"---\n{_front_matter(bundle)}---\n\n{_readme(bundle)}")
-    (folder / "app.py").write_text(APP.format(model=MODEL_FOLDER))
-    (folder / ".gitattributes").write_text(ATTRIBUTES)
+    (folder / "README.md").write_text(f"---\n{_front_matter(bundle)}---\n\n{_readme(bundle)}", encoding="utf-8")
+    (folder / "app.py").write_text(APP.format(model=MODEL_FOLDER), encoding="utf-8")
+    (folder / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", BUNDLED_PATH.name, BROWSER_DEMO)
     shutil.copytree(PACKAGE, folder / "firstlight", ignore=ignored)
 

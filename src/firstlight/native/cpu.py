@@ -50,6 +50,6 @@ def _supports(unit: str) -> bool:
 
 def _info_lines() -> list[str]:
     try:
-        return CPU_INFO.read_text().splitlines()
+        return CPU_INFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []

@@ -20,6 +20,7 @@ from firstlight.native.compiler import (
     run_compiler,
 )
 from firstlight.native.library_cache import find_or_make, fingerprint, library_dir
+from firstlight.native.variants import SOURCES, prebuilt_library
 
 _loaded: dict[str, str] = {}  # by kernel: where its library comes from
 _missing: dict[str, str] = {}  # by kernel: why it has no library
@@ -28,18 +29,21 @@ _log = logging.getLogger("firstlight")
 
 @cache
 def load_library(source: Path, kernel: str) -> ctypes.CDLL | None:
-    """Return the library compiled from a C++ source, or None on failure: every caller has a slower fallback.
+    """Return the library of a C++ source, or None on failure: every caller has a slower fallback.
 
-    Compilation needs a compiler (`$CXX`, else c++, g++ or clang++) with OpenMP and a writable cache folder, and is
-    turned off by FIRSTLIGHT_COMPILE=0. The first call on a machine takes seconds, later ones milliseconds. Another
-    CPU, another compiler, a changed source and a changed header cause a recompilation. The reason of a failure is
-    logged once.
+    A wheel may hold the library for this CPU; otherwise it is compiled. Compilation needs a compiler (`$CXX`, else c++,
+    g++ or clang++) with OpenMP and a writable cache folder, and is turned off by FIRSTLIGHT_COMPILE=0. The first call
+    on a machine takes seconds, later ones milliseconds. Another CPU, another compiler, a changed source and a changed
+    header cause a recompilation. The reason of a failure is logged once.
 
     Args:
         source: C++ source; it may include headers (.hpp) in its own folder and in the folder of this module.
         kernel: Name of the kernel, for `kernel_report`.
     """
     _loaded.pop(kernel, None)
+    prebuilt = _load_prebuilt(source, kernel)
+    if prebuilt is not None:
+        return prebuilt
     try:
         compiler = find_compiler()
         library = _load_compiled(source, kernel, compiler)
@@ -94,6 +98,19 @@ def call(library: ctypes.CDLL | None, name: str, *arguments: Any, threads: int) 
         for each in arguments
     )
     getattr(library, name)(*plain, ctypes.c_int(threads))
+
+
+def _load_prebuilt(source: Path, kernel: str) -> ctypes.CDLL | None:
+    found = prebuilt_library(kernel) if SOURCES.get(kernel) == source else None
+    if found is None:
+        return None
+    try:
+        library = ctypes.CDLL(os.fspath(found[0]))
+    except OSError:  # PyTorch has loaded no OpenMP
+        return None
+    _missing.pop(kernel, None)
+    _loaded[kernel] = f"prebuilt for {found[1]}"
+    return library
 
 
 def _load_compiled(source: Path, kernel: str, compiler: str) -> ctypes.CDLL:

@@ -129,8 +129,8 @@ def external_test(
             sheet.on_test_end(trainer, module)
             results = metrics | save_class_report(run, module.test_predictions, folder)
             environment = describe_environment() | {"data": description, "precision": str(trainer.precision)}
-            (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
-            (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n")
+            (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+            (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return ExternalTest(path, str(description["name"]), results)
 
 

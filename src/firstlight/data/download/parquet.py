@@ -52,7 +52,9 @@ def rebuild(archive: Archive, paths: Sequence[Path], data_dir: Path) -> Path:
             records = _records(paths)
             for name, member in archive.members.items():
                 if name == NAMES_FILE:
-                    (temporary / name).write_text("".join(f"{each}\n" for each in CIFAR10_CLASSES) + "\n")
+                    (temporary / name).write_text(
+                        "".join(f"{each}\n" for each in CIFAR10_CLASSES) + "\n", encoding="utf-8", newline="\n"
+                    )
                     continue
                 content = b"".join(islice(records, member.max_bytes // RECORD_BYTES))
                 if member.sha256 is None or hashlib.sha256(content).hexdigest() != member.sha256:

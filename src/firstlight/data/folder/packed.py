@@ -117,7 +117,7 @@ def _unpack(path: Path, home: Path, record: str, status: os.stat_result) -> None
         with refusals(path, kind[1:]):
             for entry_path, content in KINDS[kind](path, budget):
                 _write(temporary / "images" / entry_path, content, status.st_mtime_ns)
-        (temporary / RECORD).write_text(record)
+        (temporary / RECORD).write_text(record, encoding="utf-8")
         shutil.rmtree(home, ignore_errors=True)
         temporary.rename(home)
     finally:
