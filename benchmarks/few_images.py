@@ -97,7 +97,7 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
 def is_measured(per_class: int, recipe: Recipe, *, test: bool) -> bool:
     """Return whether the results hold this training already, so that a stopped command can be repeated."""
     path = RESULTS / "few_images.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     wanted = json.loads(json.dumps(recipe.to_dict()))
     return any(
         line["per_class"] == per_class and line["recipe"] == wanted and (not test or "test_acc" in line)

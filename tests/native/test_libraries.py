@@ -197,7 +197,7 @@ def test_a_compiler_that_works_may_take_longer(source: Path, tmp_path: Path, mon
     monkeypatch.setattr(compiler, "_hanging", set())
     assert answer(source) == 42
     monkeypatch.setattr(compiler, "MAX_S", 0.2)
-    source.write_text(SOURCE.replace("42", "43"))
+    source.write_text(SOURCE.replace("42", "43"), encoding="utf-8")
     assert answer(source) is None, "but not for ever"
 
 

@@ -124,7 +124,9 @@ def processor_time_s(session: int) -> float:
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # the process has ended meanwhile
-            fields = path.read_text(errors="replace").rpartition(")")[2].split()  # from the third on, see proc(5)
+            fields = (
+                path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            )  # from the third on, see proc(5)
             if int(fields[3]) == session:
                 ticks += sum(int(field) for field in fields[11:15])  # its own, and that of children that have ended
     return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
