@@ -11,6 +11,7 @@ DEFAULT_DATA_DIR = "data"
 DEFAULT_LOGS_DIR = "logs"
 OFFLINE = "FIRSTLIGHT_OFFLINE"  # environment variable: any value but "", "0" or "no" forbids downloading
 CACHE = "FIRSTLIGHT_CACHE"  # environment variable that names the cache folder
+IMAGE_MEMORY = "FIRSTLIGHT_IMAGE_MEMORY_GB"  # environment variable: the largest split that is kept in memory
 
 
 def user_path(path: Path | str) -> Path:

@@ -158,7 +158,7 @@ def audit_data(options: Namespace) -> Audit:
 
 def compare_all(options: Namespace, *arguments: Any, **named: Any) -> Audit:
     """Return the audit, with the progress of the search for near copies on stderr."""
-    from firstlight.cli.row_progress import row_progress
+    from firstlight.data.row_progress import row_progress
     from firstlight.reports.audit import audit
 
     with row_progress("searching near copies", unit="images") as on_image:

@@ -167,7 +167,7 @@ def _print_evaluation(run: Run, images: ImageSet, options: Namespace) -> None:
     from rich.console import Console
 
     from firstlight.attribution import METHODS, method_names
-    from firstlight.cli.row_progress import row_progress
+    from firstlight.data.row_progress import row_progress
     from firstlight.reports.trust import evaluation_table, measure_trust
 
     methods = method_names() if options.methods == [ALL] else tuple(options.methods) or tuple(METHODS)

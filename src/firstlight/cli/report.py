@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     """Write the report and print its path, or print its numbers as JSON."""
     options = build_parser().parse(arguments)
     from firstlight.cli.quiet import quiet_lightning
-    from firstlight.cli.row_progress import row_progress
+    from firstlight.data.row_progress import row_progress
     from firstlight.reports.run_report import report_numbers, write_report
     from firstlight.training.retest import load_test_images
 

@@ -1,13 +1,17 @@
-"""Batches of images that are stored on the device as uint8 and augmented there, a whole batch at a time."""
+"""Batches of images that are augmented on the device, a whole batch at a time.
+
+Images that fit stay on the device as uint8. Others stay in a file or in the CPU's memory, and threads gather the coming
+batches. Both give the same bits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from firstlight.arrays import Ids, Images, Labels, Targets, UnitImages
@@ -20,12 +24,15 @@ from firstlight.augment.mixing import cutmix, mixup, soft_targets
 from firstlight.augment.trivial import trivial_augment
 from firstlight.data.augmentation_config import Augmentation
 from firstlight.data.epoch_draws import EpochDraws, Mixture
+from firstlight.data.gathering import gathered_ahead
 from firstlight.data.images import ImageSet
+from firstlight.data.mapped_images import MappedImages
 from firstlight.data.sampler import EpochSampler
 from firstlight.errors import UsageError
 
 # Pixels that are augmented together on a GPU, where launching a kernel takes longer than running it.
 PIXELS_AHEAD = 10_000 * 32 * 32
+MAX_DEVICE_SHARE = 0.5  # of a GPU's free memory that the images may take; the training needs the rest
 
 
 class Batch(NamedTuple):
@@ -46,7 +53,7 @@ class Batches:
     the same on every device and after every resume.
 
     Args:
-        images: Images, which are copied to `device` once and stay uint8.
+        images: Images. If they fit, they are copied to `device` once and stay uint8; images in a file stay there.
         sampler: Sampler that chooses the images of each batch.
         augmentation: Augmentation of the images; None for validation and test.
         device: Device of the batches.
@@ -79,6 +86,16 @@ class Batches:
         return self.set.images.to(self.device, memory_format=torch.channels_last)
 
     @cached_property
+    def is_streamed(self) -> bool:
+        """Whether the pixels are gathered batch by batch, because they do not fit into the device's memory."""
+        if isinstance(self.set.pixels, MappedImages):
+            return True
+        if self.device.type != "cuda":
+            return False
+        free_bytes, _ = torch.cuda.mem_get_info(self.device)
+        return self.set.pixels.numel() > MAX_DEVICE_SHARE * free_bytes
+
+    @cached_property
     def _labels(self) -> Labels:
         return self.set.labels.to(self.device)
 
@@ -98,8 +115,8 @@ class Batches:
         return (torch.tensor(mean) * 255).round().to(self.device, torch.uint8)
 
     def send(self) -> None:
-        """Copy the images to the device now, rather than with the first batch."""
-        _ = self._pixels, self._labels, self._ids
+        """Copy the images to the device now, rather than with the first batch, unless they are streamed."""
+        _ = self.is_streamed or self._pixels, self._labels, self._ids
         if self.wants_losses:
             _ = self._index_of_id
 
@@ -115,38 +132,81 @@ class Batches:
         if not upcoming:
             return
         num_ahead = self._num_ahead()
-        visits = torch.cat([each for _, each in upcoming]).to(self.device)  # one copy, because it waits for the device
-        for first in range(0, len(upcoming), num_ahead):
-            some = upcoming[first : first + num_ahead]
-            sizes = [len(each) for _, each in some]
-            columns = [column.split(sizes) for column in self._make_batch(visits[: sum(sizes)], draws)]
-            visits = visits[sum(sizes) :]
-            for (number, _), batch in zip(some, map(Batch, *columns), strict=True):
+        visits = torch.cat([each for _, each in upcoming])
+        sizes = [len(each) for _, each in upcoming]
+        groups = visits.split([sum(sizes[first : first + num_ahead]) for first in range(0, len(sizes), num_ahead)])
+        made = self._streamed(groups, draws) if self.is_streamed else self._resident(groups, draws)
+        for first, columns in zip(range(0, len(upcoming), num_ahead), made, strict=True):
+            some = slice(first, first + num_ahead)
+            parts = [column.split(sizes[some]) for column in columns]
+            for (number, _), batch in zip(upcoming[some], map(Batch, *parts), strict=True):
                 self.sampler.next_batch = number + 1
                 yield batch
+
+    def _resident(self, groups: Sequence[Int64[Tensor, " _"]], draws: EpochDraws | None) -> Iterator[Batch]:
+        """Yield the batches of groups of visits from pixels on the device."""
+        sizes = [len(group) for group in groups]
+        for visits in torch.cat(list(groups)).to(self.device).split(sizes):  # one copy, which waits for the device
+            yield self._make_batch(visits, draws)
+
+    def _streamed(self, groups: Sequence[Int64[Tensor, " _"]], draws: EpochDraws | None) -> Iterator[Batch]:
+        """Yield the batches of groups of visits from pixels that threads gather ahead, and those of their partners."""
+        pixels, num_images = self.set.pixels, len(self.set)
+        if isinstance(pixels, MappedImages) and self.sampler.shuffle:
+            pixels.expect_random_reads()
+        partner = None if draws is None or draws.mixture is None else draws.mixture.partner.cpu()
+        every = groups if partner is None else [torch.cat([visits, partner[visits]]) for visits in groups]
+        gathered = gathered_ahead(
+            pixels, [visits % num_images for visits in every], pin_memory=self.device.type == "cuda"
+        )
+        for visits, found in zip(groups, gathered, strict=True):
+            on_device = found.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            yield self._make_batch(visits.to(self.device), draws, on_device)
 
     def _num_ahead(self) -> int:
         """Return the number of batches that are prepared at once."""
         height, width = self.set.size_px
         return 1 if self.device.type == "cpu" else max(1, PIXELS_AHEAD // (height * width * self.sampler.batch_size))
 
-    def _make_batch(self, visits: Int64[Tensor, " n"], draws: EpochDraws | None) -> Batch:
-        indices = visits % len(self.set)
+    def _make_batch(
+        self,
+        visits: Int64[Tensor, " n"],
+        draws: EpochDraws | None,
+        gathered: UInt8[Tensor, "m 3 h w"] | None = None,
+    ) -> Batch:
+        """Return the batch of some visits.
+
+        Args:
+            visits: Visits, int64 [n].
+            draws: Random numbers of the augmentation; None without one.
+            gathered: Pixels of the visits, and behind them those of their partners; None to take them from the device.
+        """
+        indices, num = visits % len(self.set), len(visits)
+        pixels = self._pixels if gathered is None else gathered
+        rows = indices if gathered is None else torch.arange(num, device=self.device)
         if self.augmentation is None or draws is None:
-            return Batch(to_unit(self._pixels[indices]), self._labels[indices], self._ids[indices])
-        images = self._augmented(visits, self.augmentation, draws)
+            return Batch(to_unit(pixels[rows]), self._labels[indices], self._ids[indices])
+        images = self._augmented(pixels, rows, visits, self.augmentation, draws)
         if draws.mixture is None:
             return Batch(images, self._labels[indices], self._ids[indices])
-        others = self._augmented(draws.mixture.partner[visits], self.augmentation, draws)
+        partners = draws.mixture.partner[visits]
+        other_rows = partners % len(self.set) if gathered is None else rows + num
+        others = self._augmented(pixels, other_rows, partners, self.augmentation, draws)
         return Batch(*self._mixed(images, others, visits, draws.mixture), self._ids[indices])
 
-    def _augmented(self, visits: Int64[Tensor, " n"], config: Augmentation, draws: EpochDraws) -> UnitImages:
-        """Return the images of these visits in [0, 1], augmented by all operations that change single images."""
-        indices = visits % len(self.set)
+    def _augmented(
+        self,
+        pixels: UInt8[Tensor, "all 3 h w"],
+        rows: Int64[Tensor, " n"],
+        visits: Int64[Tensor, " n"],
+        config: Augmentation,
+        draws: EpochDraws,
+    ) -> UnitImages:
+        """Return rows of the pixels in [0, 1], augmented for these visits by the operations on single images."""
         is_plain = not (config.cutout_px or config.trivial_augment or config.erasing)
-        if is_plain and fused.is_faster(self._pixels, len(indices)):
-            return self._augment_fused(indices, visits, config, draws)
-        return to_unit(self._augment(self._pixels[indices], visits, config, draws))
+        if is_plain and fused.is_faster(pixels, len(rows)):
+            return self._augment_fused(pixels, rows, visits, config, draws)
+        return to_unit(self._augment(pixels[rows], visits, config, draws))
 
     def _mixed(
         self, images: UnitImages, others: UnitImages, visits: Int64[Tensor, " n"], mixture: Mixture
@@ -184,12 +244,17 @@ class Batches:
         return pixels
 
     def _augment_fused(
-        self, indices: Int64[Tensor, " n"], visits: Int64[Tensor, " n"], config: Augmentation, draws: EpochDraws
+        self,
+        pixels: UInt8[Tensor, "all 3 h w"],
+        rows: Int64[Tensor, " n"],
+        visits: Int64[Tensor, " n"],
+        config: Augmentation,
+        draws: EpochDraws,
     ) -> UnitImages:
         down, right, mirrored = draws.down[visits], draws.right[visits], draws.mirrored[visits]
         if config.flip == "none":
             mirrored = torch.zeros_like(mirrored)
-        return fused.shifted_and_flipped(self._pixels, indices, down, right, mirrored)
+        return fused.shifted_and_flipped(pixels, rows, down, right, mirrored)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the epoch, which Lightning stores in its checkpoints."""

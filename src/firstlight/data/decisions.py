@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -160,7 +160,7 @@ class Decisions:
                 if decision.label not in images.class_names:
                     raise DataError(f"{self.name}, line {decision.line}: no class is called {decision.label!r}")
                 labels[row] = images.class_names.index(decision.label)
-        return replace(images, labels=labels)[kept.nonzero().flatten()]
+        return images.changed(labels=labels)[kept.nonzero().flatten()]
 
     def of(self, images: ImageSet, split: str) -> dict[Decision, int]:
         """Return the decisions about a split, each with the row of its image.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
@@ -9,19 +11,21 @@ from torch import Tensor
 
 from firstlight.arrays import Images
 from firstlight.data.images import ImageSet
+from firstlight.data.mapped_images import MappedImages
 
 _WORD_BYTES = 8
 _CHUNK_IMAGES = 4096  # images that are hashed at a time, because padding copies them
 _SEED = 0
 
 
-def first_copies(*splits: UInt8[Tensor, "_ 3 h w"]) -> Int64[Tensor, " n"]:
+def first_copies(*splits: UInt8[Tensor, "_ 3 h w"] | MappedImages) -> Int64[Tensor, " n"]:
     """Return, for each image, the index of the first image with the same pixels, which may be the image itself.
 
-    Images are compared by a 64-bit hash first, and byte for byte if the hashes are equal.
+    Images are compared by a 64-bit hash first, and by the SHA-256 of their pixels if the hashes are equal.
 
     Args:
-        *splits: Raw pixels, uint8 [n 3 h w], all of one size. Indices count the images of all splits in order.
+        *splits: Raw pixels, uint8 [n 3 h w], all of one size, in memory or in a file. Indices count the
+            images of all splits in order.
 
     Returns:
         Indices, int64 [n], over all splits.
@@ -34,11 +38,11 @@ def first_copies(*splits: UInt8[Tensor, "_ 3 h w"]) -> Int64[Tensor, " n"]:
     _, group_of, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     starts = np.cumsum([0, *map(len, splits)])
     first = torch.arange(len(hashes))
-    first_by_pixels: dict[bytes, int] = {}
+    first_by_pixels: dict[bytes, int] = {}  # by their digests, which take less memory
     for index in (counts[group_of] > 1).nonzero()[0].tolist():
         split = int(starts.searchsorted(index, side="right")) - 1
-        pixels = splits[split][index - int(starts[split])].numpy().tobytes()
-        first[index] = first_by_pixels.setdefault(pixels, index)
+        digest = hashlib.sha256(_pixels_at(splits[split], index - int(starts[split]))).digest()
+        first[index] = first_by_pixels.setdefault(digest, index)
     return first
 
 
@@ -52,7 +56,7 @@ def describe_copies(train: ImageSet, val: ImageSet, test: ImageSet) -> list[str]
     """
     splits = {"train": train, "val": val, "test": test}
     split_names = np.repeat(list(splits), [len(images) for images in splits.values()])
-    first = first_copies(*(images.images for images in splits.values())).numpy()
+    first = first_copies(*(images.pixels for images in splits.values())).numpy()
     labels = torch.cat([images.labels for images in splits.values()]).numpy()
 
     def name_of(index: int) -> str:
@@ -83,11 +87,16 @@ def _leaked(split: str, split_names: np.ndarray, first: np.ndarray) -> np.ndarra
     return ((split_names == split) & (split_names[first] != split)).nonzero()[0]
 
 
-def _hashes(images: Images) -> np.ndarray:
+def _pixels_at(images: Images | MappedImages, row: int) -> bytes:
+    pixels = images.gather(torch.tensor([row]))[0] if isinstance(images, MappedImages) else images[row]
+    return pixels.numpy().tobytes()
+
+
+def _hashes(images: Images | MappedImages) -> np.ndarray:
     """Return a hash of each image, uint64 [n]: the sum of its 64-bit words times random odd numbers, modulo 2^64."""
     if not len(images):
         return np.empty(0, dtype=np.uint64)
-    num_words = -(-images[0].numel() // _WORD_BYTES)
+    num_words = -(-images.shape[1:].numel() // _WORD_BYTES)
     factors = np.random.default_rng(_SEED).integers(0, 2**64, num_words, dtype=np.uint64) | np.uint64(1)
     return np.concatenate([_words(chunk, num_words) @ factors for chunk in images.split(_CHUNK_IMAGES)])
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from firstlight.arrays import Images
+from firstlight.data.mapped_images import StoredImages
 
 Z_LIMIT = 3.5  # largest modified z-score of an image that is not odd
 # Ratio of the standard deviation of a normal distribution to its median absolute deviation.
@@ -109,11 +109,11 @@ def find_odd_images(attributes: Mapping[str, Float[Tensor, " n"]]) -> list[OddIm
     return sorted(found, key=lambda image: (-image.severity, image.row))
 
 
-def channel_difference(images: Images) -> Float[Tensor, " n"]:
+def channel_difference(images: StoredImages) -> Float[Tensor, " n"]:
     """Return how colourful each image is: the mean over the pixels of the largest minus the smallest channel.
 
     Args:
-        images: Raw pixels, uint8 [n 3 h w].
+        images: Raw pixels, uint8 [n 3 h w], in memory or in a file.
 
     Returns:
         Differences in grey levels, 0 to 255, float32 [n].

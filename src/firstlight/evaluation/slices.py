@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from firstlight.arrays import Images, Labels, Masks
+from firstlight.data.mapped_images import StoredImages
 from firstlight.evaluation.intervals import wilson_interval
 
 NUM_BINS = 5
@@ -95,7 +96,7 @@ def find_pairs(slices: Sequence[Slice], right: Bool[Tensor, " n"]) -> list[Slice
     return _tested(groups, right)
 
 
-def image_attributes(images: Images, masks: Masks | None = None) -> dict[str, Float[Tensor, " n"]]:
+def image_attributes(images: StoredImages, masks: Masks | None = None) -> dict[str, Float[Tensor, " n"]]:
     """Return attributes of the images that may explain mistakes, float [n] each.
 
     `brightness` is the mean luma and `contrast` its standard deviation, both in [0, 1]. `sharpness` is the variance of
@@ -114,7 +115,7 @@ def image_attributes(images: Images, masks: Masks | None = None) -> dict[str, Fl
         if masks is None
         else {"object size": masks.float().mean(dim=(1, 2)), "object aspect ratio": aspect_ratios(masks)}
     )
-    batches = [_attributes(batch) for batch in images.split(BATCH_SIZE)] or [_attributes(images)]
+    batches = [_attributes(batch) for batch in images.split(BATCH_SIZE)]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]} | shapes
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from firstlight.arrays import Images, Labels
+from firstlight.arrays import Labels
+from firstlight.data.mapped_images import StoredImages
 from firstlight.data.rng import generator
 
 LIMIT = 0.9  # AUROC above which a property is a sign of a class
@@ -95,7 +96,7 @@ def area_under_roc(scores: Float[Tensor, " n"], members: Bool[Tensor, " n"]) -> 
     return (float(ranks[members].sum()) - num * (num + 1) / 2) / (num * others)
 
 
-def cell_attributes(images: Images) -> dict[str, Float[Tensor, " n"]]:
+def cell_attributes(images: StoredImages) -> dict[str, Float[Tensor, " n"]]:
     """Return brightness and contrast of each of 8x8 cells of the images, by a name with its row and column.
 
     Args:

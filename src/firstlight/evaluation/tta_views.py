@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from firstlight.arrays import Images, Logits, UnitImages
+from firstlight.arrays import Logits, UnitImages
 from firstlight.data.batches import to_unit
+from firstlight.data.mapped_images import StoredImages
 from firstlight.evaluation.view_names import Views
 
 BATCH_SIZE = 64  # larger batches are not faster on a CPU, because their activations do not fit into the cache
@@ -117,7 +118,7 @@ def averaged_logits(
 
 def logits_of(
     network: nn.Module,
-    images: Images,
+    images: StoredImages,
     views: Views = "single",
     single: Logits | None = None,
     margin: float = 1.0,
@@ -126,18 +127,17 @@ def logits_of(
 
     Args:
         network: Network in eval mode, on any device.
-        images: Raw pixels, uint8 [n 3 h w].
+        images: Raw pixels, uint8 [n 3 h w], in memory or in a file.
         views: Kind of views; see `averaged_logits`.
         single: Logits of the unchanged images, if known.
         margin: Difference of two probabilities; see `averaged_logits`.
     """
     device = next(network.parameters()).device
-    pixels = images.split(BATCH_SIZE)
-    known = [None] * len(pixels) if single is None else single.to(device).split(BATCH_SIZE)
+    known = [None] * -(-len(images) // BATCH_SIZE) if single is None else single.to(device).split(BATCH_SIZE)
     with torch.inference_mode():
         parts = [
             averaged_logits(network, to_unit(batch.to(device)), views, batch_single, margin).cpu()
-            for batch, batch_single in zip(pixels, known, strict=True)
+            for batch, batch_single in zip(images.split(BATCH_SIZE), known, strict=True)
         ]
     return torch.cat(parts).clone()
 

@@ -69,8 +69,8 @@ def build_bundle(run: Run, folder: Path, data_dir: Path | str | None = None, cal
     config.save(folder)
     views: Views = "flip" if run.recipe.views == "single" else run.recipe.views
     _log.info(f"testing on {len(test):,} images, single view and averaged over several")
-    logits = logits_of(rounded.network, test.images)
-    averaged = logits_of(rounded.network, test.images, views, single=logits, margin=run.recipe.views_margin)
+    logits = logits_of(rounded.network, test.pixels)
+    averaged = logits_of(rounded.network, test.pixels, views, single=logits, margin=run.recipe.views_margin)
     predictions = Predictions(logits, torch.empty(len(test), 0), test.labels, test.ids)
     measured = {
         "data": run.data["name"],
@@ -112,7 +112,7 @@ def _calibrate(source: Run, run: Run, rounded: Pretrained, data_dir: Path | str 
     if data.val.class_names != run.class_names:
         raise RunError(f"{source.path} cannot calibrate {run.path}, because it has other classes")
     _log.info(f"calibrating on {len(data.val):,} validation images of {source.path}")
-    logits = logits_of(rounded.network if source is run else source.network, data.val.images)
+    logits = logits_of(rounded.network if source is run else source.network, data.val.pixels)
     return calibrate(logits, data.val.labels)
 
 

@@ -200,7 +200,7 @@ def audit(
         predicted_test = held_out["test"].predictions.predicted if "test" in held_out else None
         leak = find_leak(groups, splits["test"], predicted_test)
     files = files or {}
-    pixels = {split: image_attributes(images.images) for split, images in splits.items()}
+    pixels = {split: image_attributes(images.pixels) for split, images in splits.items()}
     odd = {
         split: find_odd(images, pixels[split], files.get(split, {}), held_out.get(split))
         for split, images in splits.items()

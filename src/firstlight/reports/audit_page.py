@@ -160,7 +160,7 @@ def _image(found: Audit, split: str, row: int) -> dict[str, Any]:
         "id": int(images.ids[row]),
         "file": None if images.file_names is None else images.file_names[row],
         "label": int(images.labels[row]),
-        "image": image_uri(images.images[row].numpy()),
+        "image": image_uri(images.image_at(row).numpy()),
     }
 
 

@@ -99,7 +99,7 @@ def predict_images(
     logits, features, num_done = [], [], 0
     precision = torch.autocast("cpu", torch.bfloat16) if is_bfloat16 else nullcontext()
     with in_evaluation(network), torch.inference_mode(), precision:
-        for batch in images.images.split(BATCH_SIZE):
+        for batch in images.chunks(BATCH_SIZE):
             batch_features = network.features(to_unit(batch))
             features.append(batch_features.float())
             logits.append(network.head(batch_features).float())

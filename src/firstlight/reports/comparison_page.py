@@ -192,7 +192,7 @@ def _gallery(right: _Shown, wrong: _Shown, images: ImageSet, method: str, max_im
                 "index": int(images.ids[row]),
                 "true": names[int(images.labels[row])],
                 "file": None if images.file_names is None else images.file_names[row],
-                "image": image_uri(images.images[row].numpy()),
+                "image": image_uri(images.image_at(row).numpy()),
                 "views": [views[0][position] | {"kind": "right"}, views[1][position] | {"kind": "wrong"}],
             }
         )
@@ -208,8 +208,8 @@ def _views(shown: _Shown, images: ImageSet, rows: Tensor, method: str) -> list[d
     confidence = predictions.probabilities(run.temperature).amax(dim=1)[rows]
     scale = max(1, round(MAP_PX / max(images.size_px)))
     size = (images.size_px[0] * scale, images.size_px[1] * scale)
-    maps = explain(run.network, to_unit(images.images[rows]), method=method, target=predicted).upsampled(size).numpy()
-    enlarged = np.kron(images.images[rows].numpy(), np.ones((1, 1, scale, scale), dtype=np.uint8))
+    maps = explain(run.network, to_unit(images[rows].images), method=method, target=predicted).upsampled(size).numpy()
+    enlarged = np.kron(images[rows].images.numpy(), np.ones((1, 1, scale, scale), dtype=np.uint8))
     return [
         {
             "name": shown.name,

@@ -9,13 +9,16 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from firstlight.arrays import Images
 from firstlight.data.exact_copies import first_copies
+from firstlight.data.free_memory import refuse_too_large
 from firstlight.data.images import ImageSet
 from firstlight.evaluation.copy_groups import connected_groups, exact_pairs
 from firstlight.evaluation.intervals import wilson_interval
 from firstlight.evaluation.near_copies import find_near_copies
 
 TRAINING_SPLITS = ("train", "val")
+NEAR_COPIES_FACTOR = 3  # memory of the search, as a multiple of the images
 LARGEST_NEAR = 0.9999  # similarity of near copies: 1 stands for the same pixels
 
 
@@ -100,16 +103,23 @@ def find_copies(
     Returns:
         The groups, and whether all candidates for near copies were compared.
     """
-    first = first_copies(*(images.images for images in splits.values()))
+    first = first_copies(*(images.pixels for images in splits.values()))
     pairs = exact_pairs(first)
     similarities, is_complete = torch.ones(len(pairs), dtype=torch.float64), True
     if finds_near:
         distinct = (first == torch.arange(len(first))).nonzero().flatten()
-        near = find_near_copies(torch.cat([images.images for images in splits.values()])[distinct], progress=progress)
+        near = find_near_copies(_all_images(splits)[distinct], progress=progress)
         pairs = torch.cat([pairs, distinct[near.pairs]])
         similarities = torch.cat([similarities, near.similarities.clamp(max=LARGEST_NEAR)])
         is_complete = near.is_complete
     return group_copies(splits, pairs, similarities), is_complete
+
+
+def _all_images(splits: Mapping[str, ImageSet]) -> Images:
+    """Return the images of all splits, which the search for near copies compares in memory."""
+    num_bytes = sum(images.pixels.shape.numel() for images in splits.values())
+    refuse_too_large(NEAR_COPIES_FACTOR * num_bytes, f"near copies among {sum(map(len, splits.values())):,} images")
+    return torch.cat([images.images for images in splits.values()])
 
 
 def group_copies(splits: Mapping[str, ImageSet], pairs: Int64[Tensor, "m 2"], similarities: Tensor) -> list[CopyGroup]:

@@ -52,7 +52,7 @@ def class_rows(images: ImageSet, seed: int = 0, count: int = NUM_PER_CLASS) -> F
     for label in range(len(images.class_names)):
         members = (images.labels == label).nonzero().flatten()
         chosen = members[torch.randperm(len(members), generator=rng)[:count]]
-        rows.append(images.images[chosen].numpy())
+        rows.append(images[chosen].images.numpy())
     return class_sheet(rows, images.class_names, f"{images.name}: random samples of each class")
 
 
@@ -68,7 +68,7 @@ def channel_sheet(images: ImageSet, index: int | None = None, seed: int = 0) -> 
         UsageError: No image has this id, or the set is empty.
     """
     row = _choose_row(images, index, seed)
-    return colour_channels(images.images[row].numpy(), f"{_name(images, row)}: its three colour channels")
+    return colour_channels(images.image_at(row).numpy(), f"{_name(images, row)}: its three colour channels")
 
 
 def augmentation_views(
@@ -93,7 +93,7 @@ def augmentation_views(
     row = _choose_row(images, index, seed)
     views = augmented_images(images, row, augmentation, seed, count)
     title = f"{_name(images, row)}: augmented images of {len(views)} epochs"
-    return augmentation_sheet(images.images[row].numpy(), views, title, f"{_describe(augmentation)}; seed {seed}")
+    return augmentation_sheet(images.image_at(row).numpy(), views, title, f"{_describe(augmentation)}; seed {seed}")
 
 
 def augmented_images(

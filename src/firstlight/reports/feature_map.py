@@ -87,7 +87,7 @@ def make_feature_map(
         "predicted": predictions.predicted[rows].tolist(),
         "confidence": [round(value, 3) for value in predictions.probabilities().amax(dim=1)[rows].tolist()],
     }
-    return FeatureMap(points, make_sprite(images.images[rows].numpy()), explained, len(predictions))
+    return FeatureMap(points, make_sprite(images[rows].images.numpy()), explained, len(predictions))
 
 
 def check_projection(projection: str) -> None:

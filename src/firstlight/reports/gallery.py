@@ -73,12 +73,12 @@ def make_gallery(
     wrong = predictions.misclassified()[:max_mistakes]
     right = choose_correct_rows(predictions, len(images.class_names))
     rows = torch.cat([wrong, right])
-    predicted_maps = _coarse(explain(network, to_unit(images.images[rows]), method=method, stage=stage))
+    predicted_maps = _coarse(explain(network, to_unit(images[rows].images), method=method, stage=stage))
     wrong_maps = [
         _coarse(
             explain(
                 network,
-                to_unit(images.images[wrong]),
+                to_unit(images[wrong].images),
                 method=method,
                 stage=stage,
                 target=target,
@@ -94,7 +94,7 @@ def make_gallery(
             maps["true"] = _evidence(wrong_maps[0], position)
             maps["contrast"] = encode_map(_to_int8(wrong_maps[1].maps[position]))
         file_name = None if images.file_names is None else images.file_names[mistake.row]
-        picture = {"file": file_name, "image": image_uri(images.images[mistake.row].numpy()), "maps": maps}
+        picture = {"file": file_name, "image": image_uri(images.image_at(mistake.row).numpy()), "maps": maps}
         entries.append(_entry(mistake) | picture)
     height, width = predicted_maps.maps.shape[1:]
     return Gallery(entries, (height, width), predicted_maps.stage, len(wrong))

@@ -29,7 +29,7 @@ def find_odd(images: ImageSet, pixels: Attributes, files: Attributes, held_out: 
         files: Attributes of the image files, from `Source.file_attributes`.
         held_out: Predictions for the split, whose features tell which images are unlike all others; None without.
     """
-    attributes = {**pixels, "colour": channel_difference(images.images), **files}
+    attributes = {**pixels, "colour": channel_difference(images.pixels), **files}
     if held_out is not None and held_out.neighbours is not None:
         attributes[NEAREST] = nearest_distances(held_out.neighbours, held_out.folds)
     return find_odd_images(attributes)
@@ -62,7 +62,7 @@ def find_spurious_signs(images: ImageSet, pixels: Attributes, files: Attributes)
     """
     if len(images) < MIN_FOR_SIGNS:
         return []
-    attributes = {**pixels, **cell_attributes(images.images), **files, **file_format(images)}
+    attributes = {**pixels, **cell_attributes(images.pixels), **files, **file_format(images)}
     return find_signs(attributes, images.labels)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import matplotlib
 import numpy as np
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -121,7 +122,7 @@ def _static_entries(findings: Findings, train: ImageSet | None) -> list[dict[str
 
 
 def _neighbour(evidence: TrainingEvidence, train: ImageSet, position: int, distance: float) -> dict[str, Any]:
-    picture = image_uri(train.images[evidence.rows[position]].numpy())
+    picture = image_uri(train.image_at(int(evidence.rows[position])).numpy())
     return evidence.thumbnails[position] | {"distance": distance, "image": picture}
 
 
@@ -151,7 +152,7 @@ def _describe_shortcut(shortcut: Shortcut, images: ImageSet, names: Sequence[str
         },
         "examples": [
             {"index": int(images.ids[row]), "true": names[int(images.labels[row])], "image": image_uri(picture.numpy())}
-            for row, picture in zip(shortcut.examples, images.images[shortcut.examples], strict=True)
+            for row, picture in zip(shortcut.examples, images[torch.tensor(shortcut.examples)].images, strict=True)
         ],
     }
 

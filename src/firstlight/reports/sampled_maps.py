@@ -64,6 +64,6 @@ def sample_maps(
     if method not in METHODS:
         check_method(method)
         method, stage = DEFAULT_METHOD, None
-    found = explain(network, to_unit(images.images[rows]), method=method, stage=stage)
+    found = explain(network, to_unit(images[rows].images), method=method, stage=stage)
     largest = found.maps.abs().amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(found.maps.dtype).tiny)
     return SampledMaps(found.method, found.stage, rows, found.classes, found.maps / largest)

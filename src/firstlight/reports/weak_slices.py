@@ -28,7 +28,7 @@ def find_weak_slices(
         At most 12 slices and 6 pairs with a q-value below 0.05; a pair is less accurate than both of its slices.
     """
     right = predictions.predicted == predictions.labels
-    known = image_attributes(images.images, images.evidence) | dict(attributes or {})
+    known = image_attributes(images.pixels, images.evidence) | dict(attributes or {})
     slices = find_slices(known, images.labels, images.class_names, right)
     weak = [each for each in slices if each.q_value < MAX_Q_VALUE][:MAX_SLICES]
     accuracy = {each.name: each.accuracy for each in weak}

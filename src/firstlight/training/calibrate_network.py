@@ -21,5 +21,5 @@ def calibrate_network(network: nn.Module, data: ImageData) -> Calibration | None
     if val is None or not len(val):
         return None
     with in_evaluation(network):
-        logits = logits_of(network, val.images)
+        logits = logits_of(network, val.pixels)
     return calibrate(logits, val.labels) if bool(logits.isfinite().all()) else None

@@ -179,7 +179,7 @@ def _log_differences(run: Run, images: ImageSet) -> None:
         return
     if own.size_px != images.size_px:
         return
-    first = first_copies(own.images, images.images)
+    first = first_copies(own.pixels, images.pixels)
     num_own = len(first) - len(images)
     num_seen = int((first[num_own:] < num_own).sum())
     if num_seen:

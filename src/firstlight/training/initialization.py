@@ -37,4 +37,4 @@ def init_from_train_images(network: nn.Module, train: ImageSet) -> None:
         return
     network.normalize.set_statistics(*train.mean_and_std)
     device = next(network.parameters()).device
-    network.init_from_data(train.images[:NUM_INIT_IMAGES].to(device))
+    network.init_from_data(train[:NUM_INIT_IMAGES].images.to(device))

@@ -1,86 +1,59 @@
 """Cache the decoded images of a folder in the user's cache folder.
 
-An image is identified by the path, the size and the modification time of its file. New and changed files are decoded,
-and images whose files are gone are dropped. A cache file that is damaged or was written with other settings is
-replaced.
+An image is identified by its class and by the path, the size and the modification time of its file. New and changed
+files are decoded. A cache file that is damaged or was written with other settings is replaced.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
+import numpy as np
+from jaxtyping import UInt64
 from PIL import __version__ as pillow_version
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from firstlight.arrays import Images
+from firstlight.data.folder.image_map import ImageMap, open_image_map
 from firstlight.data.folder.layout import ImageFile
-from firstlight.files import atomic, regular_file
+from firstlight.data.free_memory import fits_in_memory
 from firstlight.paths import cache_dir
 
-FORMAT = 1  # increased whenever `to_pixels` returns other pixels
-
-Key = tuple[str, int, int]  # relative path, size in bytes, modification time in ns
+FORMAT = 2  # increased whenever decoding returns other pixels
 
 
-class CachedImages(NamedTuple):
-    """Decoded images, uint8 [n 3 h w], and the row of each file in them."""
-
-    rows: dict[Key, int]
-    images: Images
-
-
-def key_of(file: ImageFile) -> Key:
-    """Return the key of a file in the cache, which changes with the file."""
-    return file.relative_path, file.size_bytes, file.modified_ns
+def keys_of(files: Sequence[ImageFile]) -> UInt64[np.ndarray, "n 2"]:
+    """Return the keys of files in the cache, uint64 [n 2], which change with the files."""
+    sha = hashlib.blake2b(digest_size=16)
+    content = bytearray()
+    for file in files:
+        each = sha.copy()
+        text = f"{file.relative_path}\0{file.class_name}\0{file.size_bytes}\0{file.modified_ns}"
+        each.update(text.encode("utf-8", "surrogatepass"))
+        content += each.digest()
+    return np.frombuffer(bytes(content), dtype=np.uint64).reshape(len(files), 2)
 
 
 def cache_path(root: Path, size_px: int) -> Path:
     """Return the path of the cache file for a folder and an image size."""
     identity = os.fsencode(root.resolve()) + b"/" + str(size_px).encode()
     name = re.sub(r"[^A-Za-z0-9-]+", "_", root.resolve().name)[:40]
-    return cache_dir() / "folders" / f"{name}-{size_px}px-{hashlib.sha256(identity).hexdigest()[:16]}.safetensors"
+    return cache_dir() / "folders" / f"{name}-{size_px}px-{hashlib.sha256(identity).hexdigest()[:16]}.images"
 
 
-def read_cache(path: Path, size_px: int) -> CachedImages:
-    """Return the cached images; no images if the cache file is missing, damaged or written with other settings."""
-    try:
-        with safe_open(regular_file(path), framework="pt") as content:
-            metadata = content.metadata() or {}
-            images = content.get_tensor("images")
-            keys = [(str(name), int(size), int(time)) for name, size, time in json.loads(metadata["files"])]
-        is_ours = metadata["settings"] == _settings(size_px) and images.shape == (len(keys), 3, size_px, size_px)
-        if is_ours and images.dtype == torch.uint8 and metadata["sha256"] == _digest(images, metadata["files"]):
-            return CachedImages({key: row for row, key in enumerate(keys)}, images)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
-        pass
-    return CachedImages({}, torch.empty(0, 3, size_px, size_px, dtype=torch.uint8))
+def open_cache(path: Path, size_px: int) -> ImageMap | None:
+    """Open the cached images; None if the file is missing, damaged or was written with other settings.
 
-
-def write_cache(path: Path, cached: CachedImages, size_px: int) -> None:
-    """Write the cache file atomically.
-
-    Raises:
-        FirstlightError: The cache folder cannot be written.
-        SafetensorError: The disk is full.
+    The pixels of images that stay in memory are checked, too: they are read anyway.
     """
-    files = json.dumps(sorted(cached.rows, key=cached.rows.__getitem__))
-    metadata = {"settings": _settings(size_px), "files": files, "sha256": _digest(cached.images, files)}
-    with atomic(path) as temporary:
-        save_file({"images": cached.images}, temporary, metadata)
+    found = open_image_map(path, settings(size_px), size_px)
+    if found is not None and fits_in_memory(found.pixels.nbytes) and not found.is_whole():
+        return None
+    return found
 
 
-def _settings(size_px: int) -> str:
+def settings(size_px: int) -> str:
+    """Return the settings on which the decoded pixels depend."""
     return f"format {FORMAT}, {size_px} px, Pillow {pillow_version}"
-
-
-def _digest(images: Images, files: str) -> str:
-    sha = hashlib.sha256(files.encode())
-    sha.update(images.contiguous().numpy().data)
-    return sha.hexdigest()

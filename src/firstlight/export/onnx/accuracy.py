@@ -26,7 +26,7 @@ def measure_accuracy(onnx_model: OnnxModel, model: Predictor, test: ImageSet) ->
     return {
         "num_images": len(test),
         "onnx": _accuracy(found, test),
-        "pytorch": _accuracy(logits_of(model.network, test.images), test),
+        "pytorch": _accuracy(logits_of(model.network, test.pixels), test),
     }
 
 

@@ -119,7 +119,7 @@ def _weight_format(model: Predictor, weights: WeightsName, data: Source | None) 
         raise UsageError("weights in int8 need the training images: give the data set of the model")
     train = data.train()
     check_classes(model, train)
-    images = train.images[torch.linspace(0, len(train) - 1, min(NUM_CALIBRATION, len(train))).long()]
+    images = train[torch.linspace(0, len(train) - 1, min(NUM_CALIBRATION, len(train))).long()].images
     return QuantizedWeights(measure_ranges(model.network, images))
 
 

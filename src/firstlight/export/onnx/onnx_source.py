@@ -67,7 +67,7 @@ class OnnxSource:
         return cls(
             model=run,
             title=f"{type(run.network).__name__} on {run.data['name']}, recipe {run.recipe.name}",
-            images=data.test.images[:NUM_IMAGES],
+            images=data.test[:NUM_IMAGES].images,
             facts={"data": str(run.data["name"]), "recipe": run.recipe.name},
             data_name=run.recipe.data,
             image_size=run.recipe.image_size,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from firstlight.cli.row_progress import row_progress
+from firstlight.data.row_progress import row_progress
 
 
 def test_a_line_every_half_minute_gives_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
