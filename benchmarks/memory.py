@@ -78,7 +78,9 @@ def main() -> None:
     try:
         results: dict[str, Any] = {"building": measure_building(options.folder, options.num_png)}
         make_map(options.folder / "made.images", options.num_images)
-        results |= {"limited": run_limited(), "turns": measure_turns(options)}
+        for name, measure in (("turns", lambda: measure_turns(options)), ("limited", run_limited)):
+            results[name] = measure()
+            print(f"{name}: {json.dumps(results[name])}", flush=True)
     finally:
         shutil.rmtree(options.folder)
     results |= {
@@ -153,7 +155,7 @@ def run_limited() -> dict[str, Any]:
     found = json.loads(done.stdout.splitlines()[-1])
     environment = os.environ | {IMAGE_MEMORY: "1000"}
     control = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return found | {"in_memory": json.loads(control.stdout.splitlines()[-1])["error"]}
+    return found | {"in_memory": json.loads(control.stdout.splitlines()[-1]).get("error", "trained")}
 
 
 class Pace(pl.Callback):
