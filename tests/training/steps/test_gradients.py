@@ -13,9 +13,11 @@ from firstlight.backprop.selective import training_logits
 from firstlight.networks import StagedNetwork
 from firstlight.networks.resnet9 import ResNet9, ResNet9Config
 from firstlight.networks.speednet import SpeedNet, SpeedNetConfig
+from firstlight.recipes.config import Recipe
 from firstlight.training.steps.gradients import step_gradients, supports_step_gradients
 from firstlight.training.steps.importance import largest_gradients
 from firstlight.training.steps.losses import Losses
+from firstlight.training.steps.step import AutogradStep
 from reference.unchecked import printed_apart
 
 NUM_IMAGES, SMOOTHING = 12, 0.2
@@ -101,6 +103,7 @@ import copy, torch
 from firstlight.networks import ResNet9, SpeedNet
 from firstlight.networks.resnet9 import ResNet9Config
 from firstlight.networks.speednet import SpeedNetConfig
+from firstlight.recipes.config import Recipe
 from firstlight.training.steps.gradients import step_gradients
 
 compiled = torch.compile(step_gradients, fullgraph=True, dynamic=False, backend="aot_eager")
@@ -154,3 +157,20 @@ def test_losses_by_hand() -> None:
     torch.testing.assert_close(found.plain, torch.tensor([2.0, 1.0]).log())
     assert float(found.mean) == pytest.approx(torch.tensor(2.0).log().item() / 2)
     assert float(found.accuracy) == 1
+
+
+def test_the_step_of_autograd_leaves_out_all_images_that_are_not_chosen(
+    network: StagedNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    """Its gradients are those of `step_gradients` with as many images as are chosen, and differ without that limit."""
+    images, labels = batch
+    twin, unlimited = copy.deepcopy(network), copy.deepcopy(network)
+    logits = copy.deepcopy(network)(images).float()
+    num_chosen = int(largest_gradients(logits.detach(), labels, 0.6, SMOOTHING).sum())
+    assert num_chosen < NUM_IMAGES
+    step = AutogradStep(twin, Recipe(name="some", gradient_share=0.6, label_smoothing=SMOOTHING))
+    step(images, labels, 0.0)[1].backward()
+    expected = {name: each.grad for name, each in twin.named_parameters() if each.grad is not None}
+    assert_close(network, step_gradients(network, images, labels, SMOOTHING, 0.6, num_chosen)[1], expected)
+    with pytest.raises(AssertionError):
+        assert_close(unlimited, step_gradients(unlimited, images, labels, SMOOTHING, 0.6)[1], expected)

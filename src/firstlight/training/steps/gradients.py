@@ -42,6 +42,11 @@ def step_gradients(
     With a `share` below 1, only the images with the largest gradients count (see `largest_gradients`), and at most
     `max_images` of them: a captured step must always have the same shapes.
 
+    Batch norm's backward pass treats the statistics of the batch as those of the images in the backward pass (see
+    `apply_vjps`). Without `max_images`, all images are in it, and the gradients are those of autograd for the loss of
+    the chosen images. `AutogradStep` on the CPU leaves out all images that are not chosen, and has the gradients of
+    this function with `max_images` equal to their number. The two differ much where few images share the statistics.
+
     Args:
         network: Network in training mode that `supports_step_gradients`.
         images: RGB in [0, 1], float [n 3 h w].
