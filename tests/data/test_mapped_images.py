@@ -105,8 +105,8 @@ def test_replace_of_dataclasses_works_too(pair: tuple[ImageSet, ImageSet]) -> No
 def test_loading_more_than_is_free_is_refused_in_one_line(
     pair: tuple[ImageSet, ImageSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(free_memory, "free_memory_bytes", lambda: 2000)
-    with pytest.raises(DataError, match=r"^50 images of pets take 0\.0 GB, which this command needs in memory at once"):
+    monkeypatch.setattr(free_memory, "free_memory_bytes", lambda: 4000)
+    with pytest.raises(DataError, match=r"^50 images of pets: this command needs 0\.0 GB of memory for them, and"):
         _ = pair[1].images
     assert len(pair[1][:30].images) == 30
 
