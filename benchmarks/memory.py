@@ -219,7 +219,7 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while True:
-            for line in Path("/proc/self/status").read_text().splitlines():
+            for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
                 name, _, value = line.partition(":")
                 if name in ("RssAnon", "VmData"):
                     self._peaks[name] = max(self._peaks.get(name, 0), int(value.split()[0]) * 1024)

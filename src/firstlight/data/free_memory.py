@@ -74,7 +74,7 @@ def _machine() -> Iterator[int]:
 def _control_groups() -> Iterator[int]:
     """Yield what is left in the control group of this process and in those above it (Linux, version 2)."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     group = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
@@ -107,7 +107,7 @@ def _resource_limits() -> Iterator[int]:
 def _fields(path: Path) -> dict[str, int]:
     """Return the numbers in a file of lines such as `MemFree: 12 kB`; none if it cannot be read."""
     try:
-        rows = [line.replace(":", " ").split() for line in path.read_text().splitlines()]
+        rows = [line.replace(":", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:
         return {}
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}

@@ -73,7 +73,7 @@ def build_map(
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         done = _finished_blocks(partial, journal, wanted)
         target = Target(partial, wanted.size_px, path if num_old else None, num_old)
-        with journal.open("a") as record:
+        with journal.open("a", encoding="utf-8") as record:
             _decode_rest(target, wanted, done, record, on_progress)
         _finish(path, partial, wanted, done)
     except (OSError, WriteError) as error:
@@ -132,7 +132,7 @@ def _finished_blocks(partial: Path, journal: Path, wanted: Wanted) -> dict[int, 
             _allocate(descriptor, num_bytes)
         finally:
             os.close(descriptor)
-        with journal.open("x") as file:
+        with journal.open("x", encoding="utf-8") as file:
             file.write(identity + "\n")
         return {}
 
