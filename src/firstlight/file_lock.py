@@ -2,67 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
+
+SECONDS_BETWEEN_TRIES = 0.05
 
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold a lock in the form of a file at `path`, which is removed afterwards.
 
-    The operating system releases the lock of a process that dies, so a lock is never stale. On systems without such
-    locks (Windows, some network disks), nothing is locked.
+    The operating system releases the lock of a process that dies. On disks without such locks (some network disks),
+    `filelock` takes the existence of the file for the lock.
 
     Args:
         path: Path of the lock file.
         on_wait: Function that is called once if another process holds the lock.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder does not exist, or cannot be written.
     """
-    descriptor = _acquire(path, on_wait)
+    if not path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        on_wait()
+        lock.acquire(poll_interval=SECONDS_BETWEEN_TRIES)
     try:
         yield
     finally:
         # The file is removed while the lock is held. A waiting process notices this and creates another file.
         with suppress(OSError):
             path.unlink()
-        os.close(descriptor)
-
-
-def _acquire(path: Path, on_wait: Callable[[], None]) -> int:
-    has_waited = False
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if fcntl is None:
-                return descriptor
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not has_waited:
-                    on_wait()
-                has_waited = True
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError:  # this disk has no locks
-                return descriptor
-            if _is_still_at(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _is_still_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        lock.release()
