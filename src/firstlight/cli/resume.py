@@ -54,7 +54,8 @@ def _checked_data_dir(run: Any, arguments: Sequence[str], extras: dict[str, Any]
     parser.set_defaults({f"trainer.{name}": value for name, value in typed.items() if not isinstance(value, list)})
     given = vars(parser.parse(arguments))
     given["network"] = network_from(given["network"]).to_dict()
-    before = kept | {"recipe": run.recipe.name, "fast_dev_run": False}
+    before = kept | {"recipe": run.recipe.name, "engine": "local"}
+    before |= dict.fromkeys(("fast_dev_run", "find_lr", "dry_run"), False)
     before |= {name: value for name, value in run.recipe.flat().items() if name != "name"}
     before |= {f"trainer.{name}": value for name, value in (begun.trainer | typed).items()}
     now = flatten({name: given[name] for name in given if name not in NOT_COMPARED})
