@@ -14,6 +14,7 @@ from firstlight.cli import main
 from firstlight.data.source import SOURCES
 from firstlight.export import bundle as bundle_module
 from firstlight.export.bundle import Bundle
+from firstlight.extras import install_command
 from firstlight.runs.pretrained import Pretrained
 from firstlight.runs.run import Run
 from reference.made_bundle import make_fitted_run
@@ -226,6 +227,6 @@ def test_a_missing_package_for_onnx_is_named_before_anything_is_measured(
     monkeypatch.setattr("firstlight.cli.export.find_spec", lambda name: None if name == "onnxruntime" else name)
     assert main(["export", str(run.path), "--to", "onnx", str(tmp_path / "new")]) == 2
     assert capsys.readouterr().err == (
-        "firstlight export: --to onnx needs onnxruntime, not installed here: pip install 'firstlight[onnx]'\n"
+        f"firstlight export: --to onnx needs onnxruntime, not installed here: {install_command('onnx')}\n"
     )
     assert not (run.path / "bundle").exists()

@@ -56,7 +56,7 @@ def test_every_verb_has_a_help(verb: str, capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "says"),
     [
         (["tarin"], "no verb 'tarin'"),
-        (["fit", "--recipe", "nix"], "choose one of demo, adam24"),
+        (["fit", "--recipe", "nix"], "choose one of demo, small, adam24"),
         (["fit", "--max_epochs", "0"], "max_epochs must be 1 to 1,000,000, not 0"),
         (["fit", "--max_epochs", "many"], "max_epochs"),
         (["fit", "--augmentation.flip", "sideways"], "augmentation.flip"),

@@ -86,7 +86,7 @@ def test_image_size_and_number_of_classes_are_used(capsys: pytest.CaptureFixture
     ("asked", "says"),
     [
         ("--diagram network.txt", "--diagram network.txt: the name must end in .png, .svg, .pdf"),
-        ("--recipe nix", "no recipe is called 'nix': choose one of demo, adam24"),
+        ("--recipe nix", "no recipe is called 'nix': choose one of demo, small, adam24"),
         ("--run /nowhere", "is not a run"),
         ("--image_size 7", "--image_size must be 8 or more"),
         ("--num_classes 0", "--num_classes 1 or more"),

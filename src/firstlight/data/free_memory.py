@@ -83,7 +83,9 @@ def _control_groups() -> Iterator[int]:
         if not folder.is_relative_to(root):
             return
         try:
-            limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+            limit, used = (
+                (folder / name).read_text(encoding="utf-8").strip() for name in ("memory.max", "memory.current")
+            )
         except OSError:  # no limit here
             continue
         if limit.isdigit():

@@ -92,7 +92,9 @@ def _collect(train: ImageSet, nearest: Neighbours, influential: Influences) -> T
         | ({} if train.file_names is None else {"file": train.file_names[row]})
         for row in chosen
     ]
-    return TrainingEvidence(entries, chosen, thumbnails, make_sprite(train[chosen].images.numpy()), len(train))
+    return TrainingEvidence(
+        entries, chosen, thumbnails, make_sprite(train[torch.tensor(chosen)].images.numpy()), len(train)
+    )
 
 
 def _pairs(position: dict[int, int], rows: Tensor, values: Tensor) -> list[tuple[int, float]]:
