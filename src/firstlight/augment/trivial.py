@@ -60,10 +60,10 @@ def trivial_augment(
         A new tensor in the memory layout of `images`, uint8 [n 3 h w].
 
     >>> grey = torch.full((1, 3, 4, 4), 100, dtype=torch.uint8)
-    >>> brighter = trivial_augment(grey, torch.tensor([OPERATIONS.index("brightness")]), torch.tensor([0.5]), grey[0, :, 0, 0])
-    >>> brighter.unique().tolist()
-    [150]
-    """  # noqa: E501  # the doctest's line
+    >>> brightness = torch.tensor([OPERATIONS.index("brightness")])
+    >>> trivial_augment(grey, brightness, torch.tensor([1.0]), grey[0, :, 0, 0]).unique().tolist()  # 1.99 times
+    [199]
+    """
     augmented, size_px = images.clone(), (images.shape[2], images.shape[3])
     for number, name in enumerate(OPERATIONS):
         rows = (operations == number).nonzero().flatten()
