@@ -157,7 +157,10 @@ class Run(Predictor):
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, in the order of the logits."""
-        return tuple(self._from_metadata("class_names", ClassNames))
+        found = self._from_metadata("class_names", ClassNames)
+        if not found:
+            raise RunError(f"{self.weights_path}: class_names is empty; train the run again")
+        return tuple(found)
 
     @cached_property
     def size_px(self) -> tuple[int, int]:
